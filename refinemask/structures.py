@@ -1,0 +1,28 @@
+"""The result of a detector, whatever engine computed it. Imports no PyTorch."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Detections(NamedTuple):
+    """A batch of detections, padded to a fixed number ``K`` per image and sorted by score.
+
+    Arrays are PyTorch tensors or NumPy arrays, on the device of the engine that made them. Detections past
+    ``num_detections`` are padding: score 0, label 0, box 0.
+    """
+
+    boxes: Any
+    """[B, K, 4] float32, (x1, y1, x2, y2) in pixels of the network's input."""
+    scores: Any
+    """[B, K] float32."""
+    labels: Any
+    """[B, K] int64, 0-based."""
+    num_detections: Any
+    """[B] int64."""
+    masks: Any
+    """[B, K, M, M] float32 foreground probabilities on a grid over each box."""
+
+    def numpy(self) -> "Detections":
+        """The same detections as NumPy arrays in host memory."""
+        return Detections(*(np.asarray(a.cpu() if hasattr(a, "cpu") else a) for a in self))

@@ -1,0 +1,14 @@
+"""Every numeric tolerance of the tests, each with its reason."""
+
+from typing import NamedTuple
+
+
+class Tolerance(NamedTuple):
+    """Largest absolute difference, largest relative difference, and why."""
+
+    absolute: float
+    relative: float
+    reason: str
+
+
+TOLERANCES: dict[str, Tolerance] = {}
