@@ -1,0 +1,7 @@
+"""The operations that become one node each in an exported graph, with their exact eager reference."""
+
+from refinemask.ops.boundary_merge import boundary_map, boundary_merge, upsample_aligned
+from refinemask.ops.nms import fixed_nms
+from refinemask.ops.roi_align import multilevel_roi_align, roi_levels
+
+__all__ = ["boundary_map", "boundary_merge", "fixed_nms", "multilevel_roi_align", "roi_levels", "upsample_aligned"]

@@ -1,0 +1,35 @@
+"""Anchors of the region proposal network."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from refinemask.config import RPNConfig
+
+STRIDES = (4, 8, 16, 32, 64)
+
+
+def pyramid_anchors(sizes: Sequence[tuple[int, int]], config: RPNConfig, device: torch.device) -> list[Tensor]:
+    """Anchors of every level, centred on ``(column · stride, row · stride)`` and not rounded.
+
+    Args:
+        sizes: (height, width) of P2..P6.
+
+    Returns:
+        Per level [h · w · A, 4] float32 (x1, y1, x2, y2) in input pixels, in the order row, column, anchor.
+    """
+    return [
+        _level_anchors(height, width, stride, config, device)
+        for (height, width), stride in zip(sizes, STRIDES, strict=True)
+    ]
+
+
+def _level_anchors(height: int, width: int, stride: int, config: RPNConfig, device: torch.device) -> Tensor:
+    ratio = torch.tensor(config.anchor_ratios, dtype=torch.float32, device=device).sqrt()
+    half_w, half_h = 0.5 * config.anchor_scale * stride / ratio, 0.5 * config.anchor_scale * stride * ratio
+    base = torch.stack([-half_w, -half_h, half_w, half_h], dim=1)
+    x = torch.arange(width, dtype=torch.float32, device=device) * stride
+    y = torch.arange(height, dtype=torch.float32, device=device) * stride
+    y, x = y[:, None].expand(height, width), x[None, :].expand(height, width)
+    return (torch.stack([x, y, x, y], dim=2)[:, :, None] + base).reshape(-1, 4)

@@ -1,0 +1,83 @@
+"""Region proposal network."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from refinemask.config import RPNConfig
+from refinemask.modeling.anchors import pyramid_anchors
+from refinemask.modeling.box_coder import clip, decode
+from refinemask.ops import fixed_nms
+
+
+class RPNOutput(NamedTuple):
+    """The head's raw maps, per level."""
+
+    logits: list[Tensor]
+    """[B, A, h, w] objectness."""
+    deltas: list[Tensor]
+    """[B, 4A, h, w], channel ``4a + k``."""
+
+
+class Proposals(NamedTuple):
+    """Best first and padded to a fixed number; padding has score -1 and a zero box."""
+
+    boxes: Tensor
+    """[B, P, 4] (x1, y1, x2, y2) in input pixels."""
+    scores: Tensor
+    """[B, P] objectness probabilities."""
+
+
+class RPN(nn.Module):
+    """One 3×3 convolution and two 1×1 predictors, shared by P2..P6."""
+
+    def __init__(self, channels: int, config: RPNConfig) -> None:
+        super().__init__()
+        self.config = config
+        num_anchors = len(config.anchor_ratios)
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.cls_logits = nn.Conv2d(channels, num_anchors, 1)
+        self.bbox_deltas = nn.Conv2d(channels, 4 * num_anchors, 1)
+        for conv in (self.conv, self.cls_logits, self.bbox_deltas):
+            nn.init.normal_(conv.weight, std=0.01)
+            nn.init.zeros_(conv.bias)
+
+    def forward(self, pyramid: list[Tensor]) -> RPNOutput:
+        hidden = [F.relu(self.conv(x)) for x in pyramid]
+        return RPNOutput([self.cls_logits(x) for x in hidden], [self.bbox_deltas(x) for x in hidden])
+
+    def anchors(self, pyramid: list[Tensor]) -> list[Tensor]:
+        """Anchors [N, 4] of each level of ``pyramid``."""
+        return pyramid_anchors([(x.shape[2], x.shape[3]) for x in pyramid], self.config, pyramid[0].device)
+
+    def propose(self, output: RPNOutput, anchors: list[Tensor], image_sizes: Tensor, candidates: int) -> Proposals:
+        """Decode the best ``candidates`` of each level, suppress within levels, keep the best of all.
+
+        No score threshold and no smallest size: degenerate boxes stay (official ``min_bbox_size=0``).
+        """
+        levels = [
+            self._candidates(logits, deltas, level, candidates)
+            for logits, deltas, level in zip(output.logits, output.deltas, anchors, strict=True)
+        ]
+        boxes = torch.stack([clip(boxes, image_sizes) for boxes, _ in levels], dim=1)  # [B, L, k, 4]
+        scores = torch.stack([scores for _, scores in levels], dim=1)  # [B, L, k]
+        boxes, scores = boxes.flatten(0, 1), scores.flatten(0, 1)
+        indices, num_kept = fixed_nms(boxes, scores, self.config.nms_iou, candidates)
+        real = torch.arange(candidates, device=boxes.device) < num_kept[:, None]
+        scores = torch.where(real, scores.gather(1, indices.long()), -1.0).unflatten(0, (-1, len(levels))).flatten(1)
+        boxes = boxes.gather(1, indices.long()[..., None].expand(-1, -1, 4))
+        boxes = boxes.unflatten(0, (-1, len(levels))).flatten(1, 2)
+        scores, order = scores.topk(self.config.proposals)
+        boxes = boxes.gather(1, order[..., None].expand(-1, -1, 4))
+        return Proposals(boxes * (scores >= 0)[..., None], scores)
+
+    def _candidates(self, logits: Tensor, deltas: Tensor, anchors: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        scores = logits.float().sigmoid().permute(0, 2, 3, 1).flatten(1)
+        deltas = deltas.float().permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, 4))
+        # Padding with negative scores keeps k the same on levels with fewer anchors.
+        scores, index = F.pad(scores, (0, k), value=-1.0).topk(k)
+        index = index.clamp(max=anchors.shape[0] - 1)
+        boxes = decode(deltas.gather(1, index[..., None].expand(-1, -1, 4)), anchors[index])
+        return boxes, scores

@@ -1,0 +1,74 @@
+"""``refinemask::multilevel_roi_align``: RoIAlign on the pyramid level that fits each RoI's size."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.ops import roi_align
+
+FINEST_STRIDE = 4
+
+
+def roi_levels(rois: Tensor, num_levels: int, finest_scale: int) -> Tensor:
+    """Pyramid level [R] of each RoI [R, 5]: boxes under twice ``finest_scale`` pixels use level 0 (FPN, eq. 1)."""
+    size = ((rois[:, 3] - rois[:, 1]) * (rois[:, 4] - rois[:, 2])).clamp(min=0).sqrt()
+    return torch.log2(size / finest_scale + 1e-6).floor().clamp(0, num_levels - 1).long()
+
+
+@torch.library.custom_op("refinemask::multilevel_roi_align", mutates_args=())
+def multilevel_roi_align(
+    features: Sequence[Tensor], rois: Tensor, output_size: int, sampling_ratio: int, finest_scale: int
+) -> Tensor:
+    """Pool each RoI from one map of the pyramid.
+
+    Args:
+        features: 1 to 4 maps [B, C, H_i, W_i] of any float type; level ``i`` has stride 4 · 2^i.
+        rois: [R, 5] float32, (batch index, x1, y1, x2, y2) in pixels of the network's input.
+        output_size: ``P``, bins along each axis.
+        sampling_ratio: samples per bin and axis; 0 takes ``ceil`` of the bin's size, as the official model does.
+        finest_scale: RoIs up to twice this size (square root of the area) are pooled from level 0.
+
+    Returns:
+        [R, C, P, P] in the features' type, accumulated in float32. A RoI of zero size gives zeros.
+    """
+    levels = roi_levels(rois, len(features), finest_scale)
+    pooled = features[0].new_zeros(rois.shape[0], features[0].shape[1], output_size, output_size)
+    for level, feature in enumerate(features):
+        index = torch.nonzero(levels == level)[:, 0]
+        if index.numel():
+            scale = 1 / (FINEST_STRIDE << level)
+            crops = roi_align(feature.float(), rois[index], output_size, scale, sampling_ratio, aligned=True)
+            pooled[index] = crops.to(pooled.dtype)
+    return pooled
+
+
+@multilevel_roi_align.register_fake
+def _(
+    features: Sequence[Tensor], rois: Tensor, output_size: int, sampling_ratio: int, finest_scale: int
+) -> Tensor:
+    return features[0].new_empty(rois.shape[0], features[0].shape[1], output_size, output_size)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    features, rois, ctx.output_size, ctx.sampling_ratio, ctx.finest_scale = inputs
+    ctx.maps = [(feature.shape, feature.dtype) for feature in features]
+    ctx.save_for_backward(rois)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[list[Tensor], None, None, None, None]:
+    (rois,) = ctx.saved_tensors
+    levels = roi_levels(rois, len(ctx.maps), ctx.finest_scale)
+    size, ratio = ctx.output_size, ctx.sampling_ratio
+    grads = []
+    for level, (shape, dtype) in enumerate(ctx.maps):
+        index = torch.nonzero(levels == level)[:, 0]
+        scale = 1 / (FINEST_STRIDE << level)
+        grad_level = torch.ops.torchvision._roi_align_backward(
+            grad[index].float().contiguous(), rois[index], scale, size, size, *shape, ratio, True
+        )
+        grads.append(grad_level.to(dtype))
+    return grads, None, None, None, None
+
+
+multilevel_roi_align.register_autograd(_backward, setup_context=_setup_context)

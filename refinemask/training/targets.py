@@ -1,0 +1,104 @@
+"""Ground truth in the form the losses want it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.ops import roi_align
+
+Polygons = list[NDArray[np.float64]]
+"""The parts of one instance, each (x0, y0, x1, y1, …) in pixels of the network's input."""
+Bitmap = NDArray[np.uint8]
+"""[h, w] of 0 and 1 over the valid part of the network's input."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageTargets:
+    """The ground truth of one training image, in pixels of the network's input."""
+
+    boxes: Tensor
+    """[G, 4] float32 xyxy."""
+    labels: Tensor
+    """[G] int64."""
+    masks: Sequence[Polygons | Bitmap]
+    """One per box."""
+    seed: int
+    """Decides which anchors and proposals of this image are sampled."""
+
+    def to(self, device: torch.device) -> "ImageTargets":
+        """The same targets with boxes and labels on ``device``; masks stay in host memory."""
+        boxes, labels = self.boxes.to(device), self.labels.to(device)
+        return ImageTargets(boxes=boxes, labels=labels, masks=self.masks, seed=self.seed)
+
+
+def mask_targets(masks: Sequence[Polygons | Bitmap], boxes: Tensor, owners: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """What the mask head should predict for each RoI, rasterised anew at every size.
+
+    Args:
+        masks: the ground-truth instances of one image.
+        boxes: [P, 4] RoIs on that image, xyxy.
+        owners: [P] index of each RoI's instance.
+        sizes: side lengths n of the targets.
+
+    Returns:
+        One float32 [P, n, n] of 0 and 1 per size, on the device of ``boxes``.
+    """
+    targets = [torch.zeros((len(boxes), n, n)) for n in sizes]
+    host_boxes, host_owners = boxes.detach().float().cpu(), owners.cpu()
+    for owner in host_owners.unique().tolist():
+        rows = (host_owners == owner).nonzero().squeeze(1)
+        for target, n in zip(targets, sizes, strict=True):
+            target[rows] = _crop(masks[owner], host_boxes[rows], n)
+    return [target.to(boxes.device) for target in targets]
+
+
+def _crop(mask: Polygons | Bitmap, boxes: Tensor, n: int) -> Tensor:
+    if isinstance(mask, np.ndarray):
+        return crop_bitmap(mask, boxes, n)
+    return torch.stack([torch.from_numpy(crop_polygons(mask, box, n)) for box in boxes.numpy()]).float()
+
+
+def crop_polygons(polygons: Polygons, box: NDArray[np.float32], n: int) -> NDArray[np.uint8]:
+    """Shift the polygons by the box's corner, scale the box to n × n and rasterise as the COCO API does: [n, n]."""
+    corner = box[:2].astype(np.float64)
+    scale = n / np.maximum(box[2:] - box[:2], np.float32(1)).astype(np.float64)
+    return rasterise([((part.reshape(-1, 2) - corner) * scale).ravel() for part in polygons], n, n)
+
+
+def crop_bitmap(bitmap: Bitmap, boxes: Tensor, n: int) -> Tensor:
+    """RoIAlign (aligned, adaptive sampling) of the 0/1 map for boxes [P, 4], then ``>= 0.5``: float32 [P, n, n]."""
+    image = torch.from_numpy(np.ascontiguousarray(bitmap)).float()[None, None]
+    pooled = roi_align(image, [boxes], output_size=n, sampling_ratio=0, aligned=True)
+    return (pooled[:, 0] >= 0.5).float()
+
+
+def rasterise(polygons: Polygons, height: int, width: int) -> NDArray[np.uint8]:
+    """The union of the polygons as the COCO API rasterises them: uint8 [height, width]."""
+    runs = coco_mask.frPyObjects([part.tolist() for part in polygons], height, width)
+    return coco_mask.decode(coco_mask.merge(runs))
+
+
+def semantic_target(images: Sequence[Sequence[Polygons | Bitmap]], canvas: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Where any instance is, at the semantic branch's resolution.
+
+    Args:
+        images: per image its instances.
+        canvas: (height, width) of the padded batch.
+        size: (height, width) of the semantic logits.
+
+    Returns:
+        float32 [B, 1, *size] of 0 and 1: the union of the masks on the canvas, resized bilinearly, ``>= 0.5``.
+    """
+    union = np.zeros((len(images), 1, *canvas), np.float32)
+    for plane, masks in zip(union[:, 0], images, strict=True):
+        for mask in masks:
+            bitmap = mask if isinstance(mask, np.ndarray) else rasterise(mask, *canvas)
+            height, width = bitmap.shape
+            np.maximum(plane[:height, :width], bitmap, out=plane[:height, :width])
+    resized = F.interpolate(torch.from_numpy(union), size=size, mode="bilinear", align_corners=False)
+    return (resized >= 0.5).float()
