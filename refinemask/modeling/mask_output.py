@@ -10,25 +10,35 @@ class MaskOutput(NamedTuple):
     """Raw predictions of a mask head."""
 
     stage_logits: list[Tensor]
-    """Per stage [R, 1, s, s], the channel of each RoI's label."""
+    """Per stage [R, 1, s, s] float32, the channel of each RoI's label."""
     semantic_logits: Tensor | None
-    """[B, 1, H/4, W/4] class-agnostic foreground, where the head has a semantic branch."""
+    """[B, 1, H/4, W/4] float32 class-agnostic foreground, where the head has a semantic branch."""
 
 
-def label_logits(features: Tensor, predictor: nn.Conv2d, labels: Tensor) -> Tensor:
-    """The 1×1 predictor's channel of each RoI's label, and no other: [R, c, s, s] to [R, 1, s, s].
+class LabelPredictor(nn.Conv2d):
+    """A 1×1 convolution of which only the channel of each RoI's label is computed.
 
-    One dot product per pixel instead of one per class; a predictor with a single channel serves all labels.
+    That is one dot product per pixel instead of one per class. A predictor with a single channel serves every label.
     """
-    labels = labels.clamp(max=predictor.out_channels - 1)
-    weight, bias = predictor.weight.flatten(1)[labels], predictor_bias(predictor)[labels]
-    logits = torch.bmm(weight[:, None].to(features.dtype), features.flatten(2)).unflatten(2, features.shape[2:])
-    return logits + bias[:, None, None, None].to(features.dtype)
+
+    def __init__(self, channels: int, num_classes: int) -> None:
+        super().__init__(channels, num_classes, 1)
+
+    def rows(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights [R, 1, c] and biases [R, 1, 1, 1] of the labels [R]."""
+        labels = labels.clamp(max=self.out_channels - 1)
+        assert self.bias is not None
+        return self.weight.flatten(1)[labels][:, None], self.bias[labels][:, None, None, None]
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
+        """[R, c, s, s] and [R] to [R, 1, s, s]."""
+        weight, bias = self.rows(labels)
+        return project(features, weight) + bias
 
 
-def predictor_bias(predictor: nn.Conv2d) -> Tensor:
-    assert predictor.bias is not None
-    return predictor.bias
+def project(features: Tensor, weight: Tensor) -> Tensor:
+    """A linear map of its own for each RoI: features [R, c, s, s], weight [R, 1, c], result [R, 1, s, s]."""
+    return torch.bmm(weight.to(features.dtype), features.flatten(2)).unflatten(2, features.shape[2:])
 
 
 def init_mask_convs(head: nn.Module) -> None:

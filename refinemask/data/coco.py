@@ -1,0 +1,154 @@
+"""Annotations in COCO format, checked while they are read."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from refinemask.files import UserError
+
+Segmentation = list[list[float]] | dict[str, Any]
+"""Polygons, each ``[x0, y0, x1, y1, …]``, or a run-length encoding ``{"size": [h, w], "counts": …}``."""
+
+
+@dataclass(frozen=True, slots=True)
+class CocoImage:
+    """An image entry; the size is that of the decoded picture, in pixels."""
+
+    id: int
+    file_name: str
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class CocoAnnotation:
+    """One object; ``bbox`` is (x, y, width, height) and ``area`` square pixels, in the original image."""
+
+    id: int
+    image_id: int
+    category_id: int
+    bbox: tuple[float, float, float, float]
+    area: float
+    segmentation: Segmentation
+    iscrowd: bool
+
+
+@dataclass(frozen=True)
+class CocoDataset:
+    """A checked annotation file."""
+
+    path: Path
+    images: tuple[CocoImage, ...]
+    """Ascending image id."""
+    annotations: dict[int, tuple[CocoAnnotation, ...]]
+    """The objects of each image id, in file order; an image without objects has an empty tuple."""
+    categories: dict[int, str]
+    """Category names by ascending id. A label is a category's position in this order."""
+
+    @property
+    def category_ids(self) -> tuple[int, ...]:
+        """The category id of each label."""
+        return tuple(self.categories)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The category name of each label."""
+        return tuple(self.categories.values())
+
+    @property
+    def labels(self) -> dict[int, int]:
+        """The label of each category id."""
+        return {category: label for label, category in enumerate(self.categories)}
+
+
+def read_coco(path: str | os.PathLike[str]) -> CocoDataset:
+    """Read a COCO annotation file (``images``, ``annotations``, ``categories``).
+
+    Raises:
+        UserError: the file cannot be read, is no JSON, or an entry is incomplete or refers to nothing.
+    """
+    content = _read_json(path)
+    images = _parse(path, content, "images", _image)
+    categories = dict(sorted(_parse(path, content, "categories", lambda entry: (int(entry["id"]), str(entry["name"])))))
+    annotations = _parse(path, content, "annotations", _annotation)
+    _require_unique(path, "image", [image.id for image in images])
+    _require_unique(path, "category", [int(entry["id"]) for entry in content["categories"]])
+    by_image: dict[int, list[CocoAnnotation]] = {image.id: [] for image in images}
+    for annotation in annotations:
+        if annotation.image_id not in by_image:
+            raise UserError(f"{path}: annotation {annotation.id} is of image {annotation.image_id}, which is not listed")
+        if annotation.category_id not in categories:
+            raise UserError(
+                f"{path}: annotation {annotation.id} is of category {annotation.category_id}, which is not listed"
+            )
+        by_image[annotation.image_id].append(annotation)
+    return CocoDataset(
+        path=Path(path),
+        images=tuple(sorted(images, key=lambda image: image.id)),
+        annotations={image_id: tuple(group) for image_id, group in by_image.items()},
+        categories=categories,
+    )
+
+
+def _read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{path}: not a JSON file: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(
+            f"{path}: holds a JSON {type(content).__name__}, expected COCO annotations "
+            "(an object with images, annotations and categories)"
+        )
+    return content
+
+
+def _parse(path: str | os.PathLike[str], content: dict[str, Any], key: str, parse: Callable[[Any], Any]) -> list[Any]:
+    if not isinstance(content.get(key), list):
+        raise UserError(f"{path}: has no list {key!r}, expected COCO annotations; found the keys {sorted(content)}")
+    parsed = []
+    for position, entry in enumerate(content[key]):
+        try:
+            parsed.append(parse(entry))
+        except KeyError as error:
+            raise UserError(f"{path}: entry {position} of {key!r} lacks {error}") from error
+        except (TypeError, ValueError, AttributeError) as error:
+            raise UserError(f"{path}: entry {position} of {key!r} is malformed: {error}") from error
+    return parsed
+
+
+def _image(entry: dict[str, Any]) -> CocoImage:
+    image = CocoImage(int(entry["id"]), str(entry["file_name"]), int(entry["height"]), int(entry["width"]))
+    if min(image.height, image.width) < 1:
+        raise ValueError(f"its size is {image.height}x{image.width}")
+    return image
+
+
+def _annotation(entry: dict[str, Any]) -> CocoAnnotation:
+    x, y, width, height = (float(value) for value in entry["bbox"])
+    segmentation = entry["segmentation"]
+    if isinstance(segmentation, dict):
+        if not {"size", "counts"} <= segmentation.keys():
+            raise ValueError("its run-length segmentation needs 'size' and 'counts'")
+    elif not segmentation or any(len(polygon) < 6 or len(polygon) % 2 for polygon in segmentation):
+        raise ValueError("its segmentation needs polygons of at least three points")
+    return CocoAnnotation(
+        id=int(entry["id"]),
+        image_id=int(entry["image_id"]),
+        category_id=int(entry["category_id"]),
+        bbox=(x, y, width, height),
+        area=float(entry["area"]),
+        segmentation=segmentation,
+        iscrowd=bool(entry.get("iscrowd", 0)),
+    )
+
+
+def _require_unique(path: str | os.PathLike[str], kind: str, ids: list[int]) -> None:
+    if len(set(ids)) < len(ids):
+        repeated = next(value for position, value in enumerate(ids) if value in ids[:position])
+        raise UserError(f"{path}: {kind} id {repeated} occurs twice")

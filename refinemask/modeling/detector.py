@@ -1,0 +1,83 @@
+"""The detector: image to boxes and masks in one forward, the same for PyTorch, ONNX and TensorRT."""
+
+import torch
+from torch import Tensor, nn
+
+from refinemask.config import FCNMaskConfig, ModelConfig
+from refinemask.modeling.box_head import ROI_SIZE, BoxHead
+from refinemask.modeling.fcn_mask_head import FCNMaskHead
+from refinemask.modeling.fpn import FPN
+from refinemask.modeling.refine_mask_head import FINEST_SCALE, RefineMaskHead
+from refinemask.modeling.resnet import ResNet
+from refinemask.modeling.rpn import RPN
+from refinemask.modeling.simple_refine_mask_head import SimpleRefineMaskHead
+from refinemask.ops import multilevel_roi_align
+from refinemask.structures import Detections
+
+MaskHead = FCNMaskHead | RefineMaskHead | SimpleRefineMaskHead
+
+
+class Detector(nn.Module):
+    """ResNet → FPN → RPN → box head → mask head.
+
+    Every tensor between image and result has a shape that depends on the input's shape alone: proposals and
+    detections are padded to fixed numbers.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels, num_classes = config.fpn_channels, config.num_classes
+        self.backbone = ResNet(config.backbone)
+        self.fpn = FPN(config.backbone, channels)
+        self.rpn = RPN(channels, config.rpn)
+        self.box_head = BoxHead(channels, num_classes, config.box_head)
+        self.mask_head = _mask_head(config)
+
+    def forward(self, images: Tensor, image_sizes: Tensor) -> Detections:
+        """Detect and segment.
+
+        Args:
+            images: [B, 3, H, W] RGB, H and W multiples of 32, padded at the bottom and right; uint8, or a float
+                type when already normalised.
+            image_sizes: [B, 2] int64, (height, width) of the valid part.
+        """
+        pyramid = self.pyramid(self.normalize(images, image_sizes))
+        proposals = self.rpn.propose(
+            self.rpn(pyramid), self.rpn.anchors(pyramid), image_sizes, self.config.rpn.candidates_per_level
+        )
+        roi_features = multilevel_roi_align(pyramid[:4], to_rois(proposals.boxes), ROI_SIZE, 0, FINEST_SCALE)
+        boxes = self.box_head.select(proposals, *self.box_head(roi_features), image_sizes)
+        output = self.mask_head(pyramid, to_rois(boxes.boxes), boxes.labels.flatten())
+        masks = self.mask_head.merge(output.stage_logits).sigmoid()[:, 0]
+        return Detections(*boxes, masks.unflatten(0, boxes.labels.shape))
+
+    def normalize(self, images: Tensor, image_sizes: Tensor) -> Tensor:
+        """The network's input: normalised, and zero outside each image's valid part."""
+        if images.is_floating_point():
+            return images
+        preprocessing = self.config.preprocessing
+        mean = torch.tensor(preprocessing.mean, device=images.device)[:, None, None]
+        scale = 1 / torch.tensor(preprocessing.std, device=images.device)[:, None, None]
+        rows = torch.arange(images.shape[2], device=images.device)[:, None] < image_sizes[:, 0, None, None]
+        columns = torch.arange(images.shape[3], device=images.device) < image_sizes[:, 1, None, None]
+        return torch.where((rows & columns)[:, None], (images.float() - mean) * scale, 0.0)
+
+    def pyramid(self, images: Tensor) -> list[Tensor]:
+        """P2..P6 of normalised images."""
+        return self.fpn(self.backbone(images.to(self.backbone.conv1.weight.dtype)))
+
+
+def to_rois(boxes: Tensor) -> Tensor:
+    """Boxes [B, N, 4] as RoIs [B · N, 5], each with the index of its image in front."""
+    batch, count = boxes.shape[:2]
+    index = torch.arange(batch, dtype=boxes.dtype, device=boxes.device)[:, None, None].expand(batch, count, 1)
+    return torch.cat([index, boxes], dim=2).flatten(0, 1)
+
+
+def _mask_head(config: ModelConfig) -> MaskHead:
+    head = config.mask_head
+    if isinstance(head, FCNMaskConfig):
+        return FCNMaskHead(config.fpn_channels, config.num_classes, head)
+    kind = RefineMaskHead if head.variant == "original" else SimpleRefineMaskHead
+    return kind(config.fpn_channels, config.num_classes, head)

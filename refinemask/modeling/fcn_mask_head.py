@@ -1,0 +1,32 @@
+"""Mask R-CNN's mask head."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from refinemask.config import FCNMaskConfig
+from refinemask.modeling.mask_output import LabelPredictor, MaskOutput, init_mask_convs
+from refinemask.ops import multilevel_roi_align
+
+ROI_SIZE, FINEST_SCALE = 14, 56
+
+
+class FCNMaskHead(nn.Module):
+    """Convolutions at 14×14, one transposed convolution, masks of 28×28."""
+
+    def __init__(self, channels: int, num_classes: int, config: FCNMaskConfig) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(config.convs))
+        self.upsample = nn.ConvTranspose2d(channels, channels, 2, stride=2)
+        self.predictor = LabelPredictor(channels, num_classes)
+        init_mask_convs(self)
+
+    def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> MaskOutput:
+        """Logits [R, 1, 28, 28] of RoIs [R, 5] with labels [R]."""
+        x = multilevel_roi_align(pyramid[:4], rois, ROI_SIZE, 0, FINEST_SCALE)
+        for conv in self.convs:
+            x = F.relu(conv(x))
+        return MaskOutput([self.predictor(F.relu(self.upsample(x)), labels).float()], None)
+
+    def merge(self, stage_logits: list[Tensor]) -> Tensor:
+        """The head has one stage, which is the mask."""
+        return stage_logits[-1]

@@ -1,0 +1,140 @@
+"""RefineMask's mask head (paper section 3; official ``RefineMaskHead``)."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from refinemask.config import RefineMaskConfig
+from refinemask.modeling.mask_output import LabelPredictor, MaskOutput, init_mask_convs, project
+from refinemask.modeling.semantic_fusion import DILATIONS, SemanticFusion
+from refinemask.ops import boundary_merge, multilevel_roi_align, upsample_aligned
+
+STAGE_SIZES = (14, 28, 56)
+FINEST_SCALE = 56
+
+
+def upsample_features(x: Tensor) -> Tensor:
+    """Twice the size, bilinear, half-pixel centres: what carries features to the next stage."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+class StageFeatures(NamedTuple):
+    """The features [R, c, s, s] that enter a stage, not yet put together.
+
+    They are ``cat(upsample(coarse), masks)``. Only 1×1 convolutions read them, and those commute with bilinear
+    upsampling, so each is applied to ``coarse`` at a quarter of the pixels and the concatenation never exists.
+    """
+
+    coarse: Tensor
+    """[R, c - 2, s/2, s/2]; in the first stage [R, c, s, s], taken as it is."""
+    masks: Tensor | None
+    """[R, 2, s, s] instance and semantic probabilities of the stage before; None in the first stage."""
+
+    def conv(self, weight: Tensor) -> Tensor:
+        """The 1×1 convolution with ``weight`` [o, c, 1, 1], without the part that reads the masks."""
+        if self.masks is None:
+            return F.conv2d(self.coarse, weight)
+        return upsample_features(F.conv2d(self.coarse, weight[:, :-2]))
+
+    def predict(self, predictor: LabelPredictor, labels: Tensor) -> Tensor:
+        """Logits [R, 1, s, s] float32 of each RoI's label."""
+        weight, bias = predictor.rows(labels)
+        if self.masks is None:
+            return (project(self.coarse, weight) + bias).float()
+        logits = upsample_features(project(self.coarse, weight[..., :-2])) + project(self.masks, weight[..., -2:])
+        return (logits + bias).float()
+
+
+class RefinementStage(nn.Module):
+    """Fuse instance features, semantic features and both masks, and hand them on at twice the size."""
+
+    def __init__(self, semantic_channels: int, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.semantic_transform_in = nn.Conv2d(semantic_channels, channels, 1)
+        self.semantic_transform_out = nn.Conv2d(channels, channels, 1)
+        self.fuse = nn.Conv2d(2 * channels + 2, channels, 1)
+        self.fusion = SemanticFusion(channels, DILATIONS)
+        self.transform_out = nn.Conv2d(channels, channels // 2 - 2, 1)
+
+    def forward(
+        self, features: StageFeatures, semantic: Tensor, instance_mask: Tensor, semantic_mask: Tensor
+    ) -> StageFeatures:
+        """All arguments at the stage's size: semantic features [R, c, s, s], masks [R, 1, s, s] probabilities."""
+        c = self.channels
+        semantic = F.relu(self.semantic_transform_out(semantic))
+        masks = torch.cat([instance_mask, semantic_mask], dim=1)
+        # The fuse convolution is split by what it reads, instead of concatenating 2c + 2 channels.
+        weight = self.fuse.weight
+        mask_inputs, mask_weight = masks, weight[:, 2 * c :]
+        if features.masks is not None:
+            mask_inputs = torch.cat([features.masks, masks], dim=1)
+            mask_weight = torch.cat([weight[:, c - 2 : c], mask_weight], dim=1)
+        fused = F.conv2d(semantic, weight[:, c : 2 * c], self.fuse.bias) + F.conv2d(mask_inputs, mask_weight)
+        fused = self.fusion(F.relu(fused + features.conv(weight[:, :c])))
+        return StageFeatures(F.relu(self.transform_out(fused)), upsample_aligned(masks))
+
+
+class RefineMaskHead(nn.Module):
+    """Instance branch, semantic branch and three refinement stages, 14 → 28 → 56 → 112."""
+
+    def __init__(self, channels: int, num_classes: int, config: RefineMaskConfig) -> None:
+        super().__init__()
+        self.instance_convs = conv_relus(channels, config.instance_convs)
+        self.semantic_convs = conv_relus(channels, config.semantic_convs)
+        self.semantic_logits = nn.Conv2d(channels, 1, 1)
+        widths = [channels >> index for index in range(4)]
+        self.stages = nn.ModuleList(RefinementStage(channels, width) for width in widths[:3])
+        last = 1 if config.class_agnostic_last else num_classes
+        self.instance_logits = nn.ModuleList(
+            LabelPredictor(width, n) for width, n in zip(widths, (num_classes,) * 3 + (last,), strict=True)
+        )
+        init_mask_convs(self)
+
+    def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> MaskOutput:
+        """Logits at 14, 28, 56 and 112 of RoIs [R, 5] with labels [R], from P2..P5."""
+        semantic_maps, semantic_logits = self._semantic_branch(pyramid[0])
+        semantic_prob = semantic_logits.sigmoid().to(pyramid[0].dtype)
+        pooled = multilevel_roi_align(pyramid[:4], rois, STAGE_SIZES[0], 0, FINEST_SCALE)
+        features = StageFeatures(self.instance_convs(pooled), None)
+        stage_logits = []
+        for stage, predictor, size, semantic_map in zip(
+            self.stages, self.instance_logits, STAGE_SIZES, semantic_maps, strict=False
+        ):
+            logits = features.predict(predictor, labels)
+            stage_logits.append(logits)
+            # Every RoI reads the stride-4 map, whatever level its instance features come from.
+            semantic = multilevel_roi_align([semantic_map], rois, size, 0, FINEST_SCALE)
+            semantic_mask = multilevel_roi_align([semantic_prob], rois, size, 0, FINEST_SCALE)
+            features = stage(features, semantic, logits.sigmoid().to(semantic.dtype), semantic_mask)
+        stage_logits.append(features.predict(self.instance_logits[-1], labels))
+        return MaskOutput(stage_logits, semantic_logits)
+
+    def merge(self, stage_logits: list[Tensor]) -> Tensor:
+        """The final logits [R, 1, 112, 112]; the 14×14 prediction is never a mask."""
+        merged = stage_logits[1]
+        for finer in stage_logits[2:]:
+            merged = boundary_merge(merged, finer)
+        return merged
+
+    def _semantic_branch(self, p2: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """The map each stage pools from, [B, c_k, H/4, W/4], and the semantic logits [B, 1, H/4, W/4]."""
+        heads = [stage.semantic_transform_in for stage in self.stages] + [self.semantic_logits]
+        # One convolution reads the large map once for all four.
+        maps = F.conv2d(
+            self.semantic_convs(p2),
+            torch.cat([head.weight for head in heads]),
+            torch.cat([head.bias for head in heads]),
+        )
+        features = F.relu(maps[:, :-1])
+        return features.split([stage.channels for stage in self.stages], dim=1), maps[:, -1:].float()
+
+
+def conv_relus(channels: int, count: int) -> nn.Sequential:
+    """``count`` 3×3 convolutions of one width, each followed by a ReLU."""
+    layers: list[nn.Module] = []
+    for _ in range(count):
+        layers += [nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers)

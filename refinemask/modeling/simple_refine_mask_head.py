@@ -1,0 +1,99 @@
+"""The authors' later, faster head (official ``SimpleRefineMaskHead``, config ``…-faster-better``)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from refinemask.config import RefineMaskConfig
+from refinemask.modeling.mask_output import LabelPredictor, MaskOutput, init_mask_convs, project
+from refinemask.modeling.refine_mask_head import (
+    FINEST_SCALE,
+    STAGE_SIZES,
+    RefineMaskHead,
+    conv_relus,
+    upsample_features,
+)
+from refinemask.modeling.semantic_fusion import DILATIONS, SemanticFusion
+from refinemask.ops import multilevel_roi_align, upsample_aligned
+
+
+def point_roi_align(features: Tensor, rois: Tensor, output_size: int) -> Tensor:
+    """One bilinear sample at each bin's centre, zeros outside the map (PointRend's "simple RoIAlign").
+
+    RoIAlign with one sample repeats the map's rim where this one must fade to zero; a rim of zeros makes them equal.
+
+    Args:
+        features: [B, C, H/4, W/4].
+        rois: [R, 5] in input pixels.
+    """
+    stride = 4
+    shift = rois.new_tensor([0, stride, stride, stride, stride])
+    return multilevel_roi_align([F.pad(features, (1, 1, 1, 1))], rois + shift, output_size, 1, FINEST_SCALE)
+
+
+class SimpleRefinementStage(nn.Module):
+    """As :class:`RefinementStage`, without semantic prediction and with a global average in the fusion."""
+
+    def __init__(self, semantic_channels: int, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.semantic_transform_in = nn.Conv2d(semantic_channels, channels, 1)
+        self.fuse = nn.Conv2d(2 * channels + 1, channels, 1)
+        self.fusion = SemanticFusion(channels, DILATIONS, global_average=True)
+        self.transform_out = nn.Conv2d(channels, channels // 2 - 1, 1)
+
+    def forward(self, features: Tensor, semantic: Tensor, instance_mask: Tensor) -> Tensor:
+        """Features [R, c, s, s] (or half that size, to be upsampled) to [R, c/2, s, s], both masks' size s."""
+        c = self.channels
+        weight = self.fuse.weight
+        incoming = _resize_to(F.conv2d(features, weight[:, :c]), semantic)
+        fused = incoming + F.conv2d(semantic, weight[:, c : 2 * c], self.fuse.bias)
+        fused = self.fusion(F.relu(fused + F.conv2d(instance_mask, weight[:, 2 * c :])))
+        return torch.cat([F.relu(self.transform_out(fused)), instance_mask], dim=1)
+
+
+class SimpleRefineMaskHead(nn.Module):
+    """Instance branch, semantic features and three stages; the last prediction is made at 56 for all classes."""
+
+    merge = RefineMaskHead.merge
+
+    def __init__(self, channels: int, num_classes: int, config: RefineMaskConfig) -> None:
+        super().__init__()
+        self.instance_convs = conv_relus(channels, config.instance_convs)
+        self.semantic_convs = conv_relus(channels, config.semantic_convs)
+        widths = [channels >> index for index in range(4)]
+        self.stages = nn.ModuleList(SimpleRefinementStage(channels, width) for width in widths[:3])
+        self.instance_logits = nn.ModuleList(
+            LabelPredictor(width, n) for width, n in zip(widths, (num_classes,) * 3 + (1,), strict=True)
+        )
+        init_mask_convs(self)
+
+    def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> MaskOutput:
+        """Logits at 14, 28, 56 and 112 of RoIs [R, 5] with labels [R], from P2..P5."""
+        semantic_maps = self._semantic_branch(pyramid[0])
+        features = self.instance_convs(multilevel_roi_align(pyramid[:4], rois, STAGE_SIZES[0], 0, FINEST_SCALE))
+        stage_logits = []
+        for stage, predictor, size, semantic_map in zip(
+            self.stages, self.instance_logits, STAGE_SIZES, semantic_maps, strict=False
+        ):
+            semantic = point_roi_align(semantic_map, rois, size)
+            weight, bias = predictor.rows(labels)
+            # A 1×1 predictor commutes with the upsampling: one channel is resized instead of all.
+            logits = (_resize_to(project(features, weight), semantic) + bias).float()
+            stage_logits.append(logits)
+            features = stage(features, semantic, logits.sigmoid().to(semantic.dtype))
+        stage_logits.append(upsample_aligned(self.instance_logits[-1](features, labels).float()))
+        return MaskOutput(stage_logits, None)
+
+    def _semantic_branch(self, p2: Tensor) -> tuple[Tensor, ...]:
+        heads = [stage.semantic_transform_in for stage in self.stages]
+        maps = F.conv2d(
+            self.semantic_convs(p2),
+            torch.cat([head.weight for head in heads]),
+            torch.cat([head.bias for head in heads]),
+        )
+        return F.relu(maps).split([stage.channels for stage in self.stages], dim=1)
+
+
+def _resize_to(x: Tensor, like: Tensor) -> Tensor:
+    return x if x.shape[2] == like.shape[2] else upsample_features(x)
