@@ -2,8 +2,10 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +60,7 @@ class CocoDataset:
         """The category name of each label."""
         return tuple(self.categories.values())
 
-    @property
+    @cached_property
     def labels(self) -> dict[int, int]:
         """The label of each category id."""
         return {category: label for label, category in enumerate(self.categories)}
@@ -72,10 +74,11 @@ def read_coco(path: str | os.PathLike[str]) -> CocoDataset:
     """
     content = _read_json(path)
     images = _parse(path, content, "images", _image)
-    categories = dict(sorted(_parse(path, content, "categories", lambda entry: (int(entry["id"]), str(entry["name"])))))
+    named_categories = _parse(path, content, "categories", lambda entry: (int(entry["id"]), str(entry["name"])))
     annotations = _parse(path, content, "annotations", _annotation)
     _require_unique(path, "image", [image.id for image in images])
-    _require_unique(path, "category", [int(entry["id"]) for entry in content["categories"]])
+    _require_unique(path, "category", [category for category, _ in named_categories])
+    categories = dict(sorted(named_categories))
     by_image: dict[int, list[CocoAnnotation]] = {image.id: [] for image in images}
     for annotation in annotations:
         if annotation.image_id not in by_image:
@@ -149,6 +152,6 @@ def _annotation(entry: dict[str, Any]) -> CocoAnnotation:
 
 
 def _require_unique(path: str | os.PathLike[str], kind: str, ids: list[int]) -> None:
-    if len(set(ids)) < len(ids):
-        repeated = next(value for position, value in enumerate(ids) if value in ids[:position])
-        raise UserError(f"{path}: {kind} id {repeated} occurs twice")
+    most_common = Counter(ids).most_common(1)
+    if most_common and most_common[0][1] > 1:
+        raise UserError(f"{path}: {kind} id {most_common[0][0]} occurs {most_common[0][1]} times")
