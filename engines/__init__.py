@@ -1,0 +1,59 @@
+"""Running a detector: one interface over PyTorch, ONNX Runtime, OpenVINO and TensorRT."""
+
+import os
+from pathlib import Path
+
+from engines.base import Bounds, Engine, InputError
+from refinemask.files import UserError
+
+__all__ = ["Bounds", "Engine", "InputError", "load"]
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    backend: str | None = None,
+    precision: str | None = None,
+    threads: int | None = None,
+    device: str = "cpu",
+) -> Engine:
+    """Open a checkpoint or an exported file with the engine its ending calls for.
+
+    ``.safetensors`` runs in PyTorch, ``.onnx`` in ONNX Runtime or, with ``backend="openvino"``, in OpenVINO,
+    ``.engine`` in TensorRT.
+
+    Args:
+        path: the file.
+        backend: ``pytorch``, ``onnxruntime``, ``openvino`` or ``tensorrt``; None chooses by the ending.
+        precision: None is the file's own; OpenVINO alone can run an fp32 file in ``bf16``.
+        threads: CPU threads; None leaves it to the engine.
+        device: ``cpu`` or ``cuda``.
+
+    Raises:
+        UserError: the file is missing or not ours, or the request cannot be met exactly.
+    """
+    path = Path(path)
+    backends = {".safetensors": ("pytorch",), ".onnx": ("onnxruntime", "openvino"), ".engine": ("tensorrt",)}
+    if path.suffix not in backends:
+        raise UserError(f"{path}: no engine for '{path.suffix}' files; expected {', '.join(backends)}")
+    backend = backend or backends[path.suffix][0]
+    if backend not in backends[path.suffix]:
+        raise UserError(f"{path}: backend '{backend}' cannot run it; expected {' or '.join(backends[path.suffix])}")
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    # Each runtime is heavy and some are optional, so only the one asked for is imported.
+    if backend == "pytorch":
+        from engines.torch_engine import TorchEngine
+
+        return TorchEngine(path, precision=precision, threads=threads, device=device)
+    if backend == "onnxruntime":
+        from engines.onnxruntime_engine import OnnxRuntimeEngine
+
+        return OnnxRuntimeEngine(path, precision=precision, threads=threads, device=device)
+    if backend == "openvino":
+        from engines.openvino_engine import OpenVINOEngine
+
+        return OpenVINOEngine(path, precision=precision, threads=threads, device=device)
+    from engines.tensorrt_engine import TensorRTEngine
+
+    return TensorRTEngine(path, precision=precision, device=device)

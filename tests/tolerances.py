@@ -11,4 +11,6 @@ class Tolerance(NamedTuple):
     reason: str
 
 
-TOLERANCES: dict[str, Tolerance] = {}
+TOLERANCES: dict[str, Tolerance] = {
+    "onnx reference evaluator": Tolerance(1e-6, 1e-5, "one convolution in fp32, summed in another order"),
+}

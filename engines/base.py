@@ -1,0 +1,173 @@
+"""What every engine has in common: the contract, the file's metadata and the checks of what goes in.
+
+Imports no PyTorch: a deployment machine without it runs engines too.
+"""
+
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from refinemask.config import ModelConfig, from_json
+from refinemask.files import UserError
+from refinemask.structures import Detections
+
+STRIDE = 32
+"""Height and width of the input are multiples of the coarsest feature stride of the backbone."""
+OUTPUTS = Detections._fields
+
+
+class InputError(UserError, ValueError):
+    """Images that do not fit the engine's contract or the bounds of its file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """What an exported file accepts: (smallest, typical, largest) batch, height and width, in pixels."""
+
+    batch: tuple[int, int, int]
+    height: tuple[int, int, int]
+    width: tuple[int, int, int]
+
+    def canvas(self, height: int, width: int) -> tuple[int, int]:
+        """The smallest accepted padded (height, width) that holds an image of ``height`` × ``width`` pixels.
+
+        Raises:
+            InputError: the image is larger than the file accepts.
+        """
+        padded = tuple(-(-size // STRIDE) * STRIDE for size in (height, width))
+        for name, size, (_, _, largest) in zip(("height", "width"), padded, (self.height, self.width), strict=True):
+            if size > largest:
+                raise InputError(f"an image of {height}x{width} does not fit: this file takes a {name} up to {largest}")
+        return max(padded[0], self.height[0]), max(padded[1], self.width[0])
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raise :class:`InputError` unless images of ``shape`` [B, 3, H, W] lie within the bounds."""
+        sizes = {"batch": shape[0], "height": shape[2], "width": shape[3]}
+        for name, size in sizes.items():
+            smallest, _, largest = getattr(self, name)
+            if not smallest <= size <= largest:
+                accepted = f"{smallest}" if smallest == largest else f"{smallest} to {largest}"
+                raise InputError(
+                    f"images have {name} {size}, but this file was exported for a {name} of {accepted}: "
+                    "pad or split the batch, or export again with other bounds (python -m export.to_onnx --help)"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """What an exported file says about itself."""
+
+    config: ModelConfig
+    precision: str
+    bounds: Bounds
+
+
+def read_metadata(properties: Mapping[str, str], path: str | os.PathLike[str]) -> Metadata:
+    """Read the metadata properties that ``export.to_onnx`` wrote.
+
+    Raises:
+        UserError: a property is missing or unreadable, so the file is not ours.
+    """
+    expected = "expected a file written by `python -m export.to_onnx --checkpoint … --output …`"
+    missing = [name for name in ("config", "precision", "bounds") if name not in properties]
+    if missing:
+        raise UserError(f"{path}: not a RefineMask export: its metadata lacks {', '.join(missing)}; {expected}")
+    try:
+        bounds = {axis: tuple(limits) for axis, limits in json.loads(properties["bounds"]).items()}
+        return Metadata(
+            config=from_json(ModelConfig, properties["config"]),
+            precision=properties["precision"],
+            bounds=Bounds(**bounds),
+        )
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: unreadable RefineMask metadata ({error}); {expected}") from error
+
+
+class Engine(ABC):
+    """A detector behind one interface, whatever runs it.
+
+    :meth:`infer` is all most callers need. It is ``download(run(upload(…)))``; the three phases are public so that
+    a benchmark can time each.
+    """
+
+    def __init__(
+        self, *, name: str, config: ModelConfig, precision: str, device: str, bounds: Bounds | None = None
+    ) -> None:
+        self.name = name
+        """The runtime, such as ``PyTorch`` or ``ONNX Runtime``."""
+        self.config = config
+        self.precision = precision
+        """Arithmetic of the convolutions: fp32, bf16, fp16 or int8."""
+        self.device = device
+        self.bounds = bounds
+        """None: any batch and size."""
+
+    def infer(self, images: Any, image_sizes: Any) -> Detections:
+        """Detect objects.
+
+        Args:
+            images: uint8 [B, 3, H, W] RGB, padded at the bottom and right; H and W are multiples of 32.
+            image_sizes: integer [B, 2], valid (height, width) of each image.
+                Both are NumPy arrays or PyTorch tensors in host memory.
+
+        Returns:
+            Detections as NumPy arrays; boxes in network-input pixels.
+
+        Raises:
+            InputError: an input has the wrong type, layout or size.
+        """
+        return self.download(self.run(self.upload(*check_inputs(images, image_sizes, self.bounds))))
+
+    @abstractmethod
+    def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> Any:
+        """Bring checked inputs to the device; complete when it returns."""
+
+    @abstractmethod
+    def run(self, inputs: Any) -> Any:
+        """Run the network on what :meth:`upload` returned; complete when it returns."""
+
+    @abstractmethod
+    def download(self, outputs: Any) -> Detections:
+        """Bring what :meth:`run` returned to host memory as NumPy arrays."""
+
+
+def check_inputs(images: Any, image_sizes: Any, bounds: Bounds | None) -> tuple[np.ndarray, np.ndarray]:
+    """The inputs as contiguous arrays, uint8 [B, 3, H, W] and int64 [B, 2].
+
+    Raises:
+        InputError: an input has the wrong type, layout or size.
+    """
+    try:
+        images, image_sizes = np.ascontiguousarray(images), np.ascontiguousarray(image_sizes)
+    except TypeError as error:
+        raise InputError(f"inputs must be NumPy arrays or tensors in host memory: {error}") from error
+    _check_images(images)
+    if not np.issubdtype(image_sizes.dtype, np.integer) or image_sizes.shape != (len(images), 2):
+        raise InputError(
+            f"image_sizes is {image_sizes.dtype} {list(image_sizes.shape)}; expected int64 [{len(images)}, 2], "
+            "the valid (height, width) of each image"
+        )
+    height, width = images.shape[2:]
+    if (image_sizes < 1).any() or (image_sizes > (height, width)).any():
+        raise InputError(f"image_sizes {image_sizes.tolist()} must lie between 1 and the padded size {height}x{width}")
+    if bounds is not None:
+        bounds.check(images.shape)
+    return images, image_sizes.astype(np.int64, copy=False)
+
+
+def _check_images(images: np.ndarray) -> None:
+    shape = list(images.shape)
+    if images.dtype != np.uint8:
+        raise InputError(f"images are {images.dtype}; expected uint8 RGB: normalisation is part of the network")
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise InputError(f"images have shape {shape}; expected [B, 3, H, W] (from [B, H, W, 3]: transpose(0, 3, 1, 2))")
+    if images.size == 0 or images.shape[2] % STRIDE or images.shape[3] % STRIDE:
+        raise InputError(
+            f"images have shape {shape}; expected at least one image, height and width multiples of {STRIDE}: "
+            "pad at the bottom and right (refinemask.data.transforms.pad_batch)"
+        )

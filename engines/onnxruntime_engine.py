@@ -1,0 +1,80 @@
+"""ONNX Runtime, on the CPU or a CUDA GPU."""
+
+import os
+import warnings
+
+import numpy as np
+import onnxruntime as ort
+
+from engines.base import OUTPUTS, Engine, read_metadata
+from refinemask.files import UserError
+from refinemask.structures import Detections
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class OnnxRuntimeEngine(Engine):
+    """An exported file in ONNX Runtime; the custom operators run as the functions the file carries."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        precision: str | None = None,
+        threads: int | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.session = _open(path, threads, device)
+        metadata = read_metadata(self.session.get_modelmeta().custom_metadata_map, path)
+        if precision not in (None, metadata.precision):
+            raise UserError(
+                f"{path}: its precision is {metadata.precision}, and ONNX Runtime runs a file as it is; "
+                f"export with --precision {precision} instead"
+            )
+        super().__init__(
+            name="ONNX Runtime",
+            config=metadata.config,
+            precision=metadata.precision,
+            device=device,
+            bounds=metadata.bounds,
+        )
+
+    def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> ort.IOBinding:
+        binding = self.session.io_binding()
+        for name, array in (("images", images), ("image_sizes", image_sizes)):
+            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array, self.device, 0))
+        for name in OUTPUTS:
+            binding.bind_output(name, self.device)
+        binding.synchronize_inputs()
+        return binding
+
+    def run(self, inputs: ort.IOBinding) -> ort.IOBinding:
+        self.session.run_with_iobinding(inputs)
+        inputs.synchronize_outputs()
+        return inputs
+
+    def download(self, outputs: ort.IOBinding) -> Detections:
+        return Detections(*outputs.copy_outputs_to_cpu())
+
+
+def _open(path: str | os.PathLike[str], threads: int | None, device: str) -> ort.InferenceSession:
+    if device not in PROVIDERS:
+        raise UserError(f"{path}: no ONNX Runtime provider for device '{device}'; expected {' or '.join(PROVIDERS)}")
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads or 0
+    try:
+        with warnings.catch_warnings():
+            # A provider that is not there is only warned of; the check below makes it an error.
+            warnings.simplefilter("ignore")
+            session = ort.InferenceSession(path, options, providers=[PROVIDERS[device]])
+    # Its exceptions share no base class of their own.
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: ONNX Runtime cannot load it: {reason}; export it again (export.to_onnx)") from error
+    if PROVIDERS[device] not in session.get_providers():
+        raise UserError(
+            f"{path}: {PROVIDERS[device]} was asked for, but ONNX Runtime offers {', '.join(session.get_providers())}; "
+            "install onnxruntime-gpu, or use --device cpu"
+        )
+    return session

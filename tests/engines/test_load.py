@@ -1,0 +1,120 @@
+"""Loading: the right engine for a file, exact answers for wrong files and wishes, in every runtime alike."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.reference
+import pytest
+
+import engines
+from engines.base import InputError
+from refinemask.files import UserError
+from refinemask.structures import Detections
+from tests.tolerances import TOLERANCES
+
+BACKENDS = ["onnxruntime", "openvino"]
+Toy = Callable[..., Path]
+Batch = tuple[np.ndarray, np.ndarray]
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    if request.param == "openvino":
+        pytest.importorskip("openvino", reason="needs the extra 'openvino'")
+    return request.param
+
+
+def test_runs_the_file_and_keeps_its_metadata(toy_onnx: Toy, batch: Batch, backend: str) -> None:
+    path = toy_onnx()
+    engine = engines.load(path, backend=backend, threads=1)
+    assert (engine.precision, engine.device, engine.config.class_names) == ("fp32", "cpu", ("nucleus",))
+    reference = onnx.reference.ReferenceEvaluator(onnx.load(path))
+    expected = Detections(*reference.run(None, {"images": batch[0], "image_sizes": batch[1]}))
+    found = engine.infer(*batch)
+    tolerance = TOLERANCES["onnx reference evaluator"]
+    for name, ours, theirs in zip(Detections._fields, found, expected, strict=True):
+        assert ours.dtype == theirs.dtype, name
+        np.testing.assert_allclose(ours, theirs, rtol=tolerance.relative, atol=tolerance.absolute, err_msg=name)
+
+
+def test_results_stay_valid_after_the_next_call(toy_onnx: Toy, batch: Batch, backend: str) -> None:
+    engine = engines.load(toy_onnx(), backend=backend, threads=1)
+    first = engine.infer(*batch)
+    kept = [array.copy() for array in first]
+    engine.infer(255 - batch[0], batch[1])
+    for before, after in zip(kept, first, strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_bounds_of_the_file_hold(toy_onnx: Toy, backend: str) -> None:
+    engine = engines.load(toy_onnx(), backend=backend, threads=1)
+    with pytest.raises(InputError, match="height of 32 to 128"):
+        engine.infer(np.zeros((1, 3, 160, 64), np.uint8), [[160, 64]])
+
+
+def test_a_foreign_onnx_file_is_refused(toy_onnx: Toy, backend: str) -> None:
+    with pytest.raises(UserError, match=r"toy\.onnx: not a RefineMask export: its metadata lacks config.*to_onnx"):
+        engines.load(toy_onnx(config=None), backend=backend)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello, this is no model"])
+def test_a_broken_onnx_file_is_refused(tmp_path: Path, backend: str, content: bytes) -> None:
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"broken\.onnx"):
+        engines.load(path, backend=backend)
+
+
+def test_a_truncated_onnx_file_is_refused(toy_onnx: Toy, backend: str) -> None:
+    path = toy_onnx()
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(UserError, match=r"toy\.onnx"):
+        engines.load(path, backend=backend)
+
+
+def test_wrong_endings_backends_and_missing_files(tmp_path: Path, toy_onnx: Toy) -> None:
+    with pytest.raises(UserError, match=r"no engine for '\.pth' files; expected \.safetensors, \.onnx, \.engine"):
+        engines.load(tmp_path / "model.pth")
+    with pytest.raises(UserError, match="no such file"):
+        engines.load(tmp_path / "model.onnx")
+    with pytest.raises(UserError, match="backend 'tensorrt' cannot run it; expected onnxruntime or openvino"):
+        engines.load(toy_onnx(), backend="tensorrt")
+
+
+def test_onnxruntime_never_changes_the_precision_or_the_device(toy_onnx: Toy) -> None:
+    with pytest.raises(UserError, match=r"its precision is fp32.*--precision bf16"):
+        engines.load(toy_onnx(), precision="bf16")
+    with pytest.raises(UserError, match="device 'tpu'"):
+        engines.load(toy_onnx(), device="tpu")
+
+
+def test_a_missing_gpu_is_an_error_not_a_fall_back(toy_onnx: Toy) -> None:
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("ONNX Runtime has its CUDA provider here")
+    with pytest.raises(UserError, match="CUDAExecutionProvider was asked for, but ONNX Runtime offers CPU"):
+        engines.load(toy_onnx(), device="cuda")
+
+
+def test_openvino_executes_in_the_precision_asked_for(toy_onnx: Toy, batch: Batch) -> None:
+    openvino = pytest.importorskip("openvino", reason="needs the extra 'openvino'")
+    path = toy_onnx()
+    exact = engines.load(path, backend="openvino", precision="fp32", threads=1).infer(*batch).scores
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        with pytest.raises(UserError, match="bf16 was asked for, but OpenVINO computes"):
+            engines.load(path, backend="openvino", precision="bf16")
+        return
+    coarse = engines.load(path, backend="openvino", precision="bf16", threads=1)
+    assert coarse.precision == "bf16"
+    difference = np.abs(coarse.infer(*batch).scores - exact).max()
+    assert 1e-5 < difference < 1e-2, "bf16 must be seen in the result, and must be small"
+
+
+def test_openvino_refuses_what_it_cannot_do(toy_onnx: Toy) -> None:
+    with pytest.raises(UserError, match="this one is fp16"):
+        engines.load(toy_onnx(precision="fp16"), backend="openvino")
+    with pytest.raises(UserError, match="not on cuda in fp32"):
+        engines.load(toy_onnx(), backend="openvino", device="cuda")
