@@ -72,7 +72,15 @@ def read_coco(path: str | os.PathLike[str]) -> CocoDataset:
     Raises:
         UserError: the file cannot be read, is no JSON, or an entry is incomplete or refers to nothing.
     """
-    content = _read_json(path)
+    return parse_coco(path, read_json_object(path))
+
+
+def parse_coco(path: str | os.PathLike[str], content: dict[str, Any]) -> CocoDataset:
+    """Check the content of a COCO annotation file; ``path`` is what errors name.
+
+    Raises:
+        UserError: an entry is incomplete or refers to nothing.
+    """
     images = _parse(path, content, "images", _image)
     named_categories = _parse(path, content, "categories", lambda entry: (int(entry["id"]), str(entry["name"])))
     annotations = _parse(path, content, "annotations", _annotation)
@@ -82,7 +90,9 @@ def read_coco(path: str | os.PathLike[str]) -> CocoDataset:
     by_image: dict[int, list[CocoAnnotation]] = {image.id: [] for image in images}
     for annotation in annotations:
         if annotation.image_id not in by_image:
-            raise UserError(f"{path}: annotation {annotation.id} is of image {annotation.image_id}, which is not listed")
+            raise UserError(
+                f"{path}: annotation {annotation.id} is of image {annotation.image_id}, which is not listed"
+            )
         if annotation.category_id not in categories:
             raise UserError(
                 f"{path}: annotation {annotation.id} is of category {annotation.category_id}, which is not listed"
@@ -96,7 +106,12 @@ def read_coco(path: str | os.PathLike[str]) -> CocoDataset:
     )
 
 
-def _read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The content of an annotation file.
+
+    Raises:
+        UserError: the file cannot be read, or is no JSON object.
+    """
     try:
         content = json.loads(Path(path).read_bytes())
     except OSError as error:
