@@ -41,7 +41,7 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
         raise UserError(f"{path}: cannot be decoded: {error.err}") from error
     if image is None:
         raise UserError(f"{path}: cannot be decoded, the image is damaged or of an unsupported kind")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
 
 def _image_format(path: str | os.PathLike[str], data: bytes) -> str:

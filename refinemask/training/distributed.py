@@ -1,8 +1,6 @@
 """The little that training needs to know about the other processes; without any, all of it is the identity."""
 
-import torch
-from torch import Tensor
-from torch import distributed
+from torch import Tensor, distributed
 
 
 def world() -> tuple[int, int]:

@@ -7,13 +7,17 @@ import torch
 from torch import Tensor
 
 from refinemask.config import FCNMaskConfig, RefineMaskConfig, TrainConfig
+from refinemask.data.training import ImageTargets
 from refinemask.modeling.anchors import STRIDES
 from refinemask.modeling.box_coder import encode
+from refinemask.modeling.box_head import ROI_SIZE
 from refinemask.modeling.detector import Detector
+from refinemask.modeling.refine_mask_head import FINEST_SCALE
 from refinemask.modeling.rpn import Proposals, RPNOutput
+from refinemask.ops import multilevel_roi_align
 from refinemask.training.losses import STAGE_WEIGHTS, binary_loss, box_losses, refine_mask_losses, rpn_losses
 from refinemask.training.matching import box_iou, match, sample
-from refinemask.training.targets import ImageTargets, mask_targets, semantic_target
+from refinemask.training.targets import mask_targets, semantic_target
 
 RPN_SAMPLES = 256
 RPN_POSITIVE_FRACTION = 0.5
@@ -125,7 +129,7 @@ def sample_rois(
 def _box_terms(
     detector: Detector, pyramid: list[Tensor], sampled: SampledRoIs, config: TrainConfig
 ) -> dict[str, Tensor]:
-    class_logits, deltas = detector.box_head(detector.pool_boxes(pyramid, sampled.rois))
+    class_logits, deltas = detector.box_head(multilevel_roi_align(pyramid[:4], sampled.rois, ROI_SIZE, 0, FINEST_SCALE))
     positive = sampled.owners >= 0
     std = sampled.boxes.new_tensor(detector.config.box_head.delta_std)
     encoded = encode(sampled.boxes, sampled.rois[positive, 1:]) / std

@@ -1,7 +1,6 @@
 """Ground truth in the form the losses want it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,32 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import roi_align
 
-Polygons = list[NDArray[np.float64]]
-"""The parts of one instance, each (x0, y0, x1, y1, …) in pixels of the network's input."""
-Bitmap = NDArray[np.uint8]
-"""[h, w] of 0 and 1 over the valid part of the network's input."""
+from refinemask.data.training import Bitmap, Polygons
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImageTargets:
-    """The ground truth of one training image, in pixels of the network's input."""
-
-    boxes: Tensor
-    """[G, 4] float32 xyxy."""
-    labels: Tensor
-    """[G] int64."""
-    masks: Sequence[Polygons | Bitmap]
-    """One per box."""
-    seed: int
-    """Decides which anchors and proposals of this image are sampled."""
-
-    def to(self, device: torch.device) -> "ImageTargets":
-        """The same targets with boxes and labels on ``device``; masks stay in host memory."""
-        boxes, labels = self.boxes.to(device), self.labels.to(device)
-        return ImageTargets(boxes=boxes, labels=labels, masks=self.masks, seed=self.seed)
-
-
-def mask_targets(masks: Sequence[Polygons | Bitmap], boxes: Tensor, owners: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+def mask_targets(
+    masks: Sequence[Polygons | Bitmap], boxes: Tensor, owners: Tensor, sizes: Sequence[int]
+) -> list[Tensor]:
     """What the mask head should predict for each RoI, rasterised anew at every size.
 
     Args:
@@ -83,7 +62,9 @@ def rasterise(polygons: Polygons, height: int, width: int) -> NDArray[np.uint8]:
     return coco_mask.decode(coco_mask.merge(runs))
 
 
-def semantic_target(images: Sequence[Sequence[Polygons | Bitmap]], canvas: tuple[int, int], size: tuple[int, int]) -> Tensor:
+def semantic_target(
+    images: Sequence[Sequence[Polygons | Bitmap]], canvas: tuple[int, int], size: tuple[int, int]
+) -> Tensor:
     """Where any instance is, at the semantic branch's resolution.
 
     Args:

@@ -1,0 +1,79 @@
+"""LVIS v0.5 and v1 annotations, and the sampling of its rare categories (Gupta et al., LVIS, CVPR 2019)."""
+
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from refinemask.data.coco import CocoDataset, parse_coco, read_json_object
+from refinemask.files import UserError
+
+FREQUENCIES = ("r", "c", "f")
+"""Rare, common and frequent: a category in at most 10, at most 100, or more training images."""
+
+
+@dataclass(frozen=True)
+class LvisDataset(CocoDataset):
+    """A checked LVIS file. What an image does not list, in annotations or as negative, is unknown and not absent."""
+
+    frequencies: dict[int, str]
+    """``r``, ``c`` or ``f`` of each category id."""
+    negative: dict[int, frozenset[int]]
+    """The categories verified to be absent from each image id."""
+    not_exhaustive: dict[int, frozenset[int]]
+    """The categories of which each image id may have more objects than are annotated."""
+
+
+def read_lvis(path: str | os.PathLike[str]) -> LvisDataset:
+    """Read an LVIS annotation file, or COCO annotations derived from one (``refinemask.evaluation.ap_star``).
+
+    LVIS draws train and val from both of COCO 2017's folders, so an image's ``file_name`` is ``train2017/….jpg`` or
+    ``val2017/….jpg``, relative to the folder that holds both, whatever the file's own (v0.5: of COCO 2014) says.
+
+    Raises:
+        UserError: the file cannot be read, is no LVIS file, or an entry is incomplete or refers to nothing.
+    """
+    return parse_lvis(path, read_json_object(path))
+
+
+def parse_lvis(path: str | os.PathLike[str], content: dict[str, Any]) -> LvisDataset:
+    """Check the content of an LVIS annotation file; ``path`` is what errors name.
+
+    Raises:
+        UserError: an entry is incomplete or refers to nothing.
+    """
+    images = content.get("images")
+    try:
+        located = [{**entry, "file_name": "/".join(entry["coco_url"].split("/")[-2:])} for entry in images or ()]
+        negative = {entry["id"]: frozenset(entry["neg_category_ids"]) for entry in located}
+        not_exhaustive = {entry["id"]: frozenset(entry["not_exhaustive_category_ids"]) for entry in located}
+        frequencies = {entry["id"]: entry["frequency"] for entry in content.get("categories", ())}
+    except KeyError as error:
+        raise UserError(f"{path}: an entry lacks {error}, expected the annotations of LVIS v0.5 or v1") from error
+    coco = parse_coco(path, content if images is None else {**content, "images": located})
+    if unknown := set(frequencies.values()) - set(FREQUENCIES):
+        raise UserError(f"{path}: a category has frequency {min(unknown)!r}, expected r, c or f")
+    return LvisDataset(
+        **vars(coco), frequencies=frequencies, negative=negative, not_exhaustive=not_exhaustive
+    )
+
+
+def repeat_factors(image_categories: Sequence[Iterable[int]], threshold: float = 0.001) -> list[int]:
+    """How often each image appears in an epoch, so that rare categories are seen more (section 4.2 there, appendix B).
+
+    A category in a fraction ``f`` of the images asks for ``max(1, sqrt(threshold / f))`` appearances, an image follows
+    its most demanding category. Rounded up, as in the official model; the paper draws at random.
+
+    Args:
+        image_categories: the category ids of each image's objects.
+        threshold: categories in a larger fraction of the images are not repeated.
+
+    Returns:
+        One factor of at least 1 per image.
+    """
+    categories = [set(ids) for ids in image_categories]
+    images_with = Counter(category for ids in categories for category in ids)
+    factors = {c: math.sqrt(threshold / (count / len(categories))) for c, count in images_with.items()}
+    return [max(1, *(math.ceil(factors[category]) for category in ids)) if ids else 1 for ids in categories]

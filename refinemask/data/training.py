@@ -1,0 +1,168 @@
+"""Training images with their ground truth: read, resized, flipped and collated."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from refinemask.config import DataConfig, Preprocessing
+from refinemask.data.coco import CocoAnnotation, CocoDataset, CocoImage, Segmentation
+from refinemask.data.images import read_image
+from refinemask.data.sampler import Pick
+from refinemask.data.transforms import pad_batch, resize, resize_shape
+from refinemask.files import UserError
+
+SMALLEST_SIDE = 32
+"""Images with a shorter side are not trained on."""
+
+Polygons = list[NDArray[np.float64]]
+"""The parts of one instance, each (x0, y0, x1, y1, …) in pixels of the network's input."""
+Bitmap = NDArray[np.uint8]
+"""[h, w] of 0 and 1 over the valid part of the network's input."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageTargets:
+    """The ground truth of one training image, in pixels of the network's input."""
+
+    boxes: Tensor
+    """[G, 4] float32 xyxy."""
+    labels: Tensor
+    """[G] int64."""
+    masks: Sequence[Polygons | Bitmap]
+    """One per box."""
+    seed: int
+    """Decides which anchors and proposals of this image are sampled."""
+
+    def to(self, device: torch.device) -> "ImageTargets":
+        """The same targets with boxes and labels on ``device``; masks stay in host memory."""
+        boxes, labels = self.boxes.to(device), self.labels.to(device)
+        return ImageTargets(boxes=boxes, labels=labels, masks=self.masks, seed=self.seed)
+
+
+class TrainingBatch(NamedTuple):
+    """A padded batch and its ground truth."""
+
+    images: Tensor
+    """uint8 [B, 3, H, W]."""
+    image_sizes: Tensor
+    """int64 [B, 2] valid (height, width)."""
+    targets: list[ImageTargets]
+
+    def to(self, device: torch.device) -> "TrainingBatch":
+        """The same batch on ``device``."""
+        targets = [target.to(device) for target in self.targets]
+        return TrainingBatch(self.images.to(device), self.image_sizes.to(device), targets)
+
+
+class TrainingDataset(Dataset[tuple[NDArray[np.uint8], ImageTargets]]):
+    """The images of a COCO file that can be trained on, augmented as a ``Pick``'s seed says.
+
+    Crowds and boxes without area or outside the image are dropped, and then images without any object.
+    """
+
+    def __init__(self, coco: CocoDataset, image_dir: str | os.PathLike[str], config: DataConfig) -> None:
+        self._config = config
+        self._directory = Path(image_dir)
+        self._labels = coco.labels
+        self._entries: list[tuple[CocoImage, list[CocoAnnotation]]] = []
+        for image in coco.images:
+            annotations = [a for a in coco.annotations[image.id] if is_trainable(a, image)]
+            if annotations and min(image.height, image.width) >= SMALLEST_SIDE:
+                self._entries.append((image, annotations))
+        if not self._entries:
+            raise UserError(f"{coco.path}: none of its {len(coco.images)} images has an object to train on")
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def aspect_ratios(self) -> list[float]:
+        """Width / height of every image."""
+        return [image.width / image.height for image, _ in self._entries]
+
+    def __getitem__(self, pick: Pick) -> tuple[NDArray[np.uint8], ImageTargets]:
+        image, annotations = self._entries[pick.index]
+        pixels = read_image(self._directory / image.file_name)
+        height, width = pixels.shape[:2]
+        if (height, width) != (image.height, image.width):
+            raise UserError(
+                f"{self._directory / image.file_name}: is {height}x{width}, its annotation says "
+                f"{image.height}x{image.width}"
+            )
+        random = np.random.default_rng(pick.seed)
+        side = int(random.choice(self._config.short_sides))
+        shape = resize_shape(height, width, Preprocessing(short_side=side, long_side=self._config.long_side))
+        pixels = resize(pixels, shape)
+        boxes = resize_boxes([a.bbox for a in annotations], (height, width), shape)
+        masks = [resize_mask(a.segmentation, (height, width), shape) for a in annotations]
+        for axis, probability in ((1, self._config.horizontal_flip), (0, self._config.vertical_flip)):
+            if random.random() < probability:
+                pixels = np.flip(pixels, axis)
+                boxes = flip_boxes(boxes, shape, axis)
+                masks = [flip_mask(mask, shape, axis) for mask in masks]
+        labels = torch.tensor([self._labels[a.category_id] for a in annotations])
+        seed = int(random.integers(2**63))
+        return pixels, ImageTargets(boxes=torch.from_numpy(boxes), labels=labels, masks=masks, seed=seed)
+
+
+def collate(samples: Sequence[tuple[NDArray[np.uint8], ImageTargets]]) -> TrainingBatch:
+    """Pad the images of a batch to one canvas."""
+    images, image_sizes = pad_batch([pixels for pixels, _ in samples])
+    return TrainingBatch(torch.from_numpy(images), torch.from_numpy(image_sizes), [targets for _, targets in samples])
+
+
+def is_trainable(annotation: CocoAnnotation, image: CocoImage) -> bool:
+    """Whether an object is no crowd, has an area, a box of at least a pixel, and lies in the image."""
+    x, y, width, height = annotation.bbox
+    visible_width = min(x + width, image.width) - max(x, 0)
+    visible_height = min(y + height, image.height) - max(y, 0)
+    inside = visible_width > 0 and visible_height > 0
+    return not annotation.iscrowd and annotation.area > 0 and width >= 1 and height >= 1 and inside
+
+
+def resize_boxes(
+    boxes: Sequence[tuple[float, float, float, float]], old: tuple[int, int], new: tuple[int, int]
+) -> NDArray[np.float32]:
+    """COCO boxes (x, y, width, height) in an image of (height, width) ``old`` as xyxy in one of ``new``, clipped."""
+    corners = np.array(boxes, np.float32)
+    corners[:, 2:] += corners[:, :2]
+    scale = np.array([new[1] / old[1], new[0] / old[0]] * 2, np.float32)
+    limit = np.array([new[1], new[0]] * 2, np.float32)
+    return np.clip(corners * scale, 0, limit)
+
+
+def resize_mask(segmentation: Segmentation, old: tuple[int, int], new: tuple[int, int]) -> Polygons | Bitmap:
+    """An instance of an image of (height, width) ``old`` in one of ``new``: polygons stay polygons."""
+    if isinstance(segmentation, list):
+        scale = np.array([new[1] / old[1], new[0] / old[0]])
+        return [(np.asarray(part, np.float64).reshape(-1, 2) * scale).ravel() for part in segmentation]
+    runs = coco_mask.frPyObjects(segmentation, *old) if isinstance(segmentation["counts"], list) else segmentation
+    # Nearest neighbour at pixel centres: OpenCV's plain INTER_NEAREST shifts the mask by up to half a pixel.
+    return cv2.resize(coco_mask.decode(runs), (new[1], new[0]), interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def flip_boxes(boxes: NDArray[np.float32], shape: tuple[int, int], axis: int) -> NDArray[np.float32]:
+    """Mirror xyxy boxes in an image of (height, width) ``shape``; axis 1 is left-right, 0 top-bottom."""
+    flipped, low, high = boxes.copy(), 1 - axis, 3 - axis
+    flipped[:, low], flipped[:, high] = shape[axis] - boxes[:, high], shape[axis] - boxes[:, low]
+    return flipped
+
+
+def flip_mask(mask: Polygons | Bitmap, shape: tuple[int, int], axis: int) -> Polygons | Bitmap:
+    """Mirror an instance in an image of (height, width) ``shape``; axis 1 is left-right, 0 top-bottom."""
+    if isinstance(mask, np.ndarray):
+        return np.flip(mask, axis)
+    flipped = [part.copy() for part in mask]
+    for part in flipped:
+        part[1 - axis :: 2] = shape[axis] - part[1 - axis :: 2]
+    return flipped

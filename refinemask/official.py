@@ -1,0 +1,209 @@
+"""Official checkpoints (mmdetection 2.3 layout, key by key) as detectors of ours."""
+
+import os
+import pickle
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from refinemask.config import BackboneConfig, BoxHeadConfig, FCNMaskConfig, MaskHeadConfig, ModelConfig, RefineMaskConfig
+from refinemask.data.categories import CITYSCAPES, COCO, LVIS, Dataset
+from refinemask.files import UserError
+from refinemask.modeling.detector import Detector
+
+_MASK = r"roi_head\.mask_head\."
+# Official key → ours. Convolutions followed by ReLU sit at the even places of our sequences.
+_RULES: tuple[tuple[str, str], ...] = (
+    (r"backbone\.(.+)", r"backbone.\1"),
+    (r"neck\.lateral_convs\.(\d)\.conv\.(.+)", r"fpn.lateral_convs.\1.\2"),
+    (r"neck\.fpn_convs\.(\d)\.conv\.(.+)", r"fpn.output_convs.\1.\2"),
+    (r"rpn_head\.rpn_conv\.(.+)", r"rpn.conv.\1"),
+    (r"rpn_head\.rpn_cls\.(.+)", r"rpn.cls_logits.\1"),
+    (r"rpn_head\.rpn_reg\.(.+)", r"rpn.bbox_deltas.\1"),
+    (r"roi_head\.bbox_head\.shared_fcs\.0\.(.+)", r"box_head.fc1.\1"),
+    (r"roi_head\.bbox_head\.shared_fcs\.1\.(.+)", r"box_head.fc2.\1"),
+    (r"roi_head\.bbox_head\.fc_cls\.(.+)", r"box_head.cls_logits.\1"),
+    (r"roi_head\.bbox_head\.fc_reg\.(.+)", r"box_head.bbox_deltas.\1"),
+    (_MASK + r"(instance|semantic)_convs\.(\d)\.conv\.(.+)", r"mask_head.\1_convs.<\2>.\3"),
+    (_MASK + r"semantic_logits\.(.+)", r"mask_head.semantic_logits.\1"),
+    (_MASK + r"final_instance_logits\.(.+)", r"mask_head.instance_logits.3.\1"),
+    (_MASK + r"stage_instance_logits\.(\d)\.(.+)", r"mask_head.instance_logits.\1.\2"),
+    (_MASK + r"stages\.(\d)\.instance_logits\.(.+)", r"mask_head.instance_logits.\1.\2"),
+    (_MASK + r"stages\.(\d)\.(semantic_transform_(?:in|out))\.(.+)", r"mask_head.stages.\1.\2.\3"),
+    (_MASK + r"stages\.(\d)\.fuse_conv\.0\.(.+)", r"mask_head.stages.\1.fuse.\2"),
+    (_MASK + r"stages\.(\d)\.fuse_conv\.1\.dilation_conv_1\.conv\.(.+)", r"mask_head.stages.\1.fusion.dilated_convs.0.\2"),
+    (_MASK + r"stages\.(\d)\.fuse_conv\.1\.dilation_conv_2\.conv\.(.+)", r"mask_head.stages.\1.fusion.dilated_convs.1.\2"),
+    (_MASK + r"stages\.(\d)\.fuse_conv\.1\.dilation_conv_3\.conv\.(.+)", r"mask_head.stages.\1.fusion.dilated_convs.2.\2"),
+    (_MASK + r"stages\.(\d)\.fuse_conv\.1\.merge_conv\.conv\.(.+)", r"mask_head.stages.\1.fusion.merge.\2"),
+    (_MASK + r"stages\.(\d)\.fuse_transform_out\.(.+)", r"mask_head.stages.\1.transform_out.\2"),
+    (_MASK + r"convs\.(\d)\.conv\.(.+)", r"mask_head.convs.\1.\2"),
+    (_MASK + r"upsample\.(.+)", r"mask_head.upsample.\1"),
+    (_MASK + r"conv_logits\.(.+)", r"mask_head.predictor.\1"),
+)
+# Types that old checkpoints hold in their metadata. They are replaced by an inert dict, never imported.
+_CONFIG_TYPES = (
+    "addict.addict.Dict",
+    "mmcv.utils.config.Config",
+    "mmcv.utils.config.ConfigDict",
+    "mmengine.config.config.Config",
+    "mmengine.config.config.ConfigDict",
+)
+
+
+class _Inert(dict[str, Any]):
+    """Stands in for a configuration object of another library."""
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """State dict (without ``module.`` prefixes) and metadata of an official checkpoint; executes nothing in it.
+
+    Raises:
+        UserError: missing, truncated, holding foreign code, or no checkpoint at all.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        with torch.serialization.safe_globals([(_Inert, name) for name in _CONFIG_TYPES]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = re.search(r"Unsupported (?:global: GLOBAL|class) (\S+)", str(error))
+        found = f"holds foreign code ({reason[1]})" if reason else "is no PyTorch checkpoint, or a damaged one"
+        raise UserError(f"{path}: {found}; expected tensors and plain metadata, nothing was loaded") from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        summary = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path}: truncated or no PyTorch checkpoint ({summary}); download it again") from error
+    state = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
+        raise UserError(f"{path}: holds no state dict; expected a dict of tensors, or one under 'state_dict'")
+    meta = content.get("meta") if "state_dict" in content else None
+    return {key.removeprefix("module."): v for key, v in state.items()}, meta if isinstance(meta, dict) else {}
+
+
+def detector_from_official(path: str | os.PathLike[str]) -> Detector:
+    """The detector of an official checkpoint, in eval mode, recognised by its keys.
+
+    Raises:
+        UserError: the file cannot be read, is of another model, or has keys or shapes that have no place.
+    """
+    state, meta = read_checkpoint(path)
+    try:
+        config = recognise(state, meta.get("CLASSES"))
+        detector = Detector(config).eval()
+        _load(detector, state)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return detector
+
+
+def recognise(state: Mapping[str, Tensor], classes: Any = None) -> ModelConfig:
+    """The configuration of the model that the official keys and shapes belong to.
+
+    Args:
+        classes: class names from the checkpoint's metadata, for datasets other than COCO and Cityscapes.
+    """
+    for key in ("backbone.conv1.weight", "roi_head.bbox_head.fc_cls.weight", "neck.lateral_convs.0.conv.weight"):
+        if key not in state:
+            raise UserError(
+                f"no key {key!r} (first keys: {sorted(state)[:3]}); expected an mmdetection checkpoint of RefineMask "
+                "or Mask R-CNN"
+            )
+    num_classes = state["roi_head.bbox_head.fc_cls.weight"].shape[0] - 1
+    dataset = _dataset(num_classes, classes)
+    return ModelConfig(
+        class_names=dataset.class_names,
+        category_ids=dataset.category_ids,
+        preprocessing=dataset.preprocessing,
+        backbone=BackboneConfig(blocks=_blocks(state), width=state["backbone.conv1.weight"].shape[0]),
+        fpn_channels=state["neck.lateral_convs.0.conv.weight"].shape[0],
+        box_head=BoxHeadConfig(
+            hidden=state["roi_head.bbox_head.fc_cls.weight"].shape[1],
+            score_threshold=dataset.score_threshold,
+            detections=dataset.detections,
+        ),
+        mask_head=_mask_head(state),
+    )
+
+
+def translate(key: str) -> str | None:
+    """Our name for an official key; None for the counters that are not kept.
+
+    Raises:
+        UserError: the key has no place.
+    """
+    if key.endswith("num_batches_tracked"):
+        return None
+    for pattern, name in _RULES:
+        if match := re.fullmatch(pattern, key):
+            return re.sub(r"<(\d)>", lambda m: str(2 * int(m[1])), match.expand(name))
+    raise UserError(f"unknown key {key!r}")
+
+
+def _load(detector: Detector, state: Mapping[str, Tensor]) -> None:
+    ours, unknown = {}, []
+    for key, tensor in state.items():
+        try:
+            if name := translate(key):
+                ours[name] = tensor
+        except UserError:
+            unknown.append(key)
+    expected = detector.state_dict()
+    unknown += sorted(set(ours) - set(expected))
+    missing = sorted(set(expected) - set(ours))
+    if unknown or missing:
+        raise UserError(f"keys without a place: {_list(unknown)}; weights the file lacks: {_list(missing)}")
+    wrong = [
+        f"{name} is {list(ours[name].shape)}, expected {list(expected[name].shape)}"
+        for name in expected
+        if ours[name].shape != expected[name].shape
+    ]
+    if wrong:
+        raise UserError(f"shapes do not fit the recognised model: {_list(wrong)}")
+    detector.load_state_dict(ours, strict=False)
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _blocks(state: Mapping[str, Tensor]) -> tuple[int, int, int, int]:
+    counts = [
+        len({match[1] for key in state if (match := re.match(rf"backbone\.layer{stage}\.(\d+)\.", key))})
+        for stage in (1, 2, 3, 4)
+    ]
+    return counts[0], counts[1], counts[2], counts[3]
+
+
+def _mask_head(state: Mapping[str, Tensor]) -> MaskHeadConfig:
+    head = "roi_head.mask_head."
+    if head + "final_instance_logits.weight" in state:
+        last, first = state[head + "final_instance_logits.weight"], state[head + "stages.0.instance_logits.weight"]
+        return RefineMaskConfig(class_agnostic_last=last.shape[0] == 1 and first.shape[0] > 1)
+    if head + "stage_instance_logits.0.weight" in state:
+        return RefineMaskConfig(variant="simple", class_agnostic_last=True)
+    if head + "conv_logits.weight" in state:
+        return FCNMaskConfig()
+    found = sorted({key.split(".")[2] for key in state if key.startswith(head)}) or "no mask head"
+    raise UserError(f"its mask head is none of RefineMask's or Mask R-CNN's (found: {found})")
+
+
+def _dataset(num_classes: int, classes: Any) -> Dataset:
+    for dataset in (COCO, CITYSCAPES, LVIS):
+        if len(dataset.class_names) == num_classes:
+            break
+    else:
+        dataset = Dataset(
+            name="custom",
+            class_names=tuple(f"class {label}" for label in range(num_classes)),
+            category_ids=tuple(range(1, num_classes + 1)),
+        )
+    if dataset not in (COCO, CITYSCAPES) and isinstance(classes, list | tuple) and len(classes) == num_classes:
+        return replace(dataset, class_names=tuple(str(name) for name in classes))
+    return dataset
