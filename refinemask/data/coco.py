@@ -81,9 +81,9 @@ def parse_coco(path: str | os.PathLike[str], content: dict[str, Any]) -> CocoDat
     Raises:
         UserError: an entry is incomplete or refers to nothing.
     """
-    images = _parse(path, content, "images", _image)
-    named_categories = _parse(path, content, "categories", lambda entry: (int(entry["id"]), str(entry["name"])))
-    annotations = _parse(path, content, "annotations", _annotation)
+    images = parse_list(path, content, "images", _image)
+    named_categories = parse_list(path, content, "categories", lambda entry: (int(entry["id"]), str(entry["name"])))
+    annotations = parse_list(path, content, "annotations", _annotation)
     _require_unique(path, "image", [image.id for image in images])
     _require_unique(path, "category", [category for category, _ in named_categories])
     categories = dict(sorted(named_categories))
@@ -126,7 +126,14 @@ def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
     return content
 
 
-def _parse(path: str | os.PathLike[str], content: dict[str, Any], key: str, parse: Callable[[Any], Any]) -> list[Any]:
+def parse_list(
+    path: str | os.PathLike[str], content: dict[str, Any], key: str, parse: Callable[[Any], Any]
+) -> list[Any]:
+    """Apply ``parse`` to every entry of the list ``key`` of an annotation file.
+
+    Raises:
+        UserError: there is no such list, or ``parse`` raises a KeyError, TypeError, ValueError or AttributeError.
+    """
     if not isinstance(content.get(key), list):
         raise UserError(f"{path}: has no list {key!r}, expected COCO annotations; found the keys {sorted(content)}")
     parsed = []

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from refinemask.data.coco import CocoDataset, parse_coco, read_json_object
-from refinemask.files import UserError
+from refinemask.data.coco import CocoDataset, parse_coco, parse_list, read_json_object
 
 FREQUENCIES = ("r", "c", "f")
 """Rare, common and frequent: a category in at most 10, at most 100, or more training images."""
@@ -27,37 +26,39 @@ class LvisDataset(CocoDataset):
 
 
 def read_lvis(path: str | os.PathLike[str]) -> LvisDataset:
-    """Read an LVIS annotation file, or COCO annotations derived from one (``refinemask.evaluation.ap_star``).
+    """Read an LVIS annotation file, or the COCO categories of one (``refinemask.evaluation.ap_star``).
 
-    LVIS draws train and val from both of COCO 2017's folders, so an image's ``file_name`` is ``train2017/….jpg`` or
-    ``val2017/….jpg``, relative to the folder that holds both, whatever the file's own (v0.5: of COCO 2014) says.
+    LVIS takes its images, those of val too, from both folders of COCO 2017. So ``file_name`` is ``train2017/….jpg`` or
+    ``val2017/….jpg``, relative to where the folders are, whatever the file itself says (v0.5 has names of COCO 2014).
 
     Raises:
         UserError: the file cannot be read, is no LVIS file, or an entry is incomplete or refers to nothing.
     """
-    return parse_lvis(path, read_json_object(path))
-
-
-def parse_lvis(path: str | os.PathLike[str], content: dict[str, Any]) -> LvisDataset:
-    """Check the content of an LVIS annotation file; ``path`` is what errors name.
-
-    Raises:
-        UserError: an entry is incomplete or refers to nothing.
-    """
-    images = content.get("images")
-    try:
-        located = [{**entry, "file_name": "/".join(entry["coco_url"].split("/")[-2:])} for entry in images or ()]
-        negative = {entry["id"]: frozenset(entry["neg_category_ids"]) for entry in located}
-        not_exhaustive = {entry["id"]: frozenset(entry["not_exhaustive_category_ids"]) for entry in located}
-        frequencies = {entry["id"]: entry["frequency"] for entry in content.get("categories", ())}
-    except KeyError as error:
-        raise UserError(f"{path}: an entry lacks {error}, expected the annotations of LVIS v0.5 or v1") from error
-    coco = parse_coco(path, content if images is None else {**content, "images": located})
-    if unknown := set(frequencies.values()) - set(FREQUENCIES):
-        raise UserError(f"{path}: a category has frequency {min(unknown)!r}, expected r, c or f")
+    content = read_json_object(path)
+    images = parse_list(path, content, "images", _locate)
+    coco = parse_coco(path, {**content, "images": images})
     return LvisDataset(
-        **vars(coco), frequencies=frequencies, negative=negative, not_exhaustive=not_exhaustive
+        **vars(coco),
+        frequencies=dict(parse_list(path, content, "categories", _frequency)),
+        negative=dict(parse_list(path, content, "images", lambda entry: _ids(entry, "neg_category_ids"))),
+        not_exhaustive=dict(
+            parse_list(path, content, "images", lambda entry: _ids(entry, "not_exhaustive_category_ids"))
+        ),
     )
+
+
+def _locate(entry: dict[str, Any]) -> dict[str, Any]:
+    return {**entry, "file_name": "/".join(entry["coco_url"].split("/")[-2:])}
+
+
+def _ids(entry: dict[str, Any], key: str) -> tuple[int, frozenset[int]]:
+    return int(entry["id"]), frozenset(int(category) for category in entry[key])
+
+
+def _frequency(entry: dict[str, Any]) -> tuple[int, str]:
+    if entry["frequency"] not in FREQUENCIES:
+        raise ValueError(f"its frequency is {entry['frequency']!r}, expected r, c or f")
+    return int(entry["id"]), entry["frequency"]
 
 
 def repeat_factors(image_categories: Sequence[Iterable[int]], threshold: float = 0.001) -> list[int]:
@@ -76,4 +77,4 @@ def repeat_factors(image_categories: Sequence[Iterable[int]], threshold: float =
     categories = [set(ids) for ids in image_categories]
     images_with = Counter(category for ids in categories for category in ids)
     factors = {c: math.sqrt(threshold / (count / len(categories))) for c, count in images_with.items()}
-    return [max(1, *(math.ceil(factors[category]) for category in ids)) if ids else 1 for ids in categories]
+    return [max([1, *(math.ceil(factors[category]) for category in ids)]) for ids in categories]
