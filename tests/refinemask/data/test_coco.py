@@ -1,0 +1,117 @@
+"""Annotation files are read as they are, or refused with a line that says what is wrong where."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refinemask.data.coco import read_coco
+from refinemask.files import UserError
+
+CONTENT: dict[str, Any] = {
+    "images": [
+        {"id": 7, "file_name": "b.jpg", "height": 10, "width": 20},
+        {"id": 3, "file_name": "a.jpg", "height": 30, "width": 40},
+    ],
+    "categories": [{"id": 90, "name": "toothbrush"}, {"id": 1, "name": "person"}],
+    "annotations": [
+        {
+            "id": 5,
+            "image_id": 7,
+            "category_id": 90,
+            "bbox": [1, 2, 3, 4],
+            "area": 6.0,
+            "segmentation": [[1, 2, 4, 2, 4, 6]],
+            "iscrowd": 0,
+        },
+        {
+            "id": 6,
+            "image_id": 7,
+            "category_id": 1,
+            "bbox": [0, 0, 20, 10],
+            "area": 200,
+            "segmentation": {"size": [10, 20], "counts": [0, 200]},
+            "iscrowd": 1,
+        },
+    ],
+}
+
+
+def write(path: Path, content: Any) -> Path:
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_reads_images_objects_and_categories(tmp_path: Path) -> None:
+    dataset = read_coco(write(tmp_path / "a.json", CONTENT))
+    assert [image.id for image in dataset.images] == [3, 7]
+    assert dataset.category_ids == (1, 90)
+    assert dataset.class_names == ("person", "toothbrush")
+    assert dataset.labels == {1: 0, 90: 1}
+    assert dataset.annotations[3] == ()
+    triangle, crowd = dataset.annotations[7]
+    assert triangle.bbox == (1.0, 2.0, 3.0, 4.0)
+    assert not triangle.iscrowd
+    assert crowd.iscrowd
+    assert crowd.segmentation == {"size": [10, 20], "counts": [0, 200]}
+
+
+def test_coco_labels_are_the_ascending_category_ids(shared_dir: Path) -> None:
+    dataset = read_coco(shared_dir / "data/coco_mini/annotations/instances_val_official.json")
+    assert len(dataset.category_ids) == 80
+    assert dataset.labels[90] == 79
+    assert dataset.class_names[0] == "person"
+    assert sum(map(len, dataset.annotations.values())) == 1304
+    assert sum(annotation.iscrowd for group in dataset.annotations.values() for annotation in group) == 16
+
+
+def without(key: str, entry: str) -> dict[str, Any]:
+    content = copy.deepcopy(CONTENT)
+    del content[key][0][entry]
+    return content
+
+
+def replaced(key: str, **values: Any) -> dict[str, Any]:
+    content = copy.deepcopy(CONTENT)
+    content[key][0].update(values)
+    return content
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], "expected COCO annotations"),
+        ({"images": []}, "no list 'categories'"),
+        ({**CONTENT, "annotations": {}}, "no list 'annotations'"),
+        (without("images", "file_name"), "entry 0 of 'images' lacks 'file_name'"),
+        (without("annotations", "bbox"), "entry 0 of 'annotations' lacks 'bbox'"),
+        (without("categories", "name"), "lacks 'name'"),
+        (replaced("images", height=0), "size is 0x20"),
+        (replaced("images", width="wide"), "entry 0 of 'images' is malformed"),
+        (replaced("images", id=3), "image id 3 occurs 2 times"),
+        (replaced("categories", id=1), "category id 1 occurs 2 times"),
+        (replaced("annotations", image_id=8), "annotation 5 is of image 8, which is not listed"),
+        (replaced("annotations", category_id=2), "annotation 5 is of category 2, which is not listed"),
+        (replaced("annotations", bbox=[1, 2, 3]), "malformed"),
+        (replaced("annotations", segmentation=[]), "at least three points"),
+        (replaced("annotations", segmentation=[[1, 2, 3, 4]]), "at least three points"),
+        (replaced("annotations", segmentation={"size": [1, 2]}), "needs 'size' and 'counts'"),
+        ({**CONTENT, "images": [7]}, "malformed"),
+    ],
+)
+def test_bad_content_is_named(tmp_path: Path, content: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        read_coco(write(tmp_path / "bad.json", content))
+    assert "bad.json" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_files_that_are_no_json(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        read_coco(tmp_path / "absent.json")
+    for data in (b"", b"\xff\xd8\xff\xe0", b'{"images": ['):
+        (tmp_path / "bad.json").write_bytes(data)
+        with pytest.raises(UserError, match="not a JSON file"):
+            read_coco(tmp_path / "bad.json")

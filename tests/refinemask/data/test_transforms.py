@@ -1,0 +1,116 @@
+"""Resizing and padding equal the official pipeline and never lose an image."""
+
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refinemask.config import Preprocessing
+from refinemask.data.transforms import pad_batch, preprocess, resize, resize_shape, scale_factors
+
+COCO = Preprocessing()
+SIDES = st.integers(1, 10_000)
+
+
+@pytest.mark.parametrize(
+    ("original", "resized"),
+    [
+        ((480, 640), (800, 1067)),
+        ((640, 480), (1067, 800)),
+        ((427, 640), (800, 1199)),
+        ((375, 500), (800, 1067)),
+        ((800, 1333), (800, 1333)),
+        ((200, 8000), (33, 1333)),
+        ((8000, 200), (1333, 33)),
+        ((1, 1), (800, 800)),
+        ((1, 5000), (1, 1333)),
+    ],
+)
+def test_resize_shape(original: tuple[int, int], resized: tuple[int, int]) -> None:
+    assert resize_shape(*original, COCO) == resized
+
+
+def test_cityscapes_keeps_its_native_size() -> None:
+    assert resize_shape(1024, 2048, Preprocessing(short_side=1024, long_side=2048)) == (1024, 2048)
+
+
+@given(height=SIDES, width=SIDES)
+def test_resize_shape_fits_and_is_never_empty(height: int, width: int) -> None:
+    shape = resize_shape(height, width, COCO)
+    assert 1 <= min(shape) <= COCO.short_side
+    assert max(shape) <= COCO.long_side
+
+
+@given(height=SIDES, width=SIDES, canvas=st.tuples(st.integers(1, 40), st.integers(1, 40)))
+def test_image_fits_a_canvas(height: int, width: int, canvas: tuple[int, int]) -> None:
+    canvas = canvas[0] * 32, canvas[1] * 32
+    shape = resize_shape(height, width, COCO, canvas)
+    assert 1 <= shape[0] <= canvas[0]
+    assert 1 <= shape[1] <= canvas[1]
+
+
+def test_resize_is_opencv_bilinear_on_bytes() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    expected = cv2.resize(image, (107, 80), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(resize(image, (80, 107)), expected)
+    assert resize(image, (48, 64)) is image
+
+
+def test_resize_order_of_channels_does_not_matter() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    swapped = resize(np.ascontiguousarray(image[..., ::-1]), (80, 107))
+    np.testing.assert_array_equal(resize(image, (80, 107)), swapped[..., ::-1])
+
+
+def test_scale_factors_are_per_axis() -> None:
+    factors = scale_factors((427, 640), (800, 1199))
+    assert factors.dtype == np.float32
+    np.testing.assert_array_equal(factors, np.float32([1199 / 640, 800 / 427, 1199 / 640, 800 / 427]))
+    assert factors[0] != factors[1]
+
+
+@pytest.mark.parametrize("canvas", [None, (96, 128)])
+def test_pad_batch(canvas: tuple[int, int] | None) -> None:
+    rng = np.random.default_rng(0)
+    images = [rng.integers(1, 256, (*shape, 3), dtype=np.uint8) for shape in ((33, 50), (64, 7), (1, 1))]
+    batch, sizes = pad_batch(images, canvas)
+    assert batch.shape == (3, 3, *(canvas or (64, 64)))
+    assert batch.dtype == np.uint8
+    assert batch.flags.c_contiguous
+    np.testing.assert_array_equal(sizes, [[33, 50], [64, 7], [1, 1]])
+    assert sizes.dtype == np.int64
+    for padded, image in zip(batch, images, strict=True):
+        height, width = image.shape[:2]
+        np.testing.assert_array_equal(padded[:, :height, :width], image.transpose(2, 0, 1))
+        assert np.count_nonzero(padded) == image.size
+
+
+def test_pad_batch_refuses_what_does_not_fit() -> None:
+    with pytest.raises(ValueError, match="does not fit"):
+        pad_batch([np.zeros((65, 10, 3), np.uint8)], (64, 64))
+    with pytest.raises(ValueError, match="at least one"):
+        pad_batch([])
+
+
+def test_preprocess_returns_the_way_back() -> None:
+    images = [np.zeros((480, 640, 3), np.uint8), np.zeros((50, 20, 3), np.uint8)]
+    prepared = preprocess(images, COCO)
+    assert prepared.images.shape == (2, 3, 1344, 1088)
+    np.testing.assert_array_equal(prepared.image_sizes, [[800, 1067], [1333, 533]])
+    whole = np.float32([640, 480, 640, 480])
+    np.testing.assert_allclose(prepared.scale_factors[0] * whole, [1067, 800, 1067, 800], rtol=1e-6)
+    static = preprocess(images[:1], COCO, canvas=(256, 256))
+    assert static.images.shape == (1, 3, 256, 256)
+    np.testing.assert_array_equal(static.image_sizes, [[192, 256]])
+
+
+def test_deployment_modules_do_not_import_torch() -> None:
+    modules = (
+        "refinemask.structures, refinemask.masks, refinemask.files, refinemask.data.transforms, refinemask.data.images"
+    )
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
