@@ -97,7 +97,7 @@ def detector_from_official(path: str | os.PathLike[str]) -> Detector:
     try:
         config = recognise(state, meta.get("CLASSES"))
         detector = Detector(config).eval()
-        _load(detector, state)
+        load_official(detector, state)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     return detector
@@ -146,7 +146,12 @@ def translate(key: str) -> str | None:
     raise UserError(f"unknown key {key!r}")
 
 
-def _load(detector: Detector, state: Mapping[str, Tensor]) -> None:
+def load_official(detector: Detector, state: Mapping[str, Tensor]) -> None:
+    """Copy an official state dict into ``detector``.
+
+    Raises:
+        UserError: a key has no place on either side, or a shape differs; every such key is named.
+    """
     ours, unknown = {}, []
     for key, tensor in state.items():
         try:

@@ -1,10 +1,20 @@
 """Fixtures every test may use."""
 
+import json
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from oracle_weights import make_weights
+
+from refinemask.modeling.detector import Detector
+from refinemask.official import load_official, recognise
 
 ROOT = Path(__file__).resolve().parents[1]
+GOLDEN = Path(__file__).resolve().parent / "golden"
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +24,35 @@ def shared_dir() -> Path:
     if not path.is_dir():
         pytest.skip("needs the shared reference material beside the checkout")
     return path
+
+
+@pytest.fixture(scope="session")
+def golden() -> Callable[[str], dict[str, np.ndarray]]:
+    """Outputs of the official model, by file name (golden/README.md)."""
+    return lambda name: dict(np.load(GOLDEN / f"{name}.npz"))
+
+
+@lru_cache(maxsize=1)
+def _official_state(name: str) -> dict[str, torch.Tensor]:
+    keys = json.loads((GOLDEN / "official_keys" / f"{name}.json").read_text())
+    return {key: torch.from_numpy(value) for key, value in make_weights(keys).items()}
+
+
+@pytest.fixture(scope="session")
+def official_state() -> Callable[[str], dict[str, torch.Tensor]]:
+    """A state dict with an official checkpoint's keys and generated weights."""
+    return _official_state
+
+
+@pytest.fixture(scope="session")
+def official_detector() -> Callable[[str], Detector]:
+    """A detector of ours holding :func:`official_state`."""
+
+    @lru_cache(maxsize=2)
+    def build(name: str) -> Detector:
+        state = _official_state(name)
+        detector = Detector(recognise(state)).eval()
+        load_official(detector, state)
+        return detector
+
+    return build

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from refinemask.config import BoxHeadConfig
 from refinemask.modeling.box_coder import clip, decode
 from refinemask.modeling.rpn import Proposals
-from refinemask.ops import fixed_nms
+from refinemask.ops import fixed_nms, full_precision
 
 ROI_SIZE = 7
 
@@ -63,13 +63,13 @@ class BoxHead(nn.Module):
         """
         config, num_classes = self.config, self.num_classes
         batch, num_proposals = proposals.scores.shape
-        scores = class_logits.float().softmax(1)[:, :-1].reshape(batch, num_proposals, num_classes)
+        scores = full_precision(class_logits).softmax(1)[:, :-1].reshape(batch, num_proposals, num_classes)
         eligible = (scores > config.score_threshold) & (proposals.scores >= 0)[..., None]
         scores = torch.where(eligible, scores, -1.0).flatten(1)
         scores, index = scores.topk(min(config.candidates, num_proposals * num_classes))
         labels = index % num_classes
         references = _gather_boxes(proposals.boxes, index // num_classes)
-        deltas = _gather_boxes(deltas.float().reshape(batch, -1, 4), index)
+        deltas = _gather_boxes(full_precision(deltas).reshape(batch, -1, 4), index)
         boxes = clip(decode(deltas * deltas.new_tensor(config.delta_std), references), image_sizes)
         apart = boxes + _class_offsets(labels, num_classes, image_sizes)
         kept, num_kept = fixed_nms(apart, scores, config.nms_iou, config.detections)
@@ -93,6 +93,6 @@ def _class_offsets(labels: Tensor, num_classes: int, image_sizes: Tensor) -> Ten
     Classes are laid out on a square, not in a row: with 1203 classes in a row float32 is 0.125 px coarse.
     """
     side = math.ceil(math.sqrt(num_classes))
-    extent = image_sizes.amax().float() + 1
+    extent = image_sizes.float().amax(1, keepdim=True) + 1
     x, y = (labels % side).float() * extent, (labels // side).float() * extent
     return torch.stack([x, y, x, y], dim=-1)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from refinemask.config import FCNMaskConfig
 from refinemask.modeling.mask_output import LabelPredictor, MaskOutput, init_mask_convs
-from refinemask.ops import multilevel_roi_align
+from refinemask.ops import full_precision, multilevel_roi_align
 
 ROI_SIZE, FINEST_SCALE = 14, 56
 
@@ -25,7 +25,7 @@ class FCNMaskHead(nn.Module):
         x = multilevel_roi_align(pyramid[:4], rois, ROI_SIZE, 0, FINEST_SCALE)
         for conv in self.convs:
             x = F.relu(conv(x))
-        return MaskOutput([self.predictor(F.relu(self.upsample(x)), labels).float()], None)
+        return MaskOutput([full_precision(self.predictor(F.relu(self.upsample(x)), labels))], None)
 
     def merge(self, stage_logits: list[Tensor]) -> Tensor:
         """The head has one stage, which is the mask."""

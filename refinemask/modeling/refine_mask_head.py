@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from refinemask.config import RefineMaskConfig
 from refinemask.modeling.mask_output import LabelPredictor, MaskOutput, init_mask_convs, project
 from refinemask.modeling.semantic_fusion import DILATIONS, SemanticFusion
-from refinemask.ops import boundary_merge, multilevel_roi_align, upsample_aligned
+from refinemask.ops import boundary_merge, full_precision, multilevel_roi_align, upsample_aligned
 
 STAGE_SIZES = (14, 28, 56)
 FINEST_SCALE = 56
@@ -42,9 +42,9 @@ class StageFeatures(NamedTuple):
         """Logits [R, 1, s, s] float32 of each RoI's label."""
         weight, bias = predictor.rows(labels)
         if self.masks is None:
-            return (project(self.coarse, weight) + bias).float()
+            return full_precision(project(self.coarse, weight) + bias)
         logits = upsample_features(project(self.coarse, weight[..., :-2])) + project(self.masks, weight[..., -2:])
-        return (logits + bias).float()
+        return full_precision(logits + bias)
 
 
 class RefinementStage(nn.Module):
@@ -129,7 +129,7 @@ class RefineMaskHead(nn.Module):
             torch.cat([head.bias for head in heads]),
         )
         features = F.relu(maps[:, :-1])
-        return features.split([stage.channels for stage in self.stages], dim=1), maps[:, -1:].float()
+        return features.split([stage.channels for stage in self.stages], dim=1), full_precision(maps[:, -1:])
 
 
 def conv_relus(channels: int, count: int) -> nn.Sequential:

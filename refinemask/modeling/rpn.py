@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from refinemask.config import RPNConfig
 from refinemask.modeling.anchors import pyramid_anchors
 from refinemask.modeling.box_coder import clip, decode
-from refinemask.ops import fixed_nms
+from refinemask.ops import fixed_nms, full_precision
 
 
 class RPNOutput(NamedTuple):
@@ -74,8 +74,8 @@ class RPN(nn.Module):
         return Proposals(boxes * (scores >= 0)[..., None], scores)
 
     def _candidates(self, logits: Tensor, deltas: Tensor, anchors: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        scores = logits.float().sigmoid().permute(0, 2, 3, 1).flatten(1)
-        deltas = deltas.float().permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, 4))
+        scores = full_precision(logits).sigmoid().permute(0, 2, 3, 1).flatten(1)
+        deltas = full_precision(deltas).permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, 4))
         # Padding with negative scores keeps k the same on levels with fewer anchors.
         scores, index = F.pad(scores, (0, k), value=-1.0).topk(k)
         index = index.clamp(max=anchors.shape[0] - 1)

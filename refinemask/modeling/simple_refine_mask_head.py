@@ -14,7 +14,7 @@ from refinemask.modeling.refine_mask_head import (
     upsample_features,
 )
 from refinemask.modeling.semantic_fusion import DILATIONS, SemanticFusion
-from refinemask.ops import multilevel_roi_align, upsample_aligned
+from refinemask.ops import full_precision, multilevel_roi_align, upsample_aligned
 
 
 def point_roi_align(features: Tensor, rois: Tensor, output_size: int) -> Tensor:
@@ -79,10 +79,10 @@ class SimpleRefineMaskHead(nn.Module):
             semantic = point_roi_align(semantic_map, rois, size)
             weight, bias = predictor.rows(labels)
             # A 1×1 predictor commutes with the upsampling: one channel is resized instead of all.
-            logits = (_resize_to(project(features, weight), semantic) + bias).float()
+            logits = full_precision(_resize_to(project(features, weight), semantic) + bias)
             stage_logits.append(logits)
             features = stage(features, semantic, logits.sigmoid().to(semantic.dtype))
-        stage_logits.append(upsample_aligned(self.instance_logits[-1](features, labels).float()))
+        stage_logits.append(upsample_aligned(full_precision(self.instance_logits[-1](features, labels))))
         return MaskOutput(stage_logits, None)
 
     def _semantic_branch(self, p2: Tensor) -> tuple[Tensor, ...]:

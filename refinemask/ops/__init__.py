@@ -2,6 +2,15 @@
 
 from refinemask.ops.boundary_merge import boundary_map, boundary_merge, upsample_aligned
 from refinemask.ops.nms import fixed_nms
+from refinemask.ops.precision import full_precision
 from refinemask.ops.roi_align import multilevel_roi_align, roi_levels
 
-__all__ = ["boundary_map", "boundary_merge", "fixed_nms", "multilevel_roi_align", "roi_levels", "upsample_aligned"]
+__all__ = [
+    "boundary_map",
+    "boundary_merge",
+    "fixed_nms",
+    "full_precision",
+    "multilevel_roi_align",
+    "roi_levels",
+    "upsample_aligned",
+]

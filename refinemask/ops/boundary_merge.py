@@ -23,7 +23,7 @@ def upsample_aligned(x: Tensor) -> Tensor:
 
 
 def _boundary_merge(coarse: Tensor, fine: Tensor) -> Tensor:
-    boundary = boundary_map((coarse.sigmoid() >= 0.5).float(), width=1)
+    boundary = boundary_map((coarse.sigmoid() >= 0.5).to(coarse.dtype), width=1)
     # The upsampled map comes within 4e-5 of 0.5: float32, whatever the type of the rest.
     interior = upsample_aligned(1 - boundary) >= 0.5
     return torch.where(interior, upsample_aligned(coarse), fine)

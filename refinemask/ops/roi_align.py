@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import roi_align
 
+from refinemask.ops.precision import full_precision
+
 FINEST_STRIDE = 4
 
 
@@ -38,7 +40,9 @@ def multilevel_roi_align(
         index = torch.nonzero(levels == level)[:, 0]
         if index.numel():
             scale = 1 / (FINEST_STRIDE << level)
-            crops = roi_align(feature.float(), rois[index], output_size, scale, sampling_ratio, aligned=True)
+            feature = full_precision(feature)
+            boxes = rois[index].to(feature.dtype)
+            crops = roi_align(feature, boxes, output_size, scale, sampling_ratio, aligned=True)
             pooled[index] = crops.to(pooled.dtype)
     return pooled
 
@@ -64,8 +68,9 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[list[Tensor], None, None, None, N
     for level, (shape, dtype) in enumerate(ctx.maps):
         index = torch.nonzero(levels == level)[:, 0]
         scale = 1 / (FINEST_STRIDE << level)
+        grad_crops = full_precision(grad[index]).contiguous()
         grad_level = torch.ops.torchvision._roi_align_backward(
-            grad[index].float().contiguous(), rois[index], scale, size, size, *shape, ratio, True
+            grad_crops, rois[index].to(grad_crops.dtype), scale, size, size, *shape, ratio, True
         )
         grads.append(grad_level.to(dtype))
     return grads, None, None, None, None

@@ -1,0 +1,136 @@
+"""The whole detector against the official model's test-time path."""
+
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from oracle_weights import make_image
+from tolerances import TOLERANCES
+
+from refinemask.config import BackboneConfig, BoxHeadConfig, FCNMaskConfig, ModelConfig, RefineMaskConfig
+from refinemask.modeling.detector import Detector
+
+
+@pytest.fixture(scope="module")
+def run(official_detector, golden):
+    """Detector, golden data, and our pyramid, RPN output, proposals and detections for the golden image."""
+    detector, data = official_detector("r50-coco"), golden("detector")
+    image = make_image(int(data["seed"]), *map(int, data["pad_shape"]), *map(int, data["img_shape"]))
+    assert zlib.crc32(image.tobytes()) == int(data["image_crc32"])
+    images, sizes = torch.from_numpy(image), torch.tensor([[int(x) for x in data["img_shape"]]])
+    with torch.no_grad():
+        pyramid = detector.pyramid(images)
+        rpn = detector.rpn(pyramid)
+        proposals = detector.rpn.propose(rpn, detector.rpn.anchors(pyramid), sizes, 1000)
+        detections = detector(images, sizes)
+    return data, pyramid, rpn, proposals, detections
+
+
+def test_pyramid_and_rpn_maps(run):
+    data, pyramid, rpn, _, _ = run
+    atol = TOLERANCES["golden pyramid"].absolute
+    for level, (x, stride) in enumerate(zip(pyramid, data["slice_strides"], strict=True)):
+        c, y, z = (int(s) for s in stride)
+        np.testing.assert_allclose(x[0, ::c, ::y, ::z].numpy(), data[f"p{level + 2}_slice"], rtol=0, atol=atol)
+        step = (8, 4, 2, 1, 1)[level]
+        for ours, name in ((rpn.logits, "rpn_cls"), (rpn.deltas, "rpn_reg")):
+            found = ours[level][0, :, ::step, ::step].numpy()
+            np.testing.assert_allclose(found, data[f"{name}_l{level}"], rtol=0, atol=atol)
+
+
+def test_proposals(run):
+    data, _, _, proposals, _ = run
+    expected = torch.from_numpy(data["proposals"])
+    distance = (proposals.boxes[0][:, None] - expected[None, :, :4]).abs().amax(-1)
+    assert distance.min(1).values.max() <= TOLERANCES["golden boxes"].absolute
+    assert distance.min(0).values.max() <= TOLERANCES["golden boxes"].absolute
+    # Some sigmoid scores tie exactly, so the order is not compared.
+    torch.testing.assert_close(proposals.scores[0].sort().values, expected[:, 4].sort().values, rtol=0, atol=1e-4)
+
+
+def test_detections(run):
+    data, *_, detections = run
+    count = int(detections.num_detections[0])
+    assert count == len(data["det_labels"])
+    np.testing.assert_array_equal(detections.labels[0, :count].numpy(), data["det_labels"])
+    boxes = detections.boxes[0, :count].numpy() / data["scale_factor"]
+    np.testing.assert_allclose(boxes, data["det_bboxes"][:, :4], rtol=0, atol=TOLERANCES["golden boxes"].absolute)
+    scores = detections.scores[0, :count].numpy()
+    np.testing.assert_allclose(scores, data["det_bboxes"][:, 4], rtol=0, atol=TOLERANCES["golden scores"].absolute)
+
+
+def test_masks(run):
+    data, *_, detections = run
+    expected = data["final_logits_first12"].reshape(-1, 112, 112)
+    probabilities = detections.masks[0, : len(expected)].numpy()
+    difference = np.abs(np.log(probabilities / (1 - probabilities).clip(1e-12)) - expected)
+    assert np.median(difference) <= 1e-4
+    assert (difference > TOLERANCES["golden final logits"].absolute).mean() <= 1e-3
+    shape = tuple(int(x) for x in data["final_size"])
+    foreground = np.unpackbits(data["final_fg_bits"])[: np.prod(shape)].reshape(shape[0], 112, 112)
+    ours = detections.masks[0, : shape[0]].numpy() >= 0.5
+    assert (ours != foreground).sum() <= 1e-3 * foreground.sum()
+
+
+def tiny(mask_head=RefineMaskConfig(), classes=3, **box):  # noqa: B008
+    torch.manual_seed(0)
+    config = ModelConfig(
+        class_names=tuple("abcdefgh"[:classes]),
+        category_ids=tuple(range(1, classes + 1)),
+        backbone=BackboneConfig(blocks=(1, 1, 1, 1), width=8),
+        fpn_channels=32,
+        box_head=BoxHeadConfig(hidden=32, detections=20, **box),
+        mask_head=mask_head,
+    )
+    return Detector(config).eval()
+
+
+@pytest.mark.parametrize("head", [FCNMaskConfig(), RefineMaskConfig(), RefineMaskConfig(variant="simple")])
+def test_a_batch_equals_its_images_one_by_one(head):
+    detector = tiny(head, score_threshold=0.0)
+    images = torch.randint(0, 256, (2, 3, 96, 128), dtype=torch.uint8)
+    sizes = torch.tensor([[96, 128], [70, 101]])
+    with torch.no_grad():
+        batch = detector(images, sizes)
+        alone = [detector(images[i : i + 1], sizes[i : i + 1]) for i in range(2)]
+    for field, parts in zip(batch, zip(*alone, strict=True), strict=True):
+        torch.testing.assert_close(field, torch.cat(parts), rtol=1e-4, atol=1e-4)
+
+
+def test_without_detections_everything_is_zero_padding():
+    detector = tiny(score_threshold=0.99)
+    with torch.no_grad():
+        result = detector(torch.zeros(1, 3, 64, 64, dtype=torch.uint8), torch.tensor([[64, 64]]))
+    assert int(result.num_detections[0]) == 0
+    assert result.masks.shape == (1, 20, 112, 112)
+    assert not result.boxes.any()
+    assert not result.scores.any()
+    assert not result.labels.any()
+
+
+def test_padding_does_not_depend_on_its_pixels():
+    """The official pipeline pads with zeros after normalisation; so does the network, whatever is in the padding."""
+    detector = tiny(score_threshold=0.0)
+    image = torch.randint(0, 256, (1, 3, 64, 96), dtype=torch.uint8)
+    other = image.clone()
+    image[:, :, 50:], image[:, :, :, 80:] = 0, 0
+    other[:, :, 50:], other[:, :, :, 80:] = 255, 255
+    sizes = torch.tensor([[50, 80]])
+    normalised = detector.normalize(image, sizes)
+    assert torch.equal(normalised, detector.normalize(other, sizes))
+    assert not normalised[:, :, 50:].any()
+    assert not normalised[:, :, :, 80:].any()
+    pixel = image[0, :, 10, 20].numpy().astype(np.float32)
+    expected = (pixel - np.float32([123.675, 116.28, 103.53])) * (1 / np.float32([58.395, 57.12, 57.375]))
+    np.testing.assert_allclose(normalised[0, :, 10, 20].numpy(), expected, rtol=1e-6)
+
+
+def test_normalised_floats_are_taken_as_they_are():
+    detector = tiny(score_threshold=0.0)
+    image = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+    sizes = torch.tensor([[64, 64]])
+    with torch.no_grad():
+        a, b = detector(image, sizes), detector(detector.normalize(image, sizes), sizes)
+    for x, y in zip(a, b, strict=True):
+        assert torch.equal(x, y)

@@ -1,0 +1,57 @@
+"""Mask heads against the official model's outputs."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from tolerances import TOLERANCES
+
+from refinemask.ops import boundary_map, upsample_aligned
+
+HEADS = [("r50-coco", "mask_head"), ("r50-coco-faster-better", "simple_mask_head")]
+
+
+def run_head(detector, data):
+    pyramid = [torch.from_numpy(data["p2"])]
+    for _ in range(3):
+        pyramid.append(F.avg_pool2d(pyramid[-1], 2))
+    rois, labels = torch.from_numpy(data["rois"]), torch.from_numpy(data["labels"]).long()
+    with torch.no_grad():
+        return detector.mask_head(pyramid, rois, labels)
+
+
+@pytest.mark.parametrize(("weights", "file"), HEADS)
+def test_head_reproduces_the_official_logits(official_detector, golden, weights, file):
+    detector, data = official_detector(weights), golden(file)
+    output = run_head(detector, data)
+    atol = TOLERANCES["golden logits"].absolute
+    for stage, logits in enumerate(output.stage_logits):
+        np.testing.assert_allclose(logits.numpy(), data[f"stage{stage}_logits"], rtol=0, atol=atol)
+    if "semantic_logits" in data:
+        np.testing.assert_allclose(output.semantic_logits.numpy(), data["semantic_logits"], rtol=0, atol=atol)
+    merged = detector.mask_head.merge(output.stage_logits)
+    np.testing.assert_allclose(merged.numpy(), data["refined_logits"], rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("file", ["mask_head", "simple_mask_head"])
+def test_boundary_maps_equal_the_official_ones(golden, file):
+    data = golden(file)
+    coarse = torch.from_numpy(data["stage1_logits"])
+    refined = torch.from_numpy(data.get("refined56_logits", data["stage2_logits"]))
+    for logits, size in ((coarse, 28), (refined, 56))[: 2 if "refined56_logits" in data else 1]:
+        boundary = boundary_map((logits.sigmoid() >= 0.5).float(), width=1)
+        np.testing.assert_array_equal(boundary.numpy() == 1, (data[f"block{size}"] == 1).reshape(boundary.shape))
+        interior = upsample_aligned(1 - boundary) >= 0.5
+        expected = data[f"nonboundary{2 * size}"].reshape(interior.shape)
+        np.testing.assert_array_equal(interior.numpy(), expected)
+
+
+def test_pixels_outside_the_boundary_come_from_the_refined_coarser_stage(golden):
+    """Refinement is cumulative: 112 is filled from the merged 56, not from the raw one."""
+    data = golden("mask_head")
+    merged56, final = torch.from_numpy(data["refined56_logits"]), torch.from_numpy(data["refined_logits"])
+    interior = torch.from_numpy(data["nonboundary112"].reshape(final.shape).astype(bool))
+    upsampled = upsample_aligned(merged56)
+    torch.testing.assert_close(final[interior], upsampled[interior], rtol=0, atol=1e-4)
+    raw = upsample_aligned(torch.from_numpy(data["stage2_logits"]))
+    assert (final[interior] - raw[interior]).abs().max() > 0.1
