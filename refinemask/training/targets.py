@@ -51,8 +51,11 @@ def crop_polygons(polygons: Polygons, box: NDArray[np.float32], n: int) -> NDArr
 
 def crop_bitmap(bitmap: Bitmap, boxes: Tensor, n: int) -> Tensor:
     """RoIAlign (aligned, adaptive sampling) of the 0/1 map for boxes [P, 4], then ``>= 0.5``: float32 [P, n, n]."""
-    image = torch.from_numpy(np.ascontiguousarray(bitmap)).float()[None, None]
-    pooled = roi_align(image, [boxes], output_size=n, sampling_ratio=0, aligned=True)
+    # Only the pixels that some sample reads become floats; the map's own border, where RoIAlign clamps, stays one.
+    corner = (boxes[:, :2].amin(dim=0) - 1).floor().clamp(min=0)
+    (left, top), (right, bottom) = corner.int().tolist(), (boxes[:, 2:].amax(dim=0) + 2).ceil().int().tolist()
+    window = torch.from_numpy(np.ascontiguousarray(bitmap[top:bottom, left:right])).float()
+    pooled = roi_align(window[None, None], [boxes - corner.repeat(2)], output_size=n, sampling_ratio=0, aligned=True)
     return (pooled[:, 0] >= 0.5).float()
 
 

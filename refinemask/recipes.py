@@ -1,0 +1,130 @@
+"""Named training recipes: one per published row of the official repository, and the demo's."""
+
+from dataclasses import dataclass, replace
+
+from refinemask.config import (
+    BackboneConfig,
+    BoxHeadConfig,
+    DataConfig,
+    FCNMaskConfig,
+    MaskHeadConfig,
+    ModelConfig,
+    Preprocessing,
+    RefineMaskConfig,
+    RPNConfig,
+    TrainConfig,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides what a training run learns."""
+
+    model: ModelConfig
+    """Its classes are placeholders; a run takes them from the annotations."""
+    data: DataConfig
+    """Paths are relative to the data root."""
+    train: TrainConfig
+
+
+R50 = BackboneConfig()
+R101 = BackboneConfig(blocks=(3, 4, 23, 3))
+REFINE = RefineMaskConfig()
+SIMPLE = RefineMaskConfig(variant="simple", class_agnostic_last=True)
+FCN = FCNMaskConfig()
+
+
+def _model(backbone: BackboneConfig, mask_head: MaskHeadConfig) -> ModelConfig:
+    return ModelConfig(class_names=("object",), category_ids=(1,), backbone=backbone, mask_head=mask_head)
+
+
+def _for_head(mask_head: MaskHeadConfig, config: TrainConfig) -> TrainConfig:
+    """Mask R-CNN's box losses weigh half of RefineMask's, and its gradients are not clipped."""
+    if isinstance(mask_head, FCNMaskConfig):
+        return replace(config, box_loss_weight=1.0, clip_norm=None)
+    return config
+
+
+COCO_DATA = DataConfig(annotations="annotations/instances_train2017.json", images="train2017")
+
+
+def _coco(backbone: BackboneConfig, mask_head: MaskHeadConfig, schedule: int) -> Recipe:
+    train = TrainConfig(epochs=12 * schedule, step_epochs=(8, 11) if schedule == 1 else (16, 22))
+    return Recipe(model=_model(backbone, mask_head), data=COCO_DATA, train=_for_head(mask_head, train))
+
+
+def _lvis(backbone: BackboneConfig, mask_head: MaskHeadConfig) -> Recipe:
+    if isinstance(mask_head, RefineMaskConfig):
+        mask_head = replace(mask_head, class_agnostic_last=True)
+    model = replace(
+        _model(backbone, mask_head),
+        box_head=BoxHeadConfig(score_threshold=1e-4, detections=300),
+    )
+    data = DataConfig(
+        annotations="annotations/lvis_v1_train.json", images="train2017", short_sides=tuple(range(640, 801, 32))
+    )
+    return Recipe(model=model, data=data, train=_for_head(mask_head, TrainConfig()))
+
+
+def _cityscapes(backbone: BackboneConfig, mask_head: MaskHeadConfig) -> Recipe:
+    model = replace(_model(backbone, mask_head), preprocessing=Preprocessing(short_side=1024, long_side=2048))
+    data = DataConfig(
+        annotations="annotations/instancesonly_filtered_gtFine_train.json",
+        images="leftImg8bit/train",
+        short_sides=tuple(range(800, 1025)),
+        long_side=2048,
+    )
+    train = TrainConfig(epochs=64, step_epochs=(56,), batch_size=8, learning_rate=0.01, smooth_l1_beta=1.0)
+    return Recipe(model=model, data=data, train=_for_head(mask_head, train))
+
+
+def _nuclei(mask_head: MaskHeadConfig) -> Recipe:
+    """A small detector of cell nuclei, trained from random weights on a CPU in about an hour."""
+    model = ModelConfig(
+        class_names=("object",),
+        category_ids=(1,),
+        preprocessing=Preprocessing(short_side=512, long_side=512),
+        backbone=BackboneConfig(blocks=(2, 2, 2, 2), width=32, frozen_norm=False, frozen_stages=-1),
+        fpn_channels=64,
+        rpn=RPNConfig(candidates_per_level=500, training_candidates_per_level=500, proposals=500),
+        box_head=BoxHeadConfig(hidden=256, detections=150),
+        mask_head=mask_head,
+    )
+    data = DataConfig(
+        annotations="annotations/instances_train.json",
+        images="images",
+        short_sides=(448, 480, 512, 544, 576),
+        long_side=576,
+        vertical_flip=0.5,
+    )
+    train = TrainConfig(
+        epochs=50,
+        step_epochs=(40, 47),
+        batch_size=4,
+        learning_rate=0.01,
+        warmup_iterations=200,
+        rois_per_image=64,
+        positive_fraction=0.5,
+    )
+    return Recipe(model=model, data=data, train=_for_head(mask_head, train))
+
+
+RECIPES: dict[str, Recipe] = {
+    "refinemask-r50-coco-1x": _coco(R50, REFINE, 1),
+    "refinemask-r50-coco-2x": _coco(R50, REFINE, 2),
+    "refinemask-r101-coco-1x": _coco(R101, REFINE, 1),
+    "refinemask-r101-coco-2x": _coco(R101, REFINE, 2),
+    "refinemask-simple-r50-coco-1x": _coco(R50, SIMPLE, 1),
+    "refinemask-r50-lvis-1x": _lvis(R50, REFINE),
+    "refinemask-r101-lvis-1x": _lvis(R101, REFINE),
+    "refinemask-r50-cityscapes": _cityscapes(R50, REFINE),
+    "mask-rcnn-r50-coco-1x": _coco(R50, FCN, 1),
+    "mask-rcnn-r50-coco-2x": _coco(R50, FCN, 2),
+    "mask-rcnn-r101-coco-1x": _coco(R101, FCN, 1),
+    "mask-rcnn-r101-coco-2x": _coco(R101, FCN, 2),
+    "mask-rcnn-r50-lvis-1x": _lvis(R50, FCN),
+    "mask-rcnn-r101-lvis-1x": _lvis(R101, FCN),
+    "mask-rcnn-r50-cityscapes": _cityscapes(R50, FCN),
+    "nuclei-demo": _nuclei(REFINE),
+    "nuclei-demo-mask-rcnn": _nuclei(FCN),
+}
