@@ -34,7 +34,15 @@ def read_lvis(path: str | os.PathLike[str]) -> LvisDataset:
     Raises:
         UserError: the file cannot be read, is no LVIS file, or an entry is incomplete or refers to nothing.
     """
-    content = read_json_object(path)
+    return parse_lvis(path, read_json_object(path))
+
+
+def parse_lvis(path: str | os.PathLike[str], content: dict[str, Any]) -> LvisDataset:
+    """Check the content of an LVIS annotation file; ``path`` is what errors name.
+
+    Raises:
+        UserError: it is no LVIS file, or an entry is incomplete or refers to nothing.
+    """
     images = parse_list(path, content, "images", _locate)
     coco = parse_coco(path, {**content, "images": images})
     return LvisDataset(
@@ -48,6 +56,8 @@ def read_lvis(path: str | os.PathLike[str]) -> LvisDataset:
 
 
 def _locate(entry: dict[str, Any]) -> dict[str, Any]:
+    if "neg_category_ids" not in entry:
+        raise ValueError("it has no 'neg_category_ids', expected the annotations of LVIS v0.5 or v1")
     return {**entry, "file_name": "/".join(entry["coco_url"].split("/")[-2:])}
 
 

@@ -1,0 +1,103 @@
+"""AP*: a COCO-trained detector scored on LVIS annotations, whose outlines are finer (PointRend, section 4).
+
+``python -m refinemask.evaluation.ap_star lvis_v0.5_val.json lvis_v0.5_val_cocofied.json`` makes the annotations: the
+part of LVIS v0.5 that is of COCO's categories. Its validation images are those of COCO val2017.
+"""
+
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from refinemask.data.coco import parse_list, read_json_object
+from refinemask.data.lvis import parse_lvis
+from refinemask.evaluation.lvis import Result, evaluate_lvis
+from refinemask.files import UserError, atomic_write
+
+CATEGORY_LISTS = ("neg_category_ids", "not_exhaustive_category_ids")
+
+
+@dataclass(frozen=True)
+class Args:
+    """Make the annotations of AP* (lvis_v0.5_val_cocofied.json) from an annotation file of LVIS v0.5."""
+
+    lvis: Annotated[Path, tyro.conf.Positional]
+    """The LVIS v0.5 annotations."""
+    output: Annotated[Path, tyro.conf.Positional]
+    """The file to write."""
+
+
+def main(args: Args | None = None) -> int:
+    """The command line; returns the exit code."""
+    args = args or tyro.cli(Args)
+    try:
+        content = read_json_object(args.lvis)
+        parse_lvis(args.lvis, content)
+        cocofied = cocofy(args.lvis, content)
+        with atomic_write(args.output) as temporary:
+            temporary.write_text(json.dumps(cocofied))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    kept, categories = cocofied["annotations"], cocofied["categories"]
+    print(f"{args.output}: {len(kept)} of {len(content['annotations'])} annotations, {len(categories)} categories")
+    return 0
+
+
+def evaluate_ap_star(path: Path, results: Iterable[Result]) -> dict[str, float]:
+    """:func:`evaluate_lvis` of a COCO detector's results on a file that :func:`cocofy` made; ``AP`` is the paper's AP*.
+
+    Raises:
+        UserError: the file cannot be read or is of other categories, or a result is of an image it does not list.
+    """
+    content = read_json_object(path)
+    dataset = parse_lvis(path, content)
+    if dict(_synsets(path, content)) != {i: s for s, i in coco_synsets().items() if i in dataset.categories}:
+        raise UserError(
+            f"{path}: its categories are not COCO's; make the annotations of AP* from LVIS v0.5 with "
+            f"`python -m refinemask.evaluation.ap_star {path} OUT.json`"
+        )
+    return evaluate_lvis(dataset, results)
+
+
+def coco_synsets() -> dict[str, int]:
+    """COCO's category ids by the WordNet synset that LVIS v0.5 has for each; two of the 80 do not occur in it."""
+    return json.loads(resources.files("refinemask.evaluation").joinpath("coco_synsets.json").read_text())
+
+
+def cocofy(path: Path, lvis: dict[str, Any]) -> dict[str, Any]:
+    """What of an LVIS v0.5 file's content is of COCO's categories, with COCO's category ids.
+
+    Annotations are numbered anew from 1. As in the official file, a category is left out if no annotation has it and
+    no image lists it as negative or not exhaustive.
+
+    Raises:
+        UserError: no category is one of COCO's.
+    """
+    synsets = coco_synsets()
+    coco_ids = {category: synsets[synset] for category, synset in _synsets(path, lvis) if synset in synsets}
+    if not coco_ids:
+        raise UserError(f"{path}: none of its categories is one of COCO's, expected annotations of LVIS v0.5")
+    images = [
+        image | {key: [coco_ids[c] for c in image[key] if c in coco_ids] for key in CATEGORY_LISTS}
+        for image in lvis["images"]
+    ]
+    kept = [annotation for annotation in lvis["annotations"] if annotation["category_id"] in coco_ids]
+    annotations = [a | {"id": number, "category_id": coco_ids[a["category_id"]]} for number, a in enumerate(kept, 1)]
+    used = {a["category_id"] for a in annotations}.union(*(image[key] for image in images for key in CATEGORY_LISTS))
+    categories = [c | {"id": coco_ids[c["id"]]} for c in lvis["categories"] if coco_ids.get(c["id"]) in used]
+    categories.sort(key=lambda category: category["id"])
+    return lvis | {"images": images, "annotations": annotations, "categories": categories}
+
+
+def _synsets(path: Path, content: dict[str, Any]) -> list[tuple[int, str]]:
+    return parse_list(path, content, "categories", lambda entry: (int(entry["id"]), entry["synset"]))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
