@@ -1,0 +1,225 @@
+"""The custom operators of an exported file, defined by standard ones.
+
+Each is a node of domain ``refinemask`` and a model-local function of the same name. ONNX Runtime runs the function's
+body; TensorRT takes the plugin registered under the node's ``plugin_version`` and ``plugin_namespace`` instead.
+TensorRT looks functions up by name alone, so a name stands for one arity.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import onnx_ir as ir
+from onnx_ir import AttributeType, DataType, Value
+from onnxscript import OpBuilder, build_function, build_graph
+
+DOMAIN = "refinemask"
+PLUGIN_ATTRIBUTES = {"plugin_version": "1", "plugin_namespace": DOMAIN}
+
+NMSBody = Literal["native", "fixpoint"]
+"""``native`` uses NonMaxSuppression, the fastest where it is known. ``fixpoint`` uses tensor arithmetic of static
+shapes in a Loop, for builders that lack the operator."""
+
+
+def function_bodies(nms: NMSBody, opset: int) -> list[ir.Function]:
+    """The bodies of all custom operators, in operator set ``opset``, which must be the model's own."""
+    pooling = dict.fromkeys(("output_size", "sampling_ratio", "finest_scale"), AttributeType.INT)
+    suppression = {"iou_threshold": AttributeType.FLOAT, "k": AttributeType.INT}
+    boxes, scores = _tensor("boxes", "G", "N", 4), _tensor("scores", "G", "N")
+    coarse, fine = _tensor("coarse", "R", 1, "n", "n"), _tensor("fine", "R", 1, "m", "m")
+    suppress = _native_nms if nms == "native" else _fixpoint_nms
+    return [
+        _function("MultilevelRoIAlign4", _multilevel_roi_align, [*map(_map, range(4)), _rois()], pooling, opset),
+        _function("MultilevelRoIAlign1", _roi_align, [_map(0), _rois()], pooling, opset),
+        _function("FixedNMS", suppress, [boxes, scores], suppression, opset),
+        _function("BoundaryMerge", _boundary_merge, [coarse, fine], {}, opset),
+    ]
+
+
+def _roi_align(op: OpBuilder, feature: Value, rois: Value) -> Value:
+    boxes, batch = _boxes_and_batch(op, rois)
+    return op.CastLike(_pool(op, feature, 0, boxes, batch), feature)
+
+
+def _multilevel_roi_align(op: OpBuilder, *inputs: Value) -> Value:
+    """Each level pools its own RoIs only: pooling all of them on every level takes four times as long."""
+    *features, rois = inputs
+    boxes, batch = _boxes_and_batch(op, rois)
+    area = op.Squeeze(op.ReduceProd(_sizes(op, rois), [1]), [1])
+    scale = op.Add(op.Div(op.Sqrt(op.Max(area, 0.0)), op.Cast(_integer(op, "finest_scale"), to=DataType.FLOAT)), 1e-6)
+    pooled, indices = [], []
+    for level, feature in enumerate(features):
+        index = op.Squeeze(op.NonZero(_on_level(op, scale, level, len(features))), [0])
+        pooled.append(_pool(op, feature, level, op.Gather(boxes, index), op.Gather(batch, index)))
+        indices.append(index)
+    order = op.Concat(*indices, axis=0)
+    places = op.ScatterElements(order, order, op.Range(0, op.Size(order), 1))
+    in_order = op.Gather(op.Concat(*pooled, axis=0), places)
+    # The detour over data-dependent counts hides a shape that is known.
+    bins = op.Unsqueeze(_integer(op, "output_size"), [0])
+    shape = op.Concat(op.Shape(rois, start=0, end=1), op.Shape(features[0], start=1, end=2), bins, bins, axis=0)
+    return op.CastLike(op.Reshape(in_order, shape), features[0])
+
+
+def _on_level(op: OpBuilder, scale: Value, level: int, levels: int) -> Value:
+    """Whether ``floor(log2(scale))``, clamped, is ``level``: by comparison, which rounds nowhere."""
+    below = op.Less(scale, float(2 << level))
+    if level == 0:
+        return below
+    from_here = op.GreaterOrEqual(scale, float(1 << level))
+    return from_here if level == levels - 1 else op.And(from_here, below)
+
+
+def _boxes_and_batch(op: OpBuilder, rois: Value) -> tuple[Value, Value]:
+    """Boxes [R, 4] and batch indices [R] of RoIs [R, 5].
+
+    A box without area pools to zero. It is moved out of the image: some runtimes divide by its count of samples.
+    """
+    solid = op.Greater(op.ReduceMin(_sizes(op, rois), [1]), 0.0)
+    boxes = op.Where(solid, op.Slice(rois, [1], [5], [1]), [-9999.0, -9999.0, -9998.0, -9998.0])
+    return boxes, op.Cast(op.Squeeze(op.Slice(rois, [0], [1], [1]), [1]), to=DataType.INT64)
+
+
+def _sizes(op: OpBuilder, rois: Value) -> Value:
+    """(width, height) [R, 2]."""
+    return op.Sub(op.Slice(rois, [3], [5], [1]), op.Slice(rois, [1], [3], [1]))
+
+
+def _pool(op: OpBuilder, feature: Value, level: int, boxes: Value, batch: Value) -> Value:
+    return op.RoiAlign(
+        op.Cast(feature, to=DataType.FLOAT),
+        boxes,
+        batch,
+        coordinate_transformation_mode="half_pixel",
+        output_height=ir.RefAttr("output_height", "output_size", AttributeType.INT),
+        output_width=ir.RefAttr("output_width", "output_size", AttributeType.INT),
+        sampling_ratio=ir.RefAttr("sampling_ratio", "sampling_ratio", AttributeType.INT),
+        spatial_scale=1 / (4 << level),
+    )
+
+
+def _native_nms(op: OpBuilder, boxes: Value, scores: Value) -> tuple[Value, Value]:
+    scores, k = _mark_padding(op, scores), _integer(op, "k")
+    selected = op.NonMaxSuppression(boxes, op.Unsqueeze(scores, [1]), k, _float(op, "iou_threshold"), -0.5)
+    kept = op.Gather(selected, [0, 2], axis=1)
+    nothing = op.ConstantOfShape(op.Shape(scores), value=ir.tensor([-1.0]))
+    survivors = op.ScatterND(nothing, kept, op.GatherND(scores, kept))
+    top = op.Min(op.Unsqueeze(k, [0]), op.Shape(scores, start=1, end=2))
+    best, indices = op.TopK(survivors, top, axis=1, _outputs=2)
+    return _pad_to_k(op, indices, op.GreaterOrEqual(best, 0.0), top)
+
+
+def _fixpoint_nms(op: OpBuilder, boxes: Value, scores: Value) -> tuple[Value, Value]:
+    """``keep ← candidate and no better kept box overlaps`` settles every chain of overlaps from its best box down;
+    what it no longer changes is the greedy result."""
+    scores, n = _mark_padding(op, scores), op.Shape(scores, start=1, end=2)
+    count = op.Squeeze(n, [0])
+    ordered, order = op.TopK(scores, n, axis=1, _outputs=2)
+    iou = _pairwise_iou(op, op.GatherND(boxes, op.Unsqueeze(order, [2]), batch_dims=1))
+    overlaps = op.Cast(op.Greater(iou, _float(op, "iou_threshold")), to=DataType.FLOAT)
+    suppressors = op.Trilu(overlaps, -1, upper=0)
+    candidates = op.Unsqueeze(op.Cast(op.GreaterOrEqual(ordered, 0.0), to=DataType.FLOAT), [2])
+
+    def step(op: OpBuilder, _: Value, __: Value, keep: Value) -> tuple[Value, Value]:
+        free = op.Less(op.MatMul(suppressors, keep), 0.5)
+        updated = op.Mul(op.Cast(free, to=DataType.FLOAT), candidates)
+        return op.Greater(op.ReduceMax(op.Abs(op.Sub(updated, keep)), keepdims=0), 0.5), updated
+
+    keep = op.Loop(count, True, candidates, body=_loop_body(op, step))
+    # Ranks differ from one another: scores could tie, and not every top-k then keeps their order.
+    ranks = op.Cast(op.Range(count, 0, -1), to=DataType.FLOAT)
+    top = op.Min(op.Unsqueeze(_integer(op, "k"), [0]), n)
+    best, places = op.TopK(op.Where(op.Greater(op.Squeeze(keep, [2]), 0.5), ranks, 0.0), top, axis=1, _outputs=2)
+    return _pad_to_k(op, op.GatherElements(order, places, axis=1), op.Greater(best, 0.0), top)
+
+
+def _loop_body(op: OpBuilder, step: Callable[..., tuple[Value, Value]]) -> ir.Graph:
+    inputs = [ir.val("trip", DataType.INT64, []), ir.val("going", DataType.BOOL, []), _tensor("keep", "G", "N", 1)]
+    outputs = [ir.val("changed", DataType.BOOL, []), _tensor("updated", "G", "N", 1)]
+    opsets = op.builder.graph.opset_imports
+    return build_graph(step, inputs, outputs, opset_imports=opsets, name="settle", parent=op.builder)
+
+
+def _pairwise_iou(op: OpBuilder, boxes: Value) -> Value:
+    """[G, N, N] of boxes [G, N, 4]; NaN between boxes without area, which is above no threshold."""
+    low, high = op.Split(boxes, axis=2, num_outputs=2, _outputs=2)
+    width, height = op.Split(op.Sub(high, low), axis=2, num_outputs=2, _outputs=2)
+    area = op.Mul(width, height)
+    common_high = op.Min(op.Unsqueeze(high, [2]), op.Unsqueeze(high, [1]))
+    common_low = op.Max(op.Unsqueeze(low, [2]), op.Unsqueeze(low, [1]))
+    common = op.Max(op.Sub(common_high, common_low), 0.0)
+    width, height = op.Split(common, axis=3, num_outputs=2, _outputs=2)
+    intersection = op.Squeeze(op.Mul(width, height), [3])
+    return op.Div(intersection, op.Sub(op.Add(area, op.Transpose(area, perm=[0, 2, 1])), intersection))
+
+
+def _mark_padding(op: OpBuilder, scores: Value) -> Value:
+    """Negative scores, and NaN, which fails every comparison, become -1."""
+    return op.Where(op.GreaterOrEqual(scores, 0.0), scores, -1.0)
+
+
+def _pad_to_k(op: OpBuilder, indices: Value, kept: Value, top: Value) -> tuple[Value, Value]:
+    """Kept indices [G, k] int32, 0 past the last, and their number [G] int32, of ``top`` [1] = min(k, N) columns."""
+    indices = op.Cast(op.Where(kept, indices, 0), to=DataType.INT32)
+    missing = op.Sub(op.Unsqueeze(_integer(op, "k"), [0]), top)
+    num_kept = op.ReduceSum(op.Cast(kept, to=DataType.INT32), [1], keepdims=0)
+    return op.Pad(indices, op.Concat([0, 0, 0], missing, axis=0)), num_kept
+
+
+def _boundary_merge(op: OpBuilder, coarse: Value, fine: Value) -> Value:
+    mask = op.Cast(op.GreaterOrEqual(op.Sigmoid(coarse), 0.5), to=DataType.FLOAT)
+    share = op.AveragePool(mask, kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1)
+    uniform = op.LessOrEqual(op.Abs(op.Sub(mask, share)), 0.1)
+    interior = op.GreaterOrEqual(_upsample_aligned(op, op.Cast(uniform, to=DataType.FLOAT)), 0.5)
+    return op.Where(interior, _upsample_aligned(op, coarse), fine)
+
+
+def _upsample_aligned(op: OpBuilder, x: Value) -> Value:
+    return op.Resize(x, None, [1.0, 1.0, 2.0, 2.0], mode="linear", coordinate_transformation_mode="align_corners")
+
+
+def _function(
+    name: str,
+    trace: Callable[..., Value | tuple[Value, ...]],
+    inputs: Sequence[Value],
+    attributes: dict[str, AttributeType],
+    opset: int,
+) -> ir.Function:
+    required = [ir.Attr(key, kind, None) for key, kind in attributes.items()]
+    defaults = [ir.Attr(key, AttributeType.STRING, value) for key, value in PLUGIN_ATTRIBUTES.items()]
+    function = build_function(
+        trace, inputs, domain=DOMAIN, name=name, attributes=required + defaults, opset_imports={"": opset}
+    )
+    for index, node in enumerate(function.all_nodes()):
+        node.name = f"{name}.{node.op_type}_{index}"
+        node.metadata_props.clear()
+    # Older parsers let a body share the tensor names of the graph around it.
+    for graph in (function.graph, *function.subgraphs()):
+        for value in (*graph.inputs, *(output for node in graph for output in node.outputs)):
+            value.name = f"{name}.{value.name}"
+    return function
+
+
+def _tensor(name: str, *shape: int | str) -> Value:
+    return ir.val(name, DataType.FLOAT, shape)
+
+
+def _map(level: int) -> Value:
+    return Value(name=f"f{level}")
+
+
+def _rois() -> Value:
+    return _tensor("rois", "R", 5)
+
+
+def _integer(op: OpBuilder, name: str) -> Value:
+    """The function's attribute ``name`` as a scalar tensor."""
+    value = op.Constant(value_int=ir.RefAttr("value_int", name, AttributeType.INT))
+    value.type, value.shape = ir.TensorType(DataType.INT64), ir.Shape([])
+    return value
+
+
+def _float(op: OpBuilder, name: str) -> Value:
+    """The function's attribute ``name`` as a scalar tensor."""
+    value = op.Constant(value_float=ir.RefAttr("value_float", name, AttributeType.FLOAT))
+    value.type, value.shape = ir.TensorType(DataType.FLOAT), ir.Shape([])
+    return value
