@@ -3,6 +3,7 @@
 import os
 import pickle
 import re
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -45,17 +46,12 @@ _RULES: tuple[tuple[str, str], ...] = (
     (_MASK + r"upsample\.(.+)", r"mask_head.upsample.\1"),
     (_MASK + r"conv_logits\.(.+)", r"mask_head.predictor.\1"),
 )
-# Types that old checkpoints hold in their metadata. They are replaced by an inert dict, never imported.
-_CONFIG_TYPES = (
-    "addict.addict.Dict",
-    "mmcv.utils.config.Config",
-    "mmcv.utils.config.ConfigDict",
-    "mmengine.config.config.Config",
-    "mmengine.config.config.ConfigDict",
-)
+# Configuration types that old checkpoints hold in their metadata. Inert types take their place; none is imported.
+_CONFIG_DICTS = ("addict.addict.Dict", "mmcv.utils.config.ConfigDict", "mmengine.config.config.ConfigDict")
+_CONFIG_OBJECTS = ("mmcv.utils.config.Config", "mmengine.config.config.Config")
 
 
-class _Inert(dict[str, Any]):
+class _Inert:
     """Stands in for a configuration object of another library."""
 
     def __setstate__(self, state: Any) -> None:
@@ -71,20 +67,26 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], di
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file")
     try:
-        with torch.serialization.safe_globals([(_Inert, name) for name in _CONFIG_TYPES]):
+        with torch.serialization.safe_globals(_stand_ins()):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = re.search(r"Unsupported (?:global: GLOBAL|class) (\S+)", str(error))
+        reason = re.search(r"GLOBAL (\S+)", str(error))
         found = f"holds foreign code ({reason[1]})" if reason else "is no PyTorch checkpoint, or a damaged one"
         raise UserError(f"{path}: {found}; expected tensors and plain metadata, nothing was loaded") from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        summary = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: truncated or no PyTorch checkpoint ({summary}); download it again") from error
+        raise UserError(
+            f"{path}: truncated, or no PyTorch checkpoint ({type(error).__name__}); expected an official .pth file, "
+            "download it again"
+        ) from error
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
         raise UserError(f"{path}: holds no state dict; expected a dict of tensors, or one under 'state_dict'")
     meta = content.get("meta") if "state_dict" in content else None
     return {key.removeprefix("module."): v for key, v in state.items()}, meta if isinstance(meta, dict) else {}
+
+
+def _stand_ins() -> list[Any]:
+    return [(OrderedDict, name) for name in _CONFIG_DICTS] + [(_Inert, name) for name in _CONFIG_OBJECTS]
 
 
 def detector_from_official(path: str | os.PathLike[str]) -> Detector:

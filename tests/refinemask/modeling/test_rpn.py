@@ -1,0 +1,75 @@
+import torch
+
+from refinemask.config import RPNConfig
+from refinemask.modeling.anchors import pyramid_anchors
+from refinemask.modeling.box_coder import MAX_LOG_SCALE, clip, decode, encode
+from refinemask.modeling.rpn import RPN, RPNOutput
+
+
+def test_anchors_are_centred_on_corners_of_cells_and_not_rounded():
+    sizes = [(4, 6), (2, 3), (1, 2), (1, 1), (1, 1)]
+    levels = pyramid_anchors(sizes, RPNConfig(), torch.device("cpu"))
+    assert [len(level) for level in levels] == [3 * h * w for h, w in sizes]
+    # Order row, column, anchor: row 1, column 2 of level P2 (6 columns).
+    first, square, _ = levels[0][3 * (1 * 6 + 2) :][:3]
+    torch.testing.assert_close(square, torch.tensor([8.0 - 16, 4 - 16, 8 + 16, 4 + 16]))
+    width, height = first[2] - first[0], first[3] - first[1]
+    torch.testing.assert_close(width, torch.tensor(32 * 2**0.5))
+    torch.testing.assert_close(height / width, torch.tensor(0.5))
+    for level, side in zip(levels, (32, 64, 128, 256, 512), strict=True):
+        areas = (level[:, 2] - level[:, 0]) * (level[:, 3] - level[:, 1])
+        torch.testing.assert_close(areas, torch.full_like(areas, side**2))
+
+
+def test_box_coder_round_trip_and_clamp():
+    torch.manual_seed(0)
+    references = torch.rand(50, 4) * 50
+    references[:, 2:] += references[:, :2] + 5
+    boxes = torch.rand(50, 4) * 50
+    boxes[:, 2:] += boxes[:, :2] + 5
+    torch.testing.assert_close(decode(encode(boxes, references), references), boxes, rtol=1e-4, atol=1e-4)
+    reference = torch.tensor([[0, 0, 10, 10.0]])
+    for sign in (1, -1):
+        box = decode(torch.tensor([[0, 0, sign * 9.0, 0]]), reference)
+        torch.testing.assert_close(box[0, 2] - box[0, 0], torch.tensor(10 * (1000 / 16) ** sign), rtol=1e-4, atol=1e-4)
+    assert abs(MAX_LOG_SCALE - 4.135167) < 1e-6
+
+
+def test_boxes_are_clipped_to_the_unpadded_image():
+    boxes = torch.tensor([[[-5.0, -5, 500, 500]], [[10, 20, 60, 300]]])
+    clipped = clip(boxes, torch.tensor([[90, 120], [200, 50]]))
+    assert clipped.tolist() == [[[0, 0, 120, 90]], [[10, 20, 50, 200]]]
+
+
+def propose(scores, boxes_per_level, config):
+    """Run the selection on given scores (logits) per level with zero deltas and the given boxes as anchors."""
+    rpn = RPN(4, config)
+    output = RPNOutput(
+        [torch.tensor(s).reshape(1, 1, 1, -1) for s in scores],
+        [torch.zeros(1, 4, 1, len(s)) for s in scores],
+    )
+    anchors = [torch.tensor(b, dtype=torch.float32) for b in boxes_per_level]
+    return rpn.propose(output, anchors, torch.tensor([[100, 100]]), config.candidates_per_level)
+
+
+def test_suppression_is_within_a_level_and_the_limit_is_over_all():
+    config = RPNConfig(anchor_ratios=(1.0,), candidates_per_level=4, proposals=3)
+    same, other = [0, 0, 20, 20], [50, 50, 80, 80]
+    found = propose([[3.0, 2.0, 1.0], [2.5]], [[same, same, other], [same]], config)
+    # The duplicate on the same level goes, the one on the other level stays.
+    assert found.boxes[0].tolist() == [same, same, other]
+    torch.testing.assert_close(found.scores[0], torch.tensor([3.0, 2.5, 1.0]).sigmoid())
+
+
+def test_degenerate_proposals_stay_and_missing_ones_are_padding():
+    config = RPNConfig(anchor_ratios=(1.0,), candidates_per_level=4, proposals=3)
+    found = propose([[-30.0, 1.0]], [[[5, 5, 5, 5], [0, 0, 9, 9]]], config)
+    assert found.boxes[0].tolist() == [[0, 0, 9, 9], [5, 5, 5, 5], [0, 0, 0, 0]]
+    assert found.scores[0, 1] >= 0
+    assert found.scores[0, 2] == -1
+
+
+def test_only_the_best_candidates_of_a_level_are_decoded():
+    config = RPNConfig(anchor_ratios=(1.0,), candidates_per_level=1, proposals=2)
+    found = propose([[1.0, 3.0], [0.0]], [[[0, 0, 9, 9], [20, 20, 40, 40]], [[60, 60, 90, 90]]], config)
+    assert found.boxes[0].tolist() == [[20, 20, 40, 40], [60, 60, 90, 90]]
