@@ -168,7 +168,7 @@ def from_json(cls: type[T], text: str) -> T:
     """
     try:
         return _build(cls, json.loads(text))
-    except (TypeError, KeyError, json.JSONDecodeError) as error:
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise ValueError(f"not a {cls.__name__}: {error}") from error
 
 
@@ -179,11 +179,6 @@ def _build(kind: Any, value: Any) -> Any:
     origin = typing.get_origin(kind)
     if origin is tuple:
         return tuple(value)
-    if origin in (typing.Union, types.UnionType):
-        for option in typing.get_args(kind):
-            if dataclasses.is_dataclass(option) and isinstance(value, dict):
-                if value["kind"] == typing.get_type_hints(option)["kind"].__args__[0]:
-                    return _build(option, value)
-        if isinstance(value, dict):
-            raise KeyError(f"unknown kind {value.get('kind')!r}")
+    if origin in (typing.Union, types.UnionType) and isinstance(value, dict):
+        return _build({option.kind: option for option in typing.get_args(kind)}[value["kind"]], value)
     return value

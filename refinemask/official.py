@@ -12,7 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refinemask.config import BackboneConfig, BoxHeadConfig, FCNMaskConfig, MaskHeadConfig, ModelConfig, RefineMaskConfig
+from refinemask.config import (
+    BackboneConfig,
+    BoxHeadConfig,
+    FCNMaskConfig,
+    MaskHeadConfig,
+    ModelConfig,
+    RefineMaskConfig,
+)
 from refinemask.data.categories import CITYSCAPES, COCO, LVIS, Dataset
 from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
@@ -30,16 +37,17 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"roi_head\.bbox_head\.shared_fcs\.1\.(.+)", r"box_head.fc2.\1"),
     (r"roi_head\.bbox_head\.fc_cls\.(.+)", r"box_head.cls_logits.\1"),
     (r"roi_head\.bbox_head\.fc_reg\.(.+)", r"box_head.bbox_deltas.\1"),
-    (_MASK + r"(instance|semantic)_convs\.(\d)\.conv\.(.+)", r"mask_head.\1_convs.<\2>.\3"),
+    (_MASK + r"(instance|semantic)_convs\.(\d)\.conv\.(.+)", r"mask_head.\1_convs.<\2*2>.\3"),
     (_MASK + r"semantic_logits\.(.+)", r"mask_head.semantic_logits.\1"),
     (_MASK + r"final_instance_logits\.(.+)", r"mask_head.instance_logits.3.\1"),
     (_MASK + r"stage_instance_logits\.(\d)\.(.+)", r"mask_head.instance_logits.\1.\2"),
     (_MASK + r"stages\.(\d)\.instance_logits\.(.+)", r"mask_head.instance_logits.\1.\2"),
     (_MASK + r"stages\.(\d)\.(semantic_transform_(?:in|out))\.(.+)", r"mask_head.stages.\1.\2.\3"),
     (_MASK + r"stages\.(\d)\.fuse_conv\.0\.(.+)", r"mask_head.stages.\1.fuse.\2"),
-    (_MASK + r"stages\.(\d)\.fuse_conv\.1\.dilation_conv_1\.conv\.(.+)", r"mask_head.stages.\1.fusion.dilated_convs.0.\2"),
-    (_MASK + r"stages\.(\d)\.fuse_conv\.1\.dilation_conv_2\.conv\.(.+)", r"mask_head.stages.\1.fusion.dilated_convs.1.\2"),
-    (_MASK + r"stages\.(\d)\.fuse_conv\.1\.dilation_conv_3\.conv\.(.+)", r"mask_head.stages.\1.fusion.dilated_convs.2.\2"),
+    (
+        _MASK + r"stages\.(\d)\.fuse_conv\.1\.dilation_conv_(\d)\.conv\.(.+)",
+        r"mask_head.stages.\1.fusion.dilated_convs.<\2-1>.\3",
+    ),
     (_MASK + r"stages\.(\d)\.fuse_conv\.1\.merge_conv\.conv\.(.+)", r"mask_head.stages.\1.fusion.merge.\2"),
     (_MASK + r"stages\.(\d)\.fuse_transform_out\.(.+)", r"mask_head.stages.\1.transform_out.\2"),
     (_MASK + r"convs\.(\d)\.conv\.(.+)", r"mask_head.convs.\1.\2"),
@@ -144,7 +152,8 @@ def translate(key: str) -> str | None:
         return None
     for pattern, name in _RULES:
         if match := re.fullmatch(pattern, key):
-            return re.sub(r"<(\d)>", lambda m: str(2 * int(m[1])), match.expand(name))
+            name = re.sub(r"<(\d)\*2>", lambda m: str(int(m[1]) * 2), match.expand(name))
+            return re.sub(r"<(\d)-1>", lambda m: str(int(m[1]) - 1), name)
     raise UserError(f"unknown key {key!r}")
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from refinemask.config import BoxHeadConfig
 from refinemask.modeling.box_coder import clip, decode
 from refinemask.modeling.rpn import Proposals
-from refinemask.ops import fixed_nms, full_precision
+from refinemask.ops import FINEST_SCALE, fixed_nms, full_precision, multilevel_roi_align, to_rois
 
 ROI_SIZE = 7
 
@@ -50,6 +50,11 @@ class BoxHead(nn.Module):
         """Class logits [R, C + 1] and raw deltas [R, 4C] of RoI features [R, c, 7, 7]."""
         hidden = F.relu(self.fc2(F.relu(self.fc1(roi_features.flatten(1)))))
         return self.cls_logits(hidden), self.bbox_deltas(hidden)
+
+    def detect(self, pyramid: list[Tensor], proposals: Proposals, image_sizes: Tensor) -> Boxes:
+        """The detections among the proposals, from P2..P5."""
+        roi_features = multilevel_roi_align(pyramid[:4], to_rois(proposals.boxes), ROI_SIZE, 0, FINEST_SCALE)
+        return self.select(proposals, *self(roi_features), image_sizes)
 
     def select(self, proposals: Proposals, class_logits: Tensor, deltas: Tensor, image_sizes: Tensor) -> Boxes:
         """The best detections of each image after class-wise NMS.

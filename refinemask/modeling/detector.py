@@ -4,14 +4,14 @@ import torch
 from torch import Tensor, nn
 
 from refinemask.config import FCNMaskConfig, ModelConfig
-from refinemask.modeling.box_head import ROI_SIZE, BoxHead
+from refinemask.modeling.box_head import BoxHead
 from refinemask.modeling.fcn_mask_head import FCNMaskHead
 from refinemask.modeling.fpn import FPN
-from refinemask.modeling.refine_mask_head import FINEST_SCALE, RefineMaskHead
+from refinemask.modeling.refine_mask_head import RefineMaskHead
 from refinemask.modeling.resnet import ResNet
 from refinemask.modeling.rpn import RPN
 from refinemask.modeling.simple_refine_mask_head import SimpleRefineMaskHead
-from refinemask.ops import multilevel_roi_align
+from refinemask.ops import to_rois
 from refinemask.structures import Detections
 
 MaskHead = FCNMaskHead | RefineMaskHead | SimpleRefineMaskHead
@@ -46,10 +46,8 @@ class Detector(nn.Module):
         proposals = self.rpn.propose(
             self.rpn(pyramid), self.rpn.anchors(pyramid), image_sizes, self.config.rpn.candidates_per_level
         )
-        roi_features = multilevel_roi_align(pyramid[:4], to_rois(proposals.boxes), ROI_SIZE, 0, FINEST_SCALE)
-        boxes = self.box_head.select(proposals, *self.box_head(roi_features), image_sizes)
-        output = self.mask_head(pyramid, to_rois(boxes.boxes), boxes.labels.flatten())
-        masks = self.mask_head.merge(output.stage_logits).sigmoid()[:, 0]
+        boxes = self.box_head.detect(pyramid, proposals, image_sizes)
+        masks = self.mask_head.predict(pyramid, to_rois(boxes.boxes), boxes.labels.flatten())
         return Detections(*boxes, masks.unflatten(0, boxes.labels.shape))
 
     def normalize(self, images: Tensor, image_sizes: Tensor) -> Tensor:
@@ -66,13 +64,6 @@ class Detector(nn.Module):
     def pyramid(self, images: Tensor) -> list[Tensor]:
         """P2..P6 of normalised images."""
         return self.fpn(self.backbone(images.to(self.backbone.conv1.weight.dtype)))
-
-
-def to_rois(boxes: Tensor) -> Tensor:
-    """Boxes [B, N, 4] as RoIs [B · N, 5], each with the index of its image in front."""
-    batch, count = boxes.shape[:2]
-    index = torch.arange(batch, dtype=boxes.dtype, device=boxes.device)[:, None, None].expand(batch, count, 1)
-    return torch.cat([index, boxes], dim=2).flatten(0, 1)
 
 
 def _mask_head(config: ModelConfig) -> MaskHead:

@@ -5,9 +5,9 @@ from torch import Tensor, nn
 
 from refinemask.config import FCNMaskConfig
 from refinemask.modeling.mask_output import LabelPredictor, MaskOutput, init_mask_convs
-from refinemask.ops import full_precision, multilevel_roi_align
+from refinemask.ops import FINEST_SCALE, full_precision, multilevel_roi_align
 
-ROI_SIZE, FINEST_SCALE = 14, 56
+ROI_SIZE = 14
 
 
 class FCNMaskHead(nn.Module):
@@ -27,6 +27,6 @@ class FCNMaskHead(nn.Module):
             x = F.relu(conv(x))
         return MaskOutput([full_precision(self.predictor(F.relu(self.upsample(x)), labels))], None)
 
-    def merge(self, stage_logits: list[Tensor]) -> Tensor:
-        """The head has one stage, which is the mask."""
-        return stage_logits[-1]
+    def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
+        """Mask probabilities [R, 28, 28]."""
+        return self(pyramid, rois, labels).stage_logits[-1].sigmoid()[:, 0]

@@ -9,10 +9,17 @@ from torch import Tensor, nn
 from refinemask.config import RefineMaskConfig
 from refinemask.modeling.mask_output import LabelPredictor, MaskOutput, init_mask_convs, project
 from refinemask.modeling.semantic_fusion import DILATIONS, SemanticFusion
-from refinemask.ops import boundary_merge, full_precision, multilevel_roi_align, upsample_aligned
+from refinemask.ops import FINEST_SCALE, boundary_merge, full_precision, multilevel_roi_align, upsample_aligned
 
 STAGE_SIZES = (14, 28, 56)
-FINEST_SCALE = 56
+
+
+def merge_stages(stage_logits: list[Tensor]) -> Tensor:
+    """The final logits [R, 1, 112, 112] of those at 14, 28, 56 and 112; the first is never used as a mask."""
+    merged = stage_logits[1]
+    for finer in stage_logits[2:]:
+        merged = boundary_merge(merged, finer)
+    return merged
 
 
 def upsample_features(x: Tensor) -> Tensor:
@@ -112,12 +119,9 @@ class RefineMaskHead(nn.Module):
         stage_logits.append(features.predict(self.instance_logits[-1], labels))
         return MaskOutput(stage_logits, semantic_logits)
 
-    def merge(self, stage_logits: list[Tensor]) -> Tensor:
-        """The final logits [R, 1, 112, 112]; the 14×14 prediction is never a mask."""
-        merged = stage_logits[1]
-        for finer in stage_logits[2:]:
-            merged = boundary_merge(merged, finer)
-        return merged
+    def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
+        """Mask probabilities [R, 112, 112]."""
+        return merge_stages(self(pyramid, rois, labels).stage_logits).sigmoid()[:, 0]
 
     def _semantic_branch(self, p2: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """The map each stage pools from, [B, c_k, H/4, W/4], and the semantic logits [B, 1, H/4, W/4]."""

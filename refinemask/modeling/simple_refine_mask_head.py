@@ -7,14 +7,13 @@ from torch import Tensor, nn
 from refinemask.config import RefineMaskConfig
 from refinemask.modeling.mask_output import LabelPredictor, MaskOutput, init_mask_convs, project
 from refinemask.modeling.refine_mask_head import (
-    FINEST_SCALE,
     STAGE_SIZES,
-    RefineMaskHead,
     conv_relus,
+    merge_stages,
     upsample_features,
 )
 from refinemask.modeling.semantic_fusion import DILATIONS, SemanticFusion
-from refinemask.ops import full_precision, multilevel_roi_align, upsample_aligned
+from refinemask.ops import FINEST_SCALE, full_precision, multilevel_roi_align, upsample_aligned
 
 
 def point_roi_align(features: Tensor, rois: Tensor, output_size: int) -> Tensor:
@@ -55,8 +54,6 @@ class SimpleRefinementStage(nn.Module):
 class SimpleRefineMaskHead(nn.Module):
     """Instance branch, semantic features and three stages; the last prediction is made at 56 for all classes."""
 
-    merge = RefineMaskHead.merge
-
     def __init__(self, channels: int, num_classes: int, config: RefineMaskConfig) -> None:
         super().__init__()
         self.instance_convs = conv_relus(channels, config.instance_convs)
@@ -84,6 +81,10 @@ class SimpleRefineMaskHead(nn.Module):
             features = stage(features, semantic, logits.sigmoid().to(semantic.dtype))
         stage_logits.append(upsample_aligned(full_precision(self.instance_logits[-1](features, labels))))
         return MaskOutput(stage_logits, None)
+
+    def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
+        """Mask probabilities [R, 112, 112]."""
+        return merge_stages(self(pyramid, rois, labels).stage_logits).sigmoid()[:, 0]
 
     def _semantic_branch(self, p2: Tensor) -> tuple[Tensor, ...]:
         heads = [stage.semantic_transform_in for stage in self.stages]

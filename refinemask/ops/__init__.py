@@ -3,14 +3,16 @@
 from refinemask.ops.boundary_merge import boundary_map, boundary_merge, upsample_aligned
 from refinemask.ops.nms import fixed_nms
 from refinemask.ops.precision import full_precision
-from refinemask.ops.roi_align import multilevel_roi_align, roi_levels
+from refinemask.ops.roi_align import FINEST_SCALE, multilevel_roi_align, roi_levels, to_rois
 
 __all__ = [
+    "FINEST_SCALE",
     "boundary_map",
     "boundary_merge",
     "fixed_nms",
     "full_precision",
     "multilevel_roi_align",
     "roi_levels",
+    "to_rois",
     "upsample_aligned",
 ]

@@ -10,6 +10,15 @@ from torchvision.ops import roi_align
 from refinemask.ops.precision import full_precision
 
 FINEST_STRIDE = 4
+FINEST_SCALE = 56
+"""RoIs under twice this size are pooled from P2 (official ``finest_scale``)."""
+
+
+def to_rois(boxes: Tensor) -> Tensor:
+    """Boxes [B, N, 4] as RoIs [B · N, 5], each with the index of its image in front."""
+    batch, count = boxes.shape[:2]
+    index = torch.arange(batch, dtype=boxes.dtype, device=boxes.device)[:, None, None].expand(batch, count, 1)
+    return torch.cat([index, boxes], dim=2).flatten(0, 1)
 
 
 def roi_levels(rois: Tensor, num_levels: int, finest_scale: int) -> Tensor:
@@ -48,9 +57,7 @@ def multilevel_roi_align(
 
 
 @multilevel_roi_align.register_fake
-def _(
-    features: Sequence[Tensor], rois: Tensor, output_size: int, sampling_ratio: int, finest_scale: int
-) -> Tensor:
+def _(features: Sequence[Tensor], rois: Tensor, output_size: int, sampling_ratio: int, finest_scale: int) -> Tensor:
     return features[0].new_empty(rois.shape[0], features[0].shape[1], output_size, output_size)
 
 

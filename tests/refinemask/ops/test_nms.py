@@ -23,7 +23,9 @@ def iou(a, b):
 
 
 # Whole coordinates and eighths keep IoUs away from the threshold's rounding.
-box = st.tuples(*[st.integers(0, 12)] * 2, *[st.integers(0, 9)] * 2).map(lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3]))
+box = st.tuples(*[st.integers(0, 12)] * 2, *[st.integers(0, 9)] * 2).map(
+    lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
+)
 
 
 @settings(deadline=None, max_examples=60)

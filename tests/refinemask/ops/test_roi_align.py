@@ -68,4 +68,6 @@ def test_gradient():
 
 
 def test_schema_and_fake_kernel():
-    torch.library.opcheck(multilevel_roi_align, (pyramid(), ROIS, 7, 0, 56), test_utils=("test_schema", "test_faketensor"))
+    torch.library.opcheck(
+        multilevel_roi_align, (pyramid(), ROIS, 7, 0, 56), test_utils=("test_schema", "test_faketensor")
+    )

@@ -1,0 +1,35 @@
+import pytest
+
+from refinemask.config import BackboneConfig, FCNMaskConfig, ModelConfig, RefineMaskConfig, from_json, to_json
+
+
+@pytest.mark.parametrize("head", [FCNMaskConfig(), RefineMaskConfig(variant="simple")])
+def test_round_trip(head):
+    config = ModelConfig(
+        class_names=("a", "b"), category_ids=(3, 9), backbone=BackboneConfig(blocks=(1, 2, 3, 4)), mask_head=head
+    )
+    assert from_json(ModelConfig, to_json(config)) == config
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"class_names": ["a"]}',
+        '{"class_names": ["a"], "category_ids": [1], "new_field": 1}',
+        '{"class_names": ["a"], "category_ids": [1], "mask_head": {"kind": "unknown"}}',
+        '{"class_names": ["a"], "category_ids": [1, 2]}',
+    ],
+)
+def test_what_is_no_configuration_is_refused(text):
+    with pytest.raises(ValueError, match=r"."):
+        from_json(ModelConfig, text)
+
+
+def test_importing_the_package_loads_no_torch():
+    import subprocess
+    import sys
+
+    code = "import sys, refinemask, refinemask.structures, refinemask.files, refinemask.config; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
