@@ -1,0 +1,130 @@
+"""From mask probabilities on boxes to run-length encodings in the image. Imports no PyTorch.
+
+A pasted mask is never made. Bilinear interpolation is separable, and along an image column it is a piecewise linear
+function with one knot per mask row: the runs of the column begin and end where that function crosses one half. So the
+work depends on the mask's resolution and the box's width, not on the box's area, and the memory on neither the number
+of masks nor the size of the image.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+THRESHOLD = 0.5
+
+
+class RLE(TypedDict):
+    """COCO's compressed run-length encoding, column-major."""
+
+    size: list[int]
+    """[height, width]"""
+    counts: bytes
+
+
+def paste_rle(masks: NDArray[np.float32], boxes: NDArray[np.float32], height: int, width: int) -> list[RLE]:
+    """Resample each mask over its box and encode the pixels where it is at least one half.
+
+    The value of a pixel is the bilinear sample of the mask at the pixel's centre (``align_corners=False``, zero outside
+    the mask), with the coordinates rounded as the official model rounds them: float32, see mmdet's ``_do_paste_mask``.
+    The strings are those that ``pycocotools.mask.encode`` makes of the pasted masks.
+
+    Args:
+        masks: [N, M, M] float32 probabilities.
+        boxes: [N, 4] (x1, y1, x2, y2) in pixels of the image; they may reach beyond it or be empty.
+        height: of the image in pixels.
+        width: of the image in pixels.
+
+    Raises:
+        ValueError: the number of masks and boxes differs, or a value is not finite.
+    """
+    if len(masks) != len(boxes):
+        raise ValueError(f"each mask needs a box, found {len(masks)} masks and {len(boxes)} boxes")
+    if not np.isfinite(boxes).all() or not np.isfinite(masks.sum()):
+        raise ValueError("masks and boxes must be finite; check the numeric range of the engine that made them")
+    if len(masks) == 0:
+        return []
+    rows, columns = masks.shape[1:]
+    by_column = np.zeros((columns + 3, rows + 2), dtype=np.float32)
+    encodings = []
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for mask, box in zip(masks, boxes, strict=True):
+            by_column[1:-2, 1:-1] = mask.T
+            edges = _edges(by_column, box, height, width)
+            encodings.append({"size": [height, width], "counts": _run_lengths(edges, height * width)})
+    return coco_mask.frPyObjects(encodings, height, width)
+
+
+def paste_masks(masks: NDArray[np.float32], boxes: NDArray[np.float32], height: int, width: int) -> NDArray[np.bool_]:
+    """[N, height, width] boolean masks, as :func:`paste_rle` encodes them; for drawing."""
+    return decode(paste_rle(masks, boxes, height, width), height, width)
+
+
+def decode(rles: Sequence[Any], height: int, width: int) -> NDArray[np.bool_]:
+    """[N, height, width] boolean masks of run-length encodings of that size."""
+    if not rles:
+        return np.zeros((0, height, width), dtype=bool)
+    return coco_mask.decode(list(rles)).transpose(2, 0, 1).astype(bool)
+
+
+def segmentation_rle(segmentation: Any, height: int, width: int) -> RLE:
+    """The run-length encoding of a COCO annotation's polygons or of its encoded mask."""
+    if isinstance(segmentation, list):
+        return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+    if isinstance(segmentation["counts"], list):
+        return coco_mask.frPyObjects(segmentation, height, width)
+    return segmentation
+
+
+def _edges(by_column: NDArray[np.float32], box: NDArray[np.float32], height: int, width: int) -> NDArray[np.intp]:
+    """The column-major pixel indices where the runs of one pasted mask begin and end, in turn; ascending.
+
+    Args:
+        by_column: the mask transposed, with a border of zeros, in which every column therefore begins and ends.
+        box: [4] (x1, y1, x2, y2) in pixels of the image.
+    """
+    columns, rows = by_column.shape[0] - 3, by_column.shape[1] - 2
+    left, xs = _sample_positions(box[0], box[2], width, columns)
+    top, ys = _sample_positions(box[1], box[3], height, rows)
+    xs = xs.clip(-1, columns)
+    knot = np.floor(xs)
+    index = knot.astype(np.intp) + 1
+    profile = (by_column[1:] - by_column[:-1])[index]
+    profile *= (xs - knot)[:, None]
+    profile += by_column[index]
+
+    values = profile.ravel()
+    foreground = values >= THRESHOLD
+    crossings = np.flatnonzero(foreground[1:] != foreground[:-1])
+    column, row = np.divmod(crossings, rows + 2)
+    before = values[crossings].astype(np.float64)
+    position = row - 1 + (THRESHOLD - before) / (values[crossings + 1] - before)
+    # Up and down crossings alternate, and a pixel right on a down crossing is still foreground.
+    position[1::2] = np.nextafter(position[1::2], np.inf)
+    return (left + column) * height + (top + np.searchsorted(ys, position))
+
+
+def _sample_positions(low: np.float32, high: np.float32, size: int, samples: int) -> tuple[int, NDArray[np.float32]]:
+    """The first pixel near a box's side and, for it and its successors, the pixel's centre in the mask's samples."""
+    first, end = max(math.floor(low) - 1, 0), min(math.ceil(high) + 1, size)
+    centres = np.arange(first, end, dtype=np.float32) + np.float32(0.5)
+    relative = (centres - low) / (high - low) * 2 - 1
+    if high - low < 1:
+        # The official model samples a box without extent, where this divides by zero, at its mask's middle.
+        relative[~np.isfinite(relative)] = 0
+    return first, ((relative + 1) * samples - 1) / 2
+
+
+def _run_lengths(edges: NDArray[np.intp], pixels: int) -> NDArray[np.intp]:
+    """Lengths of the alternating background and foreground runs of an image of so many pixels."""
+    bounds = np.concatenate(([0], edges, [pixels]))
+    lengths = bounds[1:] - bounds[:-1]
+    if lengths[1:].all():
+        return lengths
+    # Runs without a pixel, and runs that touch across two columns: edges that coincide cancel in pairs.
+    starts = np.flatnonzero(np.diff(edges, prepend=-1))
+    edges = edges[starts[np.diff(starts, append=len(edges)) % 2 == 1]]
+    return np.diff(edges[edges < pixels], prepend=0, append=pixels)

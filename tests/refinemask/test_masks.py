@@ -1,0 +1,159 @@
+"""Pasting straight into run lengths equals sampling every pixel."""
+
+import tracemalloc
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
+from tolerances import TOLERANCES
+
+from benchmarks.paste import Args, example, our_route, paste_per_box, usual_route
+from refinemask.masks import decode, paste_masks, paste_rle, segmentation_rle
+
+
+def sampled(mask: np.ndarray, box: np.ndarray, height: int, width: int) -> np.ndarray:
+    """[height, width] float64 bilinear samples at every pixel centre of the image, by the plain formula."""
+    mask, (x1, y1, x2, y2) = np.pad(mask.astype(np.float64), 1), box.astype(np.float64)
+
+    def weights(low: float, high: float, pixels: int, samples: int) -> np.ndarray:
+        position = (np.arange(pixels) + 0.5 - low) / (high - low) * samples - 0.5
+        return np.maximum(0, 1 - np.abs(position[:, None] - np.arange(-1, samples + 1)))
+
+    rows, columns = mask.shape[0] - 2, mask.shape[1] - 2
+    return weights(y1, y2, height, rows) @ mask @ weights(x1, x2, width, columns).T
+
+
+@pytest.mark.parametrize(("mask_size", "height", "width"), [(112, 480, 640), (28, 300, 200), (14, 64, 1333)])
+def test_strings_equal_the_usual_route(mask_size: int, height: int, width: int) -> None:
+    args = Args(detections=25, height=height, width=width, mask_size=mask_size)
+    masks, boxes = example(args)
+    assert our_route(masks, boxes, height, width) == usual_route(masks, boxes, height, width)
+
+
+def test_golden_pasted_masks(golden: Callable[[str], dict[str, np.ndarray]]) -> None:
+    stored = golden("mask_head")
+    probabilities = torch.from_numpy(stored["refined_logits"])[:, 0].sigmoid().numpy()
+    boxes = stored["rois"][:, 1:] / stored["scale_factor"]
+    shape = stored["pasted_shape"]
+    expected = np.unpackbits(stored["pasted_bits"])[: shape.prod()].reshape(shape).astype(bool)
+    pasted = paste_masks(probabilities, boxes, *stored["ori_shape"].tolist())
+    np.testing.assert_array_equal(pasted, expected)
+
+
+def test_golden_masks_of_the_whole_detector(golden: Callable[[str], dict[str, np.ndarray]]) -> None:
+    stored = golden("detector")
+    logits = stored["final_logits_first12"].astype(np.float32)
+    pasted = paste_masks(
+        torch.from_numpy(logits).reshape(12, 112, 112).sigmoid().numpy(),
+        stored["det_bboxes"][:12, :4],
+        *stored["ori_shape"].tolist(),
+    )
+    expected = np.unpackbits(stored["mask_bits"])[: stored["mask_shape"].prod()].reshape(stored["mask_shape"])[:12]
+    assert np.count_nonzero(pasted != expected) <= TOLERANCES["pasted pixels"].absolute
+
+
+COORDINATE = st.floats(-40, 90, width=32)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    box=st.tuples(COORDINATE, COORDINATE, COORDINATE, COORDINATE),
+    shape=st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    samples=st.tuples(st.integers(1, 30), st.integers(1, 30)),
+    sharpness=st.sampled_from([1.0, 4.0, 1000.0]),
+    seed=st.integers(0, 2**16),
+)
+def test_any_box_equals_float64_sampling(box, shape, samples, sharpness, seed) -> None:
+    x1, y1, x2, y2 = box
+    box = np.float32([min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)])
+    if min(box[2:] - box[:2]) < 1e-2:
+        return
+    noise = np.random.default_rng(seed).normal(0, sharpness, samples)
+    mask = (1 / (1 + np.exp(-noise.clip(-80, 80)))).astype(np.float32)
+    value = sampled(mask, box, *shape)
+    [rle] = paste_rle(mask[None], box[None], *shape)
+    pasted = coco_mask.decode(rle).astype(bool)
+    # Positions are float32: a steep mask on a small box magnifies their rounding.
+    slope = max(samples) / min(box[2:] - box[:2])
+    decided = np.abs(value - 0.5) > TOLERANCES["mask sample position"].absolute * max(1, slope)
+    np.testing.assert_array_equal(pasted[decided], (value >= 0.5)[decided])
+    # The string is the one pycocotools makes of these pixels: no empty or split runs.
+    assert rle == coco_mask.encode(np.asfortranarray(pasted, dtype=np.uint8))
+
+
+@pytest.mark.parametrize("mask_size", [1, 2, 28])
+@pytest.mark.parametrize(
+    "box",
+    [(5, 3, 5, 9), (5, 3, 9, 3), (0, 0, 0, 0), (40, 30, 40, 30), (4.25, 4.25, 4.25, 4.25), (2, 2, 2 + 1e-6, 8)],
+)
+def test_boxes_without_extent_equal_the_usual_route(mask_size: int, box: tuple[float, ...]) -> None:
+    masks, boxes = torch.full((1, mask_size, mask_size), 0.9), torch.tensor([box])
+    assert our_route(masks, boxes, 30, 40) == usual_route(masks, boxes, 30, 40)
+
+
+@pytest.mark.parametrize(
+    "box", [(0, 0, 40, 30), (-5, -5, 45, 35), (0, 0, 7, 30), (33, 0, 40, 30), (-1e4, -1e4, 1e4, 1e4), (50, 50, 60, 60)]
+)
+def test_full_masks_at_the_border_equal_the_usual_route(box: tuple[float, ...]) -> None:
+    masks, boxes = torch.ones(1, 28, 28), torch.tensor([box]).float()
+    assert our_route(masks, boxes, 30, 40) == usual_route(masks, boxes, 30, 40)
+
+
+def test_one_pixel_image() -> None:
+    [full] = paste_rle(np.ones((1, 28, 28), np.float32), np.float32([[0, 0, 1, 1]]), 1, 1)
+    assert full == coco_mask.encode(np.ones((1, 1), np.uint8, order="F"))
+
+
+def test_no_masks() -> None:
+    empty = np.zeros((0, 28, 28), np.float32), np.zeros((0, 4), np.float32)
+    assert paste_rle(*empty, 30, 40) == []
+    assert paste_masks(*empty, 30, 40).shape == (0, 30, 40)
+
+
+def test_paste_masks_equals_full_sampling() -> None:
+    masks, boxes = example(Args(detections=5, height=60, width=80, mask_size=28))
+    pasted = paste_masks(masks.numpy(), boxes.numpy(), 60, 80)
+    assert pasted.dtype == bool
+    np.testing.assert_array_equal(pasted, paste_per_box(masks, boxes, 60, 80))
+
+
+def test_memory_depends_on_neither_the_number_of_masks_nor_the_image() -> None:
+    masks, boxes = example(Args(detections=20, height=2000, width=3000, mask_size=28))
+    many = masks.repeat(20, 1, 1).numpy(), boxes.repeat(20, 1).numpy()
+    tracemalloc.start()
+    strings = paste_rle(*many, 2000, 3000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(strings) == 400
+    assert peak < 400 * 2000 * 3000 / 100
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_refused(value: float) -> None:
+    masks, boxes = np.ones((2, 4, 4), np.float32), np.float32([[0, 0, 5, 5], [0, 0, 5, 5]])
+    boxes[1, 2] = value
+    with pytest.raises(ValueError, match="finite"):
+        paste_rle(masks, boxes, 8, 8)
+    boxes[1, 2], masks[1, 1, 1] = 5, value
+    with pytest.raises(ValueError, match="finite"):
+        paste_rle(masks, boxes, 8, 8)
+
+
+def test_each_mask_needs_a_box() -> None:
+    with pytest.raises(ValueError, match="2 masks and 1 boxes"):
+        paste_rle(np.ones((2, 4, 4), np.float32), np.zeros((1, 4), np.float32), 8, 8)
+
+
+def test_segmentations_of_every_kind_have_the_same_mask() -> None:
+    polygon = [[1.0, 1.0, 6.0, 1.0, 6.0, 4.0, 1.0, 4.0]]
+    rle = segmentation_rle(polygon, 8, 10)
+    [mask] = decode([rle], 8, 10)
+    assert mask[1:4, 1:6].all()
+    assert mask.sum() == 15
+    runs = np.diff(np.flatnonzero(np.diff(mask.T.ravel().astype(int), prepend=0, append=0)), prepend=0, append=80)
+    assert segmentation_rle({"size": [8, 10], "counts": runs.tolist()}, 8, 10) == rle
+    assert segmentation_rle(rle, 8, 10) == rle
