@@ -6,18 +6,17 @@ Imports no PyTorch: a deployment machine without it runs engines too.
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from refinemask.config import ModelConfig, from_json
+from refinemask.data.transforms import STRIDE, resize_shape
 from refinemask.files import UserError
 from refinemask.structures import Detections
 
-STRIDE = 32
-"""Height and width of the input are multiples of the coarsest feature stride of the backbone."""
 OUTPUTS = Detections._fields
 
 
@@ -34,12 +33,16 @@ class Bounds:
     width: tuple[int, int, int]
 
     def canvas(self, height: int, width: int) -> tuple[int, int]:
-        """The smallest accepted padded (height, width) that holds an image of ``height`` × ``width`` pixels.
+        """The padded (height, width) for an image of ``height`` × ``width`` pixels.
+
+        The smallest accepted size that holds it. A static file has one size, to which the image will have to shrink.
 
         Raises:
-            InputError: the image is larger than the file accepts.
+            InputError: the image is larger than a dynamic file accepts.
         """
-        padded = tuple(-(-size // STRIDE) * STRIDE for size in (height, width))
+        if self.height[0] == self.height[2] and self.width[0] == self.width[2]:
+            return self.height[0], self.width[0]
+        padded = [-(-size // STRIDE) * STRIDE for size in (height, width)]
         for name, size, (_, _, largest) in zip(("height", "width"), padded, (self.height, self.width), strict=True):
             if size > largest:
                 raise InputError(f"an image of {height}x{width} does not fit: this file takes a {name} up to {largest}")
@@ -122,6 +125,19 @@ class Engine(ABC):
             InputError: an input has the wrong type, layout or size.
         """
         return self.download(self.run(self.upload(*check_inputs(images, image_sizes, self.bounds))))
+
+    def canvas(self, image_shapes: Iterable[tuple[int, int]]) -> tuple[int, int] | None:
+        """The padded (height, width) for a batch of original images, as ``transforms.preprocess`` takes it.
+
+        None: whatever the images need.
+
+        Raises:
+            InputError: the images, resized as the model wants them, are larger than the file accepts.
+        """
+        if self.bounds is None:
+            return None
+        resized = [resize_shape(height, width, self.config.preprocessing) for height, width in image_shapes]
+        return self.bounds.canvas(*(max(side) for side in zip(*resized, strict=True)))
 
     @abstractmethod
     def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> Any:

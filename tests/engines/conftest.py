@@ -1,68 +1,24 @@
-"""A tiny ONNX file with the exported contract, for what needs no detector."""
+"""What the tests of the engines share."""
 
-import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnx.parser
 import pytest
-
-from refinemask.config import ModelConfig, to_json
-
-CONFIG = ModelConfig(class_names=("nucleus",), category_ids=(1,))
-BOUNDS = {"batch": [1, 1, 4], "height": [32, 64, 128], "width": [32, 64, 256]}
-METADATA = {"config": to_json(CONFIG), "precision": "fp32", "bounds": json.dumps(BOUNDS)}
-
-# Three "detections" per image whose scores are means of a convolution, through a model-local function.
-GRAPH = """
-<ir_version: 10, opset_import: ["" : 20, "refinemask" : 1]>
-toy (uint8[B,3,H,W] images, int64[B,2] image_sizes) =>
-    (float[B,3,4] boxes, float[B,3] scores, int64[B,3] labels, int64[B] num_detections, float[B,3,4,4] masks)
-<float[3,3,3,3] kernel, float one_over_255 = {0.00392156862745098}, int64[2] space = {2, 3},
- int64[1] last = {1}, int64[3] box_repeats = {1, 3, 2}, int64[4] mask_shape = {1, 1, 4, 4},
- int64[2] mask_axes = {2, 3}, int64[1] second = {1}>
-{
-    pixels = Cast <to: int = 1> (images)
-    scaled = Mul (pixels, one_over_255)
-    features = Conv <pads: ints = [1, 1, 1, 1]> (scaled, kernel)
-    means = ReduceMean <keepdims: int = 0> (features, space)
-    scores = refinemask.Squash <plugin_version: string = "1", plugin_namespace: string = "refinemask"> (means)
-    zeros = Sub (scores, scores)
-    labels = Cast <to: int = 7> (zeros)
-    ones = Exp (zeros)
-    count = ReduceSum <keepdims: int = 0> (ones, last)
-    num_detections = Cast <to: int = 7> (count)
-    sizes = Cast <to: int = 1> (image_sizes)
-    row = Unsqueeze (sizes, second)
-    boxes = Tile (row, box_repeats)
-    cells = Unsqueeze (scores, mask_axes)
-    masks = Expand (cells, mask_shape)
-}
-<domain: "refinemask", opset_import: ["" : 20]>
-Squash <plugin_version: string = "1", plugin_namespace: string = "refinemask"> (x) => (y)
-{
-    y = Sigmoid (x)
-}
-"""
+from toy_onnx import METADATA, write_toy_onnx
 
 
 @pytest.fixture
 def toy_onnx(tmp_path: Path) -> Callable[..., Path]:
-    """Write the toy file; metadata entries are overridden by keyword, or left out where the value is None."""
+    """Writes the toy file with the metadata given by keyword."""
+    return partial(write_toy_onnx, tmp_path / "toy.onnx")
 
-    def write(**metadata: str | None) -> Path:
-        model = onnx.parser.parse_model(GRAPH)
-        kernel = np.random.default_rng(0).normal(size=(3, 3, 3, 3)).astype(np.float32)
-        model.graph.initializer.append(onnx.numpy_helper.from_array(kernel, "kernel"))
-        onnx.helper.set_model_props(model, {k: v for k, v in (METADATA | metadata).items() if v is not None})
-        onnx.checker.check_model(model)
-        path = tmp_path / "toy.onnx"
-        onnx.save(model, path)
-        return path
 
-    return write
+@pytest.fixture
+def metadata() -> dict[str, str]:
+    """The metadata properties of the toy file."""
+    return dict(METADATA)
 
 
 @pytest.fixture
@@ -70,9 +26,3 @@ def batch() -> tuple[np.ndarray, np.ndarray]:
     """Two images, 64 × 96, of which the second is valid to 50 × 80 only."""
     images = np.random.default_rng(1).integers(0, 256, (2, 3, 64, 96), dtype=np.uint8)
     return images, np.array([[64, 96], [50, 80]], np.int64)
-
-
-@pytest.fixture
-def metadata() -> dict[str, str]:
-    """The metadata properties of the toy file."""
-    return dict(METADATA)

@@ -49,6 +49,7 @@ def test_accepts_tensors_other_integers_and_strided_arrays() -> None:
 
 def test_static_bounds_say_the_one_size() -> None:
     static = Bounds(batch=(1, 1, 1), height=(800, 800, 800), width=(1344, 1344, 1344))
+    assert static.canvas(1333, 800) == (800, 1344)
     with pytest.raises(InputError, match="height of 800:"):
         static.check((1, 3, 1344, 1344))
 

@@ -1,5 +1,6 @@
 """Loading: the right engine for a file, exact answers for wrong files and wishes, in every runtime alike."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,12 +8,12 @@ import numpy as np
 import onnx
 import onnx.reference
 import pytest
+from tolerances import TOLERANCES
 
 import engines
 from engines.base import InputError
 from refinemask.files import UserError
 from refinemask.structures import Detections
-from tests.tolerances import TOLERANCES
 
 BACKENDS = ["onnxruntime", "openvino"]
 Toy = Callable[..., Path]
@@ -52,6 +53,14 @@ def test_bounds_of_the_file_hold(toy_onnx: Toy, backend: str) -> None:
     engine = engines.load(toy_onnx(), backend=backend, threads=1)
     with pytest.raises(InputError, match="height of 32 to 128"):
         engine.infer(np.zeros((1, 3, 160, 64), np.uint8), [[160, 64]])
+
+
+def test_canvas_follows_the_resize_of_the_model(toy_onnx: Toy) -> None:
+    # 20 × 10 becomes 1333 × 667 by the default preprocessing, 10 × 10 becomes 800 × 800.
+    bounds = {"batch": [1, 1, 4], "height": [32, 800, 1344], "width": [768, 800, 1344]}
+    engine = engines.load(toy_onnx(bounds=json.dumps(bounds)), threads=1)
+    assert engine.canvas([(20, 10)]) == (1344, 768)
+    assert engine.canvas([(20, 10), (10, 10)]) == (1344, 800)
 
 
 def test_a_foreign_onnx_file_is_refused(toy_onnx: Toy, backend: str) -> None:

@@ -1,0 +1,117 @@
+"""Running several engines over the same images, and collecting all there is to report."""
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from benchmarks.interleave import Round, interleave
+from benchmarks.load import ForeignLoad
+from benchmarks.pipeline import Sample
+from benchmarks.spec import EngineSpec
+from benchmarks.worker import Worker
+from refinemask.files import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to measure."""
+
+    threads: int = 2
+    """CPU threads of every engine."""
+    device: str = "cpu"
+    """cpu or cuda."""
+    batch: int = 1
+    """Images per batch."""
+    rounds: int | None = None
+    """Batches to run on every engine, starting again with the first after the last; none is every batch once."""
+    warmup: int = 3
+    """Rounds before those that count."""
+    canvas: tuple[int, int] | None = None
+    """Padded height and width of every input; none is what each batch needs."""
+    seed: int = 0
+    """Of the order in which engines take turns."""
+
+    def __post_init__(self) -> None:
+        for name in ("threads", "batch", "rounds"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)}; expected at least 1")
+        if self.warmup < 0:
+            raise UserError(f"warmup is {self.warmup}; expected at least 0")
+
+
+@dataclass
+class EngineRun:
+    """What one engine did."""
+
+    spec: EngineSpec
+    name: str
+    precision: str
+    samples: list[Sample] = field(default_factory=list)
+    """One per round."""
+    peak_memory_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Engines side by side."""
+
+    settings: Settings
+    batches: list[list[Path]]
+    rounds: list[Round]
+    runs: list[EngineRun]
+    foreign_load: float | None
+    """Other processes' share of the CPUs during the rounds."""
+
+    def results(self, run: EngineRun, image_ids: Sequence[int]) -> list[dict[str, Any]]:
+        """COCO results of one engine, each image once; ``image_ids`` in the order the images were given."""
+        size = self.settings.batch
+        found: dict[int, list[dict[str, Any]]] = {}
+        for each, sample in zip(self.rounds, run.samples, strict=True):
+            for offset, results in enumerate(sample.results):
+                image_id = image_ids[each.batch * size + offset]
+                found.setdefault(image_id, [{"image_id": image_id, **result} for result in results])
+        return [result for results in found.values() for result in results]
+
+
+def measure(engines: Sequence[str], images: Sequence[Path], settings: Settings) -> Measurement:
+    """Run every engine over the images, taking turns.
+
+    Args:
+        engines: as :class:`EngineSpec` reads them; the first is the baseline of the others.
+
+    Raises:
+        UserError: an engine or an image is wrong, or an engine's process ended.
+    """
+    if not engines or not images:
+        raise UserError(f"nothing to measure: {len(engines)} engines and {len(images)} images; expected one at least")
+    batches = [list(images[start : start + settings.batch]) for start in range(0, len(images), settings.batch)]
+    if len(batches[-1]) < settings.batch and len(batches) > 1:
+        raise UserError(f"{len(images)} images do not fill batches of {settings.batch}; use --limit or --batch 1")
+    with ExitStack() as stack:
+        workers = [
+            stack.enter_context(Worker(EngineSpec.parse(text), threads=settings.threads, device=settings.device))
+            for text in engines
+        ]
+        load = ForeignLoad([os.getpid(), *(worker.pid for worker in workers)])
+        count = settings.rounds or len(batches)
+        turns = interleave(
+            workers, batches, rounds=count, warmup=settings.warmup, seed=settings.seed, canvas=settings.canvas
+        )
+        rounds = list(tqdm(turns, "measuring", count, disable=None))
+        foreign_load = load.fraction()
+        runs = [
+            EngineRun(
+                spec=worker.spec,
+                name=worker.name,
+                precision=worker.precision,
+                samples=[each.samples[index] for each in rounds],
+                peak_memory_bytes=worker.peak_memory_bytes(),
+            )
+            for index, worker in enumerate(workers)
+        ]
+    return Measurement(settings, batches, rounds, runs, foreign_load)

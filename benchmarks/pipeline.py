@@ -1,0 +1,92 @@
+"""From image files to detections in COCO form with one engine, timed phase by phase."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engines import Engine
+from engines.base import check_inputs
+from refinemask.data.images import read_image
+from refinemask.data.transforms import preprocess
+
+PHASES = ("decode", "preprocess", "copy in", "engine", "copy out", "paste + encode")
+"""What is timed. Masks are encoded straight from the paste, so those two are one phase."""
+
+
+@dataclass
+class Stopwatch:
+    """Wall-clock seconds of consecutive phases."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    _last: float = field(default_factory=time.perf_counter)
+
+    def lap(self, phase: str) -> None:
+        """End a phase that began with the previous one's end."""
+        now = time.perf_counter()
+        self.seconds[phase] = now - self._last
+        self._last = now
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One batch through one engine."""
+
+    seconds: dict[str, float]
+    """Of each phase, for the whole batch."""
+    detections: list[int]
+    """Number of detections of each image."""
+    padded: tuple[int, int]
+    """(height, width) of the network's input."""
+    results: list[list[dict[str, Any]]]
+    """COCO results of each image, without image ids."""
+
+
+def process(engine: Engine, paths: Sequence[str | Path], canvas: tuple[int, int] | None = None) -> Sample:
+    """Run one batch of image files.
+
+    Args:
+        canvas: padded (height, width); None is what the images and the engine need.
+
+    Raises:
+        UserError: an image cannot be read or does not fit the engine.
+    """
+    watch = Stopwatch()
+    originals = [read_image(path) for path in paths]
+    watch.lap("decode")
+    shapes = [image.shape[:2] for image in originals]
+    batch = preprocess(originals, engine.config.preprocessing, canvas or engine.canvas(shapes))
+    inputs = check_inputs(batch.images, batch.image_sizes, engine.bounds)
+    watch.lap("preprocess")
+    on_device = engine.upload(*inputs)
+    watch.lap("copy in")
+    outputs = engine.run(on_device)
+    watch.lap("engine")
+    detections = engine.download(outputs)
+    watch.lap("copy out")
+    results = to_results(detections, batch.scale_factors, shapes, engine.config.category_ids)
+    watch.lap("paste + encode")
+    return Sample(watch.seconds, detections.num_detections.tolist(), batch.images.shape[2:], results)
+
+
+def to_results(detections, factors, shapes, category_ids):
+    from refinemask.masks import paste_rle
+
+    found = []
+    for i, (height, width) in enumerate(shapes):
+        n = int(detections.num_detections[i])
+        boxes = detections.boxes[i, :n] / factors[i]
+        rles = paste_rle(detections.masks[i, :n], boxes, height, width)
+        found.append(
+            [
+                {
+                    "category_id": category_ids[int(label)],
+                    "bbox": [float(v) for v in (b[0], b[1], b[2] - b[0], b[3] - b[1])],
+                    "score": float(s),
+                    "segmentation": {"size": r["size"], "counts": r["counts"].decode()},
+                }
+                for label, b, s, r in zip(detections.labels[i, :n], boxes, detections.scores[i, :n], rles)
+            ]
+        )
+    return found

@@ -1,0 +1,156 @@
+"""A measurement as JSON with everything needed to judge it, and as tables for a terminal."""
+
+import json
+import os
+import re
+import sys
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.load import BUSY_FRACTION
+from benchmarks.measure import EngineRun, Measurement
+from benchmarks.pipeline import PHASES
+from benchmarks.provenance import provenance
+from benchmarks.summary import paired_ratio, summarize
+from refinemask.files import atomic_write
+
+Report = dict[str, Any]
+LATENCY_COLUMNS = ("min", "p50", "p90", "p95", "p99")
+
+
+def build_report(measurement: Measurement, accuracy: list[dict[str, Any]] | None = None) -> Report:
+    """Everything as JSON values: latencies in milliseconds, memory in MiB, raw samples included.
+
+    Args:
+        accuracy: of each engine, in order; AP as fractions of one.
+    """
+    baseline = measurement.runs[0]
+    engines = [_engine(run, baseline, measurement.settings.batch) for run in measurement.runs]
+    for engine, values in zip(engines, accuracy or [], strict=bool(accuracy)):
+        engine["accuracy"] = values
+    return {
+        "provenance": provenance(run.spec.path for run in measurement.runs),
+        "settings": asdict(measurement.settings),
+        "foreign_load": measurement.foreign_load,
+        "batches": [[path.name for path in batch] for batch in measurement.batches],
+        "rounds": [
+            {"batch": each.batch, "order": each.order, "foreign_load": each.foreign_load} for each in measurement.rounds
+        ],
+        "engines": engines,
+    }
+
+
+def _engine(run: EngineRun, baseline: EngineRun, batch: int) -> Report:
+    samples = {phase: [1000 * sample.seconds[phase] for sample in run.samples] for phase in PHASES}
+    samples["total"] = [sum(values) for values in zip(*samples.values(), strict=True)]
+    latency = {phase: summarize(values) for phase, values in samples.items()}
+    speedup = paired_ratio(_network_seconds(baseline), _network_seconds(run))
+    counts = [count for sample in run.samples for count in sample.detections]
+    return {
+        "engine": str(run.spec),
+        "name": run.name,
+        "precision": run.precision,
+        "fps": 1000 * batch / latency["engine"].p50,
+        "fps_end_to_end": 1000 * batch / latency["total"].p50,
+        "speedup": asdict(speedup),
+        "detections_per_image": {"mean": sum(counts) / len(counts), "min": min(counts), "max": max(counts)},
+        "padded_sizes": dict(Counter("{}x{}".format(*sample.padded) for sample in run.samples)),
+        "peak_memory_mib": run.peak_memory_bytes and run.peak_memory_bytes / 2**20,
+        "latency_ms": {phase: asdict(summary) for phase, summary in latency.items()},
+        "samples_ms": {phase: [round(value, 4) for value in values] for phase, values in samples.items()},
+    }
+
+
+def _network_seconds(run: EngineRun) -> list[float]:
+    return [sample.seconds["engine"] for sample in run.samples]
+
+
+def write_report(report: Report, path: str | os.PathLike[str]) -> None:
+    """Write the report as JSON, atomically."""
+    text = json.dumps(report, indent=1)
+    # Lists of numbers or names on one line each: a thousand samples are not a thousand lines.
+    text = re.sub(r"\[\s+([^][{}]*?)\s+\]", lambda match: f"[{' '.join(match[1].split())}]", text)
+    with atomic_write(path) as temporary:
+        temporary.write_text(text + "\n")
+
+
+def print_report(report: Report, console: Console | None = None) -> None:
+    """Print the comparison, the latency of each phase and the conditions; warn of a disturbed measurement."""
+    # Without a terminal rich would break the tables at 80 columns.
+    console = console or Console(width=None if sys.stdout.isatty() else 150)
+    console.print(_comparison(report))
+    console.print(_phases(report))
+    console.print(_conditions(report), soft_wrap=True)
+    load = report["foreign_load"]
+    if load is not None and load > BUSY_FRACTION:
+        print(
+            f"warning: other processes used {load:.0%} of the CPUs meanwhile: do not trust these latencies, "
+            "measure again on a quiet machine",
+            file=sys.stderr,
+        )
+
+
+def _comparison(report: Report) -> Table:
+    table = Table(title="Engines (speed-up: engine phase, median of ratios paired per round)")
+    for heading in ("engine", "precision"):
+        table.add_column(heading)
+    accurate = all("accuracy" in engine for engine in report["engines"])
+    accuracy_columns = ("AP", "ΔAP", "boundary AP", "Δ boundary AP") if accurate else ()
+    for heading in ("FPS", "speed-up", "FPS end to end", *accuracy_columns, "detections/image", "peak MiB"):
+        table.add_column(heading, justify="right")
+    baseline = report["engines"][0]
+    for engine in report["engines"]:
+        memory = engine["peak_memory_mib"]
+        table.add_row(
+            engine["name"],
+            engine["precision"],
+            f"{engine['fps']:.2f}",
+            f"{engine['speedup']['p50']:.2f}×",
+            f"{engine['fps_end_to_end']:.2f}",
+            *(_accuracy_cells(engine, baseline) if accurate else ()),
+            f"{engine['detections_per_image']['mean']:.1f}",
+            "unknown" if memory is None else f"{memory:.0f}",
+        )
+    return table
+
+
+def _accuracy_cells(engine: Report, baseline: Report) -> list[str]:
+    cells = []
+    for kind in ("mask", "boundary"):
+        value, reference = (100 * each["accuracy"][kind]["AP"] for each in (engine, baseline))
+        cells += [f"{value:.2f}", "" if engine is baseline else f"{value - reference:+.2f}"]
+    return cells
+
+
+def _phases(report: Report) -> Table:
+    table = Table(
+        title=f"Latency in ms, batch {report['settings']['batch']}: median of each phase; all of the engine's"
+    )
+    table.add_column("engine")
+    for heading in (*PHASES, "total", *(f"engine {column}" for column in LATENCY_COLUMNS), "n"):
+        table.add_column(heading, justify="right")
+    for engine in report["engines"]:
+        latency = engine["latency_ms"]
+        table.add_row(
+            f"{engine['name']} {engine['precision']}",
+            *(f"{latency[phase]['p50']:.2f}" for phase in (*PHASES, "total")),
+            *(f"{latency['engine'][column]:.1f}" for column in LATENCY_COLUMNS),
+            str(latency["engine"]["n"]),
+        )
+    return table
+
+
+def _conditions(report: Report) -> str:
+    settings, source = report["settings"], report["provenance"]
+    sizes = ", ".join(f"{size} ({count})" for size, count in report["engines"][0]["padded_sizes"].items())
+    load = "unknown" if report["foreign_load"] is None else f"{report['foreign_load']:.1%}"
+    return (
+        f"{source['cpu']['model']}, {source['cpu']['cores']} cores, {settings['threads']} threads, "
+        f"device {settings['device']}, batch {settings['batch']}, foreign load {load}\n"
+        f"padded sizes (batches): {sizes}\n"
+        f"revision {source['revision']}, {source['date']}"
+    )

@@ -1,0 +1,28 @@
+"""Naming an engine on the command line."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from refinemask.files import UserError
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """A file, and how to run it: ``PATH``, ``PATH@BACKEND`` or ``PATH@BACKEND:PRECISION``."""
+
+    path: Path
+    backend: str | None = None
+    precision: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "EngineSpec":
+        """Read ``model.onnx@openvino:bf16`` and the like; :func:`engines.load` judges the parts."""
+        match = re.fullmatch(r"(.+?)(?:@(\w+)(?::(\w+))?)?", text)
+        if match is None:
+            raise UserError("an engine is PATH, PATH@BACKEND or PATH@BACKEND:PRECISION; found an empty text")
+        return cls(Path(match[1]), match[2], match[3])
+
+    def __str__(self) -> str:
+        options = ":".join(part for part in (self.backend, self.precision) if part)
+        return f"{self.path.name}@{options}" if options else self.path.name

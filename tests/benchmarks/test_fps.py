@@ -1,0 +1,50 @@
+"""The command, in both forms a user may type."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import fps
+from benchmarks.measure import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("form", [["-m", "benchmarks.fps"], ["benchmarks/fps.py"]])
+def test_both_forms_run(form: list[str], toy_onnx: Path, pictures: list[Path], tmp_path: Path) -> None:
+    output = tmp_path / "fps.json"
+    arguments = [str(toy_onnx), "--images", str(pictures[0].parent), "--threads", "1", "--warmup", "0"]
+    done = subprocess.run(
+        [sys.executable, *form, *arguments, "--limit", "2", "--output", str(output)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ONNX Runtime" in done.stdout
+    assert json.loads(output.read_text())["batches"] == [["0.png"], ["1.png"]]
+
+
+@pytest.mark.parametrize(
+    ("directory", "message"), [("absent", "absent: no such directory"), (".", "no images in it; expected .bmp")]
+)
+def test_mistakes_are_one_line_and_code_2(
+    directory: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fps.main(fps.Args(engines=("a.onnx",), images=tmp_path / directory)) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_a_missing_engine_file(pictures: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = fps.Args(engines=(str(tmp_path / "a.onnx"),), images=pictures[0].parent, settings=Settings(threads=1))
+    assert fps.main(args) == 2
+    assert "a.onnx: no such file" in capsys.readouterr().err

@@ -1,0 +1,30 @@
+"""A RefineMask small enough for tests of the path around it, with scores far enough apart to compare by index."""
+
+import torch
+
+from refinemask.config import BackboneConfig, BoxHeadConfig, ModelConfig, Preprocessing, RefineMaskConfig, RPNConfig
+from refinemask.modeling.detector import Detector
+
+TINY = ModelConfig(
+    class_names=("square", "disk"),
+    category_ids=(3, 7),
+    preprocessing=Preprocessing(short_side=64, long_side=128),
+    backbone=BackboneConfig(blocks=(1, 1, 1, 1), width=8),
+    fpn_channels=32,
+    rpn=RPNConfig(candidates_per_level=60, proposals=40),
+    box_head=BoxHeadConfig(hidden=32, score_threshold=0.7, detections=12, candidates=60),
+    mask_head=RefineMaskConfig(instance_convs=1, semantic_convs=1),
+)
+
+
+def make_tiny_detector(seed: int = 6) -> Detector:
+    """:data:`TINY` with seeded random weights, in eval mode."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        detector = Detector(TINY)
+        for name, weight in detector.named_parameters():
+            if weight.dim() > 1 and "bbox_deltas" not in name:
+                # Initialisation for training keeps the last layers near zero, and with them all scores alike.
+                torch.nn.init.kaiming_normal_(weight)
+                weight.data -= weight.data.flatten(1).mean(1).reshape(-1, *[1] * (weight.dim() - 1))
+    return detector.eval()

@@ -1,0 +1,57 @@
+"""A tiny ONNX file with the exported contract, for tests that need no detector."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.parser
+
+from refinemask.config import ModelConfig, to_json
+
+CONFIG = ModelConfig(class_names=("nucleus",), category_ids=(1,))
+BOUNDS = {"batch": [1, 1, 4], "height": [32, 64, 128], "width": [32, 64, 256]}
+METADATA = {"config": to_json(CONFIG), "precision": "fp32", "bounds": json.dumps(BOUNDS)}
+
+# Three "detections" per image whose scores are means of a convolution, through a model-local function.
+GRAPH = """
+<ir_version: 10, opset_import: ["" : 20, "refinemask" : 1]>
+toy (uint8[B,3,H,W] images, int64[B,2] image_sizes) =>
+    (float[B,3,4] boxes, float[B,3] scores, int64[B,3] labels, int64[B] num_detections, float[B,3,4,4] masks)
+<float[3,3,3,3] kernel, float one_over_255 = {0.00392156862745098}, int64[2] space = {2, 3},
+ int64[1] last = {1}, int64[3] box_repeats = {1, 3, 2}, int64[4] mask_shape = {1, 1, 4, 4},
+ int64[2] mask_axes = {2, 3}, int64[1] second = {1}>
+{
+    pixels = Cast <to: int = 1> (images)
+    scaled = Mul (pixels, one_over_255)
+    features = Conv <pads: ints = [1, 1, 1, 1]> (scaled, kernel)
+    means = ReduceMean <keepdims: int = 0> (features, space)
+    scores = refinemask.Squash <plugin_version: string = "1", plugin_namespace: string = "refinemask"> (means)
+    zeros = Sub (scores, scores)
+    labels = Cast <to: int = 7> (zeros)
+    ones = Exp (zeros)
+    count = ReduceSum <keepdims: int = 0> (ones, last)
+    num_detections = Cast <to: int = 7> (count)
+    sizes = Cast <to: int = 1> (image_sizes)
+    row = Unsqueeze (sizes, second)
+    boxes = Tile (row, box_repeats)
+    cells = Unsqueeze (scores, mask_axes)
+    masks = Expand (cells, mask_shape)
+}
+<domain: "refinemask", opset_import: ["" : 20]>
+Squash <plugin_version: string = "1", plugin_namespace: string = "refinemask"> (x) => (y)
+{
+    y = Sigmoid (x)
+}
+"""
+
+
+def write_toy_onnx(path: Path, **metadata: str | None) -> Path:
+    """Write the toy file; metadata entries are overridden by keyword, or left out where the value is None."""
+    model = onnx.parser.parse_model(GRAPH)
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 3, 3)).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(kernel, "kernel"))
+    onnx.helper.set_model_props(model, {k: v for k, v in (METADATA | metadata).items() if v is not None})
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    return path
