@@ -168,7 +168,9 @@ def check_polygons(path: Path, height: int, width: int) -> Counter[str]:
         size = content["imgHeight"], content["imgWidth"]
         objects = [(entry["label"], len(entry["polygon"])) for entry in content["objects"]]
     except (KeyError, TypeError) as error:
-        raise UserError(f"{path}: not polygons of Cityscapes: {error!r}") from error
+        raise UserError(
+            f"{path}: not polygons of Cityscapes, expected imgHeight, imgWidth and objects with label and polygon"
+        ) from error
     if size != (height, width):
         raise UserError(f"{path}: is of an image of {size[0]}x{size[1]}, its instance map is {height}x{width}")
     known = {*LABELS, "license plate"}

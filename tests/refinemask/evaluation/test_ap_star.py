@@ -1,0 +1,100 @@
+"""AP*: the annotations equal those made by the rule's reference, and are told from others."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lvis_cases import jittered
+from tolerances import TOLERANCES
+
+from refinemask.data.categories import COCO
+from refinemask.evaluation.ap_star import Args, coco_synsets, cocofy, evaluate_ap_star, main
+from refinemask.files import UserError
+
+
+@pytest.fixture
+def lvis_mini(shared_dir: Path) -> Path:
+    return shared_dir / "data" / "lvis_mini" / "annotations"
+
+
+def person_file(path: Path, **category: Any) -> Path:
+    """An LVIS file without objects whose only category is ``baby``, LVIS v0.5's name for COCO's person."""
+    content = {
+        "images": [
+            {
+                "id": 1,
+                "height": 4,
+                "width": 4,
+                "coco_url": "http://x/val2017/1.jpg",
+                "neg_category_ids": [57],
+                "not_exhaustive_category_ids": [],
+            }
+        ],
+        "categories": [{"id": 57, "name": "baby", "synset": "person.n.01", "frequency": "f"} | category],
+        "annotations": [],
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_every_coco_category_has_a_synset() -> None:
+    assert tuple(coco_synsets().values()) == COCO.category_ids
+
+
+def test_table_is_the_reference_one(shared_dir: Path) -> None:
+    table = json.loads((shared_dir / "reference" / "coco_to_lvis_synset.json").read_text())["coco_id_to_synset"]
+    assert coco_synsets() == {synset: int(category) for category, synset in table.items()}
+
+
+def test_equals_the_reference_file(lvis_mini: Path, tmp_path: Path) -> None:
+    assert main(Args(lvis=lvis_mini / "lvis_v0.5_val_100.json", output=tmp_path / "cocofied.json")) == 0
+    found = json.loads((tmp_path / "cocofied.json").read_text())
+    expected = json.loads((lvis_mini / "lvis_v0.5_val_100_cocofied.json").read_text())
+    assert found["annotations"] == expected["annotations"]
+    assert found["images"] == expected["images"]
+    # The reference file here keeps categories that occur nowhere; the official one does not.
+    lists = [set(i["neg_category_ids"]) | set(i["not_exhaustive_category_ids"]) for i in expected["images"]]
+    used = {a["category_id"] for a in expected["annotations"]}.union(*lists)
+    assert found["categories"] == [category for category in expected["categories"] if category["id"] in used]
+    assert len(used) < len(expected["categories"])
+
+
+def test_scores_coco_detections(lvis_mini: Path, tmp_path: Path) -> None:
+    main(Args(lvis=lvis_mini / "lvis_v0.5_val_100.json", output=tmp_path / "cocofied.json"))
+    reference = lvis_mini / "lvis_v0.5_val_100_cocofied.json"
+    results = jittered(json.loads(reference.read_text()))
+    measured = evaluate_ap_star(tmp_path / "cocofied.json", results)
+    assert measured == pytest.approx(
+        evaluate_ap_star(reference, results), abs=TOLERANCES["average precision"].absolute, rel=0
+    )
+    assert 0 < measured["AP"] < 1
+
+
+def test_moves_lists_to_coco_ids(tmp_path: Path) -> None:
+    path = person_file(tmp_path / "lvis.json")
+    cocofied = cocofy(path, json.loads(path.read_text()))
+    assert cocofied["images"][0]["neg_category_ids"] == [1]
+    assert [(c["id"], c["name"]) for c in cocofied["categories"]] == [(1, "baby")]
+
+
+def test_refuses_to_score_on_lvis_categories(tmp_path: Path) -> None:
+    path = person_file(tmp_path / "lvis.json")
+    with pytest.raises(UserError, match=r"categories are not COCO's; make .*python -m refinemask.evaluation.ap_star"):
+        evaluate_ap_star(path, [])
+
+
+@pytest.mark.parametrize(
+    ("category", "message"),
+    [
+        ({"synset": "aardvark.n.01"}, "none of its categories is one of COCO's"),
+        ({"frequency": "often"}, "its frequency is 'often', expected r, c or f"),
+    ],
+)
+def test_other_files_are_refused(
+    category: dict[str, str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = person_file(tmp_path / "lvis.json", **category)
+    assert main(Args(lvis=path, output=tmp_path / "out.json")) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out.json").exists()
