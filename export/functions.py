@@ -15,6 +15,8 @@ from onnxscript import OpBuilder, build_function, build_graph
 DOMAIN = "refinemask"
 PLUGIN_ATTRIBUTES = {"plugin_version": "1", "plugin_namespace": DOMAIN}
 
+SMALLEST_FLOAT = 2.0**-126
+
 NMSBody = Literal["native", "fixpoint"]
 """``native`` uses NonMaxSuppression, the fastest where it is known. ``fixpoint`` uses tensor arithmetic of static
 shapes in a Loop, for builders that lack the operator."""
@@ -140,7 +142,7 @@ def _loop_body(op: OpBuilder, step: Callable[..., tuple[Value, Value]]) -> ir.Gr
 
 
 def _pairwise_iou(op: OpBuilder, boxes: Value) -> Value:
-    """[G, N, N] of boxes [G, N, 4]; NaN between boxes without area, which is above no threshold."""
+    """[G, N, N] of boxes [G, N, 4]; 0 between boxes without area."""
     low, high = op.Split(boxes, axis=2, num_outputs=2, _outputs=2)
     width, height = op.Split(op.Sub(high, low), axis=2, num_outputs=2, _outputs=2)
     area = op.Mul(width, height)
@@ -149,7 +151,8 @@ def _pairwise_iou(op: OpBuilder, boxes: Value) -> Value:
     common = op.Max(op.Sub(common_high, common_low), 0.0)
     width, height = op.Split(common, axis=3, num_outputs=2, _outputs=2)
     intersection = op.Squeeze(op.Mul(width, height), [3])
-    return op.Div(intersection, op.Sub(op.Add(area, op.Transpose(area, perm=[0, 2, 1])), intersection))
+    union = op.Sub(op.Add(area, op.Transpose(area, perm=[0, 2, 1])), intersection)
+    return op.Div(intersection, op.Max(union, SMALLEST_FLOAT))
 
 
 def _mark_padding(op: OpBuilder, scores: Value) -> Value:

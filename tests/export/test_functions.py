@@ -8,19 +8,22 @@ import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper
+from tolerances import TOLERANCES
 from torch import Tensor
 
 from export.functions import DOMAIN, PLUGIN_ATTRIBUTES, NMSBody, function_bodies
 from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align
-from tolerances import TOLERANCES
 
 TYPES = {torch.float32: TensorProto.FLOAT, torch.float16: TensorProto.FLOAT16}
 
 
 def run(name: str, inputs: Mapping[str, Tensor], nms: NMSBody = "native", **attributes: float) -> list[Tensor]:
-    """Run one operator in a model of its own, of dynamic shapes throughout."""
+    """Run one operator in a model of its own, of dynamic shapes."""
     (function,) = (f for f in function_bodies(nms, 20) if f.name == name)
-    values = [helper.make_tensor_value_info(key, TYPES[x.dtype], [None] * x.ndim) for key, x in inputs.items()]
+    shapes = {"boxes": [None, None, 4], "rois": [None, 5]}
+    values = [
+        helper.make_tensor_value_info(key, TYPES[x.dtype], shapes.get(key, [None] * x.ndim)) for key, x in inputs.items()
+    ]
     results = [helper.make_value_info(f"out{index}", onnx.TypeProto()) for index in range(len(function.outputs))]
     outputs = [result.name for result in results]
     node = helper.make_node(name, list(inputs), outputs, domain=DOMAIN, **attributes, **PLUGIN_ATTRIBUTES)

@@ -1,0 +1,39 @@
+"""The exported contract as a module: images and their sizes in, the five detection tensors out."""
+
+import copy
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from refinemask.modeling.detector import Detector
+
+INPUTS = ("images", "image_sizes")
+
+
+class ExportedDetector(nn.Module):
+    """A copy of a detector for inference, with batch norm folded into the convolutions."""
+
+    def __init__(self, detector: Detector, dtype: torch.dtype = torch.float32) -> None:
+        """``dtype`` is the type of weights and features; boxes, scores and masks stay float32."""
+        super().__init__()
+        self.detector = copy.deepcopy(detector).requires_grad_(False)
+        fold_batch_norm(self.detector.eval())
+        self.eval().to(dtype)
+
+    def forward(self, images: Tensor, image_sizes: Tensor) -> tuple[Tensor, ...]:
+        """The fields of :class:`refinemask.structures.Detections`, in their order."""
+        return tuple(self.detector(images, image_sizes))
+
+
+def fold_batch_norm(module: nn.Module) -> None:
+    """Merge every batch norm that directly follows a convolution into it, in place.
+
+    The exporter would fold it too, but leaves float32 weights in a graph of another type.
+    """
+    for parent in module.modules():
+        for (conv_name, conv), (norm_name, norm) in pairwise(list(parent.named_children())):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(parent, conv_name, fuse_conv_bn_eval(conv, norm))
+                setattr(parent, norm_name, nn.Identity())
