@@ -54,7 +54,8 @@ class BoxHead(nn.Module):
     def detect(self, pyramid: list[Tensor], proposals: Proposals, image_sizes: Tensor) -> Boxes:
         """The detections among the proposals, from P2..P5."""
         roi_features = multilevel_roi_align(pyramid[:4], to_rois(proposals.boxes), ROI_SIZE, 0, FINEST_SCALE)
-        return self.select(proposals, *self(roi_features), image_sizes)
+        class_logits, deltas = self(roi_features)
+        return self.select(proposals, class_logits, deltas, image_sizes)
 
     def select(self, proposals: Proposals, class_logits: Tensor, deltas: Tensor, image_sizes: Tensor) -> Boxes:
         """The best detections of each image after class-wise NMS.

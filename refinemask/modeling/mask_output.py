@@ -15,6 +15,12 @@ class MaskOutput(NamedTuple):
     """[B, 1, H/4, W/4] float32 class-agnostic foreground, where the head has a semantic branch."""
 
 
+def bias_of(layer: nn.Conv2d | nn.Linear) -> Tensor:
+    """The bias of a layer that has one."""
+    assert layer.bias is not None
+    return layer.bias
+
+
 class LabelPredictor(nn.Conv2d):
     """A 1×1 convolution of which only the channel of each RoI's label is computed.
 
@@ -27,8 +33,7 @@ class LabelPredictor(nn.Conv2d):
     def rows(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Weights [R, 1, c] and biases [R, 1, 1, 1] of the labels [R]."""
         labels = labels.clamp(max=self.out_channels - 1)
-        assert self.bias is not None
-        return self.weight.flatten(1)[labels][:, None], self.bias[labels][:, None, None, None]
+        return self.weight.flatten(1)[labels][:, None], bias_of(self)[labels][:, None, None, None]
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
         """[R, c, s, s] and [R] to [R, 1, s, s]."""

@@ -1,5 +1,6 @@
 """RefineMask's mask head (paper section 3; official ``RefineMaskHead``)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -7,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refinemask.config import RefineMaskConfig
-from refinemask.modeling.mask_output import LabelPredictor, MaskOutput, init_mask_convs, project
+from refinemask.modeling.mask_output import LabelPredictor, MaskOutput, bias_of, init_mask_convs, project
 from refinemask.modeling.semantic_fusion import DILATIONS, SemanticFusion
 from refinemask.ops import FINEST_SCALE, boundary_merge, full_precision, multilevel_roi_align, upsample_aligned
 
@@ -87,15 +88,18 @@ class RefinementStage(nn.Module):
 class RefineMaskHead(nn.Module):
     """Instance branch, semantic branch and three refinement stages, 14 → 28 → 56 → 112."""
 
+    stages: Sequence[RefinementStage]
+    instance_logits: Sequence[LabelPredictor]
+
     def __init__(self, channels: int, num_classes: int, config: RefineMaskConfig) -> None:
         super().__init__()
         self.instance_convs = conv_relus(channels, config.instance_convs)
         self.semantic_convs = conv_relus(channels, config.semantic_convs)
         self.semantic_logits = nn.Conv2d(channels, 1, 1)
         widths = [channels >> index for index in range(4)]
-        self.stages = nn.ModuleList(RefinementStage(channels, width) for width in widths[:3])
+        self.stages = nn.ModuleList(RefinementStage(channels, width) for width in widths[:3])  # type: ignore[assignment]
         last = 1 if config.class_agnostic_last else num_classes
-        self.instance_logits = nn.ModuleList(
+        self.instance_logits = nn.ModuleList(  # type: ignore[assignment]
             LabelPredictor(width, n) for width, n in zip(widths, (num_classes,) * 3 + (last,), strict=True)
         )
         init_mask_convs(self)
@@ -127,13 +131,14 @@ class RefineMaskHead(nn.Module):
         """The map each stage pools from, [B, c_k, H/4, W/4], and the semantic logits [B, 1, H/4, W/4]."""
         heads = [stage.semantic_transform_in for stage in self.stages] + [self.semantic_logits]
         # One convolution reads the large map once for all four.
-        maps = F.conv2d(
-            self.semantic_convs(p2),
-            torch.cat([head.weight for head in heads]),
-            torch.cat([head.bias for head in heads]),
-        )
+        maps = joint_conv(self.semantic_convs(p2), heads)
         features = F.relu(maps[:, :-1])
         return features.split([stage.channels for stage in self.stages], dim=1), full_precision(maps[:, -1:])
+
+
+def joint_conv(x: Tensor, convs: Sequence[nn.Conv2d]) -> Tensor:
+    """Several 1×1 convolutions of one map as one, their channels side by side."""
+    return F.conv2d(x, torch.cat([conv.weight for conv in convs]), torch.cat([bias_of(conv) for conv in convs]))
 
 
 def conv_relus(channels: int, count: int) -> nn.Sequential:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from refinemask.config import RPNConfig
 from refinemask.modeling.anchors import pyramid_anchors
 from refinemask.modeling.box_coder import clip, decode
+from refinemask.modeling.mask_output import bias_of
 from refinemask.ops import fixed_nms, full_precision
 
 
@@ -42,7 +43,7 @@ class RPN(nn.Module):
         self.bbox_deltas = nn.Conv2d(channels, 4 * num_anchors, 1)
         for conv in (self.conv, self.cls_logits, self.bbox_deltas):
             nn.init.normal_(conv.weight, std=0.01)
-            nn.init.zeros_(conv.bias)
+            nn.init.zeros_(bias_of(conv))
 
     def forward(self, pyramid: list[Tensor]) -> RPNOutput:
         hidden = [F.relu(self.conv(x)) for x in pyramid]

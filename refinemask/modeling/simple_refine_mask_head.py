@@ -1,5 +1,7 @@
 """The authors' later, faster head (official ``SimpleRefineMaskHead``, config ``…-faster-better``)."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,6 +11,7 @@ from refinemask.modeling.mask_output import LabelPredictor, MaskOutput, init_mas
 from refinemask.modeling.refine_mask_head import (
     STAGE_SIZES,
     conv_relus,
+    joint_conv,
     merge_stages,
     upsample_features,
 )
@@ -54,13 +57,17 @@ class SimpleRefinementStage(nn.Module):
 class SimpleRefineMaskHead(nn.Module):
     """Instance branch, semantic features and three stages; the last prediction is made at 56 for all classes."""
 
+    stages: Sequence[SimpleRefinementStage]
+    instance_logits: Sequence[LabelPredictor]
+
     def __init__(self, channels: int, num_classes: int, config: RefineMaskConfig) -> None:
         super().__init__()
         self.instance_convs = conv_relus(channels, config.instance_convs)
         self.semantic_convs = conv_relus(channels, config.semantic_convs)
         widths = [channels >> index for index in range(4)]
-        self.stages = nn.ModuleList(SimpleRefinementStage(channels, width) for width in widths[:3])
-        self.instance_logits = nn.ModuleList(
+        stages = [SimpleRefinementStage(channels, width) for width in widths[:3]]
+        self.stages = nn.ModuleList(stages)  # type: ignore[assignment]
+        self.instance_logits = nn.ModuleList(  # type: ignore[assignment]
             LabelPredictor(width, n) for width, n in zip(widths, (num_classes,) * 3 + (1,), strict=True)
         )
         init_mask_convs(self)
@@ -87,12 +94,7 @@ class SimpleRefineMaskHead(nn.Module):
         return merge_stages(self(pyramid, rois, labels).stage_logits).sigmoid()[:, 0]
 
     def _semantic_branch(self, p2: Tensor) -> tuple[Tensor, ...]:
-        heads = [stage.semantic_transform_in for stage in self.stages]
-        maps = F.conv2d(
-            self.semantic_convs(p2),
-            torch.cat([head.weight for head in heads]),
-            torch.cat([head.bias for head in heads]),
-        )
+        maps = joint_conv(self.semantic_convs(p2), [stage.semantic_transform_in for stage in self.stages])
         return F.relu(maps).split([stage.channels for stage in self.stages], dim=1)
 
 
