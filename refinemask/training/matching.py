@@ -23,11 +23,14 @@ def box_iou(a: Tensor, b: Tensor) -> Tensor:
 
     The union is floored at 1e-6, so two empty boxes have IoU 0.
     """
-    low = torch.maximum(a[:, None, :2], b[None, :, :2])
-    high = torch.minimum(a[:, None, 2:], b[None, :, 2:])
-    intersection = (high - low).clamp(min=0).prod(dim=2)
+    # One plane per axis and in place: at 800 × 1333 there are 270 000 anchors, and this is memory traffic alone.
     area_a, area_b = ((boxes[:, 2:] - boxes[:, :2]).prod(dim=1) for boxes in (a, b))
-    return intersection / (area_a[:, None] + area_b[None, :] - intersection).clamp(min=1e-6)
+    width, height = (
+        torch.minimum(a[:, None, axis + 2], b[:, axis + 2]).sub_(torch.maximum(a[:, None, axis], b[:, axis])).clamp_(0)
+        for axis in (0, 1)
+    )
+    intersection = width.mul_(height)
+    return intersection / (area_a[:, None] + area_b).sub_(intersection).clamp_(1e-6)
 
 
 def match(iou: Tensor, positive: float, negative: float, low_quality: float) -> Tensor:
@@ -50,10 +53,9 @@ def match(iou: Tensor, positive: float, negative: float, low_quality: float) -> 
     matches[best < negative] = NEGATIVE
     matches = torch.where(best >= positive, owner, matches)
     best_of_truth = iou.max(dim=1, keepdim=True).values
-    claims = (iou == best_of_truth) & (best_of_truth >= low_quality)
-    order = torch.arange(1, iou.shape[0] + 1, device=iou.device)[:, None]
-    last_claim = (claims * order).max(dim=0).values
-    return torch.where(last_claim > 0, last_claim - 1, matches)
+    truth, box = ((iou == best_of_truth) & (best_of_truth >= low_quality)).nonzero().unbind(1)
+    last_claim = torch.full_like(owner, -1).scatter_reduce(0, box, truth, "amax")
+    return torch.where(last_claim >= 0, last_claim, matches)
 
 
 def sample(matches: Tensor, count: int, positive_fraction: float, generator: torch.Generator) -> Sample:
