@@ -47,9 +47,16 @@ def project(features: Tensor, weight: Tensor) -> Tensor:
 
 
 def init_mask_convs(head: nn.Module) -> None:
-    """Kaiming normal (fan out, ReLU) weights and zero biases for every convolution."""
+    """Kaiming normal (fan out, ReLU) weights and zero biases; predictors start near zero.
+
+    The official code treats predictors alike, but their fan-out is the number of classes: with one class the first
+    logits are in the tens, and training from scratch does not recover (official issue 23).
+    """
     for module in head.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if isinstance(module, LabelPredictor) or module.out_channels == 1:
+                nn.init.normal_(module.weight, std=0.01)
+            else:
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
