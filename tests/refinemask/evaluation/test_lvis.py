@@ -49,10 +49,10 @@ def test_the_order_of_results_of_different_scores_does_not_matter(tmp_path: Path
     assert evaluate_lvis(dataset, iter(shuffled)) == evaluate_lvis(dataset, distinct)
 
 
-def one_image(tmp_path: Path, **lists: list[int]) -> LvisDataset:
-    """One image of 100x100 with a car of 10x10 at the top left, and nothing known of trams."""
+def one_image(tmp_path: Path, *more_cars: dict[str, Any], **lists: list[int]) -> LvisDataset:
+    """One image of 100x100 with a car of 10x10 at the top left, verified to have no bus; nothing is known of trams."""
     image = {"id": 9, "height": 100, "width": 100, "coco_url": "http://x/val2017/9.jpg"}
-    car = detection(CAR, 0, 1.0) | {"id": 1, "area": 100.0, "segmentation": [[0, 0, 10, 0, 10, 10, 0, 10]]}
+    cars = [detection(CAR, 0, 1.0), *more_cars]
     return lvis_dataset(
         tmp_path / "lvis.json",
         {
@@ -60,7 +60,10 @@ def one_image(tmp_path: Path, **lists: list[int]) -> LvisDataset:
             "categories": [
                 {"id": category, "name": f"thing {category}", "frequency": "f"} for category in (CAR, BUS, TRAM)
             ],
-            "annotations": [car],
+            "annotations": [
+                {"area": 100.0, "segmentation": [[0, 0, 1, 0, 1, 1]]} | car | {"id": number}
+                for number, car in enumerate(cars, 1)
+            ],
         },
     )
 
@@ -101,6 +104,27 @@ def test_false_detections(false: dict[str, Any], lists: dict[str, list[int]], ex
 def test_a_second_detection_of_an_object_is_false_and_costs_nothing_below_the_first(tmp_path: Path) -> None:
     twice = [detection(CAR, 0, 0.9), detection(CAR, 0, 0.8)]
     assert evaluate_lvis(one_image(tmp_path), twice, "bbox")["AP"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("second", "expected"), [(0, 1.0), (4, 51 / 101)], ids=["the first is left", "it is taken"])
+def test_of_two_objects_overlapped_alike_the_last_is_matched(second: float, expected: float, tmp_path: Path) -> None:
+    dataset = one_image(tmp_path, detection(CAR, 4, 1.0))
+    measured = evaluate_lvis(dataset, [detection(CAR, 2, 0.9), detection(CAR, second, 0.8)], "bbox")
+    assert measured["AP50"] == pytest.approx(expected)
+
+
+def test_an_object_in_the_area_range_is_matched_before_a_better_one_outside(tmp_path: Path) -> None:
+    shorter = {"bbox": [0.0, 0.0, 10.0, 9.3]}
+    dataset = one_image(tmp_path, detection(CAR, 0, 1.0) | shorter | {"area": 5000.0})
+    measured = evaluate_lvis(dataset, [detection(CAR, 0, 0.5) | shorter], "bbox")
+    # The small object's IoU is 0.93; at 0.95 only the medium one is left, and the detection is ignored.
+    assert measured["APs"] == pytest.approx(0.9)
+    assert measured["APm"] == pytest.approx(1.0)
+
+
+def test_detections_without_area_are_left_out(tmp_path: Path) -> None:
+    empty = detection(CAR, 50, 0.9) | {"bbox": [50.0, 0.0, 0.0, 10.0]}
+    assert evaluate_lvis(one_image(tmp_path), [empty, detection(CAR, 0, 0.5)], "bbox")["AP"] == pytest.approx(1.0)
 
 
 def test_only_the_best_300_detections_of_an_image_count(tmp_path: Path) -> None:
