@@ -1,0 +1,92 @@
+"""Mask and semantic targets, against the official ones and against plain rasters."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torchvision.ops import roi_align
+
+from refinemask.data.training import Polygons
+from refinemask.training.targets import crop_bitmap, crop_polygons, mask_targets, rasterise, semantic_target
+
+SIZES = (14, 28, 56, 112)
+Golden = Callable[[str], dict[str, np.ndarray]]
+
+
+def golden_instances(data: dict[str, np.ndarray]) -> list[list[Polygons]]:
+    """The golden ground truth: per image the polygons of each instance."""
+    offsets = data["poly_offsets"]
+    parts = [data["poly_xy"][low:high] for low, high in pairwise(offsets)]
+    instances = [
+        [part for part, owner in zip(parts, data["poly_gt"], strict=True) if owner == truth]
+        for truth in range(len(data["gt_image"]))
+    ]
+    return [[m for m, image in zip(instances, data["gt_image"], strict=True) if image == index] for index in (0, 1)]
+
+
+@pytest.mark.parametrize("kind", ["polygon", "bitmap"])
+def test_mask_targets_equal_the_official_ones(golden: Golden, kind: str) -> None:
+    data = golden("mask_loss")
+    per_image = []
+    for index, polygons in enumerate(golden_instances(data)):
+        chosen = data["rois"][:, 0] == index
+        masks = polygons if kind == "polygon" else [rasterise(m, *data["image_sizes"][index]) for m in polygons]
+        boxes, owners = torch.from_numpy(data["rois"][chosen, 1:]), torch.from_numpy(data["gt_index"][chosen])
+        per_image.append(mask_targets(masks, boxes, owners, SIZES))
+    for stage, n in enumerate(SIZES):
+        ours = torch.cat([targets[stage] for targets in per_image]).numpy().astype(np.uint8)
+        official = np.unpackbits(data[f"target{stage}_{kind}_bits"])[: ours.size].reshape(ours.shape)
+        assert ours.shape[1:] == (n, n)
+        np.testing.assert_array_equal(ours, official)
+
+
+def test_semantic_target_equals_the_official_one(golden: Golden) -> None:
+    data = golden("mask_loss")
+    ours = semantic_target(golden_instances(data), (160, 192), data["semantic_target"].shape[1:])
+    np.testing.assert_array_equal(ours[:, 0].numpy(), data["semantic_target"])
+
+
+def test_semantic_target_reads_the_centre_of_each_cell() -> None:
+    bitmap = np.zeros((8, 8), np.uint8)
+    bitmap[1:3, 1:3] = 1  # the centre four pixels of the first cell
+    bitmap[4, 4] = 1  # a corner of the last cell
+    target = semantic_target([[bitmap], []], (8, 8), (2, 2))
+    assert target.shape == (2, 1, 2, 2)
+    assert target.flatten().tolist() == [1, 0, 0, 0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("box", [(0.0, 0.0, 40.0, 30.0), (3.3, 2.6, 9.1, 20.2), (30.0, 20.5, 40.0, 30.0), (7, 7, 7, 7)])
+@pytest.mark.parametrize("n", [14, 56])
+def test_cropped_window_pools_as_the_whole_bitmap(box: tuple[float, ...], n: int) -> None:
+    bitmap = np.random.default_rng(0).integers(0, 2, (30, 40)).astype(np.uint8)
+    boxes = torch.tensor([box, (5.0, 6.0, 12.0, 17.0)])
+    whole = torch.from_numpy(bitmap).float()[None, None]
+    pooled = roi_align(whole, [boxes], output_size=n, sampling_ratio=0, aligned=True)[:, 0]
+    # Shifting a box rounds its coordinates anew, which may decide a value of exactly one half.
+    clear = (pooled - 0.5).abs() > 1e-4
+    assert clear.float().mean() > 0.9
+    assert torch.equal(crop_bitmap(bitmap, boxes, n)[clear], (pooled >= 0.5).float()[clear])
+
+
+def test_polygons_scale_a_thin_box_by_at_least_one_pixel() -> None:
+    square = [np.array([10.0, 10.0, 10.5, 10.0, 10.5, 14.0, 10.0, 14.0])]
+    target = crop_polygons(square, np.array([10, 10, 10.5, 14], np.float32), 28)
+    assert target.shape == (28, 28)
+    # Half a pixel of width fills half the columns: width counts as 1, height as 4.
+    assert target[14].sum() == 14
+    assert target[:, 3].all()
+
+
+def test_parts_of_an_instance_unite() -> None:
+    parts = [np.array([0.0, 0, 4, 0, 4, 4, 0, 4]), np.array([6.0, 6, 10, 6, 10, 10, 6, 10])]
+    raster = rasterise(parts, 12, 12)
+    assert raster.dtype == np.uint8
+    assert raster[1, 1] == raster[8, 8] == 1
+    assert raster[5, 5] == 0
+
+
+def test_no_roi_gives_empty_targets() -> None:
+    targets = mask_targets([], torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), SIZES)
+    assert [tuple(target.shape) for target in targets] == [(0, n, n) for n in SIZES]
