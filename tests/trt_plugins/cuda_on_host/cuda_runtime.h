@@ -1,0 +1,89 @@
+// As much of CUDA as the kernels use, on the CPU: a block's threads are coroutines that run one after another between
+// barriers, in an order the test chooses. A missing barrier shows as a result that depends on the order; a barrier that
+// not all threads reach aborts. Only for tests.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __shared__ static
+#define __launch_bounds__(...)
+
+struct alignas(8) int2 { int x, y; };
+struct alignas(8) uint2 { unsigned x, y; };
+struct alignas(16) uint4 { unsigned x, y, z, w; };
+struct alignas(16) float4 { float x, y, z, w; };
+struct dim3 {
+    unsigned x, y, z;
+    dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
+};
+
+enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidValue = 1 };
+enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount = 16 };
+using cudaStream_t = void*;
+struct cudaLaunchConfig_t {
+    dim3 gridDim, blockDim;
+    size_t dynamicSmemBytes;
+    cudaStream_t stream;
+};
+
+struct Index { int x, y, z; };
+extern Index threadIdx, blockIdx, blockDim;
+
+namespace cuda_on_host {
+
+extern unsigned char* dynamic_memory;
+extern int multiprocessors;
+
+bool all_of_block(bool predicate);
+uint32_t ballot(bool predicate);
+uint32_t or_of_warp(uint32_t value);
+void run(const cudaLaunchConfig_t& config, const std::function<void()>& kernel);
+
+}  // namespace cuda_on_host
+
+inline unsigned char* dynamic_shared() { return cuda_on_host::dynamic_memory; }
+inline void __syncthreads() { cuda_on_host::all_of_block(true); }
+inline int __syncthreads_and(int predicate) { return cuda_on_host::all_of_block(predicate != 0); }
+inline uint32_t __ballot_sync(unsigned, bool predicate) { return cuda_on_host::ballot(predicate); }
+inline uint32_t __reduce_or_sync(unsigned, uint32_t value) { return cuda_on_host::or_of_warp(value); }
+inline int __popcll(uint64_t bits) { return __builtin_popcountll(bits); }
+template <typename T>
+T __ldg(const T* address) {
+    if (reinterpret_cast<uintptr_t>(address) % sizeof(T) != 0) {
+        __builtin_trap();  // a misaligned address is an error on the device
+    }
+    return *address;
+}
+inline int atomicMin(int* address, int value) { int old = *address; *address = std::min(old, value); return old; }
+inline int atomicMax(int* address, int value) { int old = *address; *address = std::max(old, value); return old; }
+using std::max;
+using std::min;
+
+template <typename... Parameters>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...), Parameters... arguments) {
+    const bool fits = config->dynamicSmemBytes <= 48 * 1024 && config->gridDim.y <= 65535;
+    if (!fits || config->blockDim.x == 0 || config->blockDim.x > 1024 || config->gridDim.x == 0) {
+        return cudaErrorInvalidValue;
+    }
+    cuda_on_host::run(*config, [=] { kernel(arguments...); });
+    return cudaSuccess;
+}
+
+inline cudaError_t cudaGetDevice(int* device) { *device = 0; return cudaSuccess; }
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {
+    *value = cuda_on_host::multiprocessors;
+    return cudaSuccess;
+}
+inline cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t) {
+    std::memset(memory, value, bytes);
+    return cudaSuccess;
+}
+inline const char* cudaGetErrorString(cudaError_t error) { return error ? "invalid argument" : "no error"; }

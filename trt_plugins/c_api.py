@@ -1,0 +1,156 @@
+"""The kernels' C interface (``kernels/refinemask_kernels.h``) through ctypes, for addresses of device memory."""
+
+import ctypes
+import os
+from collections.abc import Sequence
+from ctypes import POINTER, Structure, c_char_p, c_float, c_int, c_int32, c_int64, c_void_p
+from dataclasses import dataclass
+from typing import Any
+
+FLOAT, HALF, BFLOAT16 = range(3)
+PLANAR, INTERLEAVED = range(2)
+MAX_LEVELS = 4
+MAX_NMS_BOXES = 4096
+
+
+class KernelError(RuntimeError):
+    """A launch that CUDA or the launcher refused."""
+
+
+class _RoiAlign(Structure):
+    _fields_ = [
+        ("features", c_void_p * MAX_LEVELS),
+        ("heights", c_int32 * MAX_LEVELS),
+        ("widths", c_int32 * MAX_LEVELS),
+        *((name, c_int32) for name in ("num_levels", "type", "layout", "batch", "channels")),
+        ("rois", c_void_p),
+        *((name, c_int32) for name in ("num_rois", "rois_per_image", "output_size", "sampling_ratio", "finest_scale")),
+        ("output", c_void_p),
+    ]
+
+
+class _FixedNms(Structure):
+    _fields_ = [
+        ("boxes", c_void_p),
+        ("scores", c_void_p),
+        ("groups", c_int32),
+        ("num_boxes", c_int32),
+        ("iou_threshold", c_float),
+        ("k", c_int32),
+        ("indices", c_void_p),
+        ("num_kept", c_void_p),
+        ("workspace", c_void_p),
+    ]
+
+
+class _BoundaryMerge(Structure):
+    _fields_ = [
+        ("coarse", c_void_p),
+        ("fine", c_void_p),
+        ("output", c_void_p),
+        ("num_rois", c_int32),
+        ("size", c_int32),
+    ]
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """One pyramid level: its address, and its height and width in cells."""
+
+    address: int
+    height: int
+    width: int
+
+
+class Kernels:
+    """The launchers of one kernel library. All addresses are device pointers, ``stream`` a ``cudaStream_t``."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._library = ctypes.CDLL(os.fspath(path))
+        for name, problem in (("roi_align", _RoiAlign), ("fixed_nms", _FixedNms), ("boundary_merge", _BoundaryMerge)):
+            launcher = self._launcher(name)
+            launcher.argtypes, launcher.restype = [POINTER(problem), c_void_p], c_int
+        self._library.refinemask_fixed_nms_workspace.argtypes = [c_int32, c_int32]
+        self._library.refinemask_fixed_nms_workspace.restype = c_int64
+        self._library.refinemask_error_string.restype = c_char_p
+
+    def roi_align(
+        self,
+        levels: Sequence[FeatureMap],
+        rois: int,
+        output: int,
+        *,
+        batch: int,
+        channels: int,
+        num_rois: int,
+        output_size: int,
+        sampling_ratio: int,
+        finest_scale: int,
+        type: int,
+        layout: int = PLANAR,
+        rois_per_image: int = 0,
+        stream: int = 0,
+    ) -> None:
+        """Pool RoIs from the pyramid; see ``RefinemaskRoiAlign``."""
+        problem = _RoiAlign(
+            num_levels=len(levels),
+            type=type,
+            layout=layout,
+            batch=batch,
+            channels=channels,
+            rois=rois,
+            num_rois=num_rois,
+            rois_per_image=rois_per_image,
+            output_size=output_size,
+            sampling_ratio=sampling_ratio,
+            finest_scale=finest_scale,
+            output=output,
+        )
+        for index, level in enumerate(levels):
+            problem.features[index] = level.address
+            problem.heights[index], problem.widths[index] = level.height, level.width
+        self._launch("roi_align", problem, stream)
+
+    def fixed_nms_workspace(self, groups: int, num_boxes: int) -> int:
+        """Bytes of device memory that :meth:`fixed_nms` needs, at an address that is a multiple of 256."""
+        return self._library.refinemask_fixed_nms_workspace(groups, num_boxes)
+
+    def fixed_nms(
+        self,
+        boxes: int,
+        scores: int,
+        indices: int,
+        num_kept: int,
+        workspace: int,
+        *,
+        groups: int,
+        num_boxes: int,
+        iou_threshold: float,
+        k: int,
+        stream: int = 0,
+    ) -> None:
+        """Greedy suppression in each group; see ``RefinemaskFixedNms``."""
+        problem = _FixedNms(boxes, scores, groups, num_boxes, iou_threshold, k, indices, num_kept, workspace)
+        self._launch("fixed_nms", problem, stream)
+
+    def boundary_merge(
+        self, coarse: int, fine: int, output: int, *, num_rois: int, size: int, stream: int = 0
+    ) -> None:
+        """Merge two stages' logits; see ``RefinemaskBoundaryMerge``."""
+        self._launch("boundary_merge", _BoundaryMerge(coarse, fine, output, num_rois, size), stream)
+
+    def _launch(self, name: str, problem: Structure, stream: int) -> None:
+        error = self._launcher(name)(ctypes.byref(problem), stream)
+        if error:
+            text = self._library.refinemask_error_string(error).decode()
+            raise KernelError(f"refinemask_{name}: {text} (CUDA error {error}) for {_describe(problem)}")
+
+    def _launcher(self, name: str) -> Any:
+        return getattr(self._library, f"refinemask_{name}")
+
+
+def _describe(problem: Structure) -> str:
+    """The fields of a problem that are plain numbers or short lists of them."""
+    values = {name: getattr(problem, name) for name, *_ in problem._fields_}
+    shown = {name: list(value) if isinstance(value, ctypes.Array) else value for name, value in values.items()}
+    return ", ".join(f"{name}={value}" for name, value in shown.items())

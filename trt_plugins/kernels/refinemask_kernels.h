@@ -1,0 +1,84 @@
+// C interface of the CUDA kernels. Needs neither TensorRT nor CUDA headers; ctypes can call it with raw pointers.
+//
+// Every launcher returns a cudaError_t as int (0 is success), queues its work on `stream` (a cudaStream_t) of the
+// current device and returns at once: none allocates, copies or synchronises. Pointers are device pointers.
+#pragma once
+
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define REFINEMASK_API __declspec(dllexport)
+#else
+#define REFINEMASK_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum RefinemaskType { REFINEMASK_FLOAT = 0, REFINEMASK_HALF = 1, REFINEMASK_BFLOAT16 = 2 };
+
+enum RefinemaskLayout {
+    REFINEMASK_PLANAR = 0,       // [B, C, H, W] and [R, C, P, P] (TensorRT kLINEAR)
+    REFINEMASK_INTERLEAVED = 1,  // [B, H, W, C] and [R, P, P, C], C padded with zeros to 16 bytes (TensorRT kHWC8)
+};
+
+// RoIAlign (half-pixel aligned) of each RoI on the pyramid level that fits its size.
+//
+// Level i has stride 4 * 2^i. A RoI is pooled from level floor(log2(sqrt(width * height) / finest_scale + 1e-6)),
+// clamped to the levels there are. Samples outside a map count as zero; a RoI whose batch index is out of range
+// gives zeros. Coordinates and accumulation are float.
+struct RefinemaskRoiAlign {
+    const void* features[4];
+    int32_t heights[4];
+    int32_t widths[4];
+    int32_t num_levels;  // 1 to 4
+    int32_t type;        // RefinemaskType of features and output
+    int32_t layout;      // RefinemaskLayout of features and output
+    int32_t batch;
+    int32_t channels;
+    const float* rois;       // [R, 5] (batch index, x1, y1, x2, y2), or [R, 4] where rois_per_image > 0
+    int32_t num_rois;        // R; none is no error
+    int32_t rois_per_image;  // 0: the batch index is in the row; else RoI r belongs to image r / rois_per_image
+    int32_t output_size;     // P
+    int32_t sampling_ratio;  // samples per bin and axis; 0 takes ceil of the bin's size
+    int32_t finest_scale;
+    void* output;
+};
+REFINEMASK_API int refinemask_roi_align(const struct RefinemaskRoiAlign* problem, void* stream);
+
+// Exact greedy non-maximum suppression of each group on its own.
+//
+// A box is suppressed when its IoU with a better kept one is above the threshold. Entries whose score is negative or
+// NaN are padding. Of equal scores the lower index comes first. N is at most REFINEMASK_NMS_MAX_BOXES.
+#define REFINEMASK_NMS_MAX_BOXES 4096
+struct RefinemaskFixedNms {
+    const float* boxes;   // [G, N, 4] (x1, y1, x2, y2), 16-byte aligned
+    const float* scores;  // [G, N]
+    int32_t groups;
+    int32_t num_boxes;  // N
+    float iou_threshold;
+    int32_t k;
+    int32_t* indices;   // [G, k], by descending score, 0 past the last
+    int32_t* num_kept;  // [G]
+    void* workspace;    // refinemask_fixed_nms_workspace bytes, 256-byte aligned
+};
+REFINEMASK_API int64_t refinemask_fixed_nms_workspace(int32_t groups, int32_t num_boxes);
+REFINEMASK_API int refinemask_fixed_nms(const struct RefinemaskFixedNms* problem, void* stream);
+
+// Boundary-aware refinement of one stage by the next: the fine logits near the boundary of the coarse mask, the
+// coarse logits (bilinear, corners aligned) elsewhere.
+struct RefinemaskBoundaryMerge {
+    const float* coarse;  // [R, n, n]
+    const float* fine;    // [R, 2n, 2n]
+    float* output;        // [R, 2n, 2n]
+    int32_t num_rois;     // R; none is no error
+    int32_t size;         // n, at most 1024
+};
+REFINEMASK_API int refinemask_boundary_merge(const struct RefinemaskBoundaryMerge* problem, void* stream);
+
+REFINEMASK_API const char* refinemask_error_string(int error);
+
+#ifdef __cplusplus
+}
+#endif
