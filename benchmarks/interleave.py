@@ -3,12 +3,13 @@
 import os
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.load import ForeignLoad
 from benchmarks.pipeline import Sample
 from benchmarks.worker import Worker
+from refinemask.evaluation.predictions import Result
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Round:
     """One per engine, in the engines' order."""
     foreign_load: float | None
     """Other processes' share of the CPUs meanwhile."""
+    results: list[list[list[Result]]] = field(repr=False)
+    """COCO results, without image ids, of every image of the batch, per engine."""
 
 
 def interleave(
@@ -45,6 +48,7 @@ def interleave(
         order = list(range(len(workers)))
         shuffle.shuffle(order)
         load = ForeignLoad([os.getpid(), *(worker.pid for worker in workers)])
-        samples = {index: workers[index].process(batches[batch], canvas) for index in order}
+        answers = {index: workers[index].process(batches[batch], canvas) for index in order}
         if number >= 0:
-            yield Round(batch, order, [samples[index] for index in range(len(workers))], load.fraction())
+            samples, results = zip(*(answers[index] for index in range(len(workers))), strict=True)
+            yield Round(batch, order, list(samples), load.fraction(), list(results))

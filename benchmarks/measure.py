@@ -1,11 +1,10 @@
 """Running several engines over the same images, and collecting all there is to report."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
@@ -14,7 +13,11 @@ from benchmarks.load import ForeignLoad
 from benchmarks.pipeline import Sample
 from benchmarks.spec import EngineSpec
 from benchmarks.worker import Worker
+from refinemask.evaluation.predictions import Result
 from refinemask.files import UserError
+
+Collect = Callable[[int, int, list[Result]], None]
+"""Takes an engine's index, an image's index and the COCO results, without image ids, of the one in the other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,22 +70,15 @@ class Measurement:
     foreign_load: float | None
     """Other processes' share of the CPUs during the rounds."""
 
-    def results(self, run: EngineRun, image_ids: Sequence[int]) -> list[dict[str, Any]]:
-        """COCO results of one engine, each image once; ``image_ids`` in the order the images were given."""
-        size = self.settings.batch
-        found: dict[int, list[dict[str, Any]]] = {}
-        for each, sample in zip(self.rounds, run.samples, strict=True):
-            for offset, results in enumerate(sample.results):
-                image_id = image_ids[each.batch * size + offset]
-                found.setdefault(image_id, [{"image_id": image_id, **result} for result in results])
-        return [result for results in found.values() for result in results]
 
-
-def measure(engines: Sequence[str], images: Sequence[Path], settings: Settings) -> Measurement:
+def measure(
+    engines: Sequence[str], images: Sequence[Path], settings: Settings, collect: Collect | None = None
+) -> Measurement:
     """Run every engine over the images, taking turns.
 
     Args:
         engines: as :class:`EngineSpec` reads them; the first is the baseline of the others.
+        collect: is given what every engine found in every image, once; it is not kept otherwise.
 
     Raises:
         UserError: an engine or an image is wrong, or an engine's process ended.
@@ -102,7 +98,13 @@ def measure(engines: Sequence[str], images: Sequence[Path], settings: Settings) 
         turns = interleave(
             workers, batches, rounds=count, warmup=settings.warmup, seed=settings.seed, canvas=settings.canvas
         )
-        rounds = list(tqdm(turns, "measuring", count, disable=None))
+        rounds: list[Round] = []
+        for each in tqdm(turns, "measuring", count, disable=None):
+            if collect is not None and len(rounds) < len(batches):
+                for engine, results in enumerate(each.results):
+                    for offset, found in enumerate(results):
+                        collect(engine, each.batch * settings.batch + offset, found)
+            rounds.append(replace(each, results=[]))
         foreign_load = load.fraction()
         runs = [
             EngineRun(

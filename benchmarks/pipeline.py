@@ -4,12 +4,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from engines import Engine
 from engines.base import check_inputs
 from refinemask.data.images import read_image
 from refinemask.data.transforms import preprocess
+from refinemask.evaluation.predictions import Result, to_results
 
 PHASES = ("decode", "preprocess", "copy in", "engine", "copy out", "paste + encode")
 """What is timed. Masks are encoded straight from the paste, so those two are one phase."""
@@ -39,15 +39,18 @@ class Sample:
     """Number of detections of each image."""
     padded: tuple[int, int]
     """(height, width) of the network's input."""
-    results: list[list[dict[str, Any]]]
-    """COCO results of each image, without image ids."""
 
 
-def process(engine: Engine, paths: Sequence[str | Path], canvas: tuple[int, int] | None = None) -> Sample:
+def process(
+    engine: Engine, paths: Sequence[str | Path], canvas: tuple[int, int] | None = None
+) -> tuple[Sample, list[list[Result]]]:
     """Run one batch of image files.
 
     Args:
         canvas: padded (height, width); None is what the images and the engine need.
+
+    Returns:
+        What was measured, and the COCO results of each image, without image ids.
 
     Raises:
         UserError: an image cannot be read or does not fit the engine.
@@ -67,26 +70,4 @@ def process(engine: Engine, paths: Sequence[str | Path], canvas: tuple[int, int]
     watch.lap("copy out")
     results = to_results(detections, batch.scale_factors, shapes, engine.config.category_ids)
     watch.lap("paste + encode")
-    return Sample(watch.seconds, detections.num_detections.tolist(), batch.images.shape[2:], results)
-
-
-def to_results(detections, factors, shapes, category_ids):
-    from refinemask.masks import paste_rle
-
-    found = []
-    for i, (height, width) in enumerate(shapes):
-        n = int(detections.num_detections[i])
-        boxes = detections.boxes[i, :n] / factors[i]
-        rles = paste_rle(detections.masks[i, :n], boxes, height, width)
-        found.append(
-            [
-                {
-                    "category_id": category_ids[int(label)],
-                    "bbox": [float(v) for v in (b[0], b[1], b[2] - b[0], b[3] - b[1])],
-                    "score": float(s),
-                    "segmentation": {"size": r["size"], "counts": r["counts"].decode()},
-                }
-                for label, b, s, r in zip(detections.labels[i, :n], boxes, detections.scores[i, :n], rles)
-            ]
-        )
-    return found
+    return Sample(watch.seconds, detections.num_detections.tolist(), batch.images.shape[2:]), results

@@ -19,6 +19,7 @@ from benchmarks.summary import paired_ratio, summarize
 from refinemask.files import atomic_write
 
 Report = dict[str, Any]
+KINDS = {"bbox": "boxes", "segm": "masks", "boundary": "boundaries"}
 LATENCY_COLUMNS = ("min", "p50", "p90", "p95", "p99")
 
 
@@ -78,12 +79,32 @@ def write_report(report: Report, path: str | os.PathLike[str]) -> None:
         temporary.write_text(text + "\n")
 
 
+def terminal() -> Console:
+    """Standard output; without a terminal wide enough that no table breaks."""
+    return Console(width=None if sys.stdout.isatty() else 150)
+
+
+def print_accuracy(report: Report, console: Console | None = None) -> None:
+    """Print all average precisions of every engine."""
+    table = Table(title="Average precision")
+    for heading in ("engine", "precision", "of"):
+        table.add_column(heading)
+    metrics = report["engines"][0]["accuracy"]["segm"]
+    for heading in metrics:
+        table.add_column(heading, justify="right")
+    for engine in report["engines"]:
+        for kind, name in KINDS.items():
+            cells = [_points(engine["accuracy"][kind][metric]) for metric in metrics]
+            table.add_row(engine["name"], engine["precision"], name, *cells, end_section=kind == list(KINDS)[-1])
+    (console or terminal()).print(table)
+
+
 def print_report(report: Report, console: Console | None = None) -> None:
     """Print the comparison, the latency of each phase and the conditions; warn of a disturbed measurement."""
-    # Without a terminal rich would break the tables at 80 columns.
-    console = console or Console(width=None if sys.stdout.isatty() else 150)
+    console = console or terminal()
     console.print(_comparison(report))
-    console.print(_phases(report))
+    for table in _latencies(report):
+        console.print(table)
     console.print(_conditions(report), soft_wrap=True)
     load = report["foreign_load"]
     if load is not None and load > BUSY_FRACTION:
@@ -120,28 +141,31 @@ def _comparison(report: Report) -> Table:
 
 def _accuracy_cells(engine: Report, baseline: Report) -> list[str]:
     cells = []
-    for kind in ("mask", "boundary"):
-        value, reference = (100 * each["accuracy"][kind]["AP"] for each in (engine, baseline))
-        cells += [f"{value:.2f}", "" if engine is baseline else f"{value - reference:+.2f}"]
+    for kind in ("segm", "boundary"):
+        value, reference = (each["accuracy"][kind]["AP"] for each in (engine, baseline))
+        cells += [_points(value), "" if engine is baseline else f"{100 * (value - reference):+.2f}"]
     return cells
 
 
-def _phases(report: Report) -> Table:
-    table = Table(
-        title=f"Latency in ms, batch {report['settings']['batch']}: median of each phase; all of the engine's"
-    )
-    table.add_column("engine")
-    for heading in (*PHASES, "total", *(f"engine {column}" for column in LATENCY_COLUMNS), "n"):
-        table.add_column(heading, justify="right")
+def _points(value: float) -> str:
+    """An average precision in points of a hundred; -1 means that there was no object to find."""
+    return f"{100 * value:.2f}" if value >= 0 else "none"
+
+
+def _latencies(report: Report) -> list[Table]:
+    batch = report["settings"]["batch"]
+    phases = Table(title=f"Median latency in ms of each phase, batch {batch}")
+    spread = Table(title=f"Latency in ms of the engine phase, batch {batch}")
+    for table, headings in ((phases, (*PHASES, "total")), (spread, (*LATENCY_COLUMNS, "n"))):
+        table.add_column("engine")
+        for heading in headings:
+            table.add_column(heading, justify="right")
     for engine in report["engines"]:
-        latency = engine["latency_ms"]
-        table.add_row(
-            f"{engine['name']} {engine['precision']}",
-            *(f"{latency[phase]['p50']:.2f}" for phase in (*PHASES, "total")),
-            *(f"{latency['engine'][column]:.1f}" for column in LATENCY_COLUMNS),
-            str(latency["engine"]["n"]),
-        )
-    return table
+        name, latency = f"{engine['name']} {engine['precision']}", engine["latency_ms"]
+        phases.add_row(name, *(f"{latency[phase]['p50']:.2f}" for phase in (*PHASES, "total")))
+        columns = (f"{latency['engine'][column]:.2f}" for column in LATENCY_COLUMNS)
+        spread.add_row(name, *columns, str(latency["engine"]["n"]))
+    return [phases, spread]
 
 
 def _conditions(report: Report) -> str:

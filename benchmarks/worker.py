@@ -18,6 +18,7 @@ import engines
 from benchmarks.load import peak_memory_bytes
 from benchmarks.pipeline import Sample, process
 from benchmarks.spec import EngineSpec
+from refinemask.evaluation.predictions import Result
 from refinemask.files import UserError
 
 
@@ -52,13 +53,16 @@ class Worker:
     def pid(self) -> int:
         return self._process.pid
 
-    def process(self, paths: Sequence[str | Path], canvas: tuple[int, int] | None = None) -> Sample:
+    def process(
+        self, paths: Sequence[str | Path], canvas: tuple[int, int] | None = None
+    ) -> tuple[Sample, list[list[Result]]]:
         """Run one batch, as :func:`benchmarks.pipeline.process`, in the child.
 
         Raises:
             UserError: the images do not fit, or the child ended.
         """
-        return Sample(**self._ask(paths=[str(path) for path in paths], canvas=canvas))
+        answer = self._ask(paths=[str(path) for path in paths], canvas=canvas)
+        return Sample(**answer["sample"]), answer["results"]
 
     def peak_memory_bytes(self) -> int | None:
         """Largest resident set of the child so far, loading included."""
@@ -102,13 +106,15 @@ def main() -> int:
     engine: engines.Engine | None = None
     for line in sys.stdin:
         request = json.loads(line)
+        answer: dict[str, Any]
         try:
             if engine is None:
                 cv2.setNumThreads(request["threads"])
                 engine = engines.load(**request)
                 answer = {"name": engine.name, "precision": engine.precision}
             else:
-                answer = asdict(process(engine, **request))
+                sample, results = process(engine, **request)
+                answer = {"sample": asdict(sample), "results": results}
         except UserError as error:
             answer = {"error": str(error)}
         print(json.dumps(answer), file=answers, flush=True)

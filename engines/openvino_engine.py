@@ -54,23 +54,29 @@ class OpenVINOEngine(Engine):
         return Detections(*(outputs.get_tensor(name).data.copy() for name in OUTPUTS))
 
     def _verify_precision(self, path: str | os.PathLike[str]) -> None:
-        wanted, found = PRECISIONS[self.precision], executed_precisions(self.model)
-        if set(found) != {wanted}:
+        wanted, (convolutions, rois) = PRECISIONS[self.precision], executed_precisions(self.model)
+        if convolutions != {wanted} or not rois <= {"f32"}:
             raise UserError(
-                f"{path}: {self.precision} was asked for, but OpenVINO computes convolutions in {found}; "
+                f"{path}: {self.precision} was asked for, but OpenVINO computes convolutions in "
+                f"{' and '.join(sorted(convolutions))}, RoI coordinates in {' and '.join(sorted(rois))}; "
                 "bf16 needs a CPU with AMX or AVX512_BF16, use --precision fp32"
             )
 
 
-def executed_precisions(model: Any) -> dict[str, int]:
-    """Count the convolutions of a compiled model by the precision they execute in."""
-    counts: dict[str, int] = {}
+def executed_precisions(model: Any) -> tuple[set[str], set[str]]:
+    """In which precisions a compiled model computes its convolutions and the boxes that RoIAlign takes."""
+    convolutions, rois = set(), set()
     for node in model.get_runtime_model().get_ops():
-        info = node.get_rt_info()
-        if "Convolution" in info["layerType"].astype(str):
-            precision = info["runtimePrecision"].astype(str)
-            counts[precision] = counts.get(precision, 0) + 1
-    return counts
+        kind = node.get_rt_info()["layerType"].astype(str)
+        if "Convolution" in kind:
+            convolutions.add(node.get_rt_info()["runtimePrecision"].astype(str))
+        if kind == "ROIAlign":
+            boxes = node.input_value(1)
+            # Where the boxes were computed in another precision, a reorder converts them.
+            if boxes.get_node().get_rt_info()["layerType"].astype(str) == "Reorder":
+                boxes = boxes.get_node().input_value(0)
+            rois.add(boxes.get_element_type().to_string())
+    return convolutions, rois
 
 
 def _read(path: str | os.PathLike[str]) -> onnx.ModelProto:
@@ -91,7 +97,11 @@ def _compile(model: onnx.ModelProto, path: str | os.PathLike[str], precision: st
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = threads
     try:
-        return core.compile_model(core.read_model(model.SerializeToString()), "CPU", options)
+        network = core.read_model(model.SerializeToString())
+        # bf16 is 4 px coarse above 512. What leads to an output, and to no convolution on the way, stays in fp32: the
+        # coordinates of the RoIs become outputs too.
+        network.add_outputs([node.input_value(1) for node in network.get_ops() if node.get_type_name() == "ROIAlign"])
+        return core.compile_model(network, "CPU", options)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise UserError(f"{path}: OpenVINO cannot compile it: {reason}; export it again (export.to_onnx)") from error

@@ -19,9 +19,9 @@ class Recorder:
     def __init__(self, name: str, turns: list[tuple[str, str]]) -> None:
         self.name, self.turns = name, turns
 
-    def process(self, paths: Sequence[Path], canvas: tuple[int, int] | None) -> SimpleNamespace:
+    def process(self, paths: Sequence[Path], canvas: tuple[int, int] | None) -> tuple[SimpleNamespace, list[str]]:
         self.turns.append((self.name, paths[0].name))
-        return SimpleNamespace(engine=self.name, image=paths[0].name, canvas=canvas)
+        return SimpleNamespace(engine=self.name, image=paths[0].name, canvas=canvas), [f"{self.name} found"]
 
 
 @pytest.fixture
@@ -35,6 +35,7 @@ def test_every_engine_gets_every_batch_once_per_round(turns: list[tuple[str, str
     assert [each.batch for each in rounds] == [0, 1, 2, 0, 1, 2, 0]
     for each in rounds:
         assert [sample.engine for sample in each.samples] == ["x", "y", "z"]
+        assert each.results == [["x found"], ["y found"], ["z found"]]
         assert {(sample.image, sample.canvas) for sample in each.samples} == {(BATCHES[each.batch][0].name, (64, 96))}
     # The rounds ran one after the other, in the orders that were reported, behind the warm-up.
     counted = turns[2 * 3 :]

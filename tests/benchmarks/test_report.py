@@ -16,7 +16,7 @@ from refinemask.files import UserError
 
 def sample(engine_seconds: float, detections: int) -> Sample:
     seconds = {phase: 0.001 for phase in PHASES} | {"engine": engine_seconds}
-    return Sample(seconds, [detections], (64, 96), [[{"score": engine_seconds}]])
+    return Sample(seconds, [detections], (64, 96))
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def measurement(tmp_path: Path) -> Measurement:
     file = tmp_path / "model.onnx"
     file.write_bytes(b"weights")
     slow, fast = [sample(s, 3) for s in (0.1, 0.2, 0.4)], [sample(s, 4) for s in (0.05, 0.1, 0.2)]
-    rounds = [Round(n % 2, [0, 1], [slow[n], fast[n]], 0.0) for n in range(3)]
+    rounds = [Round(n % 2, [0, 1], [slow[n], fast[n]], 0.0, []) for n in range(3)]
     runs = [
         EngineRun(EngineSpec(file), "PyTorch", "fp32", slow, 200 << 20),
         EngineRun(EngineSpec(file, "openvino", "bf16"), "OpenVINO", "bf16", fast, None),
@@ -62,7 +62,7 @@ def printed(report: dict, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]
 
 
 def test_table(measurement: Measurement, capsys: pytest.CaptureFixture[str]) -> None:
-    accuracy = [{"mask": {"AP": ap}, "boundary": {"AP": ap / 2}} for ap in (0.4, 0.398)]
+    accuracy = [{"segm": {"AP": ap}, "boundary": {"AP": ap / 2}} for ap in (0.4, 0.398)]
     out, err = printed(build_report(measurement, accuracy), capsys)
     row = next(line for line in out.splitlines() if "OpenVINO" in line)
     cells = [cell.strip() for cell in row.strip("│").split("│")]
@@ -76,22 +76,19 @@ def test_a_busy_machine_is_warned_of(measurement: Measurement, capsys: pytest.Ca
     assert "warning: other processes used 31% of the CPUs" in err
 
 
-def test_results_hold_each_image_once(measurement: Measurement) -> None:
-    # The third round saw the first image again.
-    assert measurement.results(measurement.runs[0], [11, 12]) == [
-        {"image_id": 11, "score": 0.1},
-        {"image_id": 12, "score": 0.2},
-    ]
-
-
-def test_measures_real_engines(toy_onnx: Path, pictures: list[Path]) -> None:
-    found = measure([str(toy_onnx), f"{toy_onnx}@onnxruntime"], pictures, Settings(threads=1, batch=2, rounds=3))
+def test_measures_real_engines_and_collects_each_image_once(toy_onnx: Path, pictures: list[Path]) -> None:
+    collected = []
+    engines = [str(toy_onnx), f"{toy_onnx}@onnxruntime"]
+    found = measure(engines, pictures, Settings(threads=1, batch=2, rounds=3), lambda *each: collected.append(each))
     report = build_report(found)
     assert [each["batch"] for each in report["rounds"]] == [0, 1, 0]
     assert [len(engine["samples_ms"]["engine"]) for engine in report["engines"]] == [3, 3]
-    first, second = (found.results(run, [1, 2, 3, 4]) for run in found.runs)
-    assert first == second
-    assert [result["image_id"] for result in first] == [1] * 3 + [2] * 3 + [3] * 3 + [4] * 3
+    assert [(engine, image) for engine, image, _ in collected] == [
+        *((0, 0), (0, 1), (1, 0), (1, 1)),
+        *((0, 2), (0, 3), (1, 2), (1, 3)),
+    ]
+    assert all(len(results) == 3 for *_, results in collected)
+    assert collected[0][2] == collected[2][2] != collected[1][2]
 
 
 @pytest.mark.parametrize(

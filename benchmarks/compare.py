@@ -1,0 +1,83 @@
+"""Engines side by side in speed and accuracy, both of the same files in the same run.
+
+python -m benchmarks.compare model.safetensors model.onnx --annotations val.json --images DIRECTORY
+"""
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+
+from benchmarks.measure import Settings, measure
+from benchmarks.report import Report, build_report, print_report, write_report
+from refinemask.data.coco import CocoDataset, read_coco
+from refinemask.evaluation.coco import evaluate_coco
+from refinemask.evaluation.predictions import PredictionFile, Result
+from refinemask.files import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """Compare engines in latency, AP and boundary AP on an annotated data set."""
+
+    engines: tyro.conf.Positional[tuple[str, ...]]
+    """PATH[@BACKEND[:PRECISION]] each; the first is the baseline."""
+    annotations: Path
+    """COCO annotations."""
+    images: Path
+    """Directory of the annotated images."""
+    limit: int | None = None
+    """Only the first so many images."""
+    output: Path | None = None
+    """JSON file for the report with all samples."""
+    settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
+
+
+def compare(
+    engines: Sequence[str], dataset: CocoDataset, directory: Path, settings: Settings, limit: int | None = None
+) -> Report:
+    """Measure speed and accuracy; see :func:`benchmarks.report.build_report`.
+
+    Accuracy is over the images that the rounds reach, the same for every engine.
+
+    Raises:
+        UserError: an engine, an image or the annotations are wrong.
+    """
+    if not directory.is_dir():
+        raise UserError(f"{directory}: no such directory; --images expects the directory of the annotated images")
+    images = dataset.images[:limit]
+    with ExitStack() as stack:
+        # On disk: thousands of images with hundreds of masks each would fill the memory.
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        found = [
+            stack.enter_context(closing(PredictionFile(scratch / f"{number}.jsonl", {})))
+            for number in range(len(engines))
+        ]
+
+        def collect(engine: int, image: int, results: list[Result]) -> None:
+            found[engine].append(images[image].id, results)
+
+        measurement = measure(engines, [directory / i.file_name for i in images], settings, collect)
+        return build_report(measurement, [evaluate_coco(dataset, results) for results in found])
+
+
+def main(args: Args | None = None) -> int:
+    """Compare, print the tables, write the JSON; exit code 2 where something given is wrong."""
+    args = args or tyro.cli(Args)
+    try:
+        report = compare(args.engines, read_coco(args.annotations), args.images, args.settings, args.limit)
+        if args.output is not None:
+            write_report(report, args.output)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print_report(report)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

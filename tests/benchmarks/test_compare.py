@@ -1,0 +1,86 @@
+"""Accuracy beside speed: what an engine finds is taken for the truth, and found again."""
+
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from toy_onnx import CONFIG
+
+import engines
+from benchmarks import ap, compare
+from benchmarks.measure import Settings
+from benchmarks.pipeline import process
+
+
+@pytest.fixture
+def annotations(tmp_path: Path, pictures: list[Path], toy_onnx: Path) -> Path:
+    """The engine's own detections as COCO annotations, but moved by five pixels in the first of the four pictures."""
+    _, found = process(engines.load(toy_onnx, threads=1), pictures)
+    objects = [
+        {"image_id": 10 + image, **result, "segmentation": box_polygon(result["bbox"], 5 if image == 0 else 0)}
+        for image, results in enumerate(found)
+        for result in results
+    ]
+    content = {
+        "images": [{"id": 10 + n, "file_name": p.name, "height": 40, "width": 60} for n, p in enumerate(pictures)],
+        "categories": [{"id": CONFIG.category_ids[0], "name": CONFIG.class_names[0]}],
+        "annotations": [
+            {"id": number, "area": result["bbox"][2] * result["bbox"][3], "iscrowd": 0, **result}
+            for number, result in enumerate(objects, start=1)
+        ],
+    }
+    path = tmp_path / "annotations.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def box_polygon(bbox: list[float], shift: int) -> list[list[float]]:
+    x, y, width, height = bbox
+    return [[x + shift, y, x + width + shift, y, x + width + shift, y + height, x + shift, y + height]]
+
+
+def test_finds_again_what_was_not_moved(
+    toy_onnx: Path, annotations: Path, pictures: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "report.json"
+    args = compare.Args(
+        engines=(str(toy_onnx), f"{toy_onnx}@onnxruntime"),
+        annotations=annotations,
+        images=pictures[0].parent,
+        output=output,
+        settings=Settings(threads=1, warmup=0, rounds=6),
+    )
+    assert compare.main(args) == 0
+    first, second = json.loads(output.read_text())["engines"]
+    assert first["accuracy"] == second["accuracy"]
+    assert first["accuracy"]["bbox"]["AP"] == 1
+    assert 0.7 < first["accuracy"]["segm"]["AP"] < 1
+    assert first["latency_ms"]["engine"]["n"] == 6
+    assert "+0.00" in capsys.readouterr().out
+
+
+def test_ap_alone(toy_onnx: Path, annotations: Path, pictures: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ap.Args(engines=(str(toy_onnx),), annotations=annotations, images=pictures[0].parent, threads=1)
+    assert ap.main(arguments) == 0
+    rows = [line.split("│") for line in capsys.readouterr().out.splitlines() if "ONNX Runtime" in line]
+    assert [row[3].strip() for row in rows] == ["boxes", "masks", "boundaries"]
+    assert rows[0][4].strip() == "100.00"
+
+
+@pytest.mark.parametrize("command", [compare, ap])
+@pytest.mark.parametrize(("annotated", "directory"), [("absent.json", "."), ("annotations.json", "absent")])
+def test_mistakes_are_one_line_and_code_2(
+    command: ModuleType,
+    annotated: str,
+    directory: str,
+    annotations: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    args = command.Args(engines=("a.onnx",), annotations=tmp_path / annotated, images=tmp_path / directory)
+    assert command.main(args) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert "absent" in error
+    assert error.count("\n") == 1
