@@ -5,8 +5,8 @@ part of LVIS v0.5 that is of COCO's categories. Its validation images are those 
 """
 
 import json
+import os
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -15,8 +15,7 @@ from typing import Annotated, Any
 import tyro
 
 from refinemask.data.coco import parse_list, read_json_object
-from refinemask.data.lvis import parse_lvis
-from refinemask.evaluation.lvis import Result, evaluate_lvis
+from refinemask.data.lvis import LvisDataset, parse_lvis
 from refinemask.files import UserError, atomic_write
 
 CATEGORY_LISTS = ("neg_category_ids", "not_exhaustive_category_ids")
@@ -49,20 +48,21 @@ def main(args: Args | None = None) -> int:
     return 0
 
 
-def evaluate_ap_star(path: Path, results: Iterable[Result]) -> dict[str, float]:
-    """:func:`evaluate_lvis` of a COCO detector's results on a file that :func:`cocofy` made; ``AP`` is the paper's AP*.
+def read_cocofied(path: str | os.PathLike[str]) -> LvisDataset:
+    """Read a file that this command made. On it the ``AP`` of ``evaluate_lvis`` for a COCO detector is the paper's AP*.
 
     Raises:
-        UserError: the file cannot be read or is of other categories, or a result is of an image it does not list.
+        UserError: the file cannot be read, is no LVIS file, or its categories are not COCO's.
     """
     content = read_json_object(path)
     dataset = parse_lvis(path, content)
-    if dict(_synsets(path, content)) != {i: s for s, i in coco_synsets().items() if i in dataset.categories}:
+    synsets = coco_synsets()
+    if any(synsets.get(synset) != category for category, synset in _synsets(path, content)):
         raise UserError(
             f"{path}: its categories are not COCO's; make the annotations of AP* from LVIS v0.5 with "
             f"`python -m refinemask.evaluation.ap_star {path} OUT.json`"
         )
-    return evaluate_lvis(dataset, results)
+    return dataset
 
 
 def coco_synsets() -> dict[str, int]:
@@ -70,7 +70,7 @@ def coco_synsets() -> dict[str, int]:
     return json.loads(resources.files("refinemask.evaluation").joinpath("coco_synsets.json").read_text())
 
 
-def cocofy(path: Path, lvis: dict[str, Any]) -> dict[str, Any]:
+def cocofy(path: str | os.PathLike[str], lvis: dict[str, Any]) -> dict[str, Any]:
     """What of an LVIS v0.5 file's content is of COCO's categories, with COCO's category ids.
 
     Annotations are numbered anew from 1. As in the official file, a category is left out if no annotation has it and
@@ -95,7 +95,7 @@ def cocofy(path: Path, lvis: dict[str, Any]) -> dict[str, Any]:
     return lvis | {"images": images, "annotations": annotations, "categories": categories}
 
 
-def _synsets(path: Path, content: dict[str, Any]) -> list[tuple[int, str]]:
+def _synsets(path: str | os.PathLike[str], content: dict[str, Any]) -> list[tuple[int, str]]:
     return parse_list(path, content, "categories", lambda entry: (int(entry["id"]), entry["synset"]))
 
 

@@ -1,6 +1,7 @@
 """LVIS evaluation against the figures of the `lvis` package and cases with known answers."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from lvis_cases import SYNTHETIC, jittered, synthetic_case
 from tolerances import TOLERANCES
 
 from refinemask.data.lvis import LvisDataset, read_lvis
-from refinemask.evaluation.lvis import evaluate_lvis
+from refinemask.evaluation import lvis
+from refinemask.evaluation.coco import group_by_image
 from refinemask.files import UserError
 
 EXPECTED = json.loads((Path(__file__).parents[2] / "golden" / "lvis_ap.json").read_text())
@@ -20,6 +22,12 @@ CAR, BUS, TRAM = 1, 2, 3
 def lvis_dataset(path: Path, content: dict[str, Any]) -> LvisDataset:
     path.write_text(json.dumps(content))
     return read_lvis(path)
+
+
+def evaluate_lvis(
+    dataset: LvisDataset, results: Iterable[dict[str, Any]], iou_type: lvis.IoUType = "segm"
+) -> dict[str, float]:
+    return lvis.evaluate_lvis(dataset, group_by_image(dataset, list(results)), iou_type)
 
 
 def assert_same(found: dict[str, float], expected: dict[str, float]) -> None:
@@ -46,7 +54,7 @@ def test_the_order_of_results_of_different_scores_does_not_matter(tmp_path: Path
     distinct = [result | {"score": 1 / (position + 2)} for position, result in enumerate(results)]
     dataset = lvis_dataset(tmp_path / "lvis.json", content)
     shuffled = [distinct[i] for i in np.random.default_rng(0).permutation(len(distinct))]
-    assert evaluate_lvis(dataset, iter(shuffled)) == evaluate_lvis(dataset, distinct)
+    assert evaluate_lvis(dataset, shuffled) == evaluate_lvis(dataset, distinct)
 
 
 def one_image(tmp_path: Path, *more_cars: dict[str, Any], **lists: list[int]) -> LvisDataset:
@@ -138,6 +146,10 @@ def test_nothing_found_is_zero(tmp_path: Path) -> None:
     assert evaluate_lvis(one_image(tmp_path), [])["AP"] == 0.0
 
 
+def test_images_that_were_not_predicted_are_not_judged(tmp_path: Path) -> None:
+    assert lvis.evaluate_lvis(one_image(tmp_path), {})["AP"] == -1.0
+
+
 def test_refuses_results_of_other_images(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"lvis.json: does not list 1 images of the results \(image 10 first\)"):
-        evaluate_lvis(one_image(tmp_path), [detection(CAR, 0, 0.5) | {"image_id": 10}])
+        lvis.evaluate_lvis(one_image(tmp_path), {10: [detection(CAR, 0, 0.5)]})
