@@ -1,0 +1,150 @@
+"""Export a checkpoint to ONNX: ``python -m export.to_onnx --checkpoint model.safetensors --output model.onnx``."""
+
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+import torch
+import tyro
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass, CommonSubexpressionEliminationPass
+from onnxscript.optimizer import fold_constants, remove_unused_nodes
+from rich.console import Console
+
+from export.bounds import Bounds, default_sizes, parse_size
+from export.functions import NMSBody, function_bodies
+from export.graph import INPUTS, ExportedDetector
+from export.operators import translation_table
+from export.verify import PARITY, passes, report, verification_images, verify
+from refinemask import __version__
+from refinemask.config import Preprocessing, to_json
+from refinemask.files import UserError, atomic_write, sha256
+from refinemask.modeling.detector import Detector
+from refinemask.structures import Detections
+from refinemask.weights import load_detector, read_metadata
+
+OPSET = 20
+"""The newest that ONNX Runtime's CPU provider runs whole: it lacks RoiAlign of opset 22."""
+
+
+@dataclass(frozen=True)
+class Args:
+    """Export a checkpoint to ONNX, and verify the file against PyTorch on real images.
+
+    Sizes are HEIGHTxWIDTH of the padded images, multiples of 32. Unless told otherwise the file takes every size
+    that the model's preprocessing gives.
+    """
+
+    checkpoint: Path
+    output: Path
+    static: str | None = None
+    """The one size of a static file."""
+    min: str | None = None
+    """Smallest size of a dynamic file."""
+    opt: str | None = None
+    """Its typical size, which a TensorRT engine is tuned for."""
+    max: str | None = None
+    """Its largest size."""
+    batch: tuple[int, ...] = (1, 1, 8)
+    """Smallest, typical and largest; a single number fixes it."""
+    opset: int = OPSET
+    nms: NMSBody = "native"
+    """Body of the NMS: native is the fastest in ONNX Runtime; fixpoint has static shapes and no NonMaxSuppression."""
+    bodies: bool = True
+    """Carry the custom operators' bodies. TensorRT before 10.7 takes a body even if the plugin is loaded."""
+    verify_images: Path = Path("demo")
+    """Directory with pictures for the verification."""
+
+    def bounds(self, preprocessing: Preprocessing) -> Bounds:
+        """The limits asked for, the rest from the model's preprocessing."""
+        if self.static and (self.min or self.opt or self.max):
+            raise UserError(f"--static {self.static} fixes the size: leave out --min, --opt and --max")
+        sizes = list(zip(*default_sizes(preprocessing), strict=True))
+        for index, text in enumerate((self.min, self.opt, self.max)):
+            if self.static or text:
+                sizes[index] = parse_size(self.static or text or "")
+        height, width = zip(*sizes, strict=True)
+        batch = self.batch * 3 if len(self.batch) == 1 else self.batch
+        if len(batch) != 3:
+            raise UserError(f"--batch {self.batch}: expected one number, or smallest, typical and largest")
+        return Bounds(batch=batch, height=height, width=width)
+
+
+def to_onnx(detector: Detector, bounds: Bounds, *, nms: NMSBody = "native", opset: int = OPSET) -> ir.Model:
+    """The detector as an ONNX model with the custom operators' bodies, without metadata."""
+    height, width = bounds.height[2], bounds.width[2]
+    # Two images where the batch varies: an example of one would be taken for a constant.
+    batch = min(bounds.batch[2], 2)
+    example = (torch.zeros(batch, 3, height, width, dtype=torch.uint8), torch.tensor([[height, width]] * batch))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            ExportedDetector(detector),
+            example,
+            dynamo=True,
+            verbose=False,
+            opset_version=opset,
+            input_names=INPUTS,
+            output_names=Detections._fields,
+            dynamic_shapes=bounds.dynamic_shapes(),
+            custom_translation_table=translation_table(),
+        )
+    assert program is not None
+    model = program.model
+    # Merged convolutions concatenate and slice weights, which the exporter's own folding finds too large.
+    size = 1 << 40
+    fold_constants(model, input_size_limit=size, output_size_limit=size)
+    CommonSubexpressionEliminationPass()(model)
+    remove_unused_nodes(model)
+    # The exporter notes the source lines of every node, with the paths of this machine.
+    ClearMetadataAndDocStringPass()(model)
+    # After all optimisation, which would inline them.
+    for function in function_bodies(nms, opset):
+        model.functions[function.identifier()] = function
+    return model
+
+
+def main(args: Args | None = None) -> int:
+    """Run the command line."""
+    args = args or tyro.cli(Args)
+    try:
+        return _export(args)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _export(args: Args) -> int:
+    detector = load_detector(args.checkpoint)
+    bounds = args.bounds(detector.config.preprocessing)
+    images = verification_images(args.verify_images)
+    model = to_onnx(detector, bounds, nms=args.nms, opset=args.opset)
+    model.metadata_props.update(
+        config=to_json(detector.config),
+        recipe=read_metadata(args.checkpoint).get("recipe", ""),
+        precision="fp32",
+        bounds=bounds.to_json(),
+        source_sha256=sha256(args.checkpoint),
+        nms=args.nms,
+        exporter=__version__,
+    )
+    parity, console = PARITY["fp32"], Console()
+    with atomic_write(args.output) as temporary:
+        ir.save(model, temporary)
+        onnx.checker.check_model(temporary, full_check=True)
+        comparisons = verify(temporary, detector, bounds, images)
+        console.print(report(comparisons, parity))
+        if not passes(comparisons, parity):
+            print(f"error: {args.output}: not written, it does not agree with PyTorch (see the table)", file=sys.stderr)
+            return 1
+        if not args.bodies:
+            model.functions.clear()
+            ir.save(model, temporary)
+    console.print(f"{args.output}: written and verified")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

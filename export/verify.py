@@ -1,0 +1,166 @@
+"""An exported file in ONNX Runtime against the PyTorch detector, on real images.
+
+Detections are matched by class and IoU, never by index: near-equal scores may swap places.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from rich.table import Table
+
+from export.bounds import Bounds
+from refinemask.data.images import read_image
+from refinemask.data.transforms import STRIDE, preprocess
+from refinemask.files import UserError
+from refinemask.modeling.detector import Detector
+from refinemask.structures import Detections
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
+NUM_IMAGES = 6
+
+
+class Parity(NamedTuple):
+    """How far a matched detection may be from PyTorch's in float32, and the share that must be that close."""
+
+    boxes: float
+    """Largest coordinate difference in input pixels."""
+    scores: float
+    masks: float
+    """Smallest IoU of the binary masks over the box."""
+    share: float
+
+
+PARITY = {"fp32": Parity(boxes=1e-2, scores=1e-4, masks=0.999, share=0.98)}
+
+
+class Comparison(NamedTuple):
+    """The detections of one batch, PyTorch's beside those of the file."""
+
+    shape: tuple[int, int, int]
+    """Batch, height, width."""
+    unmatched: int
+    """Detections of either side without a partner of their class."""
+    boxes: NDArray[np.float32]
+    """[N] largest coordinate difference of each matched pair."""
+    scores: NDArray[np.float32]
+    masks: NDArray[np.float32]
+    """[N] IoU of the binary masks."""
+
+    def agreeing(self, parity: Parity) -> int:
+        """Number of pairs within ``parity``."""
+        close = (self.boxes <= parity.boxes) & (self.scores <= parity.scores) & (self.masks >= parity.masks)
+        return int(close.sum())
+
+
+def verify(
+    path: str | os.PathLike[str], detector: Detector, bounds: Bounds, images: Sequence[NDArray[np.uint8]]
+) -> list[Comparison]:
+    """Compare at up to two sizes and two batch sizes within ``bounds``, each with other images."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    comparisons, offset = [], 0
+    for batch, height, width in _shapes(bounds):
+        chosen = [images[(offset + index) % len(images)] for index in range(batch)]
+        offset += batch
+        inputs = preprocess(chosen, detector.config.preprocessing, (height, width))
+        with torch.inference_mode():
+            expected = detector(torch.from_numpy(inputs.images), torch.from_numpy(inputs.image_sizes)).numpy()
+        outputs = session.run(list(Detections._fields), {"images": inputs.images, "image_sizes": inputs.image_sizes})
+        comparisons.append(compare((batch, height, width), expected, Detections(*outputs)))
+    return comparisons
+
+
+def compare(shape: tuple[int, int, int], expected: Detections, found: Detections) -> Comparison:
+    """Match and compare the detections of a batch, both as NumPy arrays."""
+    pairs, unmatched = [], 0
+    for image in range(len(expected.boxes)):
+        counts = expected.num_detections[image], found.num_detections[image]
+        first, second = (
+            Detections(*(field[image, :count] if field.ndim > 1 else field for field in detections))
+            for detections, count in zip((expected, found), counts, strict=True)
+        )
+        matches = list(match(first, second))
+        unmatched += int(sum(counts)) - 2 * len(matches)
+        pairs += [_differences(first, second, i, j) for i, j in matches]
+    boxes, scores, masks = np.array(pairs, np.float32).reshape(-1, 3).T
+    return Comparison(shape, unmatched, boxes, scores, masks)
+
+
+def match(first: Detections, second: Detections) -> Iterator[tuple[int, int]]:
+    """Pairs of indices of one image's detections: same class, IoU above one half, best first, each used once."""
+    iou = box_iou(first.boxes, second.boxes)
+    iou[first.labels[:, None] != second.labels] = 0
+    for i in range(len(iou)):
+        j = int(iou[i].argmax()) if iou.shape[1] else 0
+        if iou.shape[1] and iou[i, j] > 0.5:
+            iou[:, j] = 0
+            yield i, j
+
+
+def box_iou(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[N, M] of boxes [N, 4] and [M, 4]."""
+    low = np.maximum(first[:, None, :2], second[:, :2])
+    high = np.minimum(first[:, None, 2:], second[:, 2:])
+    intersection = (high - low).clip(0).prod(axis=2)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first, second)]
+    return intersection / np.maximum(areas[0][:, None] + areas[1] - intersection, 1e-9)
+
+
+def verification_images(directory: Path) -> list[NDArray[np.uint8]]:
+    """A few pictures, spread evenly over all below ``directory`` in the order of their names.
+
+    Raises:
+        UserError: there are none.
+    """
+    paths = sorted(path for path in directory.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not paths:
+        raise UserError(
+            f"{directory}: no pictures ({', '.join(sorted(IMAGE_SUFFIXES))}); give some: --verify-images DIR"
+        )
+    chosen = np.unique(np.linspace(0, len(paths) - 1, NUM_IMAGES).round().astype(int))
+    return [read_image(paths[index]) for index in chosen]
+
+
+def passes(comparisons: Sequence[Comparison], parity: Parity) -> bool:
+    """Whether enough detections of all comparisons together agree."""
+    total = sum(len(comparison.boxes) + comparison.unmatched for comparison in comparisons)
+    return sum(comparison.agreeing(parity) for comparison in comparisons) >= parity.share * total
+
+
+def report(comparisons: Sequence[Comparison], parity: Parity) -> Table:
+    """The comparisons as a table for the terminal."""
+    table = Table(title="ONNX Runtime against PyTorch fp32")
+    for heading in ("images", "matched", "unmatched", "agree", "Δ box px", "Δ score", "mask IoU"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for found in comparisons:
+        extremes = ("-", "-", "-")
+        if len(found.boxes):
+            extremes = (f"{found.boxes.max():.1e}", f"{found.scores.max():.1e}", f"{found.masks.min():.4f}")
+        counts = (len(found.boxes), found.unmatched, found.agreeing(parity))
+        table.add_row("{}x{}x{}".format(*found.shape), *map(str, counts), *extremes)
+    return table
+
+
+def _differences(first: Detections, second: Detections, i: int, j: int) -> tuple[float, float, float]:
+    masks = first.masks[i] >= 0.5, second.masks[j] >= 0.5
+    union = np.logical_or(*masks).sum()
+    return (
+        float(np.abs(first.boxes[i] - second.boxes[j]).max()),
+        float(np.abs(first.scores[i] - second.scores[j])),
+        float(np.logical_and(*masks).sum() / union) if union else 1.0,
+    )
+
+
+def _shapes(bounds: Bounds) -> list[tuple[int, int, int]]:
+    batches = dict.fromkeys([bounds.batch[0], min(bounds.batch[0] + 1, bounds.batch[2])])
+    typical = bounds.height[1], bounds.width[1]
+    half = [max(limits[0], -(-limits[1] // 2 // STRIDE) * STRIDE) for limits in (bounds.height, bounds.width)]
+    sizes = dict.fromkeys([typical, (half[0], half[1])])
+    return [(batch, *size) for size in sizes for batch in batches]
