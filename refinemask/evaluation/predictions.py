@@ -213,3 +213,9 @@ class PredictionFile(Mapping[int, list[Result]]):
     def close(self) -> None:
         """Close the file; it stays on disk."""
         self._file.close()
+
+    def __enter__(self) -> "PredictionFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,158 @@
+"""COCO average precision of boxes, masks and mask boundaries; overlaps are computed by faster-coco-eval.
+
+The figures are those of ``pycocotools`` on the same result file. An object's area is the annotated one; a detection's,
+which matters to the area ranges only, is that of its ``bbox``, for masks too: so pycocotools reads entries that have a
+``bbox``, and so the published AP of small, medium and large objects were measured.
+Boundary AP (Cheng et al., Boundary IoU, CVPR 2021) takes the smaller of mask IoU and boundary IoU.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from faster_coco_eval.core import mask as mask_api
+from numpy.typing import NDArray
+
+from refinemask.data.coco import CocoDataset, CocoImage
+from refinemask.evaluation.average_precision import (
+    AREA_RANGES,
+    Judgement,
+    in_range,
+    interpolated_precision,
+    match,
+    summarize,
+)
+from refinemask.evaluation.predictions import Result
+from refinemask.files import UserError
+
+IoUType = Literal["bbox", "segm", "boundary"]
+IOU_TYPES: tuple[IoUType, ...] = ("bbox", "segm", "boundary")
+COCO_MAX_DETECTIONS = 100
+BOUNDARY_WIDTH = 0.02
+"""Of the image's diagonal."""
+
+
+class _Category:
+    """What accumulates of one category: a few dozen bytes per detection."""
+
+    def __init__(self) -> None:
+        self.num_objects = np.zeros(len(AREA_RANGES), np.int64)
+        self.judgements: dict[IoUType, list[Judgement]] = defaultdict(list)
+
+
+def default_max_detections(dataset: CocoDataset) -> int:
+    """COCO's 100 detections per image, or as many as the most crowded image has objects."""
+    return max([COCO_MAX_DETECTIONS, *map(len, dataset.annotations.values())])
+
+
+def group_by_image(dataset: CocoDataset, results: Sequence[Result]) -> dict[int, list[Result]]:
+    """A COCO results list by image id; every image of the data set has an entry.
+
+    Raises:
+        UserError: a result is of an image that the data set does not list.
+    """
+    grouped: dict[int, list[Result]] = {image.id: [] for image in dataset.images}
+    for result in results:
+        if result["image_id"] not in grouped:
+            raise UserError(f"{dataset.path}: does not list image {result['image_id']} of the results")
+        grouped[result["image_id"]].append(result)
+    return grouped
+
+
+def evaluate_coco(
+    dataset: CocoDataset,
+    results: Mapping[int, Sequence[Result]],
+    iou_types: Sequence[IoUType] = IOU_TYPES,
+    max_detections: int | None = None,
+) -> dict[str, dict[str, float]]:
+    """Average precision over the images of ``results``.
+
+    One image's masks are in memory at a time.
+
+    Args:
+        dataset: the annotations.
+        results: entries by image id (a ``PredictionFile``, or :func:`group_by_image`); an image without detections
+            has an empty list, and one that is absent is not evaluated.
+        iou_types: which overlaps to judge by.
+        max_detections: per image and category, best first; None is :func:`default_max_detections`.
+
+    Returns:
+        For each IoU type AP, AP50, AP75, APs, APm, APl in 0..1, or -1 where there is no object to find.
+    """
+    limit = default_max_detections(dataset) if max_detections is None else max_detections
+    categories = {category: _Category() for category in dataset.categories}
+    for image in dataset.images:
+        if image.id in results:
+            _judge_image(categories, dataset, image, results[image.id], iou_types, limit)
+    return {
+        iou_type: summarize(
+            np.stack([interpolated_precision(c.judgements[iou_type], c.num_objects) for c in categories.values()])
+        )
+        for iou_type in iou_types
+    }
+
+
+def _judge_image(
+    categories: dict[int, _Category],
+    dataset: CocoDataset,
+    image: CocoImage,
+    results: Sequence[Result],
+    iou_types: Sequence[IoUType],
+    limit: int,
+) -> None:
+    objects: list[dict[str, Any]] = [
+        {"image_id": image.id, "category_id": a.category_id, "bbox": list(a.bbox), "segmentation": a.segmentation,
+         "area": a.area, "crowd": a.iscrowd}
+        for a in dataset.annotations[image.id]
+    ]  # fmt: skip
+    detections = [{**result, "image_id": image.id} for result in sorted(results, key=lambda result: -result["score"])]
+    if {"segm", "boundary"} & set(iou_types):
+        mask_api.calculateRleForAllAnnotations(
+            objects + detections,
+            {image.id: (image.height, image.width)},
+            True,
+            "boundary" in iou_types,
+            BOUNDARY_WIDTH,
+            os.cpu_count() or 1,
+        )
+    for category_id in {entry["category_id"] for entry in objects + detections} & categories.keys():
+        present = [entry for entry in objects if entry["category_id"] == category_id]
+        found = [entry for entry in detections if entry["category_id"] == category_id][:limit]
+        ignored = ~in_range([a["area"] for a in present]) | np.array([a["crowd"] for a in present], bool)
+        category = categories[category_id]
+        category.num_objects += (~ignored).sum(1)
+        for iou_type in iou_types if found else ():
+            category.judgements[iou_type].append(_judge(found, present, ignored, iou_type))
+
+
+def _judge(
+    found: list[dict[str, Any]], present: list[dict[str, Any]], ignored: NDArray[np.bool_], iou_type: IoUType
+) -> Judgement:
+    """Judge one category's detections, best first, in one image; ``ignored`` [4, G] objects do not count."""
+    crowd = np.array([entry["crowd"] for entry in present], bool)
+    matched, on_ignored = match(_overlaps(found, present, crowd, iou_type), ignored, crowd)
+    counts = in_range([entry["bbox"][2] * entry["bbox"][3] for entry in found])[:, None]
+    return Judgement(
+        scores=np.array([entry["score"] for entry in found], np.float64),
+        true=matched & ~on_ignored,
+        false=~matched & counts,
+    )
+
+
+def _overlaps(
+    found: list[dict[str, Any]], present: list[dict[str, Any]], crowd: NDArray[np.bool_], iou_type: IoUType
+) -> NDArray[np.float64]:
+    """[D, G] IoU; with a crowd, the share of the detection that lies in it."""
+
+    def overlap(key: str) -> NDArray[np.float64]:
+        return np.asarray(mask_api.iou([f[key] for f in found], [p[key] for p in present], crowd.astype(int).tolist()))
+
+    if not present:
+        return np.zeros((len(found), 0))
+    if iou_type == "bbox":
+        return overlap("bbox")
+    if iou_type == "segm":
+        return overlap("rle")
+    return np.where(crowd, overlap("rle"), np.minimum(overlap("rle"), overlap("boundary")))
