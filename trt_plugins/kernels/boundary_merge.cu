@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(kThreads, 4)
         const float y_high = static_cast<float>(y.part) * inverse, y_low = static_cast<float>(m - y.part) * inverse;
         const int low_row = (y.low - halo_first) * n, high_row = (y.high - halo_first) * n;
         const int64_t place = (static_cast<int64_t>(blockIdx.x) * width + output_y) * width + output_x;
-        Pack<float, kVector> result;
+        float values[kVector];
         bool keep[kVector], all = true;
 #pragma unroll
         for (int k = 0; k < kVector; ++k) {
@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(kThreads, 4)
             keep[k] = at_least_half(m, y, x, interior[low_row + x.low], interior[low_row + x.high],
                                     interior[high_row + x.low], interior[high_row + x.high]);
             all = all && keep[k];
-            result.values[k] =
+            values[k] =
                 interpolate(interpolate(logits[low_row + x.low], logits[low_row + x.high], x_low, x_high),
                             interpolate(logits[high_row + x.low], logits[high_row + x.high], x_low, x_high), y_low,
                             y_high);
@@ -70,10 +70,10 @@ __global__ void __launch_bounds__(kThreads, 4)
             const auto fine = Pack<float, kVector>::load(problem.fine + place);
 #pragma unroll
             for (int k = 0; k < kVector; ++k) {
-                result.values[k] = keep[k] ? result.values[k] : fine.values[k];
+                values[k] = keep[k] ? values[k] : fine[k];
             }
         }
-        result.store(problem.output + place);
+        Pack<float, kVector>::of(values).store(problem.output + place);
     }
 }
 

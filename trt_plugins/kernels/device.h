@@ -46,17 +46,33 @@ struct WordOf<16> {
 template <typename T, int N>
 struct Pack {
     using Word = typename WordOf<sizeof(T) * N>::Type;
-    T values[N];
+    static constexpr int kPerRegister = sizeof(uint32_t) / sizeof(T);
+    uint32_t registers[N / kPerRegister];  // not T[N], which would take a register per value
 
     static __device__ __forceinline__ Pack load(const T* address) {
         const Word word = __ldg(reinterpret_cast<const Word*>(address));
         Pack pack;
-        memcpy(pack.values, &word, sizeof(word));
+        memcpy(pack.registers, &word, sizeof(word));
         return pack;
+    }
+    static __device__ __forceinline__ Pack of(const float (&values)[N]) {
+        Pack pack;
+#pragma unroll
+        for (int i = 0; i < N; ++i) {
+            const T value = from_float<T>(values[i]);
+            memcpy(reinterpret_cast<T*>(pack.registers) + i, &value, sizeof(T));
+        }
+        return pack;
+    }
+    __device__ __forceinline__ float operator[](int i) const {
+        const uint32_t bits = registers[i / kPerRegister] >> (i % kPerRegister * 8 * sizeof(T));
+        T value;
+        memcpy(&value, &bits, sizeof(T));
+        return to_float(value);
     }
     __device__ __forceinline__ void store(T* address) const {
         Word word;
-        memcpy(&word, values, sizeof(word));
+        memcpy(&word, registers, sizeof(word));
         *reinterpret_cast<Word*>(address) = word;
     }
 };

@@ -7,6 +7,7 @@ namespace refinemask {
 namespace {
 
 constexpr int kMostChannels = 8192;  // with 128 bins, every index within a block stays where Divisor is exact
+constexpr int kWidestMap = 1 << 16;  // times the channels, a row stays within 32 bits
 constexpr int kMostItems = 1 << 20;
 constexpr size_t kSharedBytes = 48 * 1024 - 1024;  // what a block gets without asking, less the static part
 
@@ -16,7 +17,7 @@ bool valid(const RefinemaskRoiAlign& problem) {
               problem.output_size >= 1 && problem.output_size <= 128 && problem.sampling_ratio >= 0 &&
               problem.sampling_ratio <= 64 && problem.finest_scale > 0 && problem.channels <= kMostChannels;
     for (int i = 0; ok && i < problem.num_levels; ++i) {
-        ok = problem.heights[i] > 0 && problem.widths[i] > 0;
+        ok = problem.heights[i] > 0 && problem.widths[i] > 0 && problem.widths[i] <= kWidestMap;
     }
     return ok;
 }
@@ -68,7 +69,7 @@ cudaError_t launch_planar(const RefinemaskRoiAlign& problem, int wanted_blocks, 
     }
     const int blocks = ceil_div(problem.num_rois, group);
     const int slice = choose_part(problem.channels, kSmallestSlice, blocks, wanted_blocks);
-    const PlanarShape shape{group, slice, capacity.y, capacity.x, columns(group)};
+    const PlanarShape shape{Divisor(problem.output_size), group, slice, capacity.y, capacity.x, columns(group)};
     const dim3 grid(blocks, ceil_div(problem.channels, slice));
     return launch(roi_align_planar<T>, grid, kPlanarThreads, bytes(group), stream, problem, shape);
 }
@@ -82,9 +83,10 @@ cudaError_t launch_interleaved(const RefinemaskRoiAlign& problem, int wanted_blo
         return cudaErrorInvalidValue;
     }
     const int blocks = ceil_div(problem.num_rois, group);
-    const int row_items = problem.output_size * group * ceil_div(problem.channels, kChannelVector<T>);
+    const int vectors = ceil_div(problem.channels, kChannelVector<T>);
+    const int row_items = problem.output_size * group * vectors;
     const int rows = std::min(choose_part(problem.output_size, 1, blocks, wanted_blocks), kMostItems / row_items);
-    const InterleavedShape shape{group, rows, capacity.y, capacity.x};
+    const InterleavedShape shape{Divisor(problem.output_size), Divisor(vectors), group, rows, capacity.y, capacity.x};
     const dim3 grid(blocks, ceil_div(problem.output_size, rows));
     return launch(roi_align_interleaved<T>, grid, kInterleavedThreads, bytes(group), stream, problem, shape);
 }

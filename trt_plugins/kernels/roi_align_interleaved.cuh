@@ -11,7 +11,9 @@
 namespace refinemask {
 
 struct InterleavedShape {
-    int group;  // a power of two
+    Divisor by_bins;
+    Divisor by_vectors;
+    int group;  // 1, 2 or 4
     int rows_per_block;
     int capacity_y;
     int capacity_x;
@@ -22,32 +24,39 @@ constexpr int kInterleavedThreads = 256;
 template <typename T>
 constexpr int kChannelVector = 16 / sizeof(T);
 
+// Adds the cells of a bin, weighted, to `sums`.
 template <typename T>
-__device__ __forceinline__ Pack<T, kChannelVector<T>> sum_bin(const T* cells, const Bin& rows,
-                                                              const Bin& columns, int64_t row_stride,
-                                                              int column_stride) {
-    constexpr int kVector = kChannelVector<T>;
-    float sums[kVector] = {};
+__device__ __forceinline__ void sum_bin(const T* cells, const Bin& rows, const Bin& columns, int row_stride,
+                                        int column_stride, float (&sums)[kChannelVector<T>]) {
+    constexpr int kVector = kChannelVector<T>, kInFlight = 4;
+#pragma unroll 1
     for (int i = 0; i < rows.count; ++i) {
         const Tap y = rows.taps[i];
-        const T* row = cells + y.index * row_stride;
-#pragma unroll 4
-        for (int j = 0; j < columns.count; ++j) {
-            const Tap x = columns.taps[j];
-            const auto pack = Pack<T, kVector>::load(row + x.index * column_stride);
-            const float weight = y.weight * x.weight;
+        const T* row = cells + static_cast<int64_t>(y.index) * row_stride;
+#pragma unroll 1
+        for (int first = 0; first < columns.count; first += kInFlight) {
+            // All loads before the first use, the last few of a row included: most bins are two to five cells wide.
+            Pack<T, kVector> packs[kInFlight];
+            float weights[kInFlight];
 #pragma unroll
-            for (int k = 0; k < kVector; ++k) {
-                sums[k] = fmaf(to_float(pack.values[k]), weight, sums[k]);
+            for (int j = 0; j < kInFlight; ++j) {
+                if (first + j < columns.count) {
+                    const Tap x = columns.taps[first + j];
+                    packs[j] = Pack<T, kVector>::load(row + static_cast<uint32_t>(x.index * column_stride));
+                    weights[j] = y.weight * x.weight;
+                }
+            }
+#pragma unroll
+            for (int j = 0; j < kInFlight; ++j) {
+                if (first + j < columns.count) {
+#pragma unroll
+                    for (int k = 0; k < kVector; ++k) {
+                        sums[k] = fmaf(packs[j][k], weights[j], sums[k]);
+                    }
+                }
             }
         }
     }
-    Pack<T, kVector> result;
-#pragma unroll
-    for (int k = 0; k < kVector; ++k) {
-        result.values[k] = from_float<T>(sums[k]);
-    }
-    return result;
 }
 
 template <typename T>
@@ -55,7 +64,7 @@ __global__ void __launch_bounds__(kInterleavedThreads, 4)
     roi_align_interleaved(const RefinemaskRoiAlign problem, const InterleavedShape shape) {
     constexpr int kVector = kChannelVector<T>;
     __shared__ Member members[kMaxGroup];
-    const int bins = problem.output_size, vectors = ceil_div(problem.channels, kVector);
+    const int bins = problem.output_size, vectors = shape.by_vectors.value;
     const int stride = vectors * kVector;
     const TapTable table(dynamic_shared(), shape.group, bins, shape.capacity_y, shape.capacity_x);
     const int first_roi = blockIdx.x * shape.group;
@@ -69,31 +78,28 @@ __global__ void __launch_bounds__(kInterleavedThreads, 4)
     __syncthreads();
     fill_taps(table, members, shape.group);
 
-    const Divisor by_vectors(vectors), by_bins(bins);
     const int units = min(shape.rows_per_block, bins - first_row) * bins * shape.group;
     for (int item = threadIdx.x; item < units * vectors; item += kInterleavedThreads) {
-        const int unit = by_vectors.quotient(item);
+        const int unit = shape.by_vectors.quotient(item);
         const int vector = item - unit * vectors;
         // RoIs take turns, bin by bin, so that they share cache lines; the turn shifts, so that no warp is left with
         // the largest RoI alone.
-        const int bin = unit / shape.group;
+        const int bin = unit >> (shape.group / 2);  // of 1, 2 or 4
         const int member = (unit + unit / 8) & (shape.group - 1);
         if (first_roi + member >= problem.num_rois) {
             continue;
         }
-        const int row = by_bins.quotient(bin), column = bin - row * bins;
+        const int row = shape.by_bins.quotient(bin), column = bin - row * bins;
         const T* cells = static_cast<const T*>(members[member].map) + vector * kVector;
-        const int64_t row_stride = static_cast<int64_t>(members[member].width) * stride;
-        auto result = sum_bin(cells, table.bin(member, 0, first_row + row), table.bin(member, 1, column), row_stride,
-                              stride);
+        float sums[kVector] = {};
+        sum_bin(cells, table.bin(member, 0, first_row + row), table.bin(member, 1, column),
+                members[member].width * stride, stride, sums);
 #pragma unroll
         for (int k = 0; k < kVector; ++k) {
-            if (vector * kVector + k >= problem.channels) {
-                result.values[k] = from_float<T>(0.0f);
-            }
+            sums[k] = vector * kVector + k < problem.channels ? sums[k] : 0.0f;
         }
         const int64_t place = (static_cast<int64_t>(first_roi + member) * bins + first_row + row) * bins + column;
-        result.store(static_cast<T*>(problem.output) + place * stride + vector * kVector);
+        Pack<T, kVector>::of(sums).store(static_cast<T*>(problem.output) + place * stride + vector * kVector);
     }
 }
 

@@ -13,6 +13,7 @@
 namespace refinemask {
 
 struct PlanarShape {
+    Divisor by_bins;
     int group;
     int channels_per_block;
     int capacity_y;
@@ -61,32 +62,50 @@ __device__ void find_windows(const TapTable& table, const Member* members, int g
     __syncthreads();
 }
 
-// Weighted sum down kPlanarVector columns from `column` of one channel.
+// Weighted sum down the columns from `column` of one channel.
 template <typename T>
-__device__ __forceinline__ Pack<float, kPlanarVector> sum_rows(const T* column, const Bin& rows, int width,
-                                                               int columns_left, bool wide) {
-    Pack<float, kPlanarVector> sum{};
-#pragma unroll 4
-    for (int i = 0; i < rows.count; ++i) {
-        const Tap tap = rows.taps[i];
-        const T* cells = column + static_cast<int64_t>(tap.index) * width;
-        Pack<T, kPlanarVector> pack{};
-        if (wide) {
-            pack = Pack<T, kPlanarVector>::load(cells);
-        } else {
+__device__ __forceinline__ void sum_rows(const T* column, const Bin& rows, int width, float (&sums)[kPlanarVector]) {
+    constexpr int kInFlight = 4;
+#pragma unroll 1
+    for (int first = 0; first < rows.count; first += kInFlight) {
+        // All loads before the first use, the last few included: most bins are two to five cells high.
+        Pack<T, kPlanarVector> packs[kInFlight];
+        float weights[kInFlight];
 #pragma unroll
-            for (int k = 0; k < kPlanarVector; ++k) {
-                if (k < columns_left) {
-                    pack.values[k] = cells[k];
-                }
+        for (int i = 0; i < kInFlight; ++i) {
+            if (first + i < rows.count) {
+                const Tap tap = rows.taps[first + i];
+                packs[i] = Pack<T, kPlanarVector>::load(column + static_cast<int64_t>(tap.index) * width);
+                weights[i] = tap.weight;
             }
         }
 #pragma unroll
-        for (int k = 0; k < kPlanarVector; ++k) {
-            sum.values[k] = fmaf(to_float(pack.values[k]), tap.weight, sum.values[k]);
+        for (int i = 0; i < kInFlight; ++i) {
+            if (first + i < rows.count) {
+#pragma unroll
+                for (int k = 0; k < kPlanarVector; ++k) {
+                    sums[k] = fmaf(packs[i][k], weights[i], sums[k]);
+                }
+            }
         }
     }
-    return sum;
+}
+
+// The same where rows are not aligned: of the first `present` columns, one by one.
+template <typename T>
+__device__ __forceinline__ void sum_rows_narrow(const T* column, const Bin& rows, int width, int present,
+                                                float (&sums)[kPlanarVector]) {
+#pragma unroll 1
+    for (int i = 0; i < rows.count; ++i) {
+        const Tap tap = rows.taps[i];
+        const T* cells = column + static_cast<int64_t>(tap.index) * width;
+#pragma unroll
+        for (int k = 0; k < kPlanarVector; ++k) {
+            if (k < present) {
+                sums[k] = fmaf(to_float(cells[k]), tap.weight, sums[k]);
+            }
+        }
+    }
 }
 
 template <typename T>
@@ -95,8 +114,8 @@ __global__ void __launch_bounds__(kPlanarThreads, 4)
     __shared__ Member members[kMaxGroup];
     __shared__ Window windows[kMaxGroup];
     const int bins = problem.output_size, channels = problem.channels;
-    float* const sums = reinterpret_cast<float*>(dynamic_shared());
-    const TapTable table(sums + shape.columns_capacity, shape.group, bins, shape.capacity_y, shape.capacity_x);
+    float* const column_sums = reinterpret_cast<float*>(dynamic_shared());
+    const TapTable table(column_sums + shape.columns_capacity, shape.group, bins, shape.capacity_y, shape.capacity_x);
     const int first_roi = blockIdx.x * shape.group;
     const int first_channel = blockIdx.y * shape.channels_per_block;
 
@@ -114,7 +133,7 @@ __global__ void __launch_bounds__(kPlanarThreads, 4)
     const int pairs = min(shape.channels_per_block, channels - first_channel) * bins;
     const int chunk = min(pairs, shape.columns_capacity / (max(vectors, 1) * kPlanarVector));
     const int present = min(shape.group, problem.num_rois - first_roi);
-    const Divisor by_bins(bins), by_vectors(max(vectors, 1));
+    const Divisor by_vectors(max(vectors, 1));
 
     for (int first_pair = 0; first_pair < pairs; first_pair += chunk) {
         const int chunk_pairs = min(chunk, pairs - first_pair);
@@ -126,12 +145,18 @@ __global__ void __launch_bounds__(kPlanarThreads, 4)
                 ++member;
             }
             const Window& window = windows[member];
-            const int channel = by_bins.quotient(first_pair + pair);
+            const int channel = shape.by_bins.quotient(first_pair + pair);
             const Bin rows = table.bin(member, 0, first_pair + pair - channel * bins);
             const int width = members[member].width, x = window.first + column - window.offset;
             const int64_t plane = static_cast<int64_t>(first_channel + channel) * members[member].height * width;
             const T* cells = static_cast<const T*>(members[member].map) + plane + x;
-            sum_rows(cells, rows, width, width - x, window.wide).store(sums + item * kPlanarVector);
+            float sums[kPlanarVector] = {};
+            if (window.wide) {
+                sum_rows(cells, rows, width, sums);
+            } else {
+                sum_rows_narrow(cells, rows, width, width - x, sums);
+            }
+            Pack<float, kPlanarVector>::of(sums).store(column_sums + item * kPlanarVector);
         }
         __syncthreads();
 
@@ -140,9 +165,10 @@ __global__ void __launch_bounds__(kPlanarThreads, 4)
         for (int item = threadIdx.x; item < outputs * present; item += kPlanarThreads) {
             const int member = by_outputs.quotient(item);
             const int output = item - member * outputs;
-            const int pair = by_bins.quotient(output);
+            const int pair = shape.by_bins.quotient(output);
             const Bin columns = table.bin(member, 1, output - pair * bins);
-            const float* row = sums + pair * vectors * kPlanarVector + windows[member].offset - windows[member].first;
+            const int offset = pair * vectors * kPlanarVector + windows[member].offset - windows[member].first;
+            const float* row = column_sums + offset;
             float sum = 0.0f;
 #pragma unroll 4
             for (int i = 0; i < columns.count; ++i) {

@@ -20,7 +20,7 @@ struct Member {
 };
 
 // Where a bin's taps lie in its axis' part of the table.
-struct Span {
+struct alignas(8) Span {
     int begin;
     int count;
 };
@@ -36,7 +36,8 @@ struct TapTable {
     Tap* taps;
     Span* spans;
     int bins;
-    int capacity[2];  // taps of an axis, y and x
+    int capacity_y;
+    int capacity_x;
 
     static REFINEMASK_HD size_t bytes(int group, int bins, int capacity_y, int capacity_x) {
         return group * ((capacity_y + capacity_x) * sizeof(Tap) + 2 * bins * sizeof(Span));
@@ -45,15 +46,17 @@ struct TapTable {
         : taps(static_cast<Tap*>(memory)),
           spans(reinterpret_cast<Span*>(taps + group * (capacity_y + capacity_x))),
           bins(bins),
-          capacity{capacity_y, capacity_x} {}
+          capacity_y(capacity_y),
+          capacity_x(capacity_x) {}
 
+    __device__ int capacity(int axis) const { return axis == 0 ? capacity_y : capacity_x; }
     __device__ Tap* axis_taps(int member, int axis) const {
-        return taps + member * (capacity[0] + capacity[1]) + axis * capacity[0];
+        return taps + member * (capacity_y + capacity_x) + axis * capacity_y;
     }
     __device__ Bin bin(int member, int axis, int index) const {
         const Span span = spans[(member * 2 + axis) * bins + index];
         // Cut off only where coordinates are so large that rounding breaks the order of the bins.
-        return {axis_taps(member, axis) + span.begin, min(span.count, capacity[axis] - span.begin)};
+        return {axis_taps(member, axis) + span.begin, min(span.count, capacity(axis) - span.begin)};
     }
 };
 
@@ -107,7 +110,7 @@ __device__ inline void fill_taps(const TapTable& table, const Member* members, i
         for (int other = item - bin; other < item; ++other) {
             begin += table.spans[other].count;
         }
-        const int capacity = table.capacity[slot % 2];
+        const int capacity = table.capacity(slot % 2);
         begin = min(begin, capacity);
         table.spans[item].begin = begin;
         if (members[slot / 2].map != nullptr) {

@@ -26,7 +26,7 @@ REFINEMASK_HD int roi_level(float x1, float y1, float x2, float y2, int finest_s
 }
 
 // A weight on one row or column of the map.
-struct Tap {
+struct alignas(8) Tap {
     int index;
     float weight;
 };
@@ -73,43 +73,39 @@ REFINEMASK_HD SampleRange samples_on_map(const Axis& axis, float bin_start, floa
 // bin's samples that lie on the map.
 template <typename Emit>
 REFINEMASK_HD void for_each_tap(const Axis& axis, int bin, Emit emit) {
-    const float samples = static_cast<float>(axis.samples);
+    constexpr int kNone = -2, kEnd = 1 << 30;
+    const float samples = static_cast<float>(axis.samples), share = 1.0f / samples;
     const float bin_start = axis.start + static_cast<float>(bin) * axis.bin;
     const SampleRange range = samples_on_map(axis, bin_start, samples);
     const int edge = axis.extent - 1;
-    int low = -2;  // the pending pair of taps is (low, low + 1), or only low at the edge
-    float low_weight = 0.0f;
-    float high_weight = 0.0f;
-    for (int i = range.first; i < range.last; ++i) {
-        float position = bin_start + (static_cast<float>(i) + 0.5f) * axis.bin / samples;
-        if (!(position >= -1.0f && position <= static_cast<float>(axis.extent))) {
-            continue;
+    int low = kNone;  // the pending taps are low and, short of the edge, low + 1
+    float low_weight = 0.0f, high_weight = 0.0f;
+#pragma unroll 1
+    for (int i = range.first; i <= range.last; ++i) {
+        int cell = kEnd;
+        float fraction = 0.0f;
+        if (i < range.last) {
+            const float position = bin_start + (static_cast<float>(i) + 0.5f) * axis.bin / samples;
+            if (!(position >= -1.0f && position <= static_cast<float>(axis.extent))) {
+                continue;
+            }
+            const float inside = fmaxf(position, 0.0f);
+            cell = min(static_cast<int>(inside), edge);
+            fraction = cell == edge ? 0.0f : inside - static_cast<float>(cell);
         }
-        position = fmaxf(position, 0.0f);
-        const int cell = min(static_cast<int>(position), edge);
-        const float fraction = cell == edge ? 0.0f : position - static_cast<float>(cell);
-        if (cell == low + 1 && low >= 0) {
-            emit(low, low_weight / samples);
-            low_weight = high_weight;
-            high_weight = 0.0f;
-        } else if (cell != low) {
-            if (low >= 0) {
-                emit(low, low_weight / samples);
-                if (low < edge) {
-                    emit(low + 1, high_weight / samples);
+        if (cell != low) {
+            if (low != kNone) {
+                emit(low, low_weight * share);
+                if (cell != low + 1 && low < edge) {
+                    emit(low + 1, high_weight * share);
                 }
             }
-            low_weight = high_weight = 0.0f;
+            low_weight = cell == low + 1 ? high_weight : 0.0f;
+            high_weight = 0.0f;
+            low = cell;
         }
-        low = cell;
         low_weight += 1.0f - fraction;
         high_weight += fraction;
-    }
-    if (low >= 0) {
-        emit(low, low_weight / samples);
-        if (low < edge) {
-            emit(low + 1, high_weight / samples);
-        }
     }
 }
 

@@ -1,0 +1,167 @@
+"""Build the kernels and the TensorRT plugin library: ``python -m trt_plugins.build``.
+
+Needs nvcc 12.8 or newer for every architecture, CMake, and, for the plugin library, TensorRT's headers.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from refinemask.files import UserError, atomic_write
+from trt_plugins import LIBRARY_DIR, PACKAGE
+from trt_plugins.ptxas import KernelResources, parse_ptxas
+
+ARCHITECTURES = ("80", "86-real", "89-real", "90-real", "100-real", "120")
+HEADERS_HELP = (
+    "TensorRT's headers (NvInferRuntime.h) were not found, so only the kernels were built. They are in the include "
+    "directory of every TensorRT SDK (tar, deb, container) and of the public repository github.com/NVIDIA/TensorRT; "
+    "set TENSORRT_ROOT or TENSORRT_INCLUDE_DIR and build again"
+)
+
+
+@dataclass(frozen=True)
+class Args:
+    """Build the CUDA kernels and the TensorRT plugin library."""
+
+    output: Path = LIBRARY_DIR
+    """Directory of the libraries and of compile_report.json."""
+    architectures: tuple[str, ...] = ARCHITECTURES
+    """CMake CUDA architectures; those that nvcc does not know are left out, aloud."""
+    tensorrt_include_dir: Path | None = None
+    """Directory of NvInferRuntime.h; by default TENSORRT_INCLUDE_DIR, TENSORRT_ROOT and the system's."""
+    jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = os.cpu_count() or 1
+    """Parallel compilations."""
+    force: bool = False
+    """Build although nothing has changed."""
+
+
+def build(args: Args) -> dict[str, Any]:
+    """Build unless sources, compiler and options are those of the libraries already there.
+
+    Returns:
+        The compile report: compiler, architectures, source hash, and registers and spills of every kernel.
+
+    Raises:
+        UserError: a tool is missing, or the compiler failed.
+    """
+    nvcc, cmake = _find_nvcc(), _find_cmake()
+    architectures = _known_architectures(nvcc, args.architectures)
+    version = _run([str(nvcc), "--version"]).strip().splitlines()[-1]
+    include_dir = args.tensorrt_include_dir or os.environ.get("TENSORRT_INCLUDE_DIR")
+    root = os.environ.get("TENSORRT_ROOT")
+    digest = _digest(str(nvcc), version, *architectures, str(include_dir), str(root))
+    report_path = args.output / "compile_report.json"
+    if not args.force and report_path.is_file():
+        report = json.loads(report_path.read_text())
+        if report["sha256"] == digest and all((args.output / name).is_file() for name in report["libraries"]):
+            print(f"{args.output} is up to date")
+            return report
+
+    with tempfile.TemporaryDirectory(prefix="trt_plugins.") as directory:
+        configure = [str(cmake), "-S", str(PACKAGE), "-B", directory, f"-DCMAKE_CUDA_COMPILER={nvcc}"]
+        configure.append(f"-DCMAKE_CUDA_ARCHITECTURES={';'.join(architectures)}")
+        if args.tensorrt_include_dir:
+            configure.append(f"-DTENSORRT_INCLUDE_DIR={args.tensorrt_include_dir.resolve()}")
+        _run(configure)
+        log = _run([str(cmake), "--build", directory, "--parallel", str(args.jobs)])
+        libraries = sorted(path.name for path in Path(directory).glob("librefinemask_*.so"))
+        for name in libraries:
+            with atomic_write(args.output / name) as temporary:
+                shutil.copyfile(Path(directory) / name, temporary)
+        report = {
+            "nvcc": version,
+            "architectures": architectures,
+            "sha256": digest,
+            "libraries": libraries,
+            "kernels": [kernel._asdict() for kernel in parse_ptxas(log)],
+        }
+    with atomic_write(report_path) as temporary:
+        temporary.write_text(json.dumps(report, indent=1) + "\n")
+    return report
+
+
+def summary(report: dict[str, Any]) -> str:
+    """One line per kernel: the most registers, shared memory and spilled bytes over all architectures."""
+    kernels = [KernelResources(**kernel) for kernel in report["kernels"]]
+    lines = [f"{'kernel':52} registers  shared  spilled"]
+    for name in sorted({kernel.name for kernel in kernels}):
+        same = [kernel for kernel in kernels if kernel.name == name]
+        registers, shared = max(k.registers for k in same), max(k.shared_bytes for k in same)
+        spilled = max(k.spill_store_bytes + k.spill_load_bytes for k in same)
+        lines.append(f"{name:52} {registers:9} {shared:7} {spilled:8}")
+    return "\n".join(lines)
+
+
+def _find_nvcc() -> Path:
+    candidates = [os.environ.get("CUDACXX"), shutil.which("nvcc")]
+    candidates += [f"{home}/bin/nvcc" for home in (os.environ.get("CUDA_HOME"), "/usr/local/cuda") if home]
+    for candidate in candidates:
+        if candidate and Path(candidate).is_file():
+            return Path(candidate)
+    raise UserError(
+        "nvcc not found in CUDACXX, PATH, CUDA_HOME or /usr/local/cuda; install the CUDA toolkit 12.8 or newer "
+        "and build again with: python -m trt_plugins.build"
+    )
+
+
+def _find_cmake() -> Path:
+    cmake = shutil.which("cmake")
+    if cmake is None:
+        raise UserError("cmake not found in PATH; install CMake 3.24 or newer, for example with: pip install cmake")
+    return Path(cmake)
+
+
+def _known_architectures(nvcc: Path, wanted: Sequence[str]) -> list[str]:
+    known = _run([str(nvcc), "--list-gpu-code"]).split()
+    chosen = [name for name in wanted if f"sm_{name.split('-')[0]}" in known]
+    if missing := [name for name in wanted if name not in chosen]:
+        print(f"{nvcc} does not know {', '.join(missing)}: left out", file=sys.stderr)
+    if not chosen:
+        raise UserError(f"{nvcc} knows none of the architectures {', '.join(wanted)}; it knows {' '.join(known)}")
+    return chosen
+
+
+def _digest(*settings: str) -> str:
+    digest = hashlib.sha256("\0".join(settings).encode())
+    sources = [PACKAGE / "CMakeLists.txt", PACKAGE / "exports.map", *PACKAGE.glob("kernels/*"), *PACKAGE.glob("plugin/*")]
+    for path in sorted(sources):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _run(command: Sequence[str]) -> str:
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if result.returncode != 0:
+        tail = "\n".join(result.stdout.strip().splitlines()[-20:])
+        raise UserError(f"{' '.join(command)} failed with exit code {result.returncode}:\n{tail}")
+    return result.stdout
+
+
+def main(args: Args | None = None) -> int:
+    """Build, print the kernels' resources, and say what was not built."""
+    args = args or tyro.cli(Args)
+    try:
+        report = build(args)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(summary(report))
+    for name in report["libraries"]:
+        print(args.output / name)
+    if "librefinemask_plugins.so" not in report["libraries"]:
+        print(HEADERS_HELP, file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
