@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 import torch
 from oracle_weights import make_weights
+from tiny_detector import make_tiny_detector
 
+from export import to_onnx
 from refinemask.modeling.detector import Detector
 from refinemask.official import load_official, recognise
+from refinemask.weights import save_detector
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = Path(__file__).resolve().parent / "golden"
@@ -56,3 +59,13 @@ def official_detector() -> Callable[[str], Detector]:
         return detector
 
     return build
+
+
+@pytest.fixture(scope="session")
+def tiny_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A tiny RefineMask as a checkpoint and as the ONNX file that the exporter makes of it."""
+    directory = tmp_path_factory.mktemp("tiny")
+    checkpoint, onnx = directory / "tiny.safetensors", directory / "tiny.onnx"
+    save_detector(make_tiny_detector(), checkpoint, recipe="tiny")
+    assert to_onnx.main(to_onnx.Args(checkpoint=checkpoint, output=onnx, verify_images=ROOT / "demo" / "photos")) == 0
+    return checkpoint, onnx

@@ -12,6 +12,7 @@ from tolerances import TOLERANCES
 
 import engines
 from engines.base import InputError
+from refinemask.data.transforms import preprocess
 from refinemask.files import UserError
 from refinemask.structures import Detections
 
@@ -61,6 +62,17 @@ def test_canvas_follows_the_resize_of_the_model(toy_onnx: Toy) -> None:
     engine = engines.load(toy_onnx(bounds=json.dumps(bounds)), threads=1)
     assert engine.canvas([(20, 10)]) == (1344, 768)
     assert engine.canvas([(20, 10), (10, 10)]) == (1344, 800)
+
+
+def test_a_static_file_has_one_canvas(toy_onnx: Toy) -> None:
+    bounds = {"batch": [1, 1, 1], "height": [64, 64, 64], "width": [128, 128, 128]}
+    engine = engines.load(toy_onnx(bounds=json.dumps(bounds)), threads=1)
+    upright = np.zeros((400, 300, 3), np.uint8)
+    batch = preprocess([upright], engine.config.preprocessing, engine.canvas([upright.shape[:2]]))
+    assert batch.image_sizes.tolist() == [[64, 48]]
+    assert engine.infer(batch.images, batch.image_sizes).boxes.shape == (1, 3, 4)
+    with pytest.raises(InputError, match="exported for a batch of 1:"):
+        engine.infer(np.zeros((2, 3, 64, 128), np.uint8), [[64, 128]] * 2)
 
 
 def test_a_foreign_onnx_file_is_refused(toy_onnx: Toy, backend: str) -> None:

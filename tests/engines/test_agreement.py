@@ -1,0 +1,70 @@
+"""Every engine on the same exported file gives the detections of PyTorch."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_detector import TINY
+from tolerances import TOLERANCES
+
+import engines
+from export.verify import match
+from refinemask.data.images import read_image
+from refinemask.data.transforms import preprocess
+from refinemask.structures import Detections
+
+PHOTOS = Path(__file__).resolve().parents[2] / "demo" / "photos" / "images"
+
+
+@pytest.fixture(scope="module")
+def photos() -> tuple[np.ndarray, np.ndarray]:
+    """A landscape and a portrait photograph as one batch."""
+    images = [read_image(path) for path in sorted(PHOTOS.glob("*.jpg"))]
+    upright = next(image for image in images if image.shape[0] > image.shape[1])
+    batch = preprocess([images[0], upright], TINY.preprocessing)
+    return batch.images, batch.image_sizes
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_fp32_equals_pytorch(
+    tiny_files: tuple[Path, Path], photos: tuple[np.ndarray, np.ndarray], backend: str
+) -> None:
+    if backend == "openvino":
+        pytest.importorskip("openvino", reason="needs the extra 'openvino'")
+    checkpoint, onnx = tiny_files
+    expected = engines.load(checkpoint).infer(*photos)
+    found = engines.load(onnx, backend=backend, threads=1).infer(*photos)
+    np.testing.assert_array_equal(found.num_detections, expected.num_detections)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    for name in ("boxes", "scores"):
+        tolerance = TOLERANCES[f"engine {name}"].absolute
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=0, atol=tolerance)
+    far = np.abs(found.masks - expected.masks) > TOLERANCES["engine masks"].absolute
+    real = np.arange(expected.masks.shape[1]) < expected.num_detections[:, None]
+    assert far[real].mean() < 1e-3
+    assert np.isfinite(found.masks).all(), "padding is computed too, and must be finite"
+
+
+def test_bf16_keeps_coordinates_in_fp32(tiny_files: tuple[Path, Path], photos: tuple[np.ndarray, np.ndarray]) -> None:
+    openvino = pytest.importorskip("openvino", reason="needs the extra 'openvino'")
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("needs a CPU with AVX512_BF16 or AMX")
+    from engines.openvino_engine import executed_precisions
+
+    _, onnx = tiny_files
+    exact = engines.load(onnx, backend="openvino", precision="fp32", threads=1)
+    coarse = engines.load(onnx, backend="openvino", precision="bf16", threads=1)
+    assert executed_precisions(exact.model) == ({"f32"}, {"f32"})
+    assert executed_precisions(coarse.model) == ({"bf16"}, {"f32"})
+    first, second = (single(engine.infer(*photos), 0) for engine in (exact, coarse))
+    pairs = list(match(first, second))
+    assert len(pairs) >= 0.8 * max(len(first.boxes), len(second.boxes))
+    assert np.median([np.abs(first.boxes[i] - second.boxes[j]).max() for i, j in pairs]) < 0.5
+    assert np.isfinite(coarse.infer(*photos).masks).all()
+
+
+def single(detections: Detections, image: int) -> Detections:
+    """The detections of one image, without padding."""
+    count = detections.num_detections[image]
+    boxes, scores, labels, _, masks = (field[image] for field in detections)
+    return Detections(boxes[:count], scores[:count], labels[:count], count, masks[:count])
