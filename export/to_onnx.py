@@ -96,6 +96,7 @@ def to_onnx(detector: Detector, bounds: Bounds, *, nms: NMSBody = "native", opse
     # Merged convolutions concatenate and slice weights, which the exporter's own folding finds too large.
     size = 1 << 40
     fold_constants(model, input_size_limit=size, output_size_limit=size)
+    _take_sizes_from_cast_images(model.graph)
     CommonSubexpressionEliminationPass()(model)
     remove_unused_nodes(model)
     # The exporter notes the source lines of every node, with the paths of this machine.
@@ -104,6 +105,17 @@ def to_onnx(detector: Detector, bounds: Bounds, *, nms: NMSBody = "native", opse
     for function in function_bodies(nms, opset):
         model.functions[function.identifier()] = function
     return model
+
+
+def _take_sizes_from_cast_images(graph: ir.Graph) -> None:
+    """Read shapes off the float images: TensorRT takes uint8 as a network input and for nothing but a cast."""
+    images = graph.inputs[0]
+    (cast,) = (node for node in images.consumers() if node.op_type == "Cast")
+    graph.remove(cast)
+    graph.insert_before(graph[0], cast)
+    for node in images.consumers():
+        if node.op_type == "Shape":
+            node.replace_input_with(0, cast.outputs[0])
 
 
 def main(args: Args | None = None) -> int:
