@@ -9,6 +9,7 @@ Boundary AP (Cheng et al., Boundary IoU, CVPR 2021) takes the smaller of mask Io
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +22,7 @@ from refinemask.evaluation.average_precision import (
     Judgement,
     in_range,
     interpolated_precision,
-    match,
+    judge,
     summarize,
 )
 from refinemask.evaluation.predictions import Result
@@ -34,12 +35,12 @@ BOUNDARY_WIDTH = 0.02
 """Of the image's diagonal."""
 
 
+@dataclass
 class _Category:
-    """What accumulates of one category: a few dozen bytes per detection."""
+    """What accumulates of one category: some ninety bytes per detection and IoU type."""
 
-    def __init__(self) -> None:
-        self.num_objects = np.zeros(len(AREA_RANGES), np.int64)
-        self.judgements: dict[IoUType, list[Judgement]] = defaultdict(list)
+    num_objects: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(AREA_RANGES), np.int64))
+    judgements: dict[IoUType, list[Judgement]] = field(default_factory=lambda: defaultdict(list))
 
 
 def default_max_detections(dataset: CocoDataset) -> int:
@@ -109,8 +110,9 @@ def _judge_image(
     ]  # fmt: skip
     detections = [{**result, "image_id": image.id} for result in sorted(results, key=lambda result: -result["score"])]
     if {"segm", "boundary"} & set(iou_types):
+        overlapped = {a["category_id"] for a in objects} & {result["category_id"] for result in detections}
         mask_api.calculateRleForAllAnnotations(
-            objects + detections,
+            [entry for entry in objects + detections if entry["category_id"] in overlapped],
             {image.id: (image.height, image.width)},
             True,
             "boundary" in iou_types,
@@ -132,12 +134,12 @@ def _judge(
 ) -> Judgement:
     """Judge one category's detections, best first, in one image; ``ignored`` [4, G] objects do not count."""
     crowd = np.array([entry["crowd"] for entry in present], bool)
-    matched, on_ignored = match(_overlaps(found, present, crowd, iou_type), ignored, crowd)
-    counts = in_range([entry["bbox"][2] * entry["bbox"][3] for entry in found])[:, None]
-    return Judgement(
-        scores=np.array([entry["score"] for entry in found], np.float64),
-        true=matched & ~on_ignored,
-        false=~matched & counts,
+    return judge(
+        scores=[entry["score"] for entry in found],
+        areas=[entry["bbox"][2] * entry["bbox"][3] for entry in found],
+        overlaps=_overlaps(found, present, crowd, iou_type),
+        ignored=ignored,
+        crowd=crowd,
     )
 
 

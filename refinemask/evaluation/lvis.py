@@ -20,7 +20,7 @@ from refinemask.evaluation.average_precision import (
     Judgement,
     in_range,
     interpolated_precision,
-    match,
+    judge,
     mean_precision,
     summarize,
 )
@@ -89,13 +89,13 @@ def _judge(
     found: list[Result], present: list[CocoAnnotation], image: CocoImage, exhaustive: bool, iou_type: IoUType
 ) -> Judgement:
     """Judge one category's detections, best first, in one image."""
-    ignored = ~in_range([a.area for a in present])
-    matched, on_ignored = match(_overlaps(found, present, image, iou_type), ignored, np.zeros(len(present), bool))
-    may_be_false = in_range([_area(result) for result in found])[:, None] & exhaustive
-    return Judgement(
-        scores=np.array([result["score"] for result in found], np.float64),
-        true=matched & ~on_ignored,
-        false=~matched & may_be_false,
+    return judge(
+        scores=[result["score"] for result in found],
+        areas=[_area(result) for result in found],
+        overlaps=_overlaps(found, present, image, iou_type),
+        ignored=~in_range([a.area for a in present]),
+        crowd=np.zeros(len(present), bool),
+        exhaustive=exhaustive,
     )
 
 
