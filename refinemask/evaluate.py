@@ -95,7 +95,7 @@ def _evaluate(args: Args) -> int:
     if args.output:
         with atomic_write(args.output) as temporary:
             temporary.write_text(json.dumps(report, indent=2) + "\n")
-    Console().print(_table(report))
+    _show(report)
     return 0
 
 
@@ -109,17 +109,16 @@ def _check_classes(config: ModelConfig, dataset: CocoDataset, path: Path) -> Non
             )
 
 
-def _table(report: dict[str, Any]) -> Table:
-    title = f"{report['model']} · {report['engine']} {report['precision']} · {report['images']} images"
+def _show(report: dict[str, Any]) -> None:
+    heading = f"{report['model']} · {report['engine']} {report['precision']} · {report['images']} images"
     if report["skipped"]:
-        title += f", {report['skipped']} skipped"
-    columns = next(iter(report["figures"].values()))
-    table = Table(
-        "", *columns, title=title, caption=f"at most {report['max_detections']} detections per image and class"
-    )
+        heading += f", {report['skipped']} skipped and not counted"
+    table = Table("", *next(iter(report["figures"].values())))
     for iou_type, figures in report["figures"].items():
         table.add_row(NAMES[iou_type], *(f"{100 * value:.1f}" if value >= 0 else "–" for value in figures.values()))
-    return table
+    console = Console(highlight=False)
+    console.print(heading, table, sep="\n", markup=False)
+    console.print(f"at most {report['max_detections']} detections per image and class")
 
 
 if __name__ == "__main__":
