@@ -13,7 +13,7 @@ def library_path() -> Path:
     Raises:
         FileNotFoundError: it has not been built.
     """
-    return _built("librefinemask_plugins.so", "the TensorRT plugin library; building it needs nvcc and TensorRT's headers")
+    return _built("librefinemask_plugins.so", "the TensorRT plugin library, which needs nvcc and TensorRT's headers")
 
 
 def kernels_path() -> Path:
@@ -22,7 +22,7 @@ def kernels_path() -> Path:
     Raises:
         FileNotFoundError: it has not been built.
     """
-    return _built("librefinemask_kernels.so", "the CUDA kernels; building them needs nvcc")
+    return _built("librefinemask_kernels.so", "the CUDA kernels, which need nvcc")
 
 
 def _built(name: str, what: str) -> Path:

@@ -133,8 +133,8 @@ def _known_architectures(nvcc: Path, wanted: Sequence[str]) -> list[str]:
 
 def _digest(*settings: str) -> str:
     digest = hashlib.sha256("\0".join(settings).encode())
-    sources = [PACKAGE / "CMakeLists.txt", PACKAGE / "exports.map", *PACKAGE.glob("kernels/*"), *PACKAGE.glob("plugin/*")]
-    for path in sorted(sources):
+    patterns = ("CMakeLists.txt", "exports.map", "kernels/*", "plugin/*")
+    for path in sorted(path for pattern in patterns for path in PACKAGE.glob(pattern)):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 

@@ -133,9 +133,7 @@ class Kernels:
         problem = _FixedNms(boxes, scores, groups, num_boxes, iou_threshold, k, indices, num_kept, workspace)
         self._launch("fixed_nms", problem, stream)
 
-    def boundary_merge(
-        self, coarse: int, fine: int, output: int, *, num_rois: int, size: int, stream: int = 0
-    ) -> None:
+    def boundary_merge(self, coarse: int, fine: int, output: int, *, num_rois: int, size: int, stream: int = 0) -> None:
         """Merge two stages' logits; see ``RefinemaskBoundaryMerge``."""
         self._launch("boundary_merge", _BoundaryMerge(coarse, fine, output, num_rois, size), stream)
 

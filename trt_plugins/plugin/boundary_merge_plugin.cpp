@@ -11,7 +11,12 @@ class BoundaryMergePlugin final : public PluginBase<BoundaryMergePlugin> {
 public:
     using PluginBase::PluginBase;
 
-    std::vector<DataType> types(DataType const*) const { return {DataType::kFLOAT}; }
+    std::vector<DataType> types(DataType const* inputs) const {
+        expect(inputs[0] == DataType::kFLOAT && inputs[1] == DataType::kFLOAT,
+               "coarse logits are " + to_string(inputs[0]) + " and fine ones " + to_string(inputs[1]),
+               "float32 for both: the boundary test comes within 4e-5 of a tie");
+        return {DataType::kFLOAT};
+    }
 
     std::vector<nvinfer1::DimsExprs> shapes(nvinfer1::DimsExprs const* inputs, nvinfer1::IExprBuilder&) const {
         expect(inputs[0].nbDims == 4 && inputs[1].nbDims == 4,

@@ -19,7 +19,11 @@ class FixedNmsPlugin final : public PluginBase<FixedNmsPlugin> {
 public:
     using PluginBase::PluginBase;
 
-    std::vector<DataType> types(DataType const*) const { return {DataType::kINT32, DataType::kINT32}; }
+    std::vector<DataType> types(DataType const* inputs) const {
+        expect(inputs[0] == DataType::kFLOAT && inputs[1] == DataType::kFLOAT,
+               "boxes are " + to_string(inputs[0]) + " and scores " + to_string(inputs[1]), "float32 for both");
+        return {DataType::kINT32, DataType::kINT32};
+    }
 
     std::vector<nvinfer1::DimsExprs> shapes(nvinfer1::DimsExprs const* inputs, nvinfer1::IExprBuilder& builder) const {
         expect(inputs[0].nbDims == 3 && inputs[1].nbDims == 2,

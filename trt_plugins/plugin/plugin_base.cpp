@@ -12,6 +12,17 @@ std::string to_string(nvinfer1::Dims const& dims) {
     return text + "]";
 }
 
+std::string to_string(nvinfer1::DataType type) {
+    switch (type) {
+        case nvinfer1::DataType::kFLOAT: return "float32";
+        case nvinfer1::DataType::kHALF: return "float16";
+        case nvinfer1::DataType::kBF16: return "bfloat16";
+        case nvinfer1::DataType::kINT32: return "int32";
+        case nvinfer1::DataType::kINT64: return "int64";
+        default: return "data type " + std::to_string(static_cast<int>(type));
+    }
+}
+
 void expect(bool condition, std::string const& found, std::string const& expected) {
     if (!condition) {
         throw std::invalid_argument(found + "; expected " + expected);

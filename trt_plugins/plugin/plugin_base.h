@@ -2,7 +2,7 @@
 //
 // A plugin derives from PluginBase<Plugin> and throws on errors; nothing crosses the library's edge. It gives
 //   shapes(inputs, builder)              output shapes
-//   types(inputs)                        output types
+//   types(inputs)                        output types; throws on input types that it cannot take
 //   supports(position, tensors)          whether tensor `position` may have this type and format, given those before it
 //   check(tensors)                       throws on shapes that it cannot take
 //   workspace(largest inputs)            bytes
@@ -27,6 +27,9 @@ constexpr char const* kNamespace = "refinemask";
 
 // "[2, 256, 200, 336]"
 std::string to_string(nvinfer1::Dims const& dims);
+
+// "float32"
+std::string to_string(nvinfer1::DataType type);
 
 // Throws std::invalid_argument("what is …; expected …") unless the condition holds.
 void expect(bool condition, std::string const& found, std::string const& expected);

@@ -33,7 +33,17 @@ class RoIAlignPlugin final : public PluginBase<RoIAlignPlugin> {
 public:
     using PluginBase::PluginBase;
 
-    std::vector<DataType> types(DataType const* inputs) const { return {inputs[0]}; }
+    std::vector<DataType> types(DataType const* inputs) const {
+        for (int i = 0; i < levels(); ++i) {
+            bool const is_float =
+                inputs[i] == DataType::kFLOAT || inputs[i] == DataType::kHALF || inputs[i] == DataType::kBF16;
+            expect(is_float && inputs[i] == inputs[0], input_name(i) + " is " + to_string(inputs[i]),
+                   "float32, float16 or bfloat16, the same for all maps");
+        }
+        expect(inputs[levels()] == DataType::kFLOAT, "rois are " + to_string(inputs[levels()]),
+               "float32, whatever the type of the maps: 16 bits are too coarse for coordinates");
+        return {inputs[0]};
+    }
 
     std::vector<nvinfer1::DimsExprs> shapes(nvinfer1::DimsExprs const* inputs, nvinfer1::IExprBuilder& builder) const {
         for (int i = 0; i < levels(); ++i) {

@@ -1,0 +1,229 @@
+"""The plugins as Python ``IPluginV3`` classes over the kernels' C interface.
+
+For machines without TensorRT's headers or a C++ compiler: ``register(tensorrt)`` or ``register(tensorrt_rtx)`` puts
+creators of the same names, version and namespace into the registry. They need the kernel library only once an engine
+runs, so a network can be built without it. Engines made so need this module to run; those made with the C++ library
+do not.
+"""
+
+import sys
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+
+from trt_plugins import kernels_path
+from trt_plugins.c_api import BFLOAT16, FLOAT, HALF, INTERLEAVED, MAX_NMS_BOXES, PLANAR, FeatureMap, Kernels
+
+VERSION = "1"
+NAMESPACE = "refinemask"
+
+
+def register(trt: Any) -> list[Any]:
+    """Register the creators of all plugins with the module's plugin registry.
+
+    Args:
+        trt: the imported ``tensorrt`` (10.0 or newer) or ``tensorrt_rtx``.
+
+    Returns:
+        The creators. The registry does not own them: keep them as long as it is used.
+
+    Raises:
+        RuntimeError: the registry refused one, usually because the C++ library is loaded already.
+    """
+    creators = [_creator(trt, plugin) for plugin in (MultilevelRoIAlign4, MultilevelRoIAlign1, FixedNMS, BoundaryMerge)]
+    for creator in creators:
+        if not trt.get_plugin_registry().register_creator(creator, NAMESPACE):
+            raise RuntimeError(f"{creator.name} {VERSION} is registered already; use either the library or this module")
+    return creators
+
+
+@lru_cache(maxsize=1)
+def _kernels() -> Kernels:
+    return Kernels(kernels_path())
+
+
+def _creator(trt: Any, logic: type["_Plugin"]) -> Any:
+    plugin = _concrete(trt, logic)
+    fields = [trt.PluginField(name, np.zeros(0), getattr(trt.PluginFieldType, kind)) for name, kind in logic.ATTRIBUTES]
+
+    class Creator(trt.IPluginCreatorV3One):
+        def __init__(self) -> None:
+            trt.IPluginCreatorV3One.__init__(self)
+            self.name, self.plugin_version, self.plugin_namespace = logic.__name__, VERSION, NAMESPACE
+            self.field_names = trt.PluginFieldCollection(fields)
+
+        def create_plugin(self, name: str, collection: Any, phase: Any) -> Any:
+            found = {field.name: np.asarray(field.data).reshape(-1) for field in collection}
+            if missing := [name for name, _ in logic.ATTRIBUTES if name not in found]:
+                # Python plugins have no way to TensorRT's logger; TensorRT itself reports the null result.
+                print(f"{self.name}: attributes {', '.join(missing)} are missing", file=sys.stderr)
+                return None
+            return plugin({name: found[name][0].item() for name, _ in logic.ATTRIBUTES})
+
+    return Creator()
+
+
+def _concrete(trt: Any, logic: type["_Plugin"]) -> type:
+    """A plugin class of one TensorRT module."""
+    bases = (trt.IPluginV3, trt.IPluginV3OneCore, trt.IPluginV3OneBuild, trt.IPluginV3OneRuntime)
+
+    def init(self: Any, attributes: dict[str, Any]) -> None:
+        for base in bases:
+            base.__init__(self)
+        self.attributes = attributes
+        self.num_outputs = logic.OUTPUTS
+        self.plugin_name, self.plugin_version, self.plugin_namespace = logic.__name__, VERSION, NAMESPACE
+
+    return type(logic.__name__, (logic, *bases), {"__init__": init, "trt": trt})
+
+
+class _Plugin:
+    """What all plugins have in common; the methods are those of TensorRT's interfaces."""
+
+    ATTRIBUTES: ClassVar[Sequence[tuple[str, str]]] = ()
+    OUTPUTS: ClassVar[int] = 1
+    trt: Any
+    attributes: dict[str, Any]
+
+    def get_capability_interface(self, kind: Any) -> Any:
+        return self
+
+    def clone(self) -> Any:
+        return type(self)(self.attributes)  # type: ignore[call-arg]
+
+    def attach_to_context(self, context: Any) -> Any:
+        return self.clone()
+
+    def configure_plugin(self, inputs: Any, outputs: Any) -> None:
+        return None
+
+    def on_shape_change(self, inputs: Any, outputs: Any) -> None:
+        return None
+
+    def get_valid_tactics(self) -> list[int]:
+        return []
+
+    def set_tactic(self, tactic: int) -> None:
+        return None
+
+    def get_workspace_size(self, inputs: Any, outputs: Any) -> int:
+        return 0
+
+    def get_fields_to_serialize(self) -> Any:
+        return self.trt.PluginFieldCollection([self._field(name, kind) for name, kind in self.ATTRIBUTES])
+
+    def _field(self, name: str, kind: str) -> Any:
+        value = np.array([self.attributes[name]], np.int32 if kind == "INT32" else np.float32)
+        return self.trt.PluginField(name, value, getattr(self.trt.PluginFieldType, kind))
+
+    def _is_linear(self, tensor: Any, dtype: Any) -> bool:
+        return tensor.type == dtype and tensor.format == self.trt.TensorFormat.LINEAR
+
+
+class _MultilevelRoIAlign(_Plugin):
+    ATTRIBUTES = (("output_size", "INT32"), ("sampling_ratio", "INT32"), ("finest_scale", "INT32"))
+
+    def get_output_data_types(self, types: Any) -> list[Any]:
+        return [types[0]]
+
+    def get_output_shapes(self, inputs: Any, shape_inputs: Any, builder: Any) -> list[Any]:
+        size = builder.constant(self.attributes["output_size"])
+        return [self.trt.DimsExprs([inputs[-1][0], inputs[0][1], size, size])]
+
+    def supports_format_combination(self, position: int, tensors: Any, num_inputs: int) -> bool:
+        trt, tensor, first = self.trt, tensors[position].desc, tensors[0].desc
+        if position == num_inputs - 1:
+            return self._is_linear(tensor, trt.float32)
+        if position > 0:
+            return tensor.type == first.type and tensor.format == first.format
+        narrow = tensor.type in (trt.float16, trt.bfloat16)
+        wide = self._is_linear(tensor, trt.float32)
+        return wide or (narrow and tensor.format in (trt.TensorFormat.LINEAR, trt.TensorFormat.HWC8))
+
+    def enqueue(self, inputs: Any, outputs: Any, buffers: Any, results: Any, workspace: int, stream: int) -> None:
+        *maps, rois = inputs
+        trt, (batch, channels) = self.trt, tuple(maps[0].dims)[:2]
+        _kernels().roi_align(
+            [FeatureMap(buffers[i], feature.dims[2], feature.dims[3]) for i, feature in enumerate(maps)],
+            buffers[len(maps)],
+            results[0],
+            batch=batch,
+            channels=channels,
+            num_rois=rois.dims[0],
+            rois_per_image=rois.dims[0] // batch if rois.dims[1] == 4 else 0,
+            type={trt.float32: FLOAT, trt.float16: HALF, trt.bfloat16: BFLOAT16}[maps[0].type],
+            layout=INTERLEAVED if maps[0].format == trt.TensorFormat.HWC8 else PLANAR,
+            stream=stream,
+            **self.attributes,
+        )
+
+
+class MultilevelRoIAlign4(_MultilevelRoIAlign):
+    """Inputs f0, f1, f2, f3, rois."""
+
+
+class MultilevelRoIAlign1(_MultilevelRoIAlign):
+    """Inputs f0, rois."""
+
+
+class FixedNMS(_Plugin):
+    """Inputs boxes, scores; outputs indices, num_kept."""
+
+    ATTRIBUTES = (("iou_threshold", "FLOAT32"), ("k", "INT32"))
+    OUTPUTS = 2
+
+    def get_output_data_types(self, types: Any) -> list[Any]:
+        return [self.trt.int32, self.trt.int32]
+
+    def get_output_shapes(self, inputs: Any, shape_inputs: Any, builder: Any) -> list[Any]:
+        groups, k = inputs[0][0], builder.constant(self.attributes["k"])
+        return [self.trt.DimsExprs([groups, k]), self.trt.DimsExprs([groups])]
+
+    def supports_format_combination(self, position: int, tensors: Any, num_inputs: int) -> bool:
+        return self._is_linear(tensors[position].desc, self.trt.float32 if position < 2 else self.trt.int32)
+
+    def get_workspace_size(self, inputs: Any, outputs: Any) -> int:
+        groups, boxes = inputs[0].max[0], inputs[0].max[1]
+        if boxes > MAX_NMS_BOXES:
+            raise ValueError(f"FixedNMS: {boxes} boxes per group; expected at most {MAX_NMS_BOXES}")
+        return fixed_nms_workspace(groups, boxes)
+
+    def enqueue(self, inputs: Any, outputs: Any, buffers: Any, results: Any, workspace: int, stream: int) -> None:
+        groups, boxes = tuple(inputs[0].dims)[:2]
+        _kernels().fixed_nms(
+            buffers[0],
+            buffers[1],
+            results[0],
+            results[1],
+            workspace,
+            groups=groups,
+            num_boxes=boxes,
+            iou_threshold=self.attributes["iou_threshold"],
+            k=self.attributes["k"],
+            stream=stream,
+        )
+
+
+class BoundaryMerge(_Plugin):
+    """Inputs coarse, fine."""
+
+    def get_output_data_types(self, types: Any) -> list[Any]:
+        return [self.trt.float32]
+
+    def get_output_shapes(self, inputs: Any, shape_inputs: Any, builder: Any) -> list[Any]:
+        return [self.trt.DimsExprs(inputs[1])]
+
+    def supports_format_combination(self, position: int, tensors: Any, num_inputs: int) -> bool:
+        return self._is_linear(tensors[position].desc, self.trt.float32)
+
+    def enqueue(self, inputs: Any, outputs: Any, buffers: Any, results: Any, workspace: int, stream: int) -> None:
+        num_rois, _, size, _ = tuple(inputs[0].dims)
+        _kernels().boundary_merge(buffers[0], buffers[1], results[0], num_rois=num_rois, size=size, stream=stream)
+
+
+def fixed_nms_workspace(groups: int, boxes: int) -> int:
+    """Bytes, as the library counts them; a network is built where the library may be absent."""
+    padded = -(-boxes // 64) * 64
+    return groups * (padded * (16 + 4 + padded // 8) + 4)

@@ -1,0 +1,169 @@
+"""The kernels as the CUDA implementation of the ``refinemask::`` torch operators.
+
+The eager definitions in ``refinemask.ops`` stay the implementation everywhere else, and the reference to test against.
+Nothing here waits for the device or copies to the host, so that a forward pass can be captured as a CUDA graph.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align
+from trt_plugins import kernels_path
+from trt_plugins.c_api import (
+    BFLOAT16,
+    FLOAT,
+    HALF,
+    INTERLEAVED,
+    MAX_LEVELS,
+    MAX_NMS_BOXES,
+    PLANAR,
+    FeatureMap,
+    Kernels,
+)
+
+_TYPES = {torch.float32: FLOAT, torch.float16: HALF, torch.bfloat16: BFLOAT16}
+_VECTOR_BYTES = 16
+_WORKSPACE_ALIGNMENT = 256
+
+
+def enable_if_available() -> bool:
+    """:func:`enable` where there is a CUDA device and the kernel library has been built; says whether it did."""
+    try:
+        path = kernels_path()
+    except FileNotFoundError:
+        return False
+    if not torch.cuda.is_available():
+        return False
+    enable(Kernels(path))
+    return True
+
+
+def enable(kernels: Kernels) -> None:
+    """From now on run the operators with these kernels on CUDA tensors.
+
+    What the kernels do not take (float64 maps, more than 4096 boxes per group) still goes to the eager definition.
+    """
+    implementation = TorchKernels(kernels)
+
+    @multilevel_roi_align.register_kernel("cuda")
+    def _(features: Sequence[Tensor], rois: Tensor, output_size: int, sampling_ratio: int, finest_scale: int) -> Tensor:
+        if features[0].dtype in _TYPES and rois.dtype == torch.float32 and len(features) <= MAX_LEVELS:
+            return implementation.multilevel_roi_align(features, rois, output_size, sampling_ratio, finest_scale)
+        with multilevel_roi_align.set_kernel_enabled("cuda", False):
+            return multilevel_roi_align(features, rois, output_size, sampling_ratio, finest_scale)
+
+    @fixed_nms.register_kernel("cuda")
+    def _(boxes: Tensor, scores: Tensor, iou_threshold: float, k: int) -> tuple[Tensor, Tensor]:
+        if boxes.dtype == scores.dtype == torch.float32 and boxes.shape[1] <= MAX_NMS_BOXES:
+            return implementation.fixed_nms(boxes, scores, iou_threshold, k)
+        with fixed_nms.set_kernel_enabled("cuda", False):
+            return fixed_nms(boxes, scores, iou_threshold, k)
+
+    @boundary_merge.register_kernel("cuda")
+    def _(coarse: Tensor, fine: Tensor) -> Tensor:
+        if coarse.dtype == fine.dtype == torch.float32:
+            return implementation.boundary_merge(coarse, fine)
+        with boundary_merge.set_kernel_enabled("cuda", False):
+            return boundary_merge(coarse, fine)
+
+
+class TorchKernels:
+    """The kernels on tensors, on the device and current stream of the first one."""
+
+    def __init__(self, kernels: Kernels) -> None:
+        self.kernels = kernels
+
+    def multilevel_roi_align(
+        self, features: Sequence[Tensor], rois: Tensor, output_size: int, sampling_ratio: int, finest_scale: int
+    ) -> Tensor:
+        """As ``refinemask.ops.multilevel_roi_align``; channels-last maps are read as they are."""
+        batch, channels = features[0].shape[:2]
+        interleaved = _is_channels_last(features)
+        if not interleaved:
+            features = [feature.contiguous() for feature in features]
+        rois = rois.contiguous()
+        pooled = torch.empty(
+            (rois.shape[0], channels, output_size, output_size),
+            dtype=features[0].dtype,
+            device=features[0].device,
+            memory_format=torch.channels_last if interleaved else torch.contiguous_format,
+        )
+        with _on_device(rois) as stream:
+            self.kernels.roi_align(
+                [FeatureMap(feature.data_ptr(), feature.shape[2], feature.shape[3]) for feature in features],
+                rois.data_ptr(),
+                pooled.data_ptr(),
+                batch=batch,
+                channels=channels,
+                num_rois=rois.shape[0],
+                output_size=output_size,
+                sampling_ratio=sampling_ratio,
+                finest_scale=finest_scale,
+                type=_TYPES[pooled.dtype],
+                layout=INTERLEAVED if interleaved else PLANAR,
+                stream=stream,
+            )
+        return pooled.contiguous()
+
+    def fixed_nms(self, boxes: Tensor, scores: Tensor, iou_threshold: float, k: int) -> tuple[Tensor, Tensor]:
+        """As ``refinemask.ops.fixed_nms``, for at most 4096 boxes per group."""
+        groups, num_boxes = scores.shape
+        boxes, scores = boxes.contiguous(), scores.contiguous()
+        indices = boxes.new_empty(groups, k, dtype=torch.int32)
+        num_kept = boxes.new_empty(groups, dtype=torch.int32)
+        size = self.kernels.fixed_nms_workspace(groups, num_boxes)
+        workspace = boxes.new_empty(size + _WORKSPACE_ALIGNMENT, dtype=torch.uint8)
+        address = -(-workspace.data_ptr() // _WORKSPACE_ALIGNMENT) * _WORKSPACE_ALIGNMENT
+        with _on_device(boxes) as stream:
+            self.kernels.fixed_nms(
+                boxes.data_ptr(),
+                scores.data_ptr(),
+                indices.data_ptr(),
+                num_kept.data_ptr(),
+                address,
+                groups=groups,
+                num_boxes=num_boxes,
+                iou_threshold=iou_threshold,
+                k=k,
+                stream=stream,
+            )
+        return indices, num_kept
+
+    def boundary_merge(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        """As ``refinemask.ops.boundary_merge``."""
+        coarse, fine = coarse.contiguous(), fine.contiguous()
+        merged = torch.empty_like(fine)
+        with _on_device(fine) as stream:
+            self.kernels.boundary_merge(
+                coarse.data_ptr(),
+                fine.data_ptr(),
+                merged.data_ptr(),
+                num_rois=coarse.shape[0],
+                size=coarse.shape[2],
+                stream=stream,
+            )
+        return merged
+
+
+@contextmanager
+def _on_device(tensor: Tensor) -> Iterator[int]:
+    """Makes the tensor's device the current one; gives the handle of its current stream."""
+    if not tensor.is_cuda:
+        yield 0
+        return
+    with torch.cuda.device(tensor.device):
+        yield torch.cuda.current_stream().cuda_stream
+
+
+def _is_channels_last(features: Sequence[Tensor]) -> bool:
+    """Whether all maps are [B, H, W, C] in memory, in whole vectors."""
+    aligned = features[0].shape[1] * features[0].element_size() % _VECTOR_BYTES == 0
+    return aligned and all(
+        feature.is_contiguous(memory_format=torch.channels_last)
+        and not feature.is_contiguous()
+        and feature.data_ptr() % _VECTOR_BYTES == 0
+        for feature in features
+    )
