@@ -1,4 +1,4 @@
-"""COCO average precision of boxes, masks and mask boundaries; overlaps are computed by faster-coco-eval.
+"""COCO average precision of boxes, masks and mask boundaries; boundaries are found by faster-coco-eval.
 
 The figures are those of ``pycocotools`` on the same result file. An object's area is the annotated one; a detection's,
 which matters to the area ranges only, is that of its ``bbox``, for masks too: so pycocotools reads entries that have a
@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from faster_coco_eval.core import mask as mask_api
 from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
 
 from refinemask.data.coco import CocoDataset, CocoImage
 from refinemask.evaluation.average_precision import (
@@ -27,6 +28,7 @@ from refinemask.evaluation.average_precision import (
 )
 from refinemask.evaluation.predictions import Result
 from refinemask.files import UserError
+from refinemask.masks import segmentation_rle
 
 IoUType = Literal["bbox", "segm", "boundary"]
 IOU_TYPES: tuple[IoUType, ...] = ("bbox", "segm", "boundary")
@@ -109,16 +111,14 @@ def _judge_image(
         for a in dataset.annotations[image.id]
     ]  # fmt: skip
     detections = [{**result, "image_id": image.id} for result in sorted(results, key=lambda result: -result["score"])]
-    if {"segm", "boundary"} & set(iou_types):
-        overlapped = {a["category_id"] for a in objects} & {result["category_id"] for result in detections}
-        mask_api.calculateRleForAllAnnotations(
-            [entry for entry in objects + detections if entry["category_id"] in overlapped],
-            {image.id: (image.height, image.width)},
-            True,
-            "boundary" in iou_types,
-            BOUNDARY_WIDTH,
-            os.cpu_count() or 1,
-        )
+    overlapped = {a["category_id"] for a in objects} & {result["category_id"] for result in detections}
+    compared = [entry for entry in objects + detections if entry["category_id"] in overlapped]
+    if "boundary" in iou_types:
+        size = {image.id: (image.height, image.width)}
+        mask_api.calculateRleForAllAnnotations(compared, size, True, True, BOUNDARY_WIDTH, os.cpu_count() or 1)
+    elif "segm" in iou_types:
+        for entry in compared:
+            entry["rle"] = segmentation_rle(entry["segmentation"], image.height, image.width)
     for category_id in {entry["category_id"] for entry in objects + detections} & categories.keys():
         present = [entry for entry in objects if entry["category_id"] == category_id]
         found = [entry for entry in detections if entry["category_id"] == category_id][:limit]
@@ -149,7 +149,7 @@ def _overlaps(
     """[D, G] IoU; with a crowd, the share of the detection that lies in it."""
 
     def overlap(key: str) -> NDArray[np.float64]:
-        return np.asarray(mask_api.iou([f[key] for f in found], [p[key] for p in present], crowd.astype(int).tolist()))
+        return np.asarray(coco_mask.iou([f[key] for f in found], [p[key] for p in present], crowd.astype(int).tolist()))
 
     if not present:
         return np.zeros((len(found), 0))

@@ -7,13 +7,13 @@ detections are ignored. The figures are those of the ``lvis`` package 0.5.3, whi
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from refinemask.data.coco import CocoAnnotation, CocoImage, Segmentation
+from refinemask.data.coco import CocoAnnotation, CocoImage
 from refinemask.data.lvis import FREQUENCIES, LvisDataset
 from refinemask.evaluation.average_precision import (
     AREA_RANGES,
@@ -26,6 +26,7 @@ from refinemask.evaluation.average_precision import (
 )
 from refinemask.evaluation.predictions import Result
 from refinemask.files import UserError
+from refinemask.masks import segmentation_rle
 
 MAX_DETECTIONS = 300
 """Per image, over all categories."""
@@ -108,19 +109,14 @@ def _overlaps(
     not_crowd = [0] * len(present)
     if iou_type == "bbox":
         return np.asarray(coco_mask.iou([r["bbox"] for r in found], [list(a.bbox) for a in present], not_crowd))
-    masks = [_run_lengths(result["segmentation"], image) for result in found]
-    return np.asarray(coco_mask.iou(masks, [_run_lengths(a.segmentation, image) for a in present], not_crowd))
+    masks, objects = (
+        [segmentation_rle(segmentation, image.height, image.width) for segmentation in segmentations]
+        for segmentations in ([result["segmentation"] for result in found], [a.segmentation for a in present])
+    )
+    return np.asarray(coco_mask.iou(masks, objects, not_crowd))
 
 
 def _area(result: Result) -> float:
     if "bbox" in result:
         return float(result["bbox"][2] * result["bbox"][3])
     return float(coco_mask.area(result["segmentation"]))
-
-
-def _run_lengths(segmentation: Segmentation, image: CocoImage) -> dict[str, Any]:
-    if isinstance(segmentation, list):
-        return coco_mask.merge(coco_mask.frPyObjects(segmentation, image.height, image.width))
-    if isinstance(segmentation["counts"], list):
-        return coco_mask.frPyObjects(segmentation, image.height, image.width)
-    return segmentation
