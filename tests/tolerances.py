@@ -27,4 +27,9 @@ TOLERANCES: dict[str, Tolerance] = {
     "engine boxes": Tolerance(1e-2, 0, "px; ONNX Runtime and OpenVINO fp32 against PyTorch, design section 7"),
     "engine scores": Tolerance(1e-4, 0, "ONNX Runtime and OpenVINO fp32 against PyTorch, design section 7"),
     "engine masks": Tolerance(1e-3, 0, "probabilities, in fp32; but for pixels that change sides of the boundary"),
+    "sampling weights": Tolerance(2e-6, 2e-6, "a bin's samples summed in float32, against float64"),
+    "roi_align float32": Tolerance(1e-4, 1e-5, "float32 coordinates, times the map's slope; measured 1.5e-5"),
+    "roi_align float16": Tolerance(1e-4, 2**-11, "the result rounded to float16"),
+    "roi_align bfloat16": Tolerance(1e-4, 2**-8, "the result rounded to bfloat16"),
+    "boundary merge": Tolerance(2e-5, 1e-5, "float32 interpolation weights: exact fractions against rounded scales"),
 }
