@@ -1,0 +1,88 @@
+"""Detections drawn over their image."""
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+import supervision as sv
+from numpy.typing import NDArray
+
+from refinemask.evaluation.predictions import Result
+from refinemask.masks import decode
+
+SMALLEST, LARGEST = 640, 1600
+"""Limits of the drawing's longer side in pixels: outlines are too coarse on less, and nobody looks at more."""
+MASKS_AT_ONCE = 20
+CROWDED = 25
+"""From so many objects on, outlines are thin."""
+MOST_NAMES = 20
+NAMED_SHARE = 0.004
+"""Of the picture's area: a smaller object would be hidden by its name."""
+COLOURS = sv.ColorPalette.DEFAULT
+LUMA = (0.299, 0.587, 0.114)
+TEXT_COLOURS = sv.ColorPalette(
+    [sv.Color.BLACK if np.dot(colour.as_rgb(), LUMA) > 140 else sv.Color.WHITE for colour in COLOURS.colors]
+)
+
+
+def draw(image: NDArray[np.uint8], results: Sequence[Result], class_names: Mapping[int, str]) -> NDArray[np.uint8]:
+    """Draw masks and outlines over an image, and names where they help.
+
+    If there is one class, every object has its colour. If there are several, every class has, and the best of the
+    objects that are large enough are named. Small images are enlarged and huge ones reduced.
+
+    Args:
+        image: [h, w, 3] uint8 RGB.
+        results: in pixels of the image, best first.
+        class_names: by category id.
+
+    Returns:
+        [h', w', 3] uint8 RGB.
+    """
+    height, width = image.shape[:2]
+    scale = float(np.clip(max(height, width), SMALLEST, LARGEST)) / max(height, width)
+    shape = max(1, round(height * scale)), max(1, round(width * scale))
+    interpolation = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+    scene: NDArray[np.uint8] = cv2.resize(image, shape[::-1], interpolation=interpolation)  # type: ignore[assignment]
+    classes = list(class_names)
+    labels = np.array([classes.index(result["category_id"]) for result in results], np.int64)
+    colours = labels if len(classes) > 1 else np.arange(len(results))
+    masks = sv.MaskAnnotator(COLOURS, opacity=0.35)
+    outlines = sv.PolygonAnnotator(COLOURS, thickness=1 if len(results) >= CROWDED else 2)
+    for start in range(0, len(results), MASKS_AT_ONCE):
+        chunk = slice(start, start + MASKS_AT_ONCE)
+        detections = sv.Detections(
+            xyxy=_corners(results[chunk], scale),
+            mask=np.stack([_drawn_mask(result, shape) for result in results[chunk]]),
+        )
+        scene = masks.annotate(scene, detections, custom_color_lookup=colours[chunk])
+        scene = outlines.annotate(scene, detections, custom_color_lookup=colours[chunk])
+    return _write_names(scene, results, class_names, scale) if len(classes) > 1 else scene
+
+
+def _write_names(
+    scene: NDArray[np.uint8], results: Sequence[Result], class_names: Mapping[int, str], scale: float
+) -> NDArray[np.uint8]:
+    corners = _corners(results, scale)
+    sizes = corners[:, 2:] - corners[:, :2]
+    large = np.flatnonzero(sizes.prod(axis=1) >= NAMED_SHARE * scene.shape[0] * scene.shape[1])[:MOST_NAMES]
+    if not len(large):
+        return scene
+    classes = list(class_names)
+    named = [results[index] for index in large]
+    detections = sv.Detections(
+        xyxy=corners[large], class_id=np.array([classes.index(result["category_id"]) for result in named])
+    )
+    annotator = sv.LabelAnnotator(COLOURS, text_color=TEXT_COLOURS, text_scale=0.4, text_padding=3, smart_position=True)
+    texts = [f"{class_names[result['category_id']]} {result['score']:.2f}" for result in named]
+    return annotator.annotate(scene, detections, texts)
+
+
+def _corners(results: Sequence[Result], scale: float) -> NDArray[np.float64]:
+    boxes = np.array([result["bbox"] for result in results], np.float64).reshape(-1, 4)
+    return np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]) * scale
+
+
+def _drawn_mask(result: Result, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    [mask] = decode([result["segmentation"]], *result["segmentation"]["size"])
+    return cv2.resize(mask.view(np.uint8) * 255, shape[::-1], interpolation=cv2.INTER_LINEAR) >= 128

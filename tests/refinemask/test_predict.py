@@ -1,0 +1,100 @@
+"""The prediction command: pictures and results; a folder goes on after a bad file."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+from tiny_detector import make_tiny_detector
+
+from refinemask.files import UserError
+from refinemask.predict import Args, find_images, main, picture_names
+from refinemask.weights import save_detector
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_detector(make_tiny_detector(), path, recipe="tiny")
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two pictures, an empty file, and a file that is no picture by its name."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name, shape in (("a.png", (60, 90, 3)), ("b.jpg", (90, 50, 3))):
+        cv2.imwrite(str(folder / name), np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8))
+    (folder / "c.png").touch()
+    (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+def test_folder_goes_on_and_counts_what_it_skipped(
+    folder: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    assert main(Args(images=(folder,), checkpoint=checkpoint, output=output, draw_score=0.7, threads=1)) == 0
+    assert sorted(path.name for path in output.iterdir()) == ["a.png", "b.png", "results.json"]
+    captured = capsys.readouterr()
+    assert "2 of 3 images predicted, 1 skipped" in captured.out
+    assert "c.png: the file is empty" in captured.err
+    assert cv2.imread(str(output / "a.png")).shape == (427, 640, 3)
+    results = json.loads((output / "results.json").read_text())
+    assert {(r["image_id"], r["file_name"]) for r in results} == {(1, "a.png"), (2, "b.jpg")}
+    for result in results:
+        assert result["category_id"] in (3, 7)
+        shape = (60, 90) if result["image_id"] == 1 else (90, 50)
+        assert coco_mask.decode(result["segmentation"]).shape == shape
+
+
+def test_single_bad_file_is_an_error(folder: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = folder / "out"
+    assert main(Args(images=(folder / "c.png",), checkpoint=checkpoint, output=output)) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: ")
+    assert not output.exists()
+
+
+def test_nothing_but_bad_files(folder: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = folder / "c.png", folder / "absent.png"
+    assert main(Args(images=paths, checkpoint=checkpoint, output=folder / "out")) == 1
+    assert "0 of 2 images predicted" in capsys.readouterr().out
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: {"images": ()}, "no image was given"),
+        (lambda f: {"images": (f.parent / "empty",)}, "the folder holds no image"),
+        (lambda f: {"checkpoint": f / "absent.onnx"}, "no such file"),
+        (lambda f: {"checkpoint": f / "notes.txt"}, "no engine for '.txt' files"),
+    ],
+)
+def test_mistakes(
+    folder: Path,
+    checkpoint: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[Path], dict[str, object]],
+    message: str,
+) -> None:
+    (folder.parent / "empty").mkdir()
+    given = {"images": (folder,), "checkpoint": checkpoint, "output": folder / "out"} | change(folder)
+    assert main(Args(**given)) == 2
+    assert message in capsys.readouterr().err
+    assert not (folder / "out").exists()
+
+
+def test_images_of_a_folder_come_by_name(folder: Path) -> None:
+    assert [path.name for path in find_images([folder / "c.png", folder])] == ["c.png", "a.png", "b.jpg", "c.png"]
+    with pytest.raises(UserError, match="no image"):
+        find_images([])
+
+
+def test_pictures_of_the_same_name_do_not_overwrite_each_other() -> None:
+    paths = [Path(name) for name in ("x/a.png", "y/a.png", "a.jpg", "a-2.png", "b.png")]
+    assert picture_names(paths) == ["a.png", "a-2.png", "a-3.png", "a-2-2.png", "b.png"]
