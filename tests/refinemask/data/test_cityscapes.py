@@ -1,6 +1,8 @@
 """Cityscapes' instance maps become COCO annotations of the benchmark's 8 classes."""
 
 import json
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from tolerances import TOLERANCES
 
 from refinemask.data.categories import CITYSCAPES
 from refinemask.data.cityscapes import LABELS, Args, main, value_masks
 from refinemask.data.coco import read_coco
+from refinemask.evaluation.coco import evaluate_coco, group_by_image
 
 ROAD, CAR, CARAVAN, BICYCLE = 7, 26, 29, 33
 HEIGHT, WIDTH = 16, 32
@@ -34,9 +40,9 @@ def add_frame(root: Path, split: str, name: str, pixels: NDArray[Any], objects: 
     images, annotations = root / "leftImg8bit" / split / city, root / "gtFine" / split / city
     images.mkdir(parents=True, exist_ok=True)
     annotations.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (WIDTH, HEIGHT)).save(images / f"{name}_leftImg8bit.png")
+    Image.new("RGB", pixels.shape[::-1]).save(images / f"{name}_leftImg8bit.png")
     Image.fromarray(pixels).save(annotations / f"{name}_gtFine_instanceIds.png")
-    polygons = {"imgHeight": HEIGHT, "imgWidth": WIDTH, "objects": objects}
+    polygons = {"imgHeight": pixels.shape[0], "imgWidth": pixels.shape[1], "objects": objects}
     (annotations / f"{name}_gtFine_polygons.json").write_text(json.dumps(polygons))
 
 
@@ -81,6 +87,39 @@ def test_images_are_where_the_annotations_say(root: Path) -> None:
     for split in ("train", "val"):
         for image in read_coco(annotations_of(root, split)).images:
             assert (root / "leftImg8bit" / split / image.file_name).is_file()
+
+
+def test_evaluation_on_the_annotations_equals_pycocotools(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for number in range(4):
+            pixels = np.full((HEIGHT, WIDTH), ROAD, np.uint16)
+            for n in range(12):
+                x, y, size = *random.integers(0, (WIDTH, HEIGHT)), random.choice([2, 4, 8])
+                category = random.choice([CAR, BICYCLE])
+                pixels[y : y + size, x : x + size] = category if n < 2 else category * 1000 + n
+            # Every pixel drawn 20 times as large, for objects of all sizes.
+            add_frame(tmp_path, split, f"ulm_{number}_0", np.kron(pixels, np.ones((20, 20), np.uint16)), [])
+    assert main(Args(root=tmp_path)) == 0
+    path = annotations_of(tmp_path, "val")
+    dataset = read_coco(path)
+    results = [
+        {"image_id": a.image_id, "category_id": int(random.choice([CAR, BICYCLE], p=[0.9, 0.1])), "bbox": list(a.bbox)}
+        | {"score": round(random.random(), 1), "segmentation": a.segmentation}
+        for annotations in dataset.annotations.values()
+        for a in annotations
+    ]
+    with redirect_stdout(StringIO()):
+        truth = COCO(str(path))
+        reference = COCOeval(truth, truth.loadRes([dict(result) for result in results]), "segm")
+        reference.evaluate()
+        reference.accumulate()
+        reference.summarize()
+    found = evaluate_coco(dataset, group_by_image(dataset, results), ["segm"])["segm"]
+    assert min(found.values()) > 0
+    assert list(found.values()) == pytest.approx(
+        reference.stats[:6], abs=TOLERANCES["average precision"].absolute, rel=0
+    )
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 5), (40, 33)])
