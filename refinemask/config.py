@@ -91,7 +91,32 @@ class RefineMaskConfig:
     """The last predictor has one channel for all classes (LVIS, and always in the simple head)."""
 
 
-MaskHeadConfig = FCNMaskConfig | RefineMaskConfig
+@dataclass(frozen=True, kw_only=True)
+class PointRendConfig:
+    """PointRend's heads: coarse masks of 7×7, refined at chosen points up to 224×224."""
+
+    kind: typing.Literal["pointrend"] = "pointrend"
+    hidden: int = 1024
+    """Width of the coarse head's two fully connected layers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HTCConfig:
+    """Hybrid Task Cascade: box and mask stages in turn, and a semantic branch that both read."""
+
+    kind: typing.Literal["htc"] = "htc"
+    delta_stds: tuple[tuple[float, float, float, float], ...] = (
+        (0.1, 0.1, 0.2, 0.2),
+        (0.05, 0.05, 0.1, 0.1),
+        (0.033, 0.033, 0.067, 0.067),
+    )
+    """One per stage; they take the place of the box head's own."""
+    convs: int = 4
+    """Of each mask stage, and of the semantic branch."""
+    semantic_classes: int = 183
+
+
+MaskHeadConfig = FCNMaskConfig | RefineMaskConfig | PointRendConfig | HTCConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +151,11 @@ class DataConfig:
 
     annotations: str
     images: str
+    format: typing.Literal["coco", "lvis"] = "coco"
+    repeat_threshold: float | None = None
+    """LVIS: images with categories in a smaller fraction of the images are shown more often."""
+    polygons: bool = True
+    """Mask targets from the annotated polygons; otherwise these become bitmaps first, as for official Mask R-CNN."""
     short_sides: tuple[int, ...] = (800,)
     """One of these is drawn per image."""
     long_side: int = 1333
@@ -178,7 +208,7 @@ def _build(kind: Any, value: Any) -> Any:
         return kind(**{name: _build(hints[name], item) for name, item in value.items()})  # type: ignore[operator]
     origin = typing.get_origin(kind)
     if origin is tuple:
-        return tuple(value)
+        return tuple(_build(typing.get_args(kind)[0], part) for part in value)
     if origin in (typing.Union, types.UnionType) and isinstance(value, dict):
         return _build({option.kind: option for option in typing.get_args(kind)}[value["kind"]], value)
     return value

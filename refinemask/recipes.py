@@ -17,6 +17,14 @@ from refinemask.config import (
 
 
 @dataclass(frozen=True, kw_only=True)
+class ValidationData:
+    """What a run is evaluated on; paths are relative to the data root."""
+
+    annotations: str
+    images: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Everything that decides what a training run learns."""
 
@@ -24,6 +32,7 @@ class Recipe:
     """Its classes are placeholders; a run takes them from the annotations."""
     data: DataConfig
     """Paths are relative to the data root."""
+    validation: ValidationData
     train: TrainConfig
 
 
@@ -45,12 +54,23 @@ def _for_head(mask_head: MaskHeadConfig, config: TrainConfig) -> TrainConfig:
     return config
 
 
+def _data_for_head(mask_head: MaskHeadConfig, config: DataConfig) -> DataConfig:
+    """The official Mask R-CNN learns from bitmaps (``poly2mask``)."""
+    return replace(config, polygons=not isinstance(mask_head, FCNMaskConfig))
+
+
 COCO_DATA = DataConfig(annotations="annotations/instances_train2017.json", images="train2017")
+COCO_VALIDATION = ValidationData(annotations="annotations/instances_val2017.json", images="val2017")
 
 
 def _coco(backbone: BackboneConfig, mask_head: MaskHeadConfig, schedule: int) -> Recipe:
     train = TrainConfig(epochs=12 * schedule, step_epochs=(8, 11) if schedule == 1 else (16, 22))
-    return Recipe(model=_model(backbone, mask_head), data=COCO_DATA, train=_for_head(mask_head, train))
+    return Recipe(
+        model=_model(backbone, mask_head),
+        data=_data_for_head(mask_head, COCO_DATA),
+        validation=COCO_VALIDATION,
+        train=_for_head(mask_head, train),
+    )
 
 
 def _lvis(backbone: BackboneConfig, mask_head: MaskHeadConfig) -> Recipe:
@@ -60,10 +80,17 @@ def _lvis(backbone: BackboneConfig, mask_head: MaskHeadConfig) -> Recipe:
         _model(backbone, mask_head),
         box_head=BoxHeadConfig(score_threshold=1e-4, detections=300),
     )
+    # LVIS draws on both of COCO's folders; its file names contain them.
     data = DataConfig(
-        annotations="annotations/lvis_v1_train.json", images="train2017", short_sides=tuple(range(640, 801, 32))
+        annotations="annotations/lvis_v1_train.json",
+        images="",
+        format="lvis",
+        repeat_threshold=0.001,
+        short_sides=tuple(range(640, 801, 32)),
     )
-    return Recipe(model=model, data=data, train=_for_head(mask_head, TrainConfig()))
+    validation = ValidationData(annotations="annotations/lvis_v1_val.json", images="")
+    data = _data_for_head(mask_head, data)
+    return Recipe(model=model, data=data, validation=validation, train=_for_head(mask_head, TrainConfig()))
 
 
 def _cityscapes(backbone: BackboneConfig, mask_head: MaskHeadConfig) -> Recipe:
@@ -74,8 +101,11 @@ def _cityscapes(backbone: BackboneConfig, mask_head: MaskHeadConfig) -> Recipe:
         short_sides=tuple(range(800, 1025)),
         long_side=2048,
     )
+    validation = ValidationData(
+        annotations="annotations/instancesonly_filtered_gtFine_val.json", images="leftImg8bit/val"
+    )
     train = TrainConfig(epochs=64, step_epochs=(56,), batch_size=8, learning_rate=0.01, smooth_l1_beta=1.0)
-    return Recipe(model=model, data=data, train=_for_head(mask_head, train))
+    return Recipe(model=model, data=data, validation=validation, train=_for_head(mask_head, train))
 
 
 def _nuclei(mask_head: MaskHeadConfig) -> Recipe:
@@ -106,7 +136,8 @@ def _nuclei(mask_head: MaskHeadConfig) -> Recipe:
         warmup_iterations=200,
         rois_per_image=64,
     )
-    return Recipe(model=model, data=data, train=train)
+    validation = ValidationData(annotations="annotations/instances_val.json", images="images")
+    return Recipe(model=model, data=data, validation=validation, train=train)
 
 
 RECIPES: dict[str, Recipe] = {

@@ -1,4 +1,7 @@
-"""Train a detector: ``python -m refinemask.train --recipe nuclei-demo --output runs/nuclei``."""
+"""Train a detector: ``python -m refinemask.train --recipe nuclei-demo --output runs/nuclei``.
+
+On several GPUs, or machines: ``torchrun --nproc-per-node 8 -m refinemask.train --recipe … --data-root …``.
+"""
 
 import json
 import sys
@@ -7,16 +10,14 @@ from pathlib import Path
 
 import torch
 import tyro
+from torch.distributed.elastic.multiprocessing.errors import record
 
-from refinemask.data.coco import read_coco
-from refinemask.data.training import TrainingDataset
-from refinemask.files import UserError, atomic_write
-from refinemask.modeling.detector import Detector
+from refinemask.files import UserError
 from refinemask.recipes import RECIPES, Recipe
-from refinemask.training.checkpoint import config_hash
-from refinemask.training.loop import Execution, Precision, Trainer
-from refinemask.training.report import Report
-from refinemask.weights import load_detector, save_detector
+from refinemask.training.distributed import is_main, process_group
+from refinemask.training.loop import Execution, Precision
+from refinemask.training.preemption import EXIT_CODE, catch_preemption
+from refinemask.training.run import Plan, run
 
 DEMO_ROOT = Path(__file__).resolve().parents[1] / "demo" / "nuclei"
 
@@ -26,45 +27,60 @@ class Args:
     """Train a detector by a named recipe."""
 
     recipe: str
-    """One of the names in refinemask/recipes.py."""
+    """One of the names in refinemask/recipes.py, such as refinemask-r50-coco-1x or nuclei-demo."""
     output: Path | None = None
     """Directory of the run; runs/RECIPE if not given."""
     data_root: Path | None = None
-    """Directory under which the recipe's annotation file and image folder lie; the nuclei recipes bring theirs."""
-    resume: Path | None = None
-    """A state.pt to go on from, with the same recipe and overrides."""
-    init: Path | None = None
-    """Weights to start from: a .safetensors of this project with the same classes."""
+    """Directory under which the recipe's annotation files and image folders lie; the nuclei recipes bring theirs."""
+    resume: str | None = None
+    """A state.pt to go on from with the same recipe and overrides; "auto": that of the output, if there is one."""
+    init: str | None = None
+    """Weights to start from: "imagenet", a backbone's file, or a .safetensors of this project of the same model."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
     """PyTorch device."""
     amp: Precision = "fp32"
-    """bf16 computes convolutions and matrix products in bfloat16."""
+    """Type of convolutions and matrix products; fp16 scales its gradients."""
     channels_last: bool = True
     """Memory format of the weights; faster nearly everywhere."""
+    compile: bool = False
+    """Compile backbone and FPN: minutes at the start, then faster on a GPU."""
     accumulate: int = 1
-    """Split every batch into this many parts, for lack of memory."""
+    """Split every batch into so many parts, one after another, for lack of memory."""
+    ema_decay: float | None = None
+    """Evaluate and keep a moving average of the weights, such as with 0.999."""
     workers: int = 2
-    """Processes that load images."""
+    """Processes per GPU that load images."""
+    evaluate_every: int = 12
+    """Epochs between evaluations on the recipe's validation images, besides the last epoch's; 0 is never."""
+    log_every: int = 20
+    """Iterations per line of metrics.jsonl."""
+    tensorboard: bool = False
+    """Write TensorBoard events, too."""
     epochs: int | None = None
     """Override; the learning rate's steps move in proportion."""
     batch_size: int | None = None
-    """Override; the learning rate is scaled in proportion unless it is given too."""
+    """Override: images per iteration over all GPUs; the learning rate follows in proportion unless it is given too."""
     learning_rate: float | None = None
     """Override."""
     seed: int | None = None
     """Override."""
+    profile: bool = False
+    """Write a PyTorch profiler trace of 20 steps to OUTPUT/profile.json.gz, and stop."""
     print: bool = False
-    """Show the resolved recipe as JSON and stop."""
+    """Show the resolved recipe as JSON, and stop."""
 
 
 def resolve(args: Args) -> Recipe:
     """The recipe with the command line's overrides.
 
     Raises:
-        UserError: there is no such recipe.
+        UserError: there is no such recipe, or an override makes no sense.
     """
     if args.recipe not in RECIPES:
         raise UserError(f"no recipe {args.recipe!r}; there are {', '.join(RECIPES)}")
+    for name in ("epochs", "batch_size", "accumulate"):
+        if (value := getattr(args, name)) is not None and value < 1:
+            raise UserError(f"--{name.replace('_', '-')} is {value}; expected at least 1")
     recipe = RECIPES[args.recipe]
     train = recipe.train
     if args.epochs is not None:
@@ -72,8 +88,11 @@ def resolve(args: Args) -> Recipe:
         train = replace(train, epochs=args.epochs, step_epochs=steps)
     if args.batch_size is not None:
         rate = train.learning_rate * args.batch_size / train.batch_size
-        if args.learning_rate is None:
-            print(f"learning rate {rate:g}: scaled with the batch size from {train.learning_rate:g}", file=sys.stderr)
+        if args.learning_rate is None and rate != train.learning_rate:
+            print(
+                f"learning rate {rate:g}: the recipe's {train.learning_rate:g} is for batches of {train.batch_size}",
+                file=sys.stderr,
+            )
         train = replace(train, batch_size=args.batch_size, learning_rate=rate)
     if args.learning_rate is not None:
         train = replace(train, learning_rate=args.learning_rate)
@@ -82,49 +101,35 @@ def resolve(args: Args) -> Recipe:
     return replace(recipe, train=train)
 
 
-def train(args: Args) -> Path:
-    """Run the training and return the file with the final weights."""
+def plan(args: Args, device: torch.device) -> Plan:
+    """Everything the command line decides.
+
+    Raises:
+        UserError: an argument is wrong or missing, or the output holds another run.
+    """
     recipe = resolve(args)
     output = args.output or Path("runs") / args.recipe
-    root = _data_root(args)
-    coco = read_coco(root / recipe.data.annotations)
-    model = replace(recipe.model, class_names=coco.class_names, category_ids=coco.category_ids)
-    dataset = TrainingDataset(coco, root / recipe.data.images, recipe.data)
-
-    torch.manual_seed(recipe.train.seed)
-    detector = Detector(model)
-    if args.init is not None:
-        detector.load_state_dict(load_detector(args.init).state_dict(), strict=False)
-    execution = Execution(
-        device=torch.device(args.device),
-        precision=args.amp,
-        channels_last=args.channels_last,
-        accumulate=args.accumulate,
-        workers=args.workers,
+    return Plan(
+        name=args.recipe,
+        recipe=recipe,
+        data_root=_data_root(args),
+        output=output,
+        execution=Execution(
+            device=device,
+            precision=args.amp,
+            channels_last=args.channels_last,
+            compile=args.compile,
+            accumulate=args.accumulate,
+            workers=args.workers,
+            ema_decay=args.ema_decay,
+        ),
+        resume=_resume(args, output / "state.pt"),
+        init=args.init,
+        evaluate_every=args.evaluate_every,
+        log_every=args.log_every,
+        tensorboard=args.tensorboard,
+        profile=args.profile,
     )
-    trainer = Trainer(detector, dataset, recipe.train, execution, config_hash(model, recipe.data, recipe.train))
-    if args.resume is not None:
-        trainer.resume(args.resume)
-    output.mkdir(parents=True, exist_ok=True)
-    with atomic_write(output / "recipe.json") as path:
-        path.write_text(json.dumps(asdict(replace(recipe, model=model)), indent=2))
-    report = Report(
-        output / "metrics.jsonl",
-        start=trainer.progress.iteration,
-        total=trainer.iterations,
-        per_epoch=trainer.sampler.iterations_per_epoch,
-        images=recipe.train.batch_size,
-        every=execution.log_every,
-    )
-    last = output / "last.safetensors"
-
-    def after_epoch(epoch: int) -> None:
-        trainer.save(output / "state.pt")
-        save_detector(detector, last, recipe=args.recipe, metadata={"epoch": str(epoch)})
-
-    trainer.run(report, after_epoch)
-    report.close()
-    return last
 
 
 def _data_root(args: Args) -> Path:
@@ -135,18 +140,37 @@ def _data_root(args: Args) -> Path:
     raise UserError(f"--data-root is missing: the directory that holds {RECIPES[args.recipe].data.annotations}")
 
 
+def _resume(args: Args, state: Path) -> Path | None:
+    if args.resume == "auto":
+        return state if state.is_file() else None
+    if args.resume is not None:
+        return Path(args.resume)
+    if state.is_file() and not args.profile:
+        raise UserError(f"{state.parent}: holds a run; go on with --resume auto, or give another --output")
+    return None
+
+
+@record
 def main(args: Args | None = None) -> int:
-    """The command line. Exit code 0, or 2 for bad input."""
-    args = args or tyro.cli(Args)
+    """The command line.
+
+    Returns:
+        0; 2 for bad input; 143 when SIGTERM stopped the run, whose state is then saved.
+    """
+    args = args or tyro.cli(Args, description=__doc__)
     try:
         if args.print:
             print(json.dumps(asdict(resolve(args)), indent=2))
             return 0
-        print(train(args))
+        with process_group(args.device) as device, catch_preemption() as preemption:
+            chosen = plan(args, device)
+            finished = run(chosen, lambda: preemption.requested)
+            if is_main():
+                print(chosen.output if finished else f"stopped; go on with --resume auto --output {chosen.output}")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0
+    return 0 if finished else EXIT_CODE
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import numpy as np
 class Pick(NamedTuple):
     """One image of a batch, and the seed of everything random that happens to it."""
 
-    index: int
+    image: int
     seed: int
 
 

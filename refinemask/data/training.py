@@ -17,12 +17,16 @@ from torch.utils.data import Dataset
 from refinemask.config import DataConfig, Preprocessing
 from refinemask.data.coco import CocoAnnotation, CocoDataset, CocoImage, Segmentation
 from refinemask.data.images import read_image
+from refinemask.data.lvis import repeat_factors
 from refinemask.data.sampler import Pick
 from refinemask.data.transforms import pad_batch, resize, resize_shape
 from refinemask.files import UserError
 
 SMALLEST_SIDE = 32
 """Images with a shorter side are not trained on."""
+
+MOST_SKIPPED = 10
+"""So many unreadable images in a row are no accident."""
 
 Polygons = list[NDArray[np.float64]]
 """The parts of one instance, each (x0, y0, x1, y1, …) in pixels of the network's input."""
@@ -57,20 +61,38 @@ class TrainingBatch(NamedTuple):
     image_sizes: Tensor
     """int64 [B, 2] valid (height, width)."""
     targets: list[ImageTargets]
+    skipped: list[str]
+    """Why images were replaced by others."""
 
     def to(self, device: torch.device) -> "TrainingBatch":
         """The same batch on ``device``."""
         targets = [target.to(device) for target in self.targets]
-        return TrainingBatch(self.images.to(device), self.image_sizes.to(device), targets)
+        images, image_sizes = (x.to(device, non_blocking=True) for x in (self.images, self.image_sizes))
+        return TrainingBatch(images, image_sizes, targets, self.skipped)
 
 
-class TrainingDataset(Dataset[tuple[NDArray[np.uint8], ImageTargets]]):
+class TrainingImage(NamedTuple):
+    """One augmented image."""
+
+    pixels: NDArray[np.uint8]
+    """[h, w, 3] RGB, resized."""
+    targets: ImageTargets
+    skipped: list[str]
+    """Why the images asked for could not be read, if this is another."""
+
+
+class TrainingDataset(Dataset[TrainingImage]):
     """The images of a COCO file that can be trained on, augmented as a ``Pick``'s seed says.
 
-    Crowds and boxes without area or outside the image are dropped, and then images without any object.
+    Crowds and boxes without area or outside the image are dropped, and then images without any object. An image that
+    cannot be read is replaced by the next, so that one bad file does not end a run of days.
     """
 
     def __init__(self, coco: CocoDataset, image_dir: str | os.PathLike[str], config: DataConfig) -> None:
+        """
+        Raises:
+            UserError: no image can be trained on, or one's file is missing.
+        """
         self._config = config
         self._directory = Path(image_dir)
         self._labels = coco.labels
@@ -81,6 +103,19 @@ class TrainingDataset(Dataset[tuple[NDArray[np.uint8], ImageTargets]]):
                 self._entries.append((image, annotations))
         if not self._entries:
             raise UserError(f"{coco.path}: none of its {len(coco.images)} images has an object to train on")
+        self._require_files(coco.path)
+        if config.repeat_threshold is not None:
+            categories = [{a.category_id for a in coco.annotations[image.id]} for image, _ in self._entries]
+            factors = repeat_factors(categories, config.repeat_threshold)
+            self._entries = [entry for entry, n in zip(self._entries, factors, strict=True) for _ in range(n)]
+
+    def _require_files(self, annotations: Path) -> None:
+        missing = [i.file_name for i, _ in self._entries if not (self._directory / i.file_name).is_file()]
+        if missing:
+            raise UserError(
+                f"{self._directory}: {len(missing)} of the {len(self._entries)} training images of {annotations} "
+                f"are missing, the first is {missing[0]}; check --data-root"
+            )
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -90,35 +125,57 @@ class TrainingDataset(Dataset[tuple[NDArray[np.uint8], ImageTargets]]):
         """Width / height of every image."""
         return [image.width / image.height for image, _ in self._entries]
 
-    def __getitem__(self, pick: Pick) -> tuple[NDArray[np.uint8], ImageTargets]:
-        image, annotations = self._entries[pick.index]
-        pixels = read_image(self._directory / image.file_name)
+    def __getitem__(self, pick: Pick) -> TrainingImage:
+        skipped: list[str] = []
+        for offset in range(MOST_SKIPPED):
+            image, annotations = self._entries[(pick.image + offset) % len(self)]
+            try:
+                pixels = self._read(image)
+            except UserError as error:
+                skipped.append(str(error))
+            else:
+                return self._augment(pixels, annotations, pick.seed, skipped)
+        raise UserError(f"{MOST_SKIPPED} images in a row cannot be read; the first: {skipped[0]}")
+
+    def _read(self, image: CocoImage) -> NDArray[np.uint8]:
+        path = self._directory / image.file_name
+        pixels = read_image(path)
+        if pixels.shape[:2] != (image.height, image.width):
+            found = "x".join(map(str, pixels.shape[:2]))
+            raise UserError(f"{path}: is {found}, its annotation says {image.height}x{image.width}")
+        return pixels
+
+    def _augment(
+        self, pixels: NDArray[np.uint8], annotations: Sequence[CocoAnnotation], seed: int, skipped: list[str]
+    ) -> TrainingImage:
         height, width = pixels.shape[:2]
-        if (height, width) != (image.height, image.width):
-            raise UserError(
-                f"{self._directory / image.file_name}: is {height}x{width}, its annotation says "
-                f"{image.height}x{image.width}"
-            )
-        random = np.random.default_rng(pick.seed)
+        random = np.random.default_rng(seed)
         side = int(random.choice(self._config.short_sides))
         shape = resize_shape(height, width, Preprocessing(short_side=side, long_side=self._config.long_side))
         pixels = resize(pixels, shape)
         boxes = resize_boxes([a.bbox for a in annotations], (height, width), shape)
-        masks = [resize_mask(a.segmentation, (height, width), shape) for a in annotations]
+        masks = [resize_mask(a.segmentation, (height, width), shape, self._config.polygons) for a in annotations]
         for axis, probability in ((1, self._config.horizontal_flip), (0, self._config.vertical_flip)):
             if random.random() < probability:
                 pixels = np.flip(pixels, axis)
                 boxes = flip_boxes(boxes, shape, axis)
                 masks = [flip_mask(mask, shape, axis) for mask in masks]
         labels = torch.tensor([self._labels[a.category_id] for a in annotations])
-        seed = int(random.integers(2**63))
-        return pixels, ImageTargets(boxes=torch.from_numpy(boxes), labels=labels, masks=masks, seed=seed)
+        targets = ImageTargets(
+            boxes=torch.from_numpy(boxes), labels=labels, masks=masks, seed=int(random.integers(2**63))
+        )
+        return TrainingImage(pixels, targets, skipped)
 
 
-def collate(samples: Sequence[tuple[NDArray[np.uint8], ImageTargets]]) -> TrainingBatch:
+def collate(samples: Sequence[TrainingImage]) -> TrainingBatch:
     """Pad the images of a batch to one canvas."""
-    images, image_sizes = pad_batch([pixels for pixels, _ in samples])
-    return TrainingBatch(torch.from_numpy(images), torch.from_numpy(image_sizes), [targets for _, targets in samples])
+    images, image_sizes = pad_batch([sample.pixels for sample in samples])
+    return TrainingBatch(
+        torch.from_numpy(images),
+        torch.from_numpy(image_sizes),
+        [sample.targets for sample in samples],
+        [reason for sample in samples for reason in sample.skipped],
+    )
 
 
 def is_trainable(annotation: CocoAnnotation, image: CocoImage) -> bool:
@@ -141,14 +198,23 @@ def resize_boxes(
     return np.clip(corners * scale, 0, limit)
 
 
-def resize_mask(segmentation: Segmentation, old: tuple[int, int], new: tuple[int, int]) -> Polygons | Bitmap:
-    """An instance of an image of (height, width) ``old`` in one of ``new``: polygons stay polygons."""
-    if isinstance(segmentation, list):
+def resize_mask(
+    segmentation: Segmentation, old: tuple[int, int], new: tuple[int, int], keep_polygons: bool = True
+) -> Polygons | Bitmap:
+    """An instance of an image of (height, width) ``old`` in one of ``new``."""
+    if isinstance(segmentation, list) and keep_polygons:
         scale = np.array([new[1] / old[1], new[0] / old[0]])
         return [(np.asarray(part, np.float64).reshape(-1, 2) * scale).ravel() for part in segmentation]
-    runs = coco_mask.frPyObjects(segmentation, *old) if isinstance(segmentation["counts"], list) else segmentation
     # Nearest neighbour at pixel centres: OpenCV's plain INTER_NEAREST shifts the mask by up to half a pixel.
-    return cv2.resize(coco_mask.decode(runs), (new[1], new[0]), interpolation=cv2.INTER_NEAREST_EXACT)
+    resized = cv2.resize(_decode(segmentation, old), (new[1], new[0]), interpolation=cv2.INTER_NEAREST_EXACT)
+    return resized.astype(np.uint8, copy=False)
+
+
+def _decode(segmentation: Segmentation, shape: tuple[int, int]) -> Bitmap:
+    if isinstance(segmentation, dict) and not isinstance(segmentation["counts"], list):
+        return coco_mask.decode(segmentation)
+    runs = coco_mask.frPyObjects(segmentation, *shape)
+    return coco_mask.decode(coco_mask.merge(runs) if isinstance(runs, list) else runs)
 
 
 def flip_boxes(boxes: NDArray[np.float32], shape: tuple[int, int], axis: int) -> NDArray[np.float32]:

@@ -2,25 +2,31 @@
 
 import hashlib
 import pickle
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import nn
 
 from refinemask.config import to_json
 from refinemask.files import UserError, atomic_write
 
-NAME = "state.pt"
+
+class Stateful(Protocol):
+    """A part of a run that can be saved: a model, an optimizer, a gradient scaler."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
     """Where a run stands."""
 
-    iteration: int
+    iteration: int = 0
     """Iterations done; the sampler's position follows from it."""
     best_ap: float = -1.0
 
@@ -30,40 +36,44 @@ def config_hash(*configs: Any) -> str:
     return hashlib.sha256("\n".join(to_json(config) for config in configs).encode()).hexdigest()
 
 
-def save_state(path: Path, model: nn.Module, optimizer: Optimizer, progress: Progress, fingerprint: str) -> None:
+def save_state(path: Path, parts: Mapping[str, Stateful], progress: Progress, fingerprint: str) -> None:
     """Write everything the run needs to go on as if it had never stopped; the file is replaced whole or not at all."""
     state = {
-        "model": _full_state(model),
-        "optimizer": optimizer.state_dict(),
+        "parts": {name: part.state_dict() for name, part in parts.items()},
         "rng": torch.get_rng_state(),
-        "iteration": progress.iteration,
-        "best_ap": progress.best_ap,
+        "progress": asdict(progress),
         "config": fingerprint,
     }
     with atomic_write(path) as temporary:
         torch.save(state, temporary)
 
 
-def load_state(path: Path, model: nn.Module, optimizer: Optimizer, fingerprint: str) -> Progress:
+def load_state(path: Path, parts: Mapping[str, Stateful], fingerprint: str) -> Progress:
     """Restore what :func:`save_state` wrote.
 
     Raises:
-        UserError: the file is missing, broken or of a run with another recipe.
+        UserError: the file is missing, broken, or of a run with another recipe or other parts.
     """
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
-        found, iteration, best_ap, rng = state["config"], state["iteration"], state["best_ap"], state["rng"]
+        saved, rng, found = state["parts"], state["rng"], state["config"]
+        progress = Progress(**state["progress"])
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such training state; leave --resume out to start anew") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not a training state written by refinemask.train ({type(error).__name__})") from error
     if found != fingerprint:
-        raise UserError(f"{path}: belongs to another recipe (hash {found[:12]}, this one is {fingerprint[:12]})")
-    model.load_state_dict(state["model"], strict=False)
-    optimizer.load_state_dict(state["optimizer"])
+        raise UserError(
+            f"{path}: belongs to another recipe (hash {found[:12]}, this one is {fingerprint[:12]}); "
+            "give the same recipe, data and overrides"
+        )
+    if saved.keys() != parts.keys():
+        raise UserError(f"{path}: holds {', '.join(saved)}; this run needs {', '.join(parts)} (--amp, --ema-decay)")
+    for name, part in parts.items():
+        if isinstance(part, nn.Module):
+            # Batch norm's step counters, which nothing reads, are not kept.
+            part.load_state_dict(saved[name], strict=False)
+        else:
+            part.load_state_dict(saved[name])
     torch.set_rng_state(rng)
-    return Progress(iteration=iteration, best_ap=best_ap)
-
-
-def _full_state(model: nn.Module) -> dict[str, Tensor]:
-    return {**dict(model.named_parameters()), **{name: x for name, x in model.named_buffers()}}
+    return progress

@@ -1,6 +1,31 @@
-"""The little that training needs to know about the other processes; without any, all of it is the identity."""
+"""The little that training needs to know about the other processes; alone, all of it is the identity."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
 from torch import Tensor, distributed
+
+from refinemask.files import UserError
+
+
+@contextmanager
+def process_group(device: str) -> Iterator[torch.device]:
+    """Join the other processes that ``torchrun`` started, if it did, and yield this process's device."""
+    if "RANK" not in os.environ:
+        yield torch.device(device)
+        return
+    cuda = torch.device(device).type == "cuda"
+    local = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device(device)
+    if cuda:
+        torch.cuda.set_device(local)
+    distributed.init_process_group("nccl" if cuda else "gloo", device_id=local if cuda else None)
+    try:
+        yield local
+    finally:
+        distributed.destroy_process_group()
 
 
 def world() -> tuple[int, int]:
@@ -10,11 +35,43 @@ def world() -> tuple[int, int]:
     return 0, 1
 
 
+def is_main() -> bool:
+    """Whether this process writes the files."""
+    return world()[0] == 0
+
+
 def mean_over_ranks(x: Tensor) -> Tensor:
-    """Mean of a detached tensor over all processes; every process must call it equally often."""
+    """Mean of a tensor over all processes, without gradient; every process must call it equally often."""
     _, size = world()
     if size == 1:
-        return x
+        return x.detach()
     total = x.detach().clone()
     distributed.all_reduce(total)
     return total / size
+
+
+def any_rank(flag: bool, device: torch.device) -> bool:
+    """Whether the flag is set in any process."""
+    return bool(mean_over_ranks(torch.tensor(float(flag), device=device)) > 0)
+
+
+def gather(value: Any) -> list[Any]:
+    """The value of every process, in rank order, in every process."""
+    _, size = world()
+    if size == 1:
+        return [value]
+    values: list[Any] = [None] * size
+    distributed.all_gather_object(values, value)
+    return values
+
+
+def share(total: int, what: str) -> int:
+    """Each process's equal part of ``total``.
+
+    Raises:
+        UserError: it cannot be divided.
+    """
+    _, size = world()
+    if total % size:
+        raise UserError(f"{what} {total} cannot be divided among {size} processes; give a multiple of {size}")
+    return total // size

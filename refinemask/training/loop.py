@@ -3,14 +3,17 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from refinemask.config import TrainConfig
@@ -18,11 +21,12 @@ from refinemask.data.sampler import BatchSampler, RankShare
 from refinemask.data.training import TrainingBatch, TrainingDataset, collate
 from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
-from refinemask.training.checkpoint import Progress, load_state, save_state
-from refinemask.training.objective import detection_losses
-from refinemask.training.report import Report
+from refinemask.training.checkpoint import Progress, Stateful, load_state, save_state
+from refinemask.training.distributed import any_rank, mean_over_ranks, share, world
+from refinemask.training.objective import DetectionObjective
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "fp16"]
+TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,17 +35,32 @@ class Execution:
 
     device: torch.device
     precision: Precision = "fp32"
-    """bf16 runs convolutions and matrix products in bfloat16; weights, losses and boxes stay float32."""
+    """Type of convolutions and matrix products; weights, losses and boxes stay float32."""
     channels_last: bool = False
+    compile: bool = False
+    """Compile backbone and FPN; the heads have shapes that change with every batch."""
     accumulate: int = 1
     """Micro-batches per iteration."""
     workers: int = 0
     """Processes that load images."""
-    log_every: int = 20
+    ema_decay: float | None = None
+    """Keep a moving average of the weights with this decay."""
+
+
+class Step(NamedTuple):
+    """What one iteration did."""
+
+    losses: dict[str, float]
+    """Means over all processes and micro-batches."""
+    learning_rate: float
+    waited: float
+    """Seconds spent waiting for images."""
+    skipped: list[str]
+    """Why images of this process's share were replaced by others."""
 
 
 def learning_rate(config: TrainConfig, iteration: int, iterations_per_epoch: int) -> float:
-    """The rate of an iteration: linear warm-up, then a tenth after each of ``step_epochs``."""
+    """The rate of an iteration: linear warm-up, and a tenth after each of ``step_epochs``."""
     rate = config.learning_rate * 0.1 ** sum(iteration >= epoch * iterations_per_epoch for epoch in config.step_epochs)
     if iteration < config.warmup_iterations:
         rate *= 1 - (1 - iteration / config.warmup_iterations) * (1 - config.warmup_factor)
@@ -49,7 +68,7 @@ def learning_rate(config: TrainConfig, iteration: int, iterations_per_epoch: int
 
 
 class Trainer:
-    """A detector in training, with everything that a resumed run needs to be the same run."""
+    """A detector in training, with everything that makes a resumed run the same run."""
 
     def __init__(
         self, detector: Detector, dataset: TrainingDataset, config: TrainConfig, execution: Execution, fingerprint: str
@@ -57,79 +76,172 @@ class Trainer:
         """
         Args:
             fingerprint: identifies the recipe; a state is resumed only under the same one.
+
+        Raises:
+            UserError: the batch cannot be divided among processes and micro-batches.
         """
+        self.config, self.execution, self.dataset = config, execution, dataset
         self.detector = detector.to(execution.device).train()
         if execution.channels_last:
-            self.detector.to(memory_format=torch.channels_last)
-        self.config, self.execution, self.dataset = config, execution, dataset
+            self.detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if share(config.batch_size, "batch size") % execution.accumulate:
+            raise UserError(f"batch size {config.batch_size} cannot be divided into {execution.accumulate} parts")
         self.sampler = BatchSampler(dataset.aspect_ratios, config.batch_size, config.seed)
         self.iterations = config.epochs * self.sampler.iterations_per_epoch
-        parameters = [parameter for parameter in detector.parameters() if parameter.requires_grad]
         self.optimizer = SGD(
-            parameters, config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
+            [parameter for parameter in detector.parameters() if parameter.requires_grad],
+            config.learning_rate,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
         )
-        self.progress = Progress(iteration=0)
+        self.scaler = torch.amp.GradScaler(execution.device.type, enabled=execution.precision == "fp16")
+        self.average = _average(detector, execution.ema_decay)
+        self.progress = Progress()
         self._fingerprint = fingerprint
+        self._objective: nn.Module = DetectionObjective(detector, config)
+        if execution.compile:
+            detector.pyramid = torch.compile(detector.pyramid)  # type: ignore[method-assign]
+        if world()[1] > 1:
+            self._objective = DistributedDataParallel(self._objective)
+
+    @property
+    def result(self) -> Detector:
+        """The detector to evaluate and keep: the average of the weights if there is one."""
+        return cast(Detector, self.average.module) if self.average is not None else self.detector
+
+    @property
+    def _parts(self) -> dict[str, Stateful]:
+        parts: dict[str, Stateful] = {"model": self.detector, "optimizer": self.optimizer}
+        if self.scaler.is_enabled():
+            parts["scaler"] = self.scaler
+        if self.average is not None:
+            parts["average"] = self.average
+        return parts
 
     def resume(self, path: Path) -> None:
         """Go on from a state written by :meth:`save`."""
-        self.progress = load_state(path, self.detector, self.optimizer, self._fingerprint)
+        self.progress = load_state(path, self._parts, self._fingerprint)
 
     def save(self, path: Path) -> None:
         """Write the resumable state."""
-        save_state(path, self.detector, self.optimizer, self.progress, self._fingerprint)
+        save_state(path, self._parts, self.progress, self._fingerprint)
 
-    def run(self, report: Report, after_epoch: Callable[[int], None]) -> None:
+    def run(
+        self,
+        on_step: Callable[[int, Step], None],
+        on_epoch: Callable[[int], None],
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> bool:
         """Train from the present iteration to the end.
 
         Args:
-            after_epoch: called with the number of epochs done.
+            on_step: called with the number of iterations done and what the last one did.
+            on_epoch: called with the number of epochs done.
+            should_stop: asked after each iteration; all processes stop when it is true in one.
+
+        Returns:
+            Whether the end was reached.
 
         Raises:
-            UserError: the loss is not finite.
+            UserError: the loss is not finite, or too many images cannot be read.
         """
-        batches = self._batches()
         per_epoch = self.sampler.iterations_per_epoch
+        for step in self.steps():
+            done = self.progress.iteration
+            on_step(done, step)
+            if done % per_epoch == 0:
+                on_epoch(done // per_epoch)
+            if any_rank(should_stop(), self.execution.device):
+                return done == self.iterations
+        return True
+
+    def steps(self) -> Iterator[Step]:
+        """The remaining iterations, each computed when it is asked for."""
+        batches = self._batches()
         for iteration in range(self.progress.iteration, self.iterations):
-            rate = learning_rate(self.config, iteration, per_epoch)
-            losses, waited = self._step(batches, rate)
-            if not all(map(math.isfinite, losses.values())):
-                raise UserError(
-                    f"iteration {iteration}: the loss is not finite ({losses}); a lower --learning-rate helps"
-                )
-            self.progress = Progress(iteration=iteration + 1, best_ap=self.progress.best_ap)
-            report.step(iteration + 1, losses, rate, waited)
-            if (iteration + 1) % per_epoch == 0:
-                after_epoch((iteration + 1) // per_epoch)
+            step = self._step(batches, learning_rate(self.config, iteration, self.sampler.iterations_per_epoch))
+            if not all(map(math.isfinite, step.losses.values())):
+                raise UserError(f"iteration {iteration}: a loss is not finite: {step.losses}; lower --learning-rate")
+            self.progress = replace(self.progress, iteration=iteration + 1)
+            yield step
 
     def _batches(self) -> Iterator[TrainingBatch]:
-        share = RankShare(self.sampler, self.progress.iteration, self.iterations, accumulate=self.execution.accumulate)
-        return iter(
-            DataLoader(self.dataset, batch_sampler=share, collate_fn=collate, num_workers=self.execution.workers)
+        rank, size = world()
+        start, accumulate = self.progress.iteration, self.execution.accumulate
+        loader = DataLoader(
+            self.dataset,
+            batch_sampler=RankShare(self.sampler, start, self.iterations, rank, size, accumulate),
+            collate_fn=collate,
+            num_workers=self.execution.workers,
+            pin_memory=self.execution.device.type == "cuda",
         )
+        return iter(loader)
 
-    def _step(self, batches: Iterator[TrainingBatch], rate: float) -> tuple[dict[str, float], float]:
-        """One update. Returns the loss terms and the seconds spent waiting for images."""
+    def _step(self, batches: Iterator[TrainingBatch], rate: float) -> Step:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad()
-        totals: dict[str, Tensor] = {}
-        waited = 0.0
-        for _ in range(self.execution.accumulate):
+        waited, skipped, totals = 0.0, [], []
+        for part in range(self.execution.accumulate):
             start = time.perf_counter()
             batch = next(batches).to(self.execution.device)
             waited += time.perf_counter() - start
-            with self._autocast():
-                losses = detection_losses(self.detector, *batch, self.config)
-            share = {name: loss / self.execution.accumulate for name, loss in losses.items()}
-            torch.stack(list(share.values())).sum().backward()
-            totals = {name: totals.get(name, 0) + loss.detach() for name, loss in share.items()}
+            skipped += batch.skipped
+            last = part + 1 == self.execution.accumulate
+            with self._synchronisation(last):
+                with self._autocast():
+                    losses = self._objective(batch.images, batch.image_sizes, batch.targets)
+                terms = torch.stack(list(losses.values())) / self.execution.accumulate
+                self.scaler.scale(terms.sum()).backward()
+            totals.append(terms.detach())
+        self._update()
+        values = mean_over_ranks(torch.stack(totals).sum(dim=0)).tolist()
+        return Step(dict(zip(losses, values, strict=True)), rate, waited, skipped)
+
+    def _update(self) -> None:
         if self.config.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.detector.parameters(), self.config.clip_norm)
-        self.optimizer.step()
-        values = torch.stack(list(totals.values())).tolist()
-        return dict(zip(totals, values, strict=True)), waited
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.average is not None:
+            self.average.update_parameters(self.detector)
+
+    def _synchronisation(self, last: bool) -> AbstractContextManager[None]:
+        """Gradients are exchanged with the last micro-batch only."""
+        if isinstance(self._objective, DistributedDataParallel) and not last:
+            return self._objective.no_sync()
+        return nullcontext()
 
     def _autocast(self) -> AbstractContextManager[None]:
-        enabled = self.execution.precision == "bf16"
-        return torch.autocast(self.execution.device.type, torch.bfloat16, enabled=enabled)
+        if self.execution.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.execution.device.type, TYPES[self.execution.precision])
+
+
+def _average(detector: Detector, decay: float | None) -> AveragedModel | None:
+    if decay is None:
+        return None
+    return AveragedModel(detector, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+
+
+def profile(trainer: Trainer, path: Path, steps: int = 20) -> str:
+    """Run some iterations under PyTorch's profiler.
+
+    Args:
+        path: the trace file (``.json.gz``), for https://ui.perfetto.dev.
+
+    Returns:
+        A table of the operations that took longest.
+    """
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if trainer.execution.device.type == "cuda":
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+    iterator = trainer.steps()
+    next(iterator)  # Compilation and memory allocation are no part of a step.
+    with torch.profiler.profile(activities=activities) as profiler:
+        for _ in islice(iterator, steps):
+            pass
+    profiler.export_chrome_trace(str(path))
+    device = "cuda" if trainer.execution.device.type == "cuda" else "cpu"
+    return profiler.key_averages().table(sort_by=f"self_{device}_time_total", row_limit=20)

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from refinemask.config import FCNMaskConfig, RefineMaskConfig, TrainConfig
 from refinemask.data.training import ImageTargets
+from refinemask.files import UserError
 from refinemask.modeling.anchors import STRIDES
 from refinemask.modeling.box_coder import encode
 from refinemask.modeling.box_head import ROI_SIZE
@@ -21,7 +22,7 @@ from refinemask.training.targets import mask_targets, semantic_target
 
 RPN_SAMPLES = 256
 RPN_POSITIVE_FRACTION = 0.5
-MASK_SIZES = {FCNMaskConfig: (28,), RefineMaskConfig: (14, 28, 56, 112)}
+REFINE_SIZES = (14, 28, 56, 112)
 
 
 class SampledRoIs(NamedTuple):
@@ -35,6 +36,18 @@ class SampledRoIs(NamedTuple):
     """[R] index of the ground truth within its image, -1 for background."""
     boxes: Tensor
     """[P, 4] ground-truth boxes of the positives, in row order."""
+
+
+class DetectionObjective(nn.Module):
+    """:func:`detection_losses` as a module, which is what ``DistributedDataParallel`` wraps."""
+
+    def __init__(self, detector: Detector, config: TrainConfig) -> None:
+        super().__init__()
+        self.detector = detector
+        self.config = config
+
+    def forward(self, images: Tensor, image_sizes: Tensor, targets: Sequence[ImageTargets]) -> dict[str, Tensor]:
+        return detection_losses(self.detector, images, image_sizes, targets, self.config)
 
 
 def detection_losses(
@@ -140,23 +153,32 @@ def _box_terms(
 def _mask_terms(
     detector: Detector, pyramid: list[Tensor], sampled: SampledRoIs, images: Tensor, targets: Sequence[ImageTargets]
 ) -> dict[str, Tensor]:
+    head = detector.config.mask_head
     positive = sampled.owners >= 0
     rois, owners = sampled.rois[positive], sampled.owners[positive]
-    stage_logits, semantic_logits = detector.mask_head(pyramid, rois, sampled.labels[positive])
-    stage_logits = [logits.float() for logits in stage_logits]
-    head = detector.config.mask_head
-    per_image = [
-        mask_targets(target.masks, rois[rois[:, 0] == index, 1:], owners[rois[:, 0] == index], MASK_SIZES[type(head)])
-        for index, target in enumerate(targets)
-    ]
-    masks = [torch.cat(stage) for stage in zip(*per_image, strict=True)]
+    output = detector.mask_head(pyramid, rois, sampled.labels[positive])
+    stage_logits = [logits.float() for logits in output.stage_logits]
     if isinstance(head, FCNMaskConfig):
-        return {"mask": binary_loss(stage_logits[-1], masks[-1][:, None])}
-    stages = refine_mask_losses(stage_logits, masks)
+        (masks,) = _batch_mask_targets(targets, rois, owners, (28,))
+        return {"mask": binary_loss(stage_logits[0], masks[:, None])}
+    if not isinstance(head, RefineMaskConfig):
+        raise UserError(f"a mask head of kind {head.kind!r} cannot be trained here, only evaluated")
+    stages = refine_mask_losses(stage_logits, _batch_mask_targets(targets, rois, owners, REFINE_SIZES))
     weights = STAGE_WEIGHTS[head.variant]
-    losses = {f"mask_{n}": w * x for n, w, x in zip(MASK_SIZES[type(head)], weights, stages, strict=True)}
-    if semantic_logits is not None:
-        canvas, size = tuple(images.shape[-2:]), tuple(semantic_logits.shape[-2:])
-        union = semantic_target([target.masks for target in targets], canvas, size)
-        losses["semantic"] = binary_loss(semantic_logits.float(), union.to(images.device))
+    losses = {f"mask_{n}": w * x for n, w, x in zip(REFINE_SIZES, weights, stages, strict=True)}
+    if output.semantic_logits is not None:
+        logits = output.semantic_logits.float()
+        union = semantic_target([target.masks for target in targets], images.shape[-2:], logits.shape[-2:])
+        losses["semantic"] = binary_loss(logits, union.to(images.device))
     return losses
+
+
+def _batch_mask_targets(
+    targets: Sequence[ImageTargets], rois: Tensor, owners: Tensor, sizes: Sequence[int]
+) -> list[Tensor]:
+    """:func:`mask_targets` of all images, in the order of ``rois`` [P, 5]."""
+    per_image = []
+    for index, target in enumerate(targets):
+        own = rois[:, 0] == index
+        per_image.append(mask_targets(target.masks, rois[own, 1:], owners[own], sizes))
+    return [torch.cat(size) for size in zip(*per_image, strict=True)]

@@ -1,69 +1,127 @@
-"""What a run tells while it goes: a progress bar and ``metrics.jsonl``."""
+"""What a run tells while it goes: a progress bar, ``metrics.jsonl`` and, if wished, TensorBoard events."""
 
 import json
 import resource
+import sys
 import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from tqdm import tqdm
+
+from refinemask.files import UserError, atomic_write
+from refinemask.training.loop import Step
 
 
 class Report:
     """Averages over ``every`` iterations, shown beside the bar and appended to the metrics file."""
 
-    def __init__(self, path: Path, *, start: int, total: int, per_epoch: int, images: int, every: int) -> None:
+    def __init__(
+        self, directory: Path, *, start: int, total: int, per_epoch: int, images: int, every: int, tensorboard: bool
+    ) -> None:
         """
         Args:
-            path: the JSON-lines file, one object per record.
-            start: iterations already done.
+            directory: of the run.
+            start: iterations already done; records of later ones, left by a run that was killed, are dropped.
             total: iterations of the whole run.
             per_epoch: iterations per epoch.
             images: images per iteration.
             every: iterations per record.
+
+        Raises:
+            UserError: TensorBoard is asked for and not installed.
         """
+        path = directory / "metrics.jsonl"
+        _drop_after(path, start)
+        self._events = _event_writer(directory, start) if tensorboard else None
         self._file = path.open("a", encoding="utf-8")
         self._bar = tqdm(total=total, initial=start, unit="it", dynamic_ncols=True)
         self._per_epoch, self._images, self._every = per_epoch, images, every
         self._clear()
 
     def _clear(self) -> None:
-        self._sums: dict[str, float] = {}
+        self._sums: Counter[str] = Counter()
         self._count, self._waited, self._since = 0, 0.0, time.perf_counter()
 
-    def step(self, iteration: int, losses: dict[str, float], rate: float, waited: float) -> None:
-        """Take in one iteration: its loss terms, learning rate, and seconds spent waiting for images."""
-        for name, value in losses.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
+    def step(self, iteration: int, step: Step) -> None:
+        """Take in what the iteration, counted from 1, did."""
+        self._sums.update(step.losses)
         self._count += 1
-        self._waited += waited
+        self._waited += step.waited
         self._bar.update()
-        if self._count == self._every or iteration == self._bar.total:
-            means = {name: value / self._count for name, value in self._sums.items()}
-            seconds = time.perf_counter() - self._since
-            self.write(
-                iteration=iteration,
-                epoch=round(iteration / self._per_epoch, 3),
-                loss=sum(means.values()),
-                losses=means,
-                learning_rate=rate,
-                images_per_second=self._count * self._images / seconds,
-                waiting_share=self._waited / seconds,
-                memory_mb=_peak_memory_mb(),
+        for reason in step.skipped:
+            self._bar.write(f"skipped: {reason}", file=sys.stderr)
+            self.write(iteration, {"skipped": reason})
+        if self._count == self._every or iteration % self._per_epoch == 0:
+            losses = {name: value / self._count for name, value in self._sums.items()}
+            loss, seconds = sum(losses.values()), time.perf_counter() - self._since
+            record = {
+                "epoch": round(iteration / self._per_epoch, 4),
+                "loss": loss,
+                "losses": losses,
+                "learning_rate": step.learning_rate,
+                "images_per_second": self._count * self._images / seconds,
+                "waiting_share": self._waited / seconds,
+                "memory_mb": _peak_memory_mb(),
+            }
+            self.write(iteration, record)
+            self._bar.set_postfix_str(
+                f"loss {loss:.3f}, lr {step.learning_rate:.2g}, {record['images_per_second']:.2f} images/s, "
+                f"{record['waiting_share']:.0%} waiting, {record['memory_mb']:.0f} MB"
             )
-            self._bar.set_postfix(loss=f"{sum(means.values()):.3f}", lr=f"{rate:.2g}")
             self._clear()
 
-    def write(self, **record: Any) -> None:
-        """Append one record to the metrics file."""
-        self._file.write(json.dumps(record) + "\n")
+    def write(self, iteration: int, record: Mapping[str, Any]) -> None:
+        """Append a record to the metrics file, and its numbers to TensorBoard's."""
+        self._file.write(json.dumps({"iteration": iteration, **record}) + "\n")
         self._file.flush()
+        if self._events is not None:
+            for name, value in _numbers(record):
+                self._events.add_scalar(name, value, iteration)
+        # What follows an evaluation is timed anew.
+        self._since = time.perf_counter() if self._count == 0 else self._since
+
+    def picture(self, iteration: int, name: str, image: NDArray[np.uint8]) -> None:
+        """Show an image [h, w, 3] RGB in TensorBoard."""
+        if self._events is not None:
+            self._events.add_image(name, image, iteration, dataformats="HWC")
 
     def close(self) -> None:
-        """Finish the bar and the file."""
+        """Finish the bar and the files."""
         self._bar.close()
         self._file.close()
+        if self._events is not None:
+            self._events.close()
+
+
+def _numbers(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float):
+            yield prefix + name, value
+
+
+def _drop_after(path: Path, iteration: int) -> None:
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        # A killed run may leave a last line without its end.
+        kept = [line for line in lines if line.endswith("}") and json.loads(line)["iteration"] <= iteration]
+        with atomic_write(path) as temporary:
+            temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+
+def _event_writer(directory: Path, start: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise UserError("--tensorboard needs TensorBoard: pip install tensorboard") from error
+    return SummaryWriter(directory / "tensorboard", purge_step=start + 1)
 
 
 def _peak_memory_mb() -> float:

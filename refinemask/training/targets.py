@@ -66,7 +66,7 @@ def rasterise(polygons: Polygons, height: int, width: int) -> NDArray[np.uint8]:
 
 
 def semantic_target(
-    images: Sequence[Sequence[Polygons | Bitmap]], canvas: tuple[int, int], size: tuple[int, int]
+    images: Sequence[Sequence[Polygons | Bitmap]], canvas: Sequence[int], size: Sequence[int]
 ) -> Tensor:
     """Where any instance is, at the semantic branch's resolution.
 
@@ -81,8 +81,8 @@ def semantic_target(
     union = np.zeros((len(images), 1, *canvas), np.float32)
     for plane, masks in zip(union[:, 0], images, strict=True):
         for mask in masks:
-            bitmap = mask if isinstance(mask, np.ndarray) else rasterise(mask, *canvas)
+            bitmap = mask if isinstance(mask, np.ndarray) else rasterise(mask, canvas[0], canvas[1])
             height, width = bitmap.shape
             np.maximum(plane[:height, :width], bitmap, out=plane[:height, :width])
-    resized = F.interpolate(torch.from_numpy(union), size=size, mode="bilinear", align_corners=False)
+    resized = F.interpolate(torch.from_numpy(union), size=tuple(size), mode="bilinear", align_corners=False)
     return (resized >= 0.5).float()

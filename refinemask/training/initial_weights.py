@@ -1,0 +1,80 @@
+"""Weights to start a training from: a whole detector of this project, or a backbone trained on ImageNet."""
+
+import pickle
+from pathlib import Path
+
+import torch
+import torchvision
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from refinemask.files import UserError
+from refinemask.modeling.detector import Detector
+from refinemask.weights import load_detector, read_metadata
+
+IMAGENET = {
+    (3, 4, 6, 3): torchvision.models.ResNet50_Weights.IMAGENET1K_V1,
+    (3, 4, 23, 3): torchvision.models.ResNet101_Weights.IMAGENET1K_V1,
+}
+"""Torchvision's weights, which the official models start from, by the backbone's blocks."""
+
+
+def initialise(detector: Detector, source: str) -> None:
+    """Load weights into a new detector.
+
+    Args:
+        source: ``imagenet`` for torchvision's backbone, which is downloaded once; else a file: a ``.safetensors`` of
+            a detector of this project, or a backbone in torchvision's naming (``.pth`` or ``.safetensors``).
+
+    Raises:
+        UserError: the file cannot be read, or does not fit the detector.
+    """
+    if source == "imagenet":
+        _load(detector.backbone, _download(detector.config.backbone.blocks), source)
+    elif source.endswith(".safetensors") and _is_detector(source):
+        _load(detector, load_detector(source).state_dict(), source)
+    else:
+        _load(detector.backbone, _read(source), source)
+
+
+def _download(blocks: tuple[int, ...]) -> dict[str, Tensor]:
+    if blocks not in IMAGENET:
+        raise UserError(f"there are no ImageNet weights for a ResNet with blocks {blocks}; leave --init out")
+    weights = IMAGENET[blocks]
+    try:
+        return dict(weights.get_state_dict(progress=False, check_hash=True, weights_only=True))
+    except OSError as error:
+        raise UserError(f"cannot download {weights.url}: {error}; give a file with --init") from error
+
+
+def _is_detector(path: str) -> bool:
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        read_metadata(path)
+    except UserError:
+        return False
+    return True
+
+
+def _read(path: str) -> dict[str, Tensor]:
+    try:
+        if path.endswith(".safetensors"):
+            return {key: tensor.float() for key, tensor in load_file(path).items()}
+        return dict(torch.load(path, weights_only=True, map_location="cpu"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: not a state dict of weights alone ({type(error).__name__})") from error
+
+
+def _load(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
+    own = module.state_dict()
+    unfit = [key for key, tensor in own.items() if key not in state or state[key].shape != tensor.shape]
+    if unfit:
+        raise UserError(
+            f"{source}: does not fit the recipe's model: {len(unfit)} of its {len(own)} tensors are missing "
+            f"or of another shape, the first is {unfit[0]}"
+        )
+    module.load_state_dict({key: state[key] for key in own}, strict=False)

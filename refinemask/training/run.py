@@ -1,0 +1,188 @@
+"""A training run and its directory.
+
+``recipe.json`` and ``environment.json`` say what is run and where, ``metrics.jsonl`` how it goes, ``state.pt`` is what
+a resumed run needs, ``last.safetensors`` and ``best.safetensors`` are what the rest of the project reads.
+"""
+
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+
+from refinemask.config import DataConfig, ModelConfig
+from refinemask.data.coco import CocoDataset, read_coco
+from refinemask.data.lvis import read_lvis
+from refinemask.data.training import TrainingDataset
+from refinemask.files import UserError, atomic_write
+from refinemask.modeling.detector import Detector
+from refinemask.recipes import Recipe
+from refinemask.training.checkpoint import config_hash
+from refinemask.training.distributed import is_main, world
+from refinemask.training.initial_weights import initialise
+from refinemask.training.loop import Execution, Step, Trainer, profile
+from refinemask.training.report import Report
+from refinemask.training.validation import validate
+from refinemask.weights import save_detector
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What the command line decided."""
+
+    name: str
+    """Of the recipe."""
+    recipe: Recipe
+    data_root: Path
+    output: Path
+    execution: Execution
+    resume: Path | None
+    init: str | None
+    evaluate_every: int
+    """Epochs between evaluations; the last epoch has one in any case. 0: none at all."""
+    log_every: int
+    tensorboard: bool
+    profile: bool
+
+
+def run(plan: Plan, should_stop: Callable[[], bool]) -> bool:
+    """Train.
+
+    Returns:
+        Whether the run reached its end; otherwise its state is saved.
+
+    Raises:
+        UserError: the data, the weights or the state do not fit, or the training diverged.
+    """
+    trainer, model = _prepare(plan)
+    plan.output.mkdir(parents=True, exist_ok=True)
+    if plan.profile:
+        print(profile(trainer, plan.output / "profile.json.gz"))
+        return True
+    if plan.resume is not None:
+        trainer.resume(plan.resume)
+    if not is_main():
+        return trainer.run(_ignore, _Epochs(plan, trainer, None), should_stop)
+    _write_json(plan.output / "recipe.json", {"name": plan.name, **asdict(replace(plan.recipe, model=model))})
+    _write_json(plan.output / "environment.json", environment(plan.execution))
+    report = Report(
+        plan.output,
+        start=trainer.progress.iteration,
+        total=trainer.iterations,
+        per_epoch=trainer.sampler.iterations_per_epoch,
+        images=plan.recipe.train.batch_size,
+        every=plan.log_every,
+        tensorboard=plan.tensorboard,
+    )
+    try:
+        finished = trainer.run(report.step, _Epochs(plan, trainer, report), should_stop)
+        trainer.save(plan.output / "state.pt")
+    finally:
+        report.close()
+    return finished
+
+
+def _prepare(plan: Plan) -> tuple[Trainer, ModelConfig]:
+    """The trainer, and its model's configuration with the classes of the annotations."""
+    recipe = plan.recipe
+    dataset = _read(plan.data_root / recipe.data.annotations, recipe.data)
+    model = replace(recipe.model, class_names=dataset.class_names, category_ids=dataset.category_ids)
+    torch.manual_seed(recipe.train.seed)
+    detector = Detector(model)
+    if plan.init is not None:
+        initialise(detector, plan.init)
+    elif plan.resume is None and (model.backbone.frozen_norm or model.backbone.frozen_stages >= 0):
+        raise UserError(
+            f"{plan.name} freezes part of its backbone, so it cannot start from nothing; give --init imagenet"
+        )
+    images = TrainingDataset(dataset, plan.data_root / recipe.data.images, recipe.data)
+    fingerprint = config_hash(model, recipe.data, recipe.train)
+    return Trainer(detector, images, recipe.train, plan.execution, fingerprint), model
+
+
+def _read(path: Path, data: DataConfig) -> CocoDataset:
+    return read_lvis(path) if data.format == "lvis" else read_coco(path)
+
+
+class _Epochs:
+    """What happens after each epoch: weights and state are written, and at times the detector is evaluated."""
+
+    def __init__(self, plan: Plan, trainer: Trainer, report: Report | None) -> None:
+        self._plan, self._trainer, self._report = plan, trainer, report
+        self._validation = plan.recipe.validation
+        if plan.evaluate_every and self._validation is not None:
+            data = replace(plan.recipe.data, annotations="", images="")
+            self._dataset = _read(plan.data_root / self._validation.annotations, data)
+
+    def __call__(self, epoch: int) -> None:
+        self._save(epoch, "last")
+        if self._is_due(epoch):
+            self._evaluate(epoch)
+
+    def _is_due(self, epoch: int) -> bool:
+        every, last = self._plan.evaluate_every, self._plan.recipe.train.epochs
+        return bool(every) and self._validation is not None and (epoch % every == 0 or epoch == last)
+
+    def _evaluate(self, epoch: int) -> None:
+        trainer = self._trainer
+        assert self._validation is not None
+        figures, _ = validate(
+            trainer.result, self._dataset, self._plan.data_root / self._validation.images, trainer.execution.device
+        )
+        if self._report is not None:
+            self._report.write(trainer.progress.iteration, {"epoch": epoch, "average_precision": figures})
+        ap = figures["segm"]["AP"]
+        if ap > trainer.progress.best_ap:
+            trainer.progress = replace(trainer.progress, best_ap=ap)
+            self._save(epoch, "best", {"mask_ap": f"{ap:.4f}"})
+
+    def _save(self, epoch: int, name: str, metadata: dict[str, str] | None = None) -> None:
+        if self._report is not None:
+            plan = self._plan
+            path = plan.output / f"{name}.safetensors"
+            facts = {"epoch": str(epoch), **(metadata or {})}
+            save_detector(self._trainer.result, path, recipe=plan.name, metadata=facts)
+            self._trainer.save(plan.output / "state.pt")
+
+
+def _ignore(iteration: int, step: Step) -> None:
+    """Only the first process reports."""
+
+
+def environment(execution: Execution) -> dict[str, Any]:
+    """Where and with what a run is computed."""
+    cuda = execution.device.type == "cuda"
+    return {
+        "command": sys.argv,
+        "git_revision": _git_revision(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(execution.device) if cuda else platform.processor() or platform.machine(),
+        "processes": world()[1],
+        "threads": torch.get_num_threads(),
+        "execution": {**asdict(execution), "device": str(execution.device)},
+    }
+
+
+def _git_revision() -> str | None:
+    """The checkout's commit, with ``-dirty`` where files differ from it; None outside a checkout."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=30
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
