@@ -6,40 +6,50 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 from rich.console import Console
 from rich.table import Table
 
 from refinemask.config import ModelConfig
+from refinemask.data.categories import COCO
 from refinemask.data.coco import CocoDataset, read_coco
+from refinemask.data.lvis import LvisDataset, read_lvis
+from refinemask.evaluation.ap_star import read_cocofied
 from refinemask.evaluation.coco import IOU_TYPES, IoUType, default_max_detections, evaluate_coco
+from refinemask.evaluation.lvis import IOU_TYPES as LVIS_IOU_TYPES
+from refinemask.evaluation.lvis import MAX_DETECTIONS, evaluate_lvis
 from refinemask.evaluation.predictions import PredictionFile, predict_dataset
 from refinemask.files import UserError, atomic_write, sha256
 
+Metric = Literal["coco", "lvis", "ap-star"]
+READERS = {"coco": read_coco, "lvis": read_lvis, "ap-star": read_cocofied}
 NAMES: dict[IoUType, str] = {"bbox": "box", "segm": "mask", "boundary": "boundary"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Args:
-    """COCO average precision of boxes, masks and mask boundaries."""
+    """Average precision of boxes, masks and mask boundaries."""
 
     checkpoint: Path
     """A checkpoint (.safetensors), or an exported file of any engine."""
     annotations: Path
-    """COCO-format annotations."""
+    """Annotations of the metric's kind; those of ap-star are made by refinemask.evaluation.ap_star."""
     images: Path
-    """The folder of the images that the annotations name."""
+    """The folder of the images that the annotations name; for lvis and ap-star, of train2017 and val2017."""
+    metric: Metric = "coco"
+    """lvis has the figures of LVIS; ap-star are these for a COCO detector, on COCO's categories of LVIS."""
     predictions: Path | None = None
     """Keep the predictions here, one line per image; an interrupted run continues from the file."""
     results: Path | None = None
     """Write all detections as a COCO results file."""
     output: Path | None = None
     """Write the figures as JSON."""
-    iou_types: tuple[IoUType, ...] = IOU_TYPES
+    iou_types: tuple[IoUType, ...] | None = None
+    """All of the metric if not given; only coco has boundaries."""
     max_detections: int | None = None
-    """Per image and category; COCO's 100 if not given, or more where an image has more objects."""
+    """Per image and category, for coco; its 100 if not given, or more where an image has more objects."""
     limit: int | None = None
     """Use only the first so many images."""
     batch_size: int = 1
@@ -66,10 +76,12 @@ def _evaluate(args: Args) -> int:
     for name in ("limit", "batch_size", "max_detections", "threads"):
         if (value := getattr(args, name)) is not None and value < 1:
             raise UserError(f"--{name.replace('_', '-')} is {value}; expected at least 1")
-    dataset = read_coco(args.annotations)
+    if args.metric != "coco" and ("boundary" in (args.iou_types or ()) or args.max_detections is not None):
+        raise UserError(f"--metric {args.metric} has no boundaries and always {MAX_DETECTIONS} detections per image")
+    dataset = READERS[args.metric](args.annotations)
     dataset = replace(dataset, images=dataset.images[: args.limit])
     engine = engines.load(args.checkpoint, device=args.device, threads=args.threads)
-    _check_classes(engine.config, dataset, args.checkpoint)
+    _check_classes(engine.config, dataset, args)
     source = {"model": sha256(args.checkpoint), "annotations": sha256(args.annotations)}
     with ExitStack() as stack:
         path = args.predictions or Path(stack.enter_context(TemporaryDirectory())) / "predictions.jsonl"
@@ -79,17 +91,18 @@ def _evaluate(args: Args) -> int:
             print(f"skipped: {reason}", file=sys.stderr)
         if len(skipped) == len(dataset.images):
             raise UserError(f"{args.images}: none of the {len(dataset.images)} images could be used")
-        figures = evaluate_coco(dataset, predictions, args.iou_types, args.max_detections)
+        figures, max_detections = _measure(dataset, predictions, args)
         if args.results:
             predictions.export(args.results)
     report = {
         "model": args.checkpoint.name,
+        "metric": args.metric,
         "engine": engine.name,
         "precision": engine.precision,
         "sha256": source,
         "images": len(dataset.images) - len(skipped),
         "skipped": len(skipped),
-        "max_detections": args.max_detections or default_max_detections(dataset),
+        "max_detections": max_detections,
         "figures": figures,
     }
     if args.output:
@@ -99,18 +112,32 @@ def _evaluate(args: Args) -> int:
     return 0
 
 
-def _check_classes(config: ModelConfig, dataset: CocoDataset, path: Path) -> None:
+def _measure(dataset: CocoDataset, predictions: PredictionFile, args: Args) -> tuple[dict[str, dict[str, float]], int]:
+    """The figures by IoU type, and the detections that count per image (and class, for COCO)."""
+    if isinstance(dataset, LvisDataset):
+        iou_types = [t for t in LVIS_IOU_TYPES if args.iou_types is None or t in args.iou_types]
+        return {t: evaluate_lvis(dataset, predictions, t) for t in iou_types}, MAX_DETECTIONS
+    limit = args.max_detections or default_max_detections(dataset)
+    return evaluate_coco(dataset, predictions, args.iou_types or IOU_TYPES, limit), limit
+
+
+def _check_classes(config: ModelConfig, dataset: CocoDataset, args: Args) -> None:
     known = dict(zip(config.category_ids, config.class_names, strict=True))
+    if args.metric == "ap-star" and config.category_ids != COCO.category_ids:
+        raise UserError(f"{args.checkpoint}: finds {len(known)} classes; AP* is of a detector of COCO's 80")
     for category, name in dataset.categories.items():
-        if known.get(category) != name:
+        # LVIS has other names for COCO's classes, and an official LVIS checkpoint has none.
+        agrees = category in known if isinstance(dataset, LvisDataset) else known.get(category) == name
+        if not agrees:
             raise UserError(
-                f"{path}: finds {len(known)} classes, of which none is category {category} ({name}) of "
+                f"{args.checkpoint}: finds {len(known)} classes, of which none is category {category} ({name}) of "
                 f"{dataset.path}; evaluate it on the data set it was trained for"
             )
 
 
 def _show(report: dict[str, Any]) -> None:
-    heading = f"{report['model']} · {report['engine']} {report['precision']} · {report['images']} images"
+    engine = f"{report['engine']} {report['precision']}"
+    heading = f"{report['model']} · {engine} · {report['metric']} · {report['images']} images"
     if report["skipped"]:
         heading += f", {report['skipped']} skipped and not counted"
     table = Table("", *next(iter(report["figures"].values())))
@@ -118,7 +145,8 @@ def _show(report: dict[str, Any]) -> None:
         table.add_row(NAMES[iou_type], *(f"{100 * value:.1f}" if value >= 0 else "–" for value in figures.values()))
     console = Console(highlight=False)
     console.print(heading, table, sep="\n", markup=False)
-    console.print(f"at most {report['max_detections']} detections per image and class")
+    per = "image and class" if report["metric"] == "coco" else "image"
+    console.print(f"at most {report['max_detections']} detections per {per}")
 
 
 if __name__ == "__main__":

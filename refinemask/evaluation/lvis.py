@@ -31,7 +31,8 @@ from refinemask.masks import segmentation_rle
 MAX_DETECTIONS = 300
 """Per image, over all categories."""
 
-IoUType = Literal["segm", "bbox"]
+IoUType = Literal["bbox", "segm"]
+IOU_TYPES: tuple[IoUType, ...] = ("bbox", "segm")
 Item = TypeVar("Item")
 
 

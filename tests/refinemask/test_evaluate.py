@@ -9,9 +9,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tiny_detector import make_tiny_detector
+from tiny_detector import TINY, make_tiny_detector
 
+from benchmarks.random_weights import randomize
+from refinemask.data.categories import COCO
 from refinemask.evaluate import Args, main
+from refinemask.modeling.detector import Detector
 from refinemask.weights import save_detector
 
 
@@ -87,6 +90,46 @@ def test_unreadable_images_are_counted(args: Args, capsys: pytest.CaptureFixture
     assert "1 skipped" in output.out
 
 
+def as_lvis(args: Args, *, category: int = 3, synset: str = "square.n.01") -> Args:
+    """The same objects as LVIS annotations; the second image is verified to have none of the second category."""
+    content = json.loads(args.annotations.read_text())
+    (args.images / "val2017").mkdir()
+    for image in content["images"]:
+        image["coco_url"] = f"http://x/val2017/{image['file_name']}"
+        image |= {"neg_category_ids": [7] if image["id"] == 2 else [], "not_exhaustive_category_ids": []}
+        (args.images / image["file_name"]).rename(args.images / "val2017" / image["file_name"])
+    for annotation in content["annotations"]:
+        annotation["category_id"] = category
+    content["categories"] = [
+        {"id": category, "name": "lvis 3", "frequency": "f", "synset": synset},
+        {"id": 7, "name": "lvis 7", "frequency": "r", "synset": "train.n.01"},
+    ]
+    args.annotations.write_text(json.dumps(content))
+    return replace(args, metric="lvis", output=args.images / "o.json")
+
+
+def test_lvis_figures(args: Args, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(as_lvis(args)) == 0
+    report = json.loads((args.images / "o.json").read_text())
+    assert report["metric"] == "lvis"
+    assert report["max_detections"] == 300
+    assert list(report["figures"]) == ["bbox", "segm"]
+    assert report["figures"]["segm"].keys() == {
+        "AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf"
+    }  # fmt: skip
+    assert "at most 300 detections per image\n" in capsys.readouterr().out
+
+
+def test_ap_star_is_of_coco_detectors(args: Args, capsys: pytest.CaptureFixture[str]) -> None:
+    args = replace(as_lvis(args, category=1, synset="person.n.01"), metric="ap-star")
+    assert main(args) == 2
+    assert "finds 2 classes; AP* is of a detector of COCO's 80" in capsys.readouterr().err
+    config = replace(TINY, class_names=COCO.class_names, category_ids=COCO.category_ids)
+    save_detector(randomize(Detector(config), 0), args.images / "coco.safetensors", recipe="tiny")
+    assert main(replace(args, checkpoint=args.images / "coco.safetensors", iou_types=("segm",))) == 0
+    assert list(json.loads((args.images / "o.json").read_text())["figures"]) == ["segm"]
+
+
 def spoil_images(args: Args) -> Args:
     return replace(args, images=args.images / "elsewhere")
 
@@ -112,6 +155,11 @@ def spoil_predictions(args: Args) -> Args:
         (lambda args: replace(args, checkpoint=args.images / "1.png"), "no engine for '.png' files"),
         (lambda args: replace(args, limit=0), "--limit is 0; expected at least 1"),
         (lambda args: replace(args, batch_size=-1), "--batch-size is -1"),
+        (lambda args: replace(args, metric="lvis"), "'neg_category_ids', expected the annotations of LVIS"),
+        (lambda args: replace(as_lvis(args), iou_types=("boundary",)), "--metric lvis has no boundaries"),
+        (lambda args: replace(as_lvis(args), max_detections=5), "always 300 detections per image"),
+        (lambda args: replace(as_lvis(args), metric="ap-star"), "its categories are not COCO's; make"),
+        (lambda args: as_lvis(args, category=4), r"none is category 4 \(lvis 3\)"),
         (spoil_images, "none of the 3 images could be used"),
         (spoil_classes, r"none is category 3 \(person\)"),
         (spoil_predictions, "not predictions of this model"),
