@@ -6,6 +6,7 @@ Needs nvcc 12.8 or newer for every architecture, CMake, and, for the plugin libr
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -57,9 +58,8 @@ def build(args: Args) -> dict[str, Any]:
     nvcc, cmake = _find_nvcc(), _find_cmake()
     architectures = _known_architectures(nvcc, args.architectures)
     version = _run([str(nvcc), "--version"]).strip().splitlines()[-1]
-    include_dir = args.tensorrt_include_dir or os.environ.get("TENSORRT_INCLUDE_DIR")
-    root = os.environ.get("TENSORRT_ROOT")
-    digest = _digest(str(nvcc), version, *architectures, str(include_dir), str(root))
+    headers = find_headers(args.tensorrt_include_dir)
+    digest = _digest(str(nvcc), version, *architectures, str(headers), _headers_version(headers))
     report_path = args.output / "compile_report.json"
     if not args.force and report_path.is_file():
         report = json.loads(report_path.read_text())
@@ -70,8 +70,7 @@ def build(args: Args) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="trt_plugins.") as directory:
         configure = [str(cmake), "-S", str(PACKAGE), "-B", directory, f"-DCMAKE_CUDA_COMPILER={nvcc}"]
         configure.append(f"-DCMAKE_CUDA_ARCHITECTURES={';'.join(architectures)}")
-        if args.tensorrt_include_dir:
-            configure.append(f"-DTENSORRT_INCLUDE_DIR={args.tensorrt_include_dir.resolve()}")
+        configure.append(f"-DTENSORRT_INCLUDE_DIR={headers or 'TENSORRT_INCLUDE_DIR-NOTFOUND'}")
         _run(configure)
         log = _run([str(cmake), "--build", directory, "--parallel", str(args.jobs)])
         libraries = sorted(path.name for path in Path(directory).glob("librefinemask_*.so"))
@@ -81,6 +80,7 @@ def build(args: Args) -> dict[str, Any]:
         report = {
             "nvcc": version,
             "architectures": architectures,
+            "tensorrt_headers": _headers_version(headers),
             "sha256": digest,
             "libraries": libraries,
             "kernels": [kernel._asdict() for kernel in parse_ptxas(log)],
@@ -100,6 +100,36 @@ def summary(report: dict[str, Any]) -> str:
         spilled = max(k.spill_store_bytes + k.spill_load_bytes for k in same)
         lines.append(f"{name:52} {registers:9} {shared:7} {spilled:8}")
     return "\n".join(lines)
+
+
+def find_headers(directory: Path | None = None) -> Path | None:
+    """The directory of NvInferRuntime.h: the given one, the environment's or the system's; None where there is none.
+
+    Raises:
+        UserError: the given directory, or the environment's, does not have it.
+    """
+    root, include = os.environ.get("TENSORRT_ROOT"), os.environ.get("TENSORRT_INCLUDE_DIR")
+    for source, chosen in (
+        ("--tensorrt-include-dir", directory),
+        ("TENSORRT_INCLUDE_DIR", include and Path(include)),
+        ("TENSORRT_ROOT", root and Path(root) / "include"),
+    ):
+        if chosen:
+            if not (chosen / "NvInferRuntime.h").is_file():
+                raise UserError(f"{source}: {chosen} has no NvInferRuntime.h; give the include directory of TensorRT")
+            return chosen.resolve()
+    system = ("/usr/include", *map(str, Path("/usr/include").glob("*-linux-gnu")))
+    candidates = (*system, "/usr/local/tensorrt/include", "/opt/tensorrt/include")
+    return next((Path(path) for path in candidates if (Path(path) / "NvInferRuntime.h").is_file()), None)
+
+
+def _headers_version(headers: Path | None) -> str | None:
+    """Such as "10.16"."""
+    if headers is None:
+        return None
+    text = (headers / "NvInferVersion.h").read_text()
+    numbers = (re.search(rf"#define \w*{part}\w* (\d+)", text) for part in ("MAJOR", "MINOR"))
+    return ".".join(number[1] if number else "?" for number in numbers)
 
 
 def _find_nvcc() -> Path:
@@ -131,8 +161,8 @@ def _known_architectures(nvcc: Path, wanted: Sequence[str]) -> list[str]:
     return chosen
 
 
-def _digest(*settings: str) -> str:
-    digest = hashlib.sha256("\0".join(settings).encode())
+def _digest(*settings: str | None) -> str:
+    digest = hashlib.sha256(repr(settings).encode())
     patterns = ("CMakeLists.txt", "exports.map", "kernels/*", "plugin/*")
     for path in sorted(path for pattern in patterns for path in PACKAGE.glob(pattern)):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())

@@ -1,0 +1,320 @@
+// Calls a plugin library as TensorRT does, without TensorRT. Prints "ok" or what went wrong.
+//   plugin_contract LIBRARY 10|11
+// with the logger as that major version lays it out.
+#include <NvInferRuntime.h>
+#include <dlfcn.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+using namespace nvinfer1;
+
+namespace {
+
+#define CHECK(condition)                                                        \
+    do {                                                                        \
+        if (!(condition)) {                                                     \
+            std::printf("line %d: %s\n", __LINE__, #condition);                 \
+            std::exit(1);                                                       \
+        }                                                                       \
+    } while (false)
+
+// The last message, and loggers and their finders as in TensorRT 10 and 11, whichever headers this is compiled with.
+std::string last;
+
+struct Logger10 {
+    virtual void log(int32_t, char const* message) noexcept { last = message; }
+    virtual ~Logger10() = default;
+};
+struct Finder10 {
+    Logger10 logger;
+    virtual Logger10* findLogger() { return &logger; }
+    virtual ~Finder10() = default;
+};
+struct Logger11 : IVersionedInterface {
+    InterfaceInfo getInterfaceInfo() const noexcept override { return {"ILogger", 1, 0}; }
+    virtual void log(int32_t, char const* message) noexcept { last = message; }
+};
+struct Finder11 : IVersionedInterface {
+    Logger11 logger;
+    InterfaceInfo getInterfaceInfo() const noexcept override { return {"ILoggerFinder", 1, 0}; }
+    virtual Logger11* findLogger() { return &logger; }
+};
+
+bool said(char const* text) { return last.find(text) != std::string::npos; }
+
+// A dimension is a constant or a symbol, which counts down from -1.
+struct Dimension : IDimensionExpr {
+    struct Impl : apiv::VDimensionExpr {
+        int64_t value;
+        explicit Impl(int64_t value) : value(value) {}
+        bool isConstant() const override { return value >= 0; }
+        int64_t getConstantValue() const override { return value; }
+        bool isSizeTensor() const override { return false; }
+    } impl;
+    explicit Dimension(int64_t value) : impl(value) { mImpl = &impl; }
+};
+
+struct Builder : IExprBuilder {
+    struct Impl : apiv::VExprBuilder {
+        std::vector<std::unique_ptr<Dimension>> made;
+        IDimensionExpr const* constant(int64_t value) override {
+            made.push_back(std::make_unique<Dimension>(value));
+            return made.back().get();
+        }
+        IDimensionExpr const* operation(DimensionOperation, IDimensionExpr const&, IDimensionExpr const&) override {
+            return nullptr;
+        }
+        IDimensionExpr const* declareSizeTensor(int32_t, IDimensionExpr const&, IDimensionExpr const&) override {
+            return nullptr;
+        }
+    } impl;
+    Builder() { mImpl = &impl; }
+    DimsExprs shape(std::vector<int64_t> const& sizes) {
+        DimsExprs shape{};
+        shape.nbDims = static_cast<int32_t>(sizes.size());
+        for (size_t i = 0; i < sizes.size(); ++i) {
+            shape.d[i] = impl.constant(sizes[i]);
+        }
+        return shape;
+    }
+} builder;
+
+std::vector<int64_t> sizes(DimsExprs const& shape) {
+    std::vector<int64_t> sizes;
+    for (int32_t i = 0; i < shape.nbDims; ++i) {
+        sizes.push_back(shape.d[i]->getConstantValue());
+    }
+    return sizes;
+}
+
+DynamicPluginTensorDesc tensor(DataType type, TensorFormat format, std::vector<int64_t> const& shape = {}) {
+    DynamicPluginTensorDesc tensor{};
+    tensor.desc.type = type;
+    tensor.desc.format = format;
+    tensor.desc.dims.nbDims = static_cast<int32_t>(shape.size());
+    for (size_t i = 0; i < shape.size(); ++i) {
+        tensor.desc.dims.d[i] = shape[i];
+    }
+    tensor.min = tensor.max = tensor.desc.dims;
+    return tensor;
+}
+
+std::map<std::string, IPluginCreatorV3One*> creators;
+
+struct Parts {
+    IPluginV3* plugin;
+    IPluginV3OneCore* core;
+    IPluginV3OneBuild* build;
+    IPluginV3OneRuntime* runtime;
+};
+
+Parts create(char const* name, std::vector<PluginField> const& fields) {
+    PluginFieldCollection const collection{static_cast<int32_t>(fields.size()), fields.data()};
+    IPluginV3* const plugin = creators.at(name)->createPlugin("node", &collection, TensorRTPhase::kBUILD);
+    if (plugin == nullptr) {
+        return {};
+    }
+    const auto part = [&](PluginCapabilityType type) { return plugin->getCapabilityInterface(type); };
+    return {plugin, static_cast<IPluginV3OneCore*>(part(PluginCapabilityType::kCORE)),
+            static_cast<IPluginV3OneBuild*>(part(PluginCapabilityType::kBUILD)),
+            static_cast<IPluginV3OneRuntime*>(part(PluginCapabilityType::kRUNTIME))};
+}
+
+int32_t const size = 7, ratio = 0, scale = 56, k = 100, too_large = 1000;
+float const threshold = 0.5f, nonsense = 2.0f;
+
+PluginField integer(char const* name, int32_t const& value) { return {name, &value, PluginFieldType::kINT32, 1}; }
+PluginField real(char const* name, float const& value) { return {name, &value, PluginFieldType::kFLOAT32, 1}; }
+std::vector<PluginField> pooling() {
+    return {integer("output_size", size), integer("sampling_ratio", ratio), integer("finest_scale", scale)};
+}
+
+void check_identity_and_round_trip(char const* name, std::vector<PluginField> const& fields) {
+    Parts const original = create(name, fields);
+    CHECK(original.plugin && original.core && original.build && original.runtime);
+    CHECK(std::strcmp(original.core->getPluginName(), name) == 0);
+    CHECK(std::strcmp(original.core->getPluginVersion(), "1") == 0);
+    CHECK(std::strcmp(original.core->getPluginNamespace(), "refinemask") == 0);
+    PluginFieldCollection const* const stored = original.runtime->getFieldsToSerialize();
+    CHECK(stored->nbFields == static_cast<int32_t>(fields.size()));
+    // What an engine keeps: copies of the bytes.
+    std::vector<std::vector<char>> bytes;
+    std::vector<PluginField> loaded;
+    for (int32_t i = 0; i < stored->nbFields; ++i) {
+        char const* const data = static_cast<char const*>(stored->fields[i].data);
+        bytes.emplace_back(data, data + 4);
+        loaded.emplace_back(stored->fields[i].name, nullptr, stored->fields[i].type, stored->fields[i].length);
+    }
+    for (size_t i = 0; i < loaded.size(); ++i) {
+        loaded[i].data = bytes[i].data();
+    }
+    Parts const recreated = create(name, loaded);
+    CHECK(recreated.plugin);
+    PluginFieldCollection const* const again = recreated.runtime->getFieldsToSerialize();
+    for (int32_t i = 0; i < again->nbFields; ++i) {
+        CHECK(std::memcmp(again->fields[i].data, bytes[i].data(), 4) == 0);
+    }
+    IPluginV3* const clone = recreated.plugin->clone();
+    CHECK(clone != nullptr && clone->getCapabilityInterface(PluginCapabilityType::kRUNTIME) != nullptr);
+    IPluginV3* const attached = recreated.runtime->attachToContext(nullptr);
+    CHECK(attached != nullptr);
+    for (IPluginV3* plugin : {original.plugin, recreated.plugin, clone, attached}) {
+        delete plugin;
+    }
+}
+
+void check_roi_align(char const* name, int32_t levels) {
+    Parts const parts = create(name, pooling());
+    int32_t const inputs = levels + 1;
+    std::vector<DimsExprs> shapes(levels, builder.shape({-1, 256, -2, -3}));
+    shapes.push_back(builder.shape({-4, 5}));
+    DimsExprs output{};
+    CHECK(parts.build->getNbOutputs() == 1);
+    CHECK(parts.build->getOutputShapes(shapes.data(), inputs, nullptr, 0, &output, 1, builder) == 0);
+    CHECK(sizes(output) == (std::vector<int64_t>{-4, 256, 7, 7}));
+    shapes[0].nbDims = 3;
+    CHECK(parts.build->getOutputShapes(shapes.data(), inputs, nullptr, 0, &output, 1, builder) != 0);
+    CHECK(said(name) && said("f0") && said("[B, C, H, W]"));
+
+    for (DataType const type : {DataType::kFLOAT, DataType::kHALF, DataType::kBF16, DataType::kINT32}) {
+        std::vector<DataType> types(levels, type);
+        types.push_back(DataType::kFLOAT);
+        DataType result{};
+        bool const expected = type != DataType::kINT32;
+        CHECK((parts.build->getOutputDataTypes(&result, 1, types.data(), inputs) == 0) == expected);
+        CHECK(!expected || result == type);
+        for (TensorFormat const format : {TensorFormat::kLINEAR, TensorFormat::kHWC8, TensorFormat::kCHW32}) {
+            std::vector<DynamicPluginTensorDesc> tensors(levels, tensor(type, format));
+            tensors.push_back(tensor(DataType::kFLOAT, TensorFormat::kLINEAR));
+            tensors.push_back(tensor(type, format));
+            bool const wanted = expected && (format == TensorFormat::kLINEAR ||
+                                             (format == TensorFormat::kHWC8 && type != DataType::kFLOAT));
+            bool all = true;
+            for (int32_t i = 0; i < inputs + 1; ++i) {
+                all = all && parts.build->supportsFormatCombination(i, tensors.data(), inputs, 1);
+            }
+            CHECK(all == wanted);
+            if (wanted) {
+                tensors[levels].desc.type = DataType::kHALF;
+                CHECK(!parts.build->supportsFormatCombination(levels, tensors.data(), inputs, 1));
+                tensors[levels].desc.type = DataType::kFLOAT;
+                tensors[inputs].desc.format = TensorFormat::kCHW32;
+                CHECK(!parts.build->supportsFormatCombination(inputs, tensors.data(), inputs, 1));
+            }
+        }
+    }
+    std::vector<DataType> types(inputs, DataType::kHALF);
+    DataType result{};
+    CHECK(parts.build->getOutputDataTypes(&result, 1, types.data(), inputs) != 0);
+    CHECK(said("rois are float16; expected float32"));
+
+    std::vector<PluginTensorDesc> runtime(levels, tensor(DataType::kHALF, TensorFormat::kLINEAR, {2, 256, 8, 8}).desc);
+    for (auto const& [rois, valid] : std::map<std::vector<int64_t>, bool>{
+             {{6, 5}, true}, {{6, 4}, true}, {{0, 5}, true}, {{5, 4}, false}, {{6, 3}, false}, {{6}, false}}) {
+        runtime.resize(levels);
+        runtime.push_back(tensor(DataType::kFLOAT, TensorFormat::kLINEAR, rois).desc);
+        CHECK((parts.runtime->onShapeChange(runtime.data(), inputs, nullptr, 1) == 0) == valid);
+    }
+    CHECK(said("rois are [6]") || said("rois are [5, 4]") || said("rois are [6, 3]"));
+    CHECK(parts.runtime->onShapeChange(runtime.data(), inputs - 1, nullptr, 1) != 0);
+    delete parts.plugin;
+}
+
+void check_fixed_nms() {
+    Parts const parts = create("FixedNMS", {real("iou_threshold", threshold), integer("k", k)});
+    DimsExprs const shapes[] = {builder.shape({-1, 1000, 4}), builder.shape({-1, 1000})};
+    DimsExprs outputs[2]{};
+    CHECK(parts.build->getNbOutputs() == 2);
+    CHECK(parts.build->getOutputShapes(shapes, 2, nullptr, 0, outputs, 2, builder) == 0);
+    CHECK(sizes(outputs[0]) == (std::vector<int64_t>{-1, 100}) && sizes(outputs[1]) == std::vector<int64_t>{-1});
+    DataType const types[] = {DataType::kFLOAT, DataType::kFLOAT};
+    DataType results[2]{};
+    CHECK(parts.build->getOutputDataTypes(results, 2, types, 2) == 0);
+    CHECK(results[0] == DataType::kINT32 && results[1] == DataType::kINT32);
+    auto const linear = TensorFormat::kLINEAR;
+    DynamicPluginTensorDesc tensors[] = {tensor(DataType::kFLOAT, linear, {5, 1000, 4}),
+                                         tensor(DataType::kFLOAT, linear, {5, 1000}),
+                                         tensor(DataType::kINT32, linear), tensor(DataType::kINT32, linear)};
+    for (int32_t i = 0; i < 4; ++i) {
+        CHECK(parts.build->supportsFormatCombination(i, tensors, 2, 2));
+    }
+    CHECK(parts.build->configurePlugin(tensors, 2, tensors + 2, 2) == 0);
+    CHECK(parts.build->getWorkspaceSize(tensors, 2, tensors + 2, 2) >= 5 * 1024 * (16 + 1024 / 8));
+    tensors[0].max.d[1] = tensors[1].max.d[1] = 5000;
+    CHECK(parts.build->configurePlugin(tensors, 2, tensors + 2, 2) != 0);
+    CHECK(said("FixedNMS: boxes are [5, 5000, 4]") && said("4096"));
+    delete parts.plugin;
+}
+
+void check_boundary_merge() {
+    Parts const parts = create("BoundaryMerge", {});
+    DimsExprs const shapes[] = {builder.shape({-1, 1, 28, 28}), builder.shape({-1, 1, 56, 56})};
+    DimsExprs output{};
+    CHECK(parts.build->getOutputShapes(shapes, 2, nullptr, 0, &output, 1, builder) == 0);
+    CHECK(sizes(output) == (std::vector<int64_t>{-1, 1, 56, 56}));
+    auto const linear = TensorFormat::kLINEAR;
+    PluginTensorDesc inputs[] = {tensor(DataType::kFLOAT, linear, {3, 1, 28, 28}).desc,
+                                 tensor(DataType::kFLOAT, linear, {3, 1, 56, 56}).desc};
+    CHECK(parts.runtime->onShapeChange(inputs, 2, nullptr, 1) == 0);
+    inputs[1].dims.d[3] = 57;
+    CHECK(parts.runtime->onShapeChange(inputs, 2, nullptr, 1) != 0);
+    CHECK(said("BoundaryMerge: fine logits are [3, 1, 56, 57]; expected twice"));
+    delete parts.plugin;
+}
+
+void check_attribute_errors() {
+    CHECK(create("FixedNMS", {integer("k", k)}).plugin == nullptr);
+    CHECK(said("FixedNMS: attribute 'iou_threshold' is missing; expected a float32 from 0 to 1"));
+    CHECK(create("FixedNMS", {real("iou_threshold", nonsense), integer("k", k)}).plugin == nullptr);
+    CHECK(said("attribute 'iou_threshold' is 2; expected"));
+    CHECK(create("FixedNMS", {integer("iou_threshold", k), integer("k", k)}).plugin == nullptr);
+    CHECK(said("has field type"));
+    std::vector<PluginField> fields = pooling();
+    fields[0].data = &too_large;
+    CHECK(create("MultilevelRoIAlign4", fields).plugin == nullptr);
+    CHECK(said("MultilevelRoIAlign4: attribute 'output_size' is 1000; expected an int32 from 1 to 128"));
+}
+
+}  // namespace
+
+int main(int, char** arguments) {
+    void* const library = dlopen(arguments[1], RTLD_NOW | RTLD_LOCAL);
+    if (library == nullptr) {
+        std::printf("%s\n", dlerror());
+        return 1;
+    }
+    const auto set_finder = reinterpret_cast<void (*)(void*)>(dlsym(library, "setLoggerFinder"));
+    const auto get_creators =
+        reinterpret_cast<IPluginCreatorInterface* const* (*)(int32_t&)>(dlsym(library, "getCreators"));
+    CHECK(set_finder != nullptr && get_creators != nullptr);
+    static Finder10 finder_of_10;
+    static Finder11 finder_of_11;
+    set_finder(std::strcmp(arguments[2], "10") == 0 ? static_cast<void*>(&finder_of_10) : &finder_of_11);
+    int32_t count = 0;
+    IPluginCreatorInterface* const* const list = get_creators(count);
+    for (int32_t i = 0; i < count; ++i) {
+        CHECK(std::strcmp(list[i]->getInterfaceInfo().kind, "PLUGIN CREATOR_V3ONE") == 0);
+        auto* const creator = static_cast<IPluginCreatorV3One*>(list[i]);
+        CHECK(std::strcmp(creator->getPluginNamespace(), "refinemask") == 0);
+        creators[creator->getPluginName()] = creator;
+    }
+    CHECK(creators.size() == 4);
+    CHECK(creators.at("FixedNMS")->getFieldNames()->nbFields == 2);
+    check_identity_and_round_trip("MultilevelRoIAlign4", pooling());
+    check_identity_and_round_trip("MultilevelRoIAlign1", pooling());
+    check_identity_and_round_trip("FixedNMS", {real("iou_threshold", threshold), integer("k", k)});
+    check_identity_and_round_trip("BoundaryMerge", {});
+    check_roi_align("MultilevelRoIAlign4", 4);
+    check_roi_align("MultilevelRoIAlign1", 1);
+    check_fixed_nms();
+    check_boundary_merge();
+    check_attribute_errors();
+    std::printf("ok\n");
+    return 0;
+}

@@ -1,0 +1,98 @@
+"""Building with nvcc, for every architecture; and what is said where a tool is missing."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from refinemask.files import UserError
+from trt_plugins import library_path
+from trt_plugins.build import ARCHITECTURES, Args, build, find_headers, main, summary
+from trt_plugins.ptxas import parse_ptxas
+
+KERNELS = {
+    *(f"roi_align_{layout}<{t}>" for layout in ("planar", "interleaved") for t in ("float", "__half", "__nv_bfloat16")),
+    *("sort_boxes", "find_overlaps", "scan<1>", "scan<2>", "scan<4>"),
+    *("boundary_merge<2>", "boundary_merge<4>"),
+}
+
+
+@pytest.fixture(scope="session")
+def report(built: Path) -> dict[str, object]:
+    return json.loads((built / "compile_report.json").read_text())
+
+
+def test_every_kernel_compiles_for_every_architecture(report: dict) -> None:
+    assert report["architectures"] == list(ARCHITECTURES)
+    compiled = {(kernel["name"], kernel["architecture"]) for kernel in report["kernels"]}
+    assert compiled == {(name, f"sm_{a.split('-')[0]}") for name in KERNELS for a in ARCHITECTURES}
+
+
+def test_no_kernel_spills_registers(report: dict) -> None:
+    spilling = [k["name"] for k in report["kernels"] if k["spill_store_bytes"] or k["spill_load_bytes"]]
+    assert not spilling
+    assert max(kernel["registers"] for kernel in report["kernels"]) <= 64
+    assert "roi_align_planar<__half>" in summary(report)
+
+
+def test_a_second_build_does_nothing(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (built / "librefinemask_kernels.so").stat().st_mtime_ns
+    assert main(Args(output=built)) == 0
+    assert "up to date" in capsys.readouterr().out
+    assert (built / "librefinemask_kernels.so").stat().st_mtime_ns == before
+
+
+def test_ptxas_output_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = (
+        "ptxas info    : 0 bytes gmem\n"
+        "ptxas info    : Compiling entry function '_Z4scanv' for 'sm_90'\n"
+        "ptxas info    : Function properties for _Z4scanv\n"
+        "    8 bytes stack frame, 4 bytes spill stores, 12 bytes spill loads\n"
+        "ptxas info    : Used 29 registers, used 1 barriers, 784 bytes smem\n"
+        "ptxas info    : Compiling entry function 'plain' for 'sm_80'\n"
+        "    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads\n"
+        "ptxas info    : Used 20 registers, 384 bytes cmem[0]\n"
+    )
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    assert [tuple(kernel) for kernel in parse_ptxas(log)] == [
+        ("_Z4scanv", "sm_90", 29, 8, 4, 12, 784),
+        ("plain", "sm_80", 20, 0, 0, 0, 0),
+    ]
+
+
+def test_without_a_compiler(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("trt_plugins.build._find_nvcc", lambda: _raise("nvcc not found in PATH"))
+    assert main(Args(output=tmp_path)) == 2
+    assert capsys.readouterr().err == "error: nvcc not found in PATH\n"
+    assert not list(tmp_path.iterdir())
+
+
+def _raise(message: str) -> Path:
+    raise UserError(message)
+
+
+def test_a_directory_without_headers_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--tensorrt-include-dir: .* has no NvInferRuntime.h"):
+        find_headers(tmp_path)
+    monkeypatch.setenv("TENSORRT_ROOT", str(tmp_path))
+    monkeypatch.delenv("TENSORRT_INCLUDE_DIR", raising=False)
+    with pytest.raises(UserError, match="TENSORRT_ROOT: .*include has no NvInferRuntime.h"):
+        find_headers()
+
+
+def test_a_compiler_s_error_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = tmp_path / "nvcc"
+    fake.write_text("#!/bin/sh\necho broken installation\nexit 3\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("CUDACXX", str(fake))
+    with pytest.raises(UserError, match=r"(?s)failed with exit code 3:\nbroken installation"):
+        build(Args(output=tmp_path / "lib"))
+    assert not (tmp_path / "lib").exists()
+
+
+def test_a_missing_library_names_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("trt_plugins.LIBRARY_DIR", tmp_path)
+    with pytest.raises(FileNotFoundError, match="build it with: python -m trt_plugins.build"):
+        library_path()
