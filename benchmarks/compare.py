@@ -6,7 +6,7 @@ python -m benchmarks.compare model.safetensors model.onnx --annotations val.json
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,10 +53,7 @@ def compare(
     with ExitStack() as stack:
         # On disk: thousands of images with hundreds of masks each would fill the memory.
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        found = [
-            stack.enter_context(closing(PredictionFile(scratch / f"{number}.jsonl", {})))
-            for number in range(len(engines))
-        ]
+        found = [stack.enter_context(PredictionFile(scratch / f"{number}.jsonl", {})) for number in range(len(engines))]
 
         def collect(engine: int, image: int, results: list[Result]) -> None:
             found[engine].append(images[image].id, results)

@@ -16,24 +16,26 @@ def load(
     precision: str | None = None,
     threads: int | None = None,
     device: str = "cpu",
+    trust_engine: bool = False,
 ) -> Engine:
     """Open a checkpoint or an exported file with the engine its ending calls for.
 
     ``.safetensors`` runs in PyTorch, ``.onnx`` in ONNX Runtime or, with ``backend="openvino"``, in OpenVINO,
-    ``.engine`` in TensorRT.
+    ``.engine`` in TensorRT with PyTorch's buffers or, with ``backend="pycuda"``, without PyTorch.
 
     Args:
         path: the file.
-        backend: ``pytorch``, ``onnxruntime``, ``openvino`` or ``tensorrt``; None chooses by the ending.
+        backend: ``pytorch``, ``onnxruntime``, ``openvino``, ``tensorrt`` or ``pycuda``; None chooses by the ending.
         precision: None is the file's own; OpenVINO alone can run an fp32 file in ``bf16``.
         threads: CPU threads; None leaves it to the engine.
-        device: ``cpu`` or ``cuda``.
+        device: ``cpu`` or ``cuda``; TensorRT has ``cuda`` only.
+        trust_engine: load a TensorRT engine without a sidecar: it can run any code.
 
     Raises:
         UserError: the file is missing or not ours, or the request cannot be met exactly.
     """
     path = Path(path)
-    backends = {".safetensors": ("pytorch",), ".onnx": ("onnxruntime", "openvino"), ".engine": ("tensorrt",)}
+    backends = {".safetensors": ("pytorch",), ".onnx": ("onnxruntime", "openvino"), ".engine": ("tensorrt", "pycuda")}
     if path.suffix not in backends:
         raise UserError(f"{path}: no engine for '{path.suffix}' files; expected {', '.join(backends)}")
     backend = backend or backends[path.suffix][0]
@@ -54,6 +56,13 @@ def load(
         from engines.openvino_engine import OpenVINOEngine
 
         return OpenVINOEngine(path, precision=precision, threads=threads, device=device)
+    if backend == "pycuda":
+        try:
+            from engines.tensorrt_pycuda import PycudaEngine
+        except ImportError as error:
+            raise UserError(f"{path}: pycuda cannot be imported ({error}); pip install pycuda") from error
+
+        return PycudaEngine(path, precision=precision, device=device, trust=trust_engine)
     from engines.tensorrt_engine import TensorRTEngine
 
-    return TensorRTEngine(path, precision=precision, device=device)
+    return TensorRTEngine(path, precision=precision, device=device, trust=trust_engine)

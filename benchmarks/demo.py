@@ -1,0 +1,82 @@
+"""The product's main job on the bundled images: export, run by other engines, compare, draw (``make demo``)."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from benchmarks.compare import compare
+from benchmarks.measure import Settings
+from benchmarks.provenance import cpu
+from benchmarks.report import print_accuracy, print_report, write_report
+from export import to_onnx
+from refinemask import predict
+from refinemask.data.coco import read_coco
+from refinemask.files import UserError
+
+DEMO = Path(__file__).resolve().parents[1] / "demo"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """Export a checkpoint to ONNX and compare PyTorch, ONNX Runtime and OpenVINO on annotated images."""
+
+    checkpoint: Path = DEMO / "weights" / "refinemask-nuclei.safetensors"
+    annotations: Path = DEMO / "nuclei" / "annotations" / "instances_val.json"
+    images: Path = DEMO / "nuclei" / "images"
+    output: Path = Path("out/demo")
+    """Directory for the ONNX file, the report and the pictures."""
+    pictures: int = 6
+    """Images to draw the detections on."""
+    limit: int | None = None
+    """Only the first so many images."""
+
+
+def engine_names(checkpoint: Path, onnx: Path) -> list[str]:
+    """PyTorch first, then ONNX Runtime, then what this machine can run of OpenVINO."""
+    names = [str(checkpoint), str(onnx)]
+    try:
+        from openvino import Core
+    except ImportError:
+        print("not run: OpenVINO is not installed (pip install 'refinemask[openvino]')")
+        return names
+    names.append(f"{onnx}@openvino:fp32")
+    if "BF16" in Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        names.append(f"{onnx}@openvino:bf16")
+    else:
+        print("not run: OpenVINO bf16 needs a CPU with AVX512_BF16 or AMX")
+    return names
+
+
+def main(args: Args | None = None) -> int:
+    """Run the demo; the exit code is 2 where something given is wrong, and the exporter's where it fails."""
+    args = args or tyro.cli(Args)
+    onnx, report_file, drawn = (args.output / name for name in ("model.onnx", "report.json", "pictures"))
+    try:
+        dataset = read_coco(args.annotations)
+        images = dataset.images[: args.limit]
+        print(f"1. exporting {args.checkpoint.name} to {onnx}, verified against PyTorch")
+        code = to_onnx.main(to_onnx.Args(checkpoint=args.checkpoint, output=onnx, verify_images=args.images))
+        if code:
+            return code
+        print(f"2. comparing engines on {len(images)} held-out images")
+        engines = engine_names(args.checkpoint, onnx)
+        report = compare(engines, dataset, args.images, Settings(threads=cpu()["cores"]), args.limit)
+        write_report(report, report_file)
+        print(f"3. drawing what ONNX Runtime finds in {args.pictures} of them")
+        paths = tuple(args.images / image.file_name for image in images[: args.pictures])
+        code = predict.main(predict.Args(images=paths, checkpoint=onnx, output=drawn))
+        if code:
+            return code
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print_accuracy(report)
+    print_report(report)
+    print(f"report with all samples: {report_file}\npictures: {drawn}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

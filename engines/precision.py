@@ -1,0 +1,88 @@
+"""In which types an engine computes: of a parsed network, or of a built engine through its inspector.
+
+TensorRT keeps silent when a request for a precision comes to nothing, so every build counts.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Shares = dict[str, dict[str, float]]
+"""Share of each type among ``compute`` (convolutions and matrix products), all ``layers`` and all ``tensors``; integers
+other than int8 are left out."""
+
+REQUIRED_SHARE = {"fp32": 1.0, "fp16": 0.9, "bf16": 0.9, "int8": 0.5, "fp8": 0.5}
+"""Of the compute layers in the precision asked for. The islands of higher precision are the rest; int8 and fp8 also
+leave out layers that need more."""
+COMPUTE = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY")
+NAMES = {"FLOAT": "fp32", "HALF": "fp16"}
+PATTERNS = {
+    "fp8": r"fp8|float8",
+    "int8": r"int8",
+    "bf16": r"bf16|bfloat16",
+    "fp16": r"half|fp16|float16",
+    "fp32": r"float|fp32|tf32",
+    "int64": r"int64",
+    "int32": r"int32",
+    "bool": r"bool",
+}
+"""The inspector's spellings, the specific before the general."""
+
+
+def met(shares: Shares, precision: str) -> bool:
+    """Whether the compute layers are in the precision asked for."""
+    return shares["compute"].get(precision, 0.0) >= REQUIRED_SHARE[precision]
+
+
+def network_shares(trt: Any, network: Any) -> Shares:
+    """Types of a strongly typed network, which the builder keeps; for a machine that cannot load the engine.
+
+    A layer that takes a dequantised input computes in the quantised type.
+    """
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
+    produced = {layer.get_output(i).name: layer for layer in layers for i in range(layer.num_outputs)}
+    compute, types, tensors = [], [], []
+    for layer in layers:
+        outputs = [_name(layer.get_output(index).dtype) for index in range(layer.num_outputs)]
+        tensors += outputs
+        types += outputs[:1]
+        if layer.type.name in COMPUTE:
+            source = produced.get(layer.get_input(0).name, layer)
+            quantised = source.type == trt.LayerType.DEQUANTIZE
+            compute.append(_name((source if quantised else layer).get_input(0).dtype))
+    return _shares(compute, types, tensors)
+
+
+def inspector_shares(layers: Iterable[Mapping[str, Any]]) -> Shares:
+    """Types of a built engine, from the ``Layers`` of its inspector's detailed JSON."""
+    compute, types, tensors = [], [], []
+    for layer in layers:
+        inputs, outputs = ([_tensor_type(tensor) for tensor in layer.get(key, ())] for key in ("Inputs", "Outputs"))
+        tensors += outputs
+        types += outputs[:1]
+        kinds = " ".join(str(layer.get(key, "")) for key in ("LayerType", "ParameterType")).lower()
+        if inputs and re.search(r"conv|matrix|gemm|matmul", kinds):
+            compute.append(inputs[0])
+    return _shares(compute, types, tensors)
+
+
+def _name(dtype: Any) -> str:
+    return NAMES.get(dtype.name, dtype.name.lower())
+
+
+def _tensor_type(tensor: Mapping[str, Any]) -> str:
+    description = " ".join(str(value) for key, value in tensor.items() if re.search("datatype|format", key, re.I))
+    for name, pattern in PATTERNS.items():
+        if re.search(pattern, description, re.I):
+            return name
+    return "other"
+
+
+def _shares(compute: list[str], layers: list[str], tensors: list[str]) -> Shares:
+    shares = {}
+    for key, values in (("compute", compute), ("layers", layers), ("tensors", tensors)):
+        # Shape arithmetic in integers says nothing about precision.
+        counts = Counter(value for value in values if value in REQUIRED_SHARE)
+        shares[key] = {name: count / counts.total() for name, count in counts.most_common()}
+    return shares

@@ -1,0 +1,78 @@
+"""What building and running share of TensorRT's Python API. Imports neither TensorRT nor PyTorch by itself.
+
+Two flavours have the same API: ``tensorrt`` and, for consumer cards, ``tensorrt_rtx``.
+"""
+
+import importlib
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from refinemask.files import UserError
+
+Flavour = Literal["tensorrt", "tensorrt_rtx"]
+OLDEST, TOO_NEW = (10, 7), (12, 0)
+"""TensorRT before 10.7 ignores plugins where a function has a body."""
+
+
+def import_tensorrt(flavour: Flavour) -> Any:
+    """The module ``tensorrt`` or ``tensorrt_rtx``.
+
+    Raises:
+        UserError: it is not installed, or of a version that this project does not know.
+    """
+    try:
+        trt = importlib.import_module(flavour)
+    except (ImportError, OSError) as error:
+        raise UserError(
+            f"{flavour} cannot be imported ({error}); install it with: pip install {flavour.replace('_', '-')}"
+        ) from error
+    if flavour == "tensorrt":
+        require_known(trt.__version__)
+    return trt
+
+
+def require_known(version: str) -> None:
+    """Raise :class:`UserError` unless this project knows that version of TensorRT."""
+    major, minor = map(int, version.split(".")[:2])
+    if not OLDEST <= (major, minor) < TOO_NEW:
+        raise UserError(f"TensorRT {version} is not supported; expected 10.7 or newer, and older than 12")
+
+
+def short_version(version: str) -> str:
+    """``10.13.0`` of ``10.13.0.35``: what decides whether an engine can be loaded."""
+    return ".".join(version.split(".")[:3])
+
+
+def make_logger(trt: Any, *, verbose: bool = False) -> Any:
+    """A logger that prints warnings to standard error and keeps the errors in its list ``errors``."""
+
+    class Logger(trt.ILogger):
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity <= trt.ILogger.Severity.ERROR:
+                self.errors.append(message)
+            elif verbose or severity <= trt.ILogger.Severity.WARNING:
+                os.write(2, f"{message}\n".encode())
+
+    return Logger()
+
+
+def load_plugins(trt: Any, library: str | os.PathLike[str]) -> None:
+    """Register the plugins of our library.
+
+    Raises:
+        UserError: it is missing, or TensorRT does not accept it.
+    """
+    # A bare file name would go through the search path of the dynamic linker.
+    path = Path(library).resolve()
+    if not path.is_file():
+        raise UserError(f"{library}: no such plugin library; build it with: python -m trt_plugins.build")
+    if trt.get_plugin_registry().load_library(str(path)) is None:
+        raise UserError(
+            f"{library}: TensorRT {trt.__version__} cannot load this plugin library; build it again on this machine: "
+            "python -m trt_plugins.build --force"
+        )
