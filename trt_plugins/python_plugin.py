@@ -118,6 +118,11 @@ class _Plugin:
         value = np.array([self.attributes[name]], np.int32 if kind == "INT32" else np.float32)
         return self.trt.PluginField(name, value, getattr(self.trt.PluginFieldType, kind))
 
+    def _expect_float32(self, what: str, *types: Any) -> None:
+        if any(dtype != self.trt.float32 for dtype in types):
+            found = ", ".join(dtype.name for dtype in types)
+            raise ValueError(f"{type(self).__name__}: {what} are {found}; expected float32")
+
     def _is_linear(self, tensor: Any, dtype: Any) -> bool:
         return tensor.type == dtype and tensor.format == self.trt.TensorFormat.LINEAR
 
@@ -126,6 +131,7 @@ class _MultilevelRoIAlign(_Plugin):
     ATTRIBUTES = (("output_size", "INT32"), ("sampling_ratio", "INT32"), ("finest_scale", "INT32"))
 
     def get_output_data_types(self, types: Any) -> list[Any]:
+        self._expect_float32("rois", types[-1])
         return [types[0]]
 
     def get_output_shapes(self, inputs: Any, shape_inputs: Any, builder: Any) -> list[Any]:
@@ -175,6 +181,7 @@ class FixedNMS(_Plugin):
     OUTPUTS = 2
 
     def get_output_data_types(self, types: Any) -> list[Any]:
+        self._expect_float32("boxes and scores", *types)
         return [self.trt.int32, self.trt.int32]
 
     def get_output_shapes(self, inputs: Any, shape_inputs: Any, builder: Any) -> list[Any]:
@@ -210,6 +217,7 @@ class BoundaryMerge(_Plugin):
     """Inputs coarse, fine."""
 
     def get_output_data_types(self, types: Any) -> list[Any]:
+        self._expect_float32("coarse and fine logits", *types)
         return [self.trt.float32]
 
     def get_output_shapes(self, inputs: Any, shape_inputs: Any, builder: Any) -> list[Any]:

@@ -41,32 +41,32 @@ def enable_if_available() -> bool:
     return True
 
 
-def enable(kernels: Kernels) -> None:
-    """From now on run the operators with these kernels on CUDA tensors.
+def enable(kernels: Kernels, device_type: str = "cuda") -> None:
+    """From now on run the operators with these kernels on tensors of that kind of device.
 
     What the kernels do not take (float64 maps, more than 4096 boxes per group) still goes to the eager definition.
     """
     implementation = TorchKernels(kernels)
 
-    @multilevel_roi_align.register_kernel("cuda")
+    @multilevel_roi_align.register_kernel(device_type)
     def _(features: Sequence[Tensor], rois: Tensor, output_size: int, sampling_ratio: int, finest_scale: int) -> Tensor:
         if features[0].dtype in _TYPES and rois.dtype == torch.float32 and len(features) <= MAX_LEVELS:
             return implementation.multilevel_roi_align(features, rois, output_size, sampling_ratio, finest_scale)
-        with multilevel_roi_align.set_kernel_enabled("cuda", False):
+        with multilevel_roi_align.set_kernel_enabled(device_type, False):
             return multilevel_roi_align(features, rois, output_size, sampling_ratio, finest_scale)
 
-    @fixed_nms.register_kernel("cuda")
+    @fixed_nms.register_kernel(device_type)
     def _(boxes: Tensor, scores: Tensor, iou_threshold: float, k: int) -> tuple[Tensor, Tensor]:
         if boxes.dtype == scores.dtype == torch.float32 and boxes.shape[1] <= MAX_NMS_BOXES:
             return implementation.fixed_nms(boxes, scores, iou_threshold, k)
-        with fixed_nms.set_kernel_enabled("cuda", False):
+        with fixed_nms.set_kernel_enabled(device_type, False):
             return fixed_nms(boxes, scores, iou_threshold, k)
 
-    @boundary_merge.register_kernel("cuda")
+    @boundary_merge.register_kernel(device_type)
     def _(coarse: Tensor, fine: Tensor) -> Tensor:
         if coarse.dtype == fine.dtype == torch.float32:
             return implementation.boundary_merge(coarse, fine)
-        with boundary_merge.set_kernel_enabled("cuda", False):
+        with boundary_merge.set_kernel_enabled(device_type, False):
             return boundary_merge(coarse, fine)
 
 

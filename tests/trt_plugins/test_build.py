@@ -74,11 +74,11 @@ def _raise(message: str) -> Path:
 
 
 def test_a_directory_without_headers_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--tensorrt-include-dir: .* has no NvInferRuntime.h"):
+    with pytest.raises(UserError, match=r"--tensorrt-include-dir: .* has no NvInferRuntime.h"):
         find_headers(tmp_path)
     monkeypatch.setenv("TENSORRT_ROOT", str(tmp_path))
     monkeypatch.delenv("TENSORRT_INCLUDE_DIR", raising=False)
-    with pytest.raises(UserError, match="TENSORRT_ROOT: .*include has no NvInferRuntime.h"):
+    with pytest.raises(UserError, match=r"TENSORRT_ROOT: .*include has no NvInferRuntime.h"):
         find_headers()
 
 
@@ -94,5 +94,5 @@ def test_a_compiler_s_error_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_missing_library_names_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("trt_plugins.LIBRARY_DIR", tmp_path)
-    with pytest.raises(FileNotFoundError, match="build it with: python -m trt_plugins.build"):
+    with pytest.raises(FileNotFoundError, match=r"build it with: python -m trt_plugins\.build"):
         library_path()

@@ -1,0 +1,129 @@
+"""TensorRT's parser and builder take the plugins: parsed and built ahead of time with TensorRT-RTX, on a CPU."""
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.helper as oh
+import pytest
+from onnx import TensorProto
+
+from trt_plugins.python_plugin import NAMESPACE, VERSION
+
+pytestmark = pytest.mark.tensorrt
+pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx: pip install -e '.[rtx]'")
+
+FLOAT, HALF, BFLOAT16 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16
+POOLING = {"output_size": 7, "sampling_ratio": 0, "finest_scale": 56}
+
+
+def _script() -> Any:
+    spec = importlib.util.spec_from_file_location("rtx_build", Path(__file__).with_name("rtx_build.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+rtx_build = _script()
+
+
+def custom_node(name: str, inputs: list[str], outputs: list[str], **attributes: float) -> onnx.NodeProto:
+    plugin = {"plugin_version": VERSION, "plugin_namespace": NAMESPACE}
+    return oh.make_node(name, inputs, outputs, domain="refinemask", **attributes, **plugin)
+
+
+def model(nodes: list[onnx.NodeProto], inputs: dict, outputs: dict, weights: list[onnx.TensorProto]) -> bytes:
+    values = [[oh.make_tensor_value_info(name, *value) for name, value in part.items()] for part in (inputs, outputs)]
+    graph = oh.make_graph(nodes, "graph", *values, weights)
+    return oh.make_model(
+        graph, opset_imports=[oh.make_opsetid("", 20), oh.make_opsetid("refinemask", 1)]
+    ).SerializeToString()
+
+
+def pooling_model(dtype: int, levels: int, rois: int = FLOAT, convolutions: bool = False) -> bytes:
+    """RoIAlign of inputs or, as in the detector, between convolutions, which like channels last."""
+    maps = {f"f{i}": (dtype, ["B", 16, "h", "w"]) for i in range(levels)}
+    nodes, weights, pooled = [], [], list(maps)
+    if convolutions:
+        pooled = [f"c{i}" for i in range(levels)]
+        weight = np.ones((16, 16, 1, 1), oh.tensor_dtype_to_np_dtype(dtype))
+        weights = [onnx.numpy_helper.from_array(weight, "weight")]
+        nodes = [oh.make_node("Conv", [a, "weight"], [b]) for a, b in zip(maps, pooled, strict=True)]
+    nodes.append(custom_node(f"MultilevelRoIAlign{levels}", [*pooled, "rois"], ["pooled"], **POOLING))
+    nodes.append(
+        oh.make_node("Conv" if convolutions else "Identity", ["pooled", *(["weight"] * convolutions)], ["out"])
+    )
+    inputs = {**maps, "rois": (rois, ["R", 5])}
+    return model(nodes, inputs, {"out": (dtype, ["R", 16, 7, 7])}, weights)
+
+
+def nms_model() -> bytes:
+    node = custom_node("FixedNMS", ["boxes", "scores"], ["indices", "num_kept"], iou_threshold=0.7, k=100)
+    inputs = {"boxes": (FLOAT, ["G", "N", 4]), "scores": (FLOAT, ["G", "N"])}
+    outputs = {"indices": (TensorProto.INT32, ["G", 100]), "num_kept": (TensorProto.INT32, ["G"])}
+    return model([node], inputs, outputs, [])
+
+
+def merge_model() -> bytes:
+    node = custom_node("BoundaryMerge", ["coarse", "fine"], ["merged"])
+    inputs = {"coarse": (FLOAT, ["R", 1, 28, 28]), "fine": (FLOAT, ["R", 1, 56, 56])}
+    return model([node], inputs, {"merged": (FLOAT, ["R", 1, 56, 56])}, [])
+
+
+MODELS = {
+    "pooling fp32": pooling_model(FLOAT, 4),
+    "pooling fp16": pooling_model(HALF, 4, convolutions=True),
+    "pooling bf16": pooling_model(BFLOAT16, 1),
+    "one level fp16": pooling_model(HALF, 1, convolutions=True),
+    "nms": nms_model(),
+    "merge": merge_model(),
+}
+
+
+def run(plugins: str, models: list[bytes], directory: Path, targets: tuple[str, ...]) -> list[dict[str, Any]]:
+    paths = [directory / f"{index}.onnx" for index in range(len(models))]
+    for path, content in zip(paths, models, strict=True):
+        path.write_bytes(content)
+    result = rtx_build.run_with_library_path([plugins, *map(str, paths), "--targets", *targets])
+    assert result.returncode == 0, result.stderr
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def assert_all_built(results: list[dict[str, Any]]) -> None:
+    for name, result in zip(MODELS, results, strict=True):
+        assert result["layers"].count("PLUGIN_V3") == 1, (name, result)
+        assert all(result["engines"].values()), (name, result)
+
+
+def test_python_plugins_build_for_ada_and_blackwell(tmp_path: Path) -> None:
+    results = run("python", list(MODELS.values()), tmp_path, ("SM89", "SM120"))
+    assert_all_built(results)
+
+
+def test_the_library_builds_for_ada_and_blackwell(plugin_library: Path, tmp_path: Path) -> None:
+    results = run(str(plugin_library), list(MODELS.values()), tmp_path, ("SM89", "SM120"))
+    assert_all_built(results)
+
+
+def test_half_precision_rois_are_refused_by_name(plugin_library: Path, tmp_path: Path) -> None:
+    (result,) = run(str(plugin_library), [pooling_model(HALF, 4, rois=HALF)], tmp_path, ("SM89",))
+    assert not any(result["engines"].values())
+    assert any("MultilevelRoIAlign4: rois are float16; expected float32" in line for line in result["messages"])
+
+
+def test_half_precision_rois_are_refused_by_the_python_plugin(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(pooling_model(HALF, 4, rois=HALF))
+    result = rtx_build.run_with_library_path(["python", str(tmp_path / "model.onnx")])
+    assert json.loads(result.stdout)["engines"] == {}
+    assert "MultilevelRoIAlign4: rois are HALF; expected float32" in result.stderr
+
+
+def test_without_plugins_the_parser_names_the_operator(tmp_path: Path) -> None:
+    (result,) = run("none", [nms_model()], tmp_path, ("SM89",))
+    assert not result["layers"]
+    assert any("FixedNMS" in line for line in result["messages"])

@@ -1,0 +1,131 @@
+"""The CUDA registration of the operators. The kernels' arithmetic is tested elsewhere, on a CPU."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from tolerances import TOLERANCES
+from torch import Tensor
+
+from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align
+from trt_plugins import kernels_path, torch_ops
+from trt_plugins.c_api import Kernels
+
+
+def test_nothing_is_registered_without_a_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("trt_plugins.LIBRARY_DIR", tmp_path)
+    assert not torch_ops.enable_if_available()
+
+
+@contextmanager
+def enabled(kernels: Kernels, device_type: str) -> Iterator[None]:
+    torch_ops.enable(kernels, device_type)
+    yield
+    for operator in (multilevel_roi_align, fixed_nms, boundary_merge):
+        # A registration cannot be taken back, only switched off.
+        operator.set_kernel_enabled(device_type, False).__enter__()
+
+
+@pytest.fixture(scope="module")
+def cuda_kernels() -> Iterator[None]:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    try:
+        kernels = Kernels(kernels_path())
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    with enabled(kernels, "cuda"):
+        yield
+
+
+@pytest.fixture
+def recorded(host_library: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The kernels that ran, in order."""
+    calls: list[str] = []
+    launch = Kernels._launch
+
+    def record(self: Kernels, name: str, *arguments: object) -> None:
+        calls.append(name)
+        launch(self, name, *arguments)
+
+    monkeypatch.setattr(Kernels, "_launch", record)
+    return calls
+
+
+def test_the_dispatcher_takes_the_kernels_where_it_can(host_library: Path, recorded: list[str]) -> None:
+    """With the kernels compiled for the CPU, as the CPU implementation."""
+    maps, rois = [torch.randn(1, 8, 20, 24)], rois_of(5, "cpu")
+    boxes, scores = rois[None, :, 1:].contiguous(), torch.rand(1, 5)
+    coarse, fine = torch.randn(2, 1, 7, 7), torch.randn(2, 1, 14, 14)
+
+    def results() -> list[Tensor]:
+        pooled = multilevel_roi_align(maps, rois, 7, 0, 56)
+        return [pooled, *fixed_nms(boxes, scores, 0.5, 5), boundary_merge(coarse, fine)]
+
+    expected = results()
+    with enabled(Kernels(host_library), "cpu"):
+        found = results()
+        assert recorded == ["roi_align", "fixed_nms", "boundary_merge"]
+        double = multilevel_roi_align([maps[0].double()], rois, 7, 0, 56)
+        assert double.dtype == torch.float64
+        fixed_nms(torch.zeros(1, 5000, 4), torch.zeros(1, 5000), 0.5, 1)
+        assert len(recorded) == 3, "float64 maps and 5000 boxes go to the eager definition"
+    results()
+    assert len(recorded) == 3
+    tolerance = TOLERANCES["roi_align float32"]
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, atol=tolerance.absolute, rtol=tolerance.relative)
+
+
+def rois_of(count: int, device: str) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    centres, half = torch.rand(count, 2, generator=generator) * 400, torch.rand(count, 2, generator=generator) * 90
+    return torch.cat([torch.zeros(count, 1), centres - half, centres + half], dim=1).to(device)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_roi_align_on_the_device(cuda_kernels: None, dtype: torch.dtype, layout: torch.memory_format) -> None:
+    maps = [torch.randn(1, 64, 128 >> i, 128 >> i, device="cuda").to(dtype, memory_format=layout) for i in range(4)]
+    rois = rois_of(200, "cuda")
+    found = multilevel_roi_align(maps, rois, 7, 0, 56)
+    expected = multilevel_roi_align([feature.double().cpu() for feature in maps], rois.cpu(), 7, 0, 56)
+    tolerance = TOLERANCES[f"roi_align {str(dtype).removeprefix('torch.')}"]
+    torch.testing.assert_close(found.double().cpu(), expected, atol=tolerance.absolute, rtol=tolerance.relative)
+    assert found.is_contiguous()
+
+
+@pytest.mark.gpu
+def test_double_maps_go_to_the_eager_operator(cuda_kernels: None) -> None:
+    maps = [torch.randn(1, 8, 32, 32, device="cuda", dtype=torch.float64)]
+    found = multilevel_roi_align(maps, rois_of(5, "cuda"), 7, 0, 56)
+    expected = multilevel_roi_align([maps[0].cpu()], rois_of(5, "cpu"), 7, 0, 56)
+    tolerance = TOLERANCES["roi_align float32"]
+    torch.testing.assert_close(found.cpu(), expected, atol=tolerance.absolute, rtol=tolerance.relative)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("count", [1000, 3840, 5000])
+def test_nms_on_the_device(cuda_kernels: None, count: int) -> None:
+    boxes, scores = rois_of(2 * count, "cpu")[:, 1:].reshape(2, count, 4), torch.rand(2, count)
+    found = fixed_nms(boxes.cuda(), scores.cuda(), 0.7, 1000)
+    expected = fixed_nms(boxes, scores, 0.7, 1000)
+    assert torch.equal(found[0].cpu(), expected[0])
+    assert torch.equal(found[1].cpu(), expected[1])
+
+
+@pytest.mark.gpu
+def test_the_operators_can_be_captured_in_a_graph(cuda_kernels: None) -> None:
+    """So nothing in them waits for the device."""
+    coarse, fine = torch.randn(4, 1, 28, 28, device="cuda"), torch.randn(4, 1, 56, 56, device="cuda")
+    boxes, scores = rois_of(1000, "cuda")[None, :, 1:].contiguous(), torch.rand(1, 1000, device="cuda")
+    expected = boundary_merge(coarse, fine), *fixed_nms(boxes, scores, 0.5, 100)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        found = boundary_merge(coarse, fine), *fixed_nms(boxes, scores, 0.5, 100)
+    graph.replay()
+    torch.cuda.synchronize()
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
