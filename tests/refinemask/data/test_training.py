@@ -1,0 +1,156 @@
+"""Training images: what is kept, how it is augmented, and that pixels, boxes and masks stay together."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from refinemask.config import DataConfig
+from refinemask.data.coco import read_coco
+from refinemask.data.sampler import Pick
+from refinemask.data.training import TrainingDataset, collate, flip_boxes, flip_mask, resize_boxes, resize_mask
+from refinemask.files import UserError
+from refinemask.training.targets import rasterise
+
+HEIGHT, WIDTH = 60, 80
+SQUARE = [10, 20, 30, 20, 30, 50, 10, 50]
+CONFIG = DataConfig(annotations="", images="", short_sides=(120,), long_side=160, horizontal_flip=0.0)
+
+
+def annotation(**changes: Any) -> dict[str, Any]:
+    entry = {"image_id": 1, "category_id": 1, "bbox": [10, 20, 20, 30], "area": 600, "iscrowd": 0}
+    return {**entry, "segmentation": [SQUARE], **changes}
+
+
+def dataset(
+    root: Path, annotations: list[dict[str, Any]], config: DataConfig = CONFIG, count: int = 1
+) -> TrainingDataset:
+    images = [{"id": i, "file_name": f"{i}.png", "height": HEIGHT, "width": WIDTH} for i in range(1, count + 1)]
+    pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    pixels[20:50, 10:30] = (200, 100, 50)
+    for image in images:
+        if not (root / image["file_name"]).exists():
+            cv2.imwrite(str(root / image["file_name"]), pixels[..., ::-1])
+    content = {
+        "images": images,
+        "annotations": [{"id": number, **entry} for number, entry in enumerate(annotations, start=1)],
+        "categories": [{"id": 1, "name": "box"}, {"id": 2, "name": "other"}],
+    }
+    (root / "a.json").write_text(json.dumps(content))
+    return TrainingDataset(read_coco(root / "a.json"), root, config)
+
+
+def test_pixels_boxes_and_masks_are_resized_together(tmp_path: Path) -> None:
+    image = dataset(tmp_path, [annotation()])[Pick(0, 0)]
+    assert image.pixels.shape == (120, 160, 3)
+    assert image.targets.boxes.tolist() == [[20, 40, 60, 100]]
+    assert image.targets.boxes.dtype == torch.float32
+    assert image.targets.masks[0][0].tolist() == [2 * v for v in SQUARE]
+    assert image.pixels[70, 40].tolist() == [200, 100, 50]
+
+
+@pytest.mark.parametrize(("horizontal", "vertical"), [(1.0, 0.0), (0.0, 1.0), (1.0, 1.0)])
+@pytest.mark.parametrize("polygons", [True, False])
+def test_flips_move_everything_alike(tmp_path: Path, horizontal: float, vertical: float, polygons: bool) -> None:
+    config = replace(CONFIG, horizontal_flip=horizontal, vertical_flip=vertical, polygons=polygons)
+    image = dataset(tmp_path, [annotation()], config)[Pick(0, 0)]
+    (mask,) = image.targets.masks
+    bitmap = mask if isinstance(mask, np.ndarray) else rasterise(mask, 120, 160)
+    x1, y1, x2, y2 = image.targets.boxes[0].int().tolist()
+    drawn = (image.pixels[..., 0] > 100).astype(np.uint8)
+    # Bilinear resizing blurs the drawing's edge, and the COCO rasteriser's is a pixel wider.
+    assert drawn[y1:y2, x1:x2].mean() > 0.9
+    assert (drawn != bitmap).sum() < 2 * (x2 - x1 + y2 - y1)
+    assert (x1, y1) == (100 if horizontal else 20, 20 if vertical else 40)
+
+
+def test_the_pick_decides_scale_and_flip(tmp_path: Path) -> None:
+    images = dataset(tmp_path, [annotation()], replace(CONFIG, short_sides=(60, 90, 120), horizontal_flip=0.5))
+    shapes = {
+        (images[Pick(0, seed)].pixels.shape, float(images[Pick(0, seed)].targets.boxes[0, 0])) for seed in range(40)
+    }
+    assert len({shape for shape, _ in shapes}) == 3
+    assert len(shapes) == 6
+    first, again = images[Pick(0, 7)], images[Pick(0, 7)]
+    assert np.array_equal(first.pixels, again.pixels)
+    assert first.targets.seed == again.targets.seed != images[Pick(0, 8)].targets.seed
+
+
+@pytest.mark.parametrize(
+    "useless",
+    [
+        {"iscrowd": 1},
+        {"area": 0},
+        {"bbox": [10, 20, 0.5, 30]},
+        {"bbox": [10, 20, 20, 0.9]},
+        {"bbox": [90, 20, 20, 30]},
+        {"bbox": [10, -40, 20, 30]},
+    ],
+)
+def test_useless_objects_are_dropped(tmp_path: Path, useless: dict[str, Any]) -> None:
+    kept = dataset(tmp_path, [annotation(**useless), annotation(category_id=2)])
+    assert kept[Pick(0, 0)].targets.labels.tolist() == [1]
+    with pytest.raises(UserError, match="none of its 1 images has an object"):
+        dataset(tmp_path, [annotation(**useless)])
+
+
+def test_boxes_are_clipped_to_the_image() -> None:
+    assert resize_boxes([(-5, 10, 100, 100)], (60, 80), (60, 80)).tolist() == [[0, 10, 80, 60]]
+
+
+def test_run_lengths_become_bitmaps() -> None:
+    runs = {"size": [2, 2], "counts": [2, 2]}
+    assert resize_mask(runs, (2, 2), (4, 4)).tolist() == [[0, 0, 1, 1]] * 4
+
+
+def test_flipping_twice_changes_nothing() -> None:
+    boxes = np.array([[1, 2, 30, 40]], np.float32)
+    polygons = [np.array([1.0, 2, 30, 2, 30, 40])]
+    for axis in (0, 1):
+        assert np.array_equal(flip_boxes(flip_boxes(boxes, (60, 80), axis), (60, 80), axis), boxes)
+        assert np.array_equal(flip_mask(flip_mask(polygons, (60, 80), axis), (60, 80), axis)[0], polygons[0])
+
+
+def test_missing_files_are_found_at_the_start(tmp_path: Path) -> None:
+    dataset(tmp_path, [annotation()])
+    (tmp_path / "1.png").unlink()
+    with pytest.raises(UserError, match=r"1 of the 1 training images .* missing, the first is 1\.png"):
+        TrainingDataset(read_coco(tmp_path / "a.json"), tmp_path, CONFIG)
+
+
+def test_a_bad_file_is_replaced_and_reported(tmp_path: Path) -> None:
+    images = dataset(tmp_path, [annotation(image_id=1), annotation(image_id=2, category_id=2)], count=2)
+    (tmp_path / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    batch = collate([images[Pick(0, 0)], images[Pick(1, 0)]])
+    assert [targets.labels.tolist() for targets in batch.targets] == [[1], [1]]
+    assert len(batch.skipped) == 1
+    assert "1.png" in batch.skipped[0]
+    (tmp_path / "2.png").write_bytes(b"")
+    with pytest.raises(UserError, match="in a row"):
+        images[Pick(0, 0)]
+
+
+def test_an_image_of_another_size_than_annotated_is_replaced(tmp_path: Path) -> None:
+    images = dataset(tmp_path, [annotation(image_id=1), annotation(image_id=2)], count=2)
+    cv2.imwrite(str(tmp_path / "1.png"), np.zeros((50, 50, 3), np.uint8))
+    assert "is 50x50, its annotation says 60x80" in images[Pick(0, 0)].skipped[0]
+
+
+def test_rare_categories_repeat_their_images(tmp_path: Path) -> None:
+    entries = [annotation(image_id=i) for i in range(1, 9)] + [annotation(image_id=8, category_id=2)]
+    images = dataset(tmp_path, entries, replace(CONFIG, repeat_threshold=0.4), count=8)
+    # Category 2 is in 1 of 8 images: ceil(sqrt(0.4 / 0.125)) = 2.
+    assert len(images) == len(images.aspect_ratios) == 9
+
+
+def test_a_batch_is_padded_to_a_common_canvas(tmp_path: Path) -> None:
+    images = dataset(tmp_path, [annotation()], replace(CONFIG, short_sides=(60, 120)))
+    batch = collate([images[Pick(0, seed)] for seed in range(6)])
+    assert batch.images.shape == (6, 3, 128, 160)
+    assert batch.images.dtype == torch.uint8
+    assert {tuple(size) for size in batch.image_sizes.tolist()} == {(60, 80), (120, 160)}
