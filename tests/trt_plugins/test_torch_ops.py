@@ -1,7 +1,7 @@
 """The CUDA registration of the operators. The kernels' arithmetic is tested elsewhere, on a CPU."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,13 +19,16 @@ def test_nothing_is_registered_without_a_library(monkeypatch: pytest.MonkeyPatch
     assert not torch_ops.enable_if_available()
 
 
+SWITCHED_OFF = ExitStack()
+
+
 @contextmanager
 def enabled(kernels: Kernels, device_type: str) -> Iterator[None]:
     torch_ops.enable(kernels, device_type)
     yield
     for operator in (multilevel_roi_align, fixed_nms, boundary_merge):
         # A registration cannot be taken back, only switched off.
-        operator.set_kernel_enabled(device_type, False).__enter__()
+        SWITCHED_OFF.enter_context(operator.set_kernel_enabled(device_type, False))
 
 
 @pytest.fixture(scope="module")
