@@ -38,6 +38,8 @@ class Settings:
     """Padded height and width of every input; none is what each batch needs."""
     seed: int = 0
     """Of the order in which engines take turns."""
+    trust_engine: bool = False
+    """Load TensorRT engines that have no sidecar, too: an engine can run any code."""
 
     def __post_init__(self) -> None:
         for name in ("threads", "batch", "rounds"):
@@ -90,7 +92,14 @@ def measure(
         raise UserError(f"{len(images)} images do not fill batches of {settings.batch}; use --limit or --batch 1")
     with ExitStack() as stack:
         workers = [
-            stack.enter_context(Worker(EngineSpec.parse(text), threads=settings.threads, device=settings.device))
+            stack.enter_context(
+                Worker(
+                    EngineSpec.parse(text),
+                    threads=settings.threads,
+                    device=settings.device,
+                    trust_engine=settings.trust_engine,
+                )
+            )
             for text in engines
         ]
         load = ForeignLoad([os.getpid(), *(worker.pid for worker in workers)])

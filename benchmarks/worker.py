@@ -29,7 +29,7 @@ class Worker:
         UserError: the engine cannot be loaded as asked.
     """
 
-    def __init__(self, spec: EngineSpec, *, threads: int, device: str = "cpu") -> None:
+    def __init__(self, spec: EngineSpec, *, threads: int, device: str = "cpu", trust_engine: bool = False) -> None:
         self.spec = spec
         root = str(Path(__file__).resolve().parents[1])
         self._process = subprocess.Popen(
@@ -41,7 +41,12 @@ class Worker:
         )
         try:
             about = self._ask(
-                path=str(spec.path), backend=spec.backend, precision=spec.precision, threads=threads, device=device
+                path=str(spec.path),
+                backend=spec.backend,
+                precision=spec.precision,
+                threads=threads,
+                device=device,
+                trust_engine=trust_engine,
             )
         except BaseException:
             self.close()

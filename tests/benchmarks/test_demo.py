@@ -1,0 +1,50 @@
+"""``make demo`` in small."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import demo
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.slow
+def test_exports_compares_and_draws(
+    tiny_files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = demo.Args(checkpoint=tiny_files[0], output=tmp_path, limit=2, pictures=1)
+    assert demo.main(args) == 0, capsys.readouterr().err
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert [engine["name"] for engine in report["engines"]][:2] == ["PyTorch", "ONNX Runtime"]
+    assert len(report["batches"]) == 2
+    assert len(list((tmp_path / "pictures").glob("*.png"))) == 1
+    assert "boundary AP" in capsys.readouterr().out
+
+
+def test_the_bundled_files_are_there() -> None:
+    args = demo.Args()
+    assert args.checkpoint.is_file()
+    assert args.annotations.is_file()
+    assert args.images.is_dir()
+
+
+def test_openvino_is_optional(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert demo.engine_names(Path("a.safetensors"), Path("a.onnx")) == ["a.safetensors", "a.onnx"]
+    assert "not run: OpenVINO is not installed" in capsys.readouterr().out
+
+
+def test_bf16_only_where_the_cpu_has_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    openvino = pytest.importorskip("openvino", reason="needs the extra 'openvino'")
+    for capabilities, names in ((["FP32"], 3), (["FP32", "BF16"], 4)):
+        monkeypatch.setattr(openvino.Core, "get_property", lambda *_, found=capabilities: found)
+        assert len(demo.engine_names(Path("a.safetensors"), Path("a.onnx"))) == names
+    assert capsys.readouterr().out.count("not run: OpenVINO bf16") == 1
+
+
+def test_a_missing_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert demo.main(demo.Args(checkpoint=tmp_path / "absent.safetensors", output=tmp_path)) == 2
+    assert "absent.safetensors: no such file" in capsys.readouterr().err
