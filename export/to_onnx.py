@@ -14,9 +14,11 @@ from onnxscript.optimizer import fold_constants, remove_unused_nodes
 from rich.console import Console
 
 from export.bounds import Bounds, default_sizes, parse_size
+from export.check import problems
 from export.functions import NMSBody, function_bodies
 from export.graph import INPUTS, ExportedDetector
 from export.operators import translation_table
+from export.precision import DTYPES, OPSETS, Precision, widen
 from export.verify import PARITY, passes, report, verification_images, verify
 from refinemask import __version__
 from refinemask.config import Preprocessing, to_json
@@ -25,8 +27,9 @@ from refinemask.modeling.detector import Detector
 from refinemask.structures import Detections
 from refinemask.weights import load_detector, read_metadata
 
-OPSET = 20
-"""The newest that ONNX Runtime's CPU provider runs whole: it lacks RoiAlign of opset 22."""
+
+class MismatchError(Exception):
+    """The exported file and PyTorch disagree."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,10 @@ class Args:
     """Its largest size."""
     batch: tuple[int, ...] = (1, 1, 8)
     """Smallest, typical and largest; a single number fixes it."""
-    opset: int = OPSET
+    precision: Precision = "fp32"
+    """Type of weights and features; box arithmetic, scores and the boundary test are float32 in any case."""
+    opset: int | None = None
+    """ONNX operator set; 20, and 22 for bf16."""
     nms: NMSBody = "native"
     """Body of the NMS: native is the fastest in ONNX Runtime; fixpoint has static shapes and no NonMaxSuppression."""
     bodies: bool = True
@@ -72,8 +78,16 @@ class Args:
         return Bounds(batch=batch, height=height, width=width)
 
 
-def to_onnx(detector: Detector, bounds: Bounds, *, nms: NMSBody = "native", opset: int = OPSET) -> ir.Model:
+def to_onnx(
+    detector: Detector,
+    bounds: Bounds,
+    *,
+    precision: Precision = "fp32",
+    nms: NMSBody = "native",
+    opset: int | None = None,
+) -> ir.Model:
     """The detector as an ONNX model with the custom operators' bodies, without metadata."""
+    opset = opset or OPSETS[precision]
     height, width = bounds.height[2], bounds.width[2]
     # Two images where the batch varies: an example of one would be taken for a constant.
     batch = min(bounds.batch[2], 2)
@@ -81,7 +95,7 @@ def to_onnx(detector: Detector, bounds: Bounds, *, nms: NMSBody = "native", opse
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            ExportedDetector(detector),
+            ExportedDetector(detector, DTYPES[precision]),
             example,
             dynamo=True,
             verbose=False,
@@ -102,9 +116,14 @@ def to_onnx(detector: Detector, bounds: Bounds, *, nms: NMSBody = "native", opse
     # The exporter notes the source lines of every node, with the paths of this machine.
     ClearMetadataAndDocStringPass()(model)
     # After all optimisation, which would inline them.
-    for function in function_bodies(nms, opset):
-        model.functions[function.identifier()] = function
+    add_bodies(model, nms)
     return model
+
+
+def add_bodies(model: ir.Model, nms: NMSBody) -> None:
+    """Give the model the bodies of the custom operators, in its own operator set."""
+    for function in function_bodies(nms, model.opset_imports[""]):
+        model.functions[function.identifier()] = function
 
 
 def _take_sizes_from_cast_images(graph: ir.Graph) -> None:
@@ -122,40 +141,54 @@ def main(args: Args | None = None) -> int:
     """Run the command line."""
     args = args or tyro.cli(Args)
     try:
-        return _export(args)
-    except UserError as error:
+        _export(args)
+        return 0
+    except (UserError, MismatchError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, MismatchError) else 2
 
 
-def _export(args: Args) -> int:
+def _export(args: Args) -> None:
     detector = load_detector(args.checkpoint)
     bounds = args.bounds(detector.config.preprocessing)
     images = verification_images(args.verify_images)
-    model = to_onnx(detector, bounds, nms=args.nms, opset=args.opset)
+    model = to_onnx(detector, bounds, precision=args.precision, nms=args.nms, opset=args.opset)
     model.metadata_props.update(
         config=to_json(detector.config),
         recipe=read_metadata(args.checkpoint).get("recipe", ""),
-        precision="fp32",
+        precision=args.precision,
         bounds=bounds.to_json(),
         source_sha256=sha256(args.checkpoint),
         nms=args.nms,
         exporter=__version__,
     )
-    parity, console = PARITY["fp32"], Console()
+    console, parity = Console(), PARITY[args.precision]
     with atomic_write(args.output) as temporary:
         ir.save(model, temporary)
         onnx.checker.check_model(temporary, full_check=True)
-        comparisons = verify(temporary, detector, bounds, images)
+        comparisons = verify(_runnable(model, temporary, args), detector, bounds, images)
         console.print(report(comparisons, parity))
         if not passes(comparisons, parity):
-            print(f"error: {args.output}: not written, it does not agree with PyTorch (see the table)", file=sys.stderr)
-            return 1
+            raise MismatchError(f"{args.output}: not written, it does not agree with PyTorch (see the table)")
+        if not any(len(found.boxes) for found in comparisons):
+            console.print(
+                "[yellow]No picture has a detection[/]: boxes and masks remain unverified; try --verify-images"
+            )
         if not args.bodies:
             model.functions.clear()
             ir.save(model, temporary)
+    for line in problems(model, "tensorrt-10"):
+        console.print(f"[yellow]TensorRT will refuse[/] {line}")
     console.print(f"{args.output}: written and verified")
-    return 0
+
+
+def _runnable(model: ir.Model, path: Path, args: Args) -> Path | bytes:
+    """What ONNX Runtime can run of the file at ``path``: itself, or for bf16 the same in float32."""
+    if args.precision != "bf16":
+        return path
+    widened = widen(model)
+    add_bodies(widened, args.nms)
+    return ir.to_proto(widened).SerializeToString()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 Detections are matched by class and IoU, never by index: near-equal scores may swap places.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -36,7 +35,11 @@ class Parity(NamedTuple):
     share: float
 
 
-PARITY = {"fp32": Parity(boxes=1e-2, scores=1e-4, masks=0.999, share=0.98)}
+PARITY = {
+    "fp32": Parity(boxes=1e-2, scores=1e-4, masks=0.999, share=0.98),
+    "fp16": Parity(boxes=0.5, scores=1e-2, masks=0.98, share=0.9),
+    "bf16": Parity(boxes=2, scores=5e-2, masks=0.95, share=0.9),
+}
 
 
 class Comparison(NamedTuple):
@@ -59,12 +62,12 @@ class Comparison(NamedTuple):
 
 
 def verify(
-    path: str | os.PathLike[str], detector: Detector, bounds: Bounds, images: Sequence[NDArray[np.uint8]]
+    model: Path | bytes, detector: Detector, bounds: Bounds, images: Sequence[NDArray[np.uint8]]
 ) -> list[Comparison]:
-    """Compare at up to two sizes and two batch sizes within ``bounds``, each with other images."""
+    """Compare a file or its bytes at up to two sizes and two batch sizes within ``bounds``, each on other images."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     comparisons, offset = [], 0
     for batch, height, width in _shapes(bounds):
         chosen = [images[(offset + index) % len(images)] for index in range(batch)]

@@ -22,7 +22,8 @@ def run(name: str, inputs: Mapping[str, Tensor], nms: NMSBody = "native", **attr
     (function,) = (f for f in function_bodies(nms, 20) if f.name == name)
     shapes = {"boxes": [None, None, 4], "rois": [None, 5]}
     values = [
-        helper.make_tensor_value_info(key, TYPES[x.dtype], shapes.get(key, [None] * x.ndim)) for key, x in inputs.items()
+        helper.make_tensor_value_info(key, TYPES[x.dtype], shapes.get(key, [None] * x.ndim))
+        for key, x in inputs.items()
     ]
     results = [helper.make_value_info(f"out{index}", onnx.TypeProto()) for index in range(len(function.outputs))]
     outputs = [result.name for result in results]

@@ -1,0 +1,40 @@
+"""The float type of weights and features in an exported file.
+
+The file carries its types: TensorRT 11 has no other way to be told. Boxes, scores, RoI coordinates and the boundary
+test stay float32 whatever the rest is, because the modules say so themselves (``refinemask.ops.full_precision``).
+"""
+
+from typing import Literal
+
+import onnx_ir as ir
+import torch
+from onnx_ir import DataType
+
+Precision = Literal["fp32", "fp16", "bf16"]
+
+DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+OPSETS: dict[Precision, int] = {"fp32": 20, "fp16": 20, "bf16": 22}
+"""20 is the newest that ONNX Runtime's CPU provider runs whole (it lacks RoiAlign of 22), 22 the first with a bfloat16
+convolution."""
+
+
+def widen(model: ir.Model) -> ir.Model:
+    """The same graph and the same rounded weights in float32 and operator set 20, without the functions.
+
+    ONNX Runtime's CPU provider knows no bfloat16; this is what it can run of such a file.
+    """
+    widened = model.clone()
+    widened.functions.clear()
+    widened.opset_imports[""] = OPSETS["fp32"]
+    for value in widened.graph.initializers.values():
+        if value.dtype == DataType.BFLOAT16 and value.const_value is not None:
+            value.const_value = ir.tensor(value.const_value.numpy().astype("float32"), name=value.name)
+            value.dtype = DataType.FLOAT
+    for node in widened.graph.all_nodes():
+        to = node.attributes.get("to")
+        if node.op_type == "Cast" and to is not None and to.as_int() == DataType.BFLOAT16:
+            node.attributes.add(ir.AttrInt64("to", DataType.FLOAT))
+        for output in node.outputs:
+            if output.dtype == DataType.BFLOAT16:
+                output.dtype = DataType.FLOAT
+    return widened

@@ -1,0 +1,80 @@
+"""The exact savings of the modules must survive the export (performance notes, section 2, numbers 1 to 5)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx_ir as ir
+import pytest
+import torch
+from tiny_detector import TINY, make_tiny_detector
+from torch import nn
+
+from export.graph import ExportedDetector
+
+WIDTHS = [TINY.fpn_channels >> stage for stage in range(3)]
+
+
+@pytest.fixture(scope="module")
+def graph(tiny_files: tuple[Path, Path]) -> ir.Graph:
+    return ir.load(tiny_files[1]).graph
+
+
+def nodes(graph: ir.Graph, kind: str) -> Iterator[ir.Node]:
+    return (node for node in graph if node.op_type == kind)
+
+
+def shape(value: ir.Value | None) -> list[int | str]:
+    """Sizes, symbolic ones as text."""
+    assert value is not None
+    assert value.shape is not None, f"{value.name} has no shape"
+    return [size if isinstance(size, int) else str(size) for size in value.shape]
+
+
+def test_only_the_predicted_class_is_computed(graph: ir.Graph) -> None:
+    classes = TINY.num_classes
+    for width in (*WIDTHS, WIDTHS[-1] // 2):
+        (weight,) = (v for v in graph.initializers.values() if v.shape == (classes, width) and "box_head" not in v.name)
+        assert {node.op_type for node in weight.consumers()} <= {"GatherND", "Gather"}, "one row per RoI is read"
+
+
+def test_no_relu_after_upsampling_and_no_resize_to_the_same_size(graph: ir.Graph) -> None:
+    resizes = list(nodes(graph, "Resize"))
+    assert resizes
+    for resize in resizes:
+        assert "Relu" not in {node.op_type for node in resize.outputs[0].consumers()}
+        assert shape(resize.inputs[0])[2:] != shape(resize.outputs[0])[2:]
+
+
+def test_features_are_projected_before_upsampling(graph: ir.Graph) -> None:
+    """No map at 112 has more channels than the two masks: the upsampled features never exist there."""
+    full = [shape(out) for node in graph for out in node.outputs if out.shape and 112 in shape(out)[2:]]
+    assert full
+    assert max(size[1] for size in full if len(size) == 4 and size[-2:] == [112, 112] and size[0] != "batch") == 2
+
+
+def test_fuse_convolution_is_split(graph: ir.Graph) -> None:
+    """Features and masks are never concatenated to 2c + 2 channels."""
+    joined = {shape(node.outputs[0])[1] for node in nodes(graph, "Concat") if len(shape(node.outputs[0])) == 4}
+    assert not joined & {2 * width + 2 for width in WIDTHS}
+
+
+def test_one_convolution_reads_the_semantic_map(graph: ir.Graph) -> None:
+    merged = [node for node in nodes(graph, "Conv") if shape(node.inputs[1])[:2] == [sum(WIDTHS) + 1, WIDTHS[0]]]
+    assert len(merged) == 1
+
+
+def test_weights_are_constants_and_norms_are_folded(graph: ir.Graph) -> None:
+    for kind in ("Conv", "ConvTranspose", "Gemm"):
+        for node in nodes(graph, kind):
+            assert all(value is not None and value.is_initializer() for value in node.inputs[1:]), node.name
+    assert not list(nodes(graph, "BatchNormalization"))
+
+
+def test_folding_leaves_the_detector_alone() -> None:
+    detector = make_tiny_detector()
+    before = {key: value.clone() for key, value in detector.state_dict().items()}
+    exported = ExportedDetector(detector)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in exported.modules())
+    assert any(isinstance(module, nn.BatchNorm2d) for module in detector.modules())
+    for key, value in detector.state_dict().items():
+        torch.testing.assert_close(value, before[key], rtol=0, atol=0)

@@ -1,0 +1,124 @@
+"""The command line of the exporter, and the file it writes."""
+
+import json
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+import pytest
+from onnx_ir import DataType
+from tiny_detector import TINY, make_tiny_detector
+
+import export.to_onnx
+from export.bounds import Bounds
+from export.functions import DOMAIN, PLUGIN_ATTRIBUTES
+from export.to_onnx import Args, main, to_onnx
+from refinemask.config import ModelConfig, from_json
+from refinemask.files import sha256
+
+PHOTOS = Path(__file__).resolve().parents[2] / "demo" / "photos"
+STATIC = Bounds(batch=(1, 1, 1), height=(64, 64, 64), width=(96, 96, 96))
+
+
+@pytest.fixture(scope="module")
+def model(tiny_files: tuple[Path, Path]) -> ir.Model:
+    return ir.load(tiny_files[1])
+
+
+def test_contract(model: ir.Model) -> None:
+    inputs = {value.name: (value.dtype, list(map(str, value.shape or ()))) for value in model.graph.inputs}
+    assert inputs == {
+        "images": (DataType.UINT8, ["batch", "3", "32*height", "32*width"]),
+        "image_sizes": (DataType.INT64, ["batch", "2"]),
+    }
+    outputs = {value.name: (value.dtype, list(map(str, value.shape or ()))) for value in model.graph.outputs}
+    assert outputs == {
+        "boxes": (DataType.FLOAT, ["batch", "12", "4"]),
+        "scores": (DataType.FLOAT, ["batch", "12"]),
+        "labels": (DataType.INT64, ["batch", "12"]),
+        "num_detections": (DataType.INT64, ["batch"]),
+        "masks": (DataType.FLOAT, ["batch", "12", "112", "112"]),
+    }
+
+
+def test_metadata(model: ir.Model, tiny_files: tuple[Path, Path]) -> None:
+    metadata = dict(model.metadata_props)
+    assert from_json(ModelConfig, metadata["config"]) == TINY
+    assert json.loads(metadata["bounds"]) == {"batch": [1, 1, 8], "height": [32, 64, 128], "width": [32, 128, 128]}
+    assert metadata["source_sha256"] == sha256(tiny_files[0])
+    assert metadata["recipe"] == "tiny"
+    assert (metadata["precision"], metadata["nms"]) == ("fp32", "native")
+
+
+def test_custom_operators(model: ir.Model) -> None:
+    nodes = [node for node in model.graph if node.domain == DOMAIN]
+    counts = {name: sum(node.op_type == name for node in nodes) for name in {node.op_type for node in nodes}}
+    assert counts == {"MultilevelRoIAlign4": 2, "MultilevelRoIAlign1": 6, "FixedNMS": 2, "BoundaryMerge": 2}
+    for node in nodes:
+        assert {name: node.attributes[name].as_string() for name in PLUGIN_ATTRIBUTES} == PLUGIN_ATTRIBUTES
+    assert {function.name for function in model.functions.values()} == set(counts)
+    assert {function.opset_imports[""] for function in model.functions.values()} == {model.opset_imports[""]} == {20}
+
+
+def test_no_trace_of_the_machine(tiny_files: tuple[Path, Path]) -> None:
+    data = tiny_files[1].read_bytes()
+    assert str(Path.home()).encode() not in data
+    assert str(Path(__file__).parents[2]).encode() not in data
+    assert b"site-packages" not in data
+
+
+@pytest.fixture
+def ready_made(tiny_files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> ir.Model:
+    """The tiny model, handed out in place of a new export."""
+    model = ir.load(tiny_files[1])
+    monkeypatch.setattr(export.to_onnx, "to_onnx", lambda *_, **__: model)
+    return model
+
+
+def test_mismatch_leaves_no_file(
+    tiny_files: tuple[Path, Path], ready_made: ir.Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weight = ready_made.graph.initializers["detector.box_head.bbox_deltas.weight"]
+    assert weight.const_value is not None
+    weight.const_value = ir.tensor(weight.const_value.numpy() + 0.1, name=weight.name)
+    args = Args(checkpoint=tiny_files[0], output=tmp_path / "tiny.onnx", verify_images=PHOTOS)
+    assert main(args) == 1
+    assert "does not agree with PyTorch" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_bodies(tiny_files: tuple[Path, Path], ready_made: ir.Model, tmp_path: Path) -> None:
+    output = tmp_path / "tiny.onnx"
+    assert main(Args(checkpoint=tiny_files[0], output=output, verify_images=PHOTOS, bodies=False)) == 0
+    assert not ir.load(output).functions
+    onnx.checker.check_model(output)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"static": "64x64", "max": "96x96"}, "leave out"),
+        ({"static": "64"}, "HEIGHTxWIDTH"),
+        ({"static": "60x64"}, "multiples of 32"),
+        ({"opt": "256x256"}, "smallest <= typical <= largest"),
+        ({"batch": (1, 4)}, "one number, or"),
+        ({"batch": (0,)}, "1 <= smallest"),
+        ({"verify_images": Path("nowhere")}, "no pictures"),
+        ({"checkpoint": Path("nowhere.safetensors")}, "no such file"),
+    ],
+)
+def test_wrong_input(
+    options: dict, message: str, tiny_files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "tiny.onnx"
+    assert main(Args(**{"checkpoint": tiny_files[0], "output": output, "verify_images": PHOTOS} | options)) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert not output.exists()
+
+
+@pytest.mark.slow
+def test_same_bytes_every_time() -> None:
+    first, second = (ir.to_proto(to_onnx(make_tiny_detector(), STATIC)).SerializeToString() for _ in range(2))
+    assert first == second
