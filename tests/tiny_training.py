@@ -4,6 +4,7 @@ As a script it is ``refinemask.train`` with the recipe ``tiny``, for tests that 
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ RECIPE = Recipe(
         epochs=2, step_epochs=(1,), batch_size=4, learning_rate=0.01, warmup_iterations=2, rois_per_image=16
     ),
 )
+
+FROZEN_RECIPE = replace(RECIPE, model=replace(RECIPE.model, backbone=replace(RECIPE.model.backbone, frozen_norm=True)))
+"""Batch norm does not depend on the batch, so that processes can share one."""
 
 
 def draw_dataset(root: Path, images: int = 8) -> Path:
@@ -91,4 +95,5 @@ def _run_lengths(mask: np.ndarray) -> list[int]:
 
 if __name__ == "__main__":
     RECIPES["tiny"] = RECIPE
+    RECIPES["tiny-frozen"] = FROZEN_RECIPE
     raise SystemExit(train.main())

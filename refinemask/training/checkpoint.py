@@ -1,7 +1,7 @@
 """The resumable state of a training run, beside the weights that the rest of the project reads."""
 
 import hashlib
-import pickle
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -54,14 +54,14 @@ def load_state(path: Path, parts: Mapping[str, Stateful], fingerprint: str) -> P
     Raises:
         UserError: the file is missing, broken, or of a run with another recipe or other parts.
     """
+    if not path.is_file():
+        raise UserError(f"{path}: no such training state; leave --resume out to start anew")
     try:
-        state = torch.load(path, weights_only=True, map_location="cpu")
+        state = read_tensors(path)
         saved, rng, found = state["parts"], state["rng"], state["config"]
         progress = Progress(**state["progress"])
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such training state; leave --resume out to start anew") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: not a training state written by refinemask.train ({type(error).__name__})") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not a training state of refinemask.train, or a damaged one ({error})") from error
     if found != fingerprint:
         raise UserError(
             f"{path}: belongs to another recipe (hash {found[:12]}, this one is {fingerprint[:12]}); "
@@ -77,3 +77,16 @@ def load_state(path: Path, parts: Mapping[str, Stateful], fingerprint: str) -> P
             part.load_state_dict(saved[name])
     torch.set_rng_state(rng)
     return progress
+
+
+def read_tensors(path: str | os.PathLike[str]) -> Any:
+    """What a PyTorch file of tensors and plain values holds; nothing else in it is loaded or run.
+
+    Raises:
+        ValueError: the file is damaged, or holds anything else.
+    """
+    try:
+        return torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:
+        # Arbitrary bytes make the unpickler raise nearly anything: struct.error, IndexError, OSError …
+        raise ValueError(f"{type(error).__name__} while reading") from error

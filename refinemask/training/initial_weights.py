@@ -1,9 +1,7 @@
 """Weights to start a training from: a whole detector of this project, or a backbone trained on ImageNet."""
 
-import pickle
 from pathlib import Path
 
-import torch
 import torchvision
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -11,6 +9,7 @@ from torch import Tensor, nn
 
 from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
+from refinemask.training.checkpoint import read_tensors
 from refinemask.weights import load_detector, read_metadata
 
 IMAGENET = {
@@ -49,8 +48,6 @@ def _download(blocks: tuple[int, ...]) -> dict[str, Tensor]:
 
 
 def _is_detector(path: str) -> bool:
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such file")
     try:
         read_metadata(path)
     except UserError:
@@ -59,14 +56,14 @@ def _is_detector(path: str) -> bool:
 
 
 def _read(path: str) -> dict[str, Tensor]:
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file")
     try:
         if path.endswith(".safetensors"):
             return {key: tensor.float() for key, tensor in load_file(path).items()}
-        return dict(torch.load(path, weights_only=True, map_location="cpu"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: not a state dict of weights alone ({type(error).__name__})") from error
+        return dict(read_tensors(path))
+    except (SafetensorError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: not a file of weights, or a damaged one ({error})") from error
 
 
 def _load(module: nn.Module, state: dict[str, Tensor], source: str) -> None:

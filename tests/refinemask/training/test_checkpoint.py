@@ -1,0 +1,88 @@
+"""The resumable state: whole, of this run, and refused otherwise."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from refinemask.config import TrainConfig
+from refinemask.files import UserError
+from refinemask.training.checkpoint import Progress, config_hash, load_state, save_state
+
+
+def parts(seed: int) -> dict[str, nn.Module | torch.optim.Optimizer]:
+    torch.manual_seed(seed)
+    model = nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    model(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    return {"model": model, "optimizer": optimizer}
+
+
+def test_everything_comes_back(tmp_path: Path) -> None:
+    saved, other = parts(0), parts(1)
+    save_state(tmp_path / "state.pt", saved, Progress(iteration=7, best_ap=0.25), "abc")
+    expected = torch.rand(3)
+    assert load_state(tmp_path / "state.pt", other, "abc") == Progress(iteration=7, best_ap=0.25)
+    assert torch.rand(3).equal(expected)
+    for name in saved:
+        assert str(saved[name].state_dict()) == str(other[name].state_dict())
+
+
+def test_a_state_of_another_recipe_is_refused(tmp_path: Path) -> None:
+    first, second = config_hash(TrainConfig()), config_hash(replace(TrainConfig(), seed=1))
+    assert first != second
+    save_state(tmp_path / "state.pt", parts(0), Progress(), first)
+    with pytest.raises(UserError, match="belongs to another recipe"):
+        load_state(tmp_path / "state.pt", parts(0), second)
+
+
+def test_a_state_with_other_parts_is_refused(tmp_path: Path) -> None:
+    save_state(tmp_path / "state.pt", parts(0), Progress(), "abc")
+    with pytest.raises(UserError, match="holds model, optimizer; this run needs model"):
+        load_state(tmp_path / "state.pt", {"model": parts(0)["model"]}, "abc")
+
+
+class Harmful:
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (Path("harm"),)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a state", "truncated", "foreign", "harmful"])
+def test_what_is_no_state_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | str) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "state.pt"
+    if content == "truncated":
+        save_state(path, parts(0), Progress(), "abc")
+        path.write_bytes(path.read_bytes()[:-200])
+    elif content == "foreign":
+        torch.save({"state_dict": {}}, path)
+    elif content == "harmful":
+        torch.save({"parts": Harmful()}, path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match="not a training state"):
+        load_state(path, parts(0), "abc")
+    assert not (tmp_path / "harm").exists()
+
+
+def test_a_missing_state_says_how_to_start(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="leave --resume out"):
+        load_state(tmp_path / "state.pt", parts(0), "abc")
+
+
+def test_a_failed_write_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "state.pt"
+    save_state(path, parts(0), Progress(iteration=1), "abc")
+
+    def fail(state: object, target: Path) -> None:
+        target.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_state(path, parts(0), Progress(iteration=2), "abc")
+    assert load_state(path, parts(0), "abc").iteration == 1
+    assert list(tmp_path.iterdir()) == [path]

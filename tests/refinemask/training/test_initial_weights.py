@@ -1,0 +1,83 @@
+"""Starting weights: detectors of ours, backbones in torchvision's naming, and what is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tiny_training
+import torch
+from safetensors.torch import save_file
+
+from refinemask.files import UserError
+from refinemask.modeling.detector import Detector
+from refinemask.training.initial_weights import initialise
+from refinemask.weights import save_detector
+
+MODEL = tiny_training.RECIPE.model
+
+
+def detector(seed: int) -> Detector:
+    torch.manual_seed(seed)
+    return Detector(MODEL)
+
+
+def backbone_state(source: Detector) -> dict[str, torch.Tensor]:
+    """As torchvision writes it, with a classifier and step counters."""
+    extra = {"fc.weight": torch.zeros(5, 7), "bn1.num_batches_tracked": torch.tensor(3)}
+    return {**{key: tensor.contiguous() for key, tensor in source.backbone.state_dict().items()}, **extra}
+
+
+def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_a_detector_of_ours_is_taken_whole(tmp_path: Path) -> None:
+    source, target = detector(0), detector(1)
+    save_detector(source, tmp_path / "a.safetensors", recipe="tiny")
+    initialise(target, str(tmp_path / "a.safetensors"))
+    assert same(source, target)
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_a_backbone_leaves_the_rest_alone(tmp_path: Path, suffix: str) -> None:
+    source, target, untouched = detector(0), detector(1), detector(1)
+    path = tmp_path / f"resnet.{suffix}"
+    state = backbone_state(source)
+    if suffix == "pth":
+        torch.save(state, path)
+    else:
+        save_file(state, path)
+    initialise(target, str(path))
+    assert same(source.backbone, target.backbone)
+    assert same(untouched.fpn, target.fpn)
+    assert not same(source.fpn, target.fpn)
+
+
+def test_half_precision_files_become_float32(tmp_path: Path) -> None:
+    save_file(
+        {k: v.half() if v.is_floating_point() else v for k, v in backbone_state(detector(0)).items()},
+        tmp_path / "r.safetensors",
+    )
+    target = detector(1)
+    initialise(target, str(tmp_path / "r.safetensors"))
+    assert target.backbone.conv1.weight.dtype == torch.float32
+
+
+def test_a_backbone_of_another_width_is_refused(tmp_path: Path) -> None:
+    other = Detector(replace(MODEL, backbone=replace(MODEL.backbone, width=16)))
+    save_file(backbone_state(other), tmp_path / "r.safetensors")
+    with pytest.raises(UserError, match=r"of another shape, the first is conv1\.weight"):
+        initialise(detector(0), str(tmp_path / "r.safetensors"))
+
+
+def test_there_are_no_imagenet_weights_of_odd_networks() -> None:
+    with pytest.raises(UserError, match=r"no ImageNet weights for a ResNet with blocks \(1, 1, 1, 1\)"):
+        initialise(detector(0), "imagenet")
+
+
+@pytest.mark.parametrize("name", ["missing.pth", "missing.safetensors", "broken.pth", "broken.safetensors"])
+def test_unreadable_files_are_named(tmp_path: Path, name: str) -> None:
+    if name.startswith("broken"):
+        (tmp_path / name).write_bytes(b"junk")
+    with pytest.raises(UserError, match=name):
+        initialise(detector(0), str(tmp_path / name))

@@ -1,0 +1,125 @@
+"""The loop: learning rate, precision, micro-batches, averages, divergence, and the profiler."""
+
+import gzip
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_training
+import torch
+
+from refinemask.config import TrainConfig
+from refinemask.data.coco import read_coco
+from refinemask.data.training import TrainingDataset
+from refinemask.files import UserError
+from refinemask.modeling.detector import Detector
+from refinemask.training.loop import Execution, Trainer, learning_rate, profile
+
+CPU = Execution(device=torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> TrainingDataset:
+    root = tiny_training.draw_dataset(tmp_path_factory.mktemp("data"))
+    return TrainingDataset(read_coco(root / "train.json"), root / "images", tiny_training.RECIPE.data)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def trainer(dataset: TrainingDataset, execution: Execution = CPU, **changes: object) -> Trainer:
+    torch.manual_seed(0)
+    # Frozen, so that a part of a batch is normalised as the whole.
+    model = replace(tiny_training.FROZEN_RECIPE.model, class_names=("square", "disk"), category_ids=(3, 7))
+    return Trainer(Detector(model), dataset, replace(tiny_training.RECIPE.train, **changes), execution, "fingerprint")
+
+
+def test_the_learning_rate_warms_up_and_steps_down() -> None:
+    config = TrainConfig(learning_rate=0.02, epochs=12, step_epochs=(8, 11), warmup_iterations=500)
+    rates = {i: learning_rate(config, i, 100) for i in (0, 250, 499, 500, 799, 800, 1099, 1100)}
+    expected = {0: 2e-5, 250: 0.02 * 0.5005, 499: 0.02 * (1 - 0.999 / 500), 500: 0.02, 799: 0.02, 800: 2e-3, 1099: 2e-3}
+    assert rates == pytest.approx({**expected, 1100: 2e-4})
+
+
+def test_the_optimizer_is_the_official_one(dataset: TrainingDataset) -> None:
+    (group,) = trainer(dataset).optimizer.param_groups
+    assert (group["momentum"], group["weight_decay"], group["nesterov"]) == (0.9, 1e-4, False)
+
+
+def test_gradients_are_clipped_together(dataset: TrainingDataset) -> None:
+    moved = {}
+    for clip in (None, 1e-3):
+        run = trainer(dataset, clip_norm=clip, warmup_iterations=0, learning_rate=1.0, weight_decay=0.0)
+        before = [weight.detach().clone() for weight in run.detector.parameters()]
+        next(run.steps())
+        pairs = zip(run.detector.parameters(), before, strict=True)
+        moved[clip] = float(sum(((new.detach() - old) ** 2).sum() for new, old in pairs) ** 0.5)
+    assert moved[1e-3] == pytest.approx(1e-3, rel=1e-3)
+    assert moved[None] > 1e-2
+
+
+def test_micro_batches_make_the_same_step(dataset: TrainingDataset) -> None:
+    whole, parts = (next(trainer(dataset, replace(CPU, accumulate=n)).steps()).losses for n in (1, 4))
+    # The other terms are means over what each part sampled, which is not the mean over the whole.
+    for name in ("rpn_objectness", "rpn_box", "semantic"):
+        assert parts[name] == pytest.approx(whole[name], rel=1e-4)
+
+
+@pytest.mark.parametrize("execution", [replace(CPU, precision="bf16"), replace(CPU, channels_last=True)])
+def test_other_ways_to_compute_agree(dataset: TrainingDataset, execution: Execution) -> None:
+    plain, other = (next(trainer(dataset, e).steps()).losses for e in (CPU, execution))
+    for name in ("rpn_objectness", "semantic"):
+        assert other[name] == pytest.approx(plain[name], rel=0.03)
+
+
+def test_weights_stay_float32_under_autocast(dataset: TrainingDataset) -> None:
+    run = trainer(dataset, replace(CPU, precision="bf16"))
+    next(run.steps())
+    assert {weight.dtype for weight in run.detector.parameters()} == {torch.float32}
+
+
+def test_the_average_follows_the_weights(dataset: TrainingDataset) -> None:
+    run = trainer(dataset, replace(CPU, ema_decay=0.9), warmup_iterations=0)
+    steps = run.steps()
+    next(steps)
+    first = run.detector.fpn.output_convs[0].weight.detach().clone()
+    next(steps)
+    second = run.detector.fpn.output_convs[0].weight.detach()
+    averaged = run.result.fpn.output_convs[0].weight.detach()
+    np.testing.assert_allclose(averaged, 0.9 * first + 0.1 * second, rtol=1e-5, atol=1e-7)
+
+
+def test_a_diverged_run_stops_with_its_losses(dataset: TrainingDataset) -> None:
+    run = trainer(dataset)
+    run.detector.rpn.conv.weight.data.fill_(float("nan"))
+    with pytest.raises(UserError, match=r"iteration 0: a loss is not finite: .*rpn_objectness"):
+        next(run.steps())
+
+
+def test_a_batch_that_cannot_be_divided_is_refused(dataset: TrainingDataset) -> None:
+    with pytest.raises(UserError, match="batch size 4 cannot be divided into 3 parts"):
+        trainer(dataset, replace(CPU, accumulate=3))
+
+
+def test_stopping_ends_after_the_iteration(dataset: TrainingDataset) -> None:
+    run = trainer(dataset)
+    done: list[int] = []
+    assert not run.run(lambda iteration, step: done.append(iteration), lambda epoch: None, lambda: len(done) == 3)
+    assert done == [1, 2, 3]
+    assert run.progress.iteration == 3
+
+
+def test_workers_change_nothing(dataset: TrainingDataset) -> None:
+    alone, helped = (next(trainer(dataset, replace(CPU, workers=n)).steps()).losses for n in (0, 1))
+    assert alone == helped
+
+
+def test_the_profile_is_a_trace(dataset: TrainingDataset, tmp_path: Path) -> None:
+    table = profile(trainer(dataset), tmp_path / "trace.json.gz", steps=1)
+    assert "convolution" in table
+    trace = json.loads(gzip.decompress((tmp_path / "trace.json.gz").read_bytes()))
+    assert any("convolution" in event.get("name", "") for event in trace["traceEvents"])
