@@ -4,7 +4,7 @@ Rules are those of the parsers' documentation (TensorRT 10 and 11) and of single
 """
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -86,17 +86,13 @@ def _file_problems(model: ir.Model) -> Iterator[str]:
     for function in model.functions.values():
         if function.opset_imports.get("") != opset:
             yield f"function {function.name}: operator set {function.opset_imports.get('')}, the model's is {opset}"
-    for value in _values(model.graph.all_nodes()):
+    computed = (output for node in model.graph.all_nodes() for output in node.outputs)
+    for value in (*model.graph.inputs, *model.graph.initializers.values(), *computed):
         if value.dtype is not None and value.dtype not in TYPES:
             yield f"tensor {value.name}: type {value.dtype} is not supported"
     for value in model.graph.inputs:
         if value.dtype == DataType.UINT8 and any(node.op_type != "Cast" for node in value.consumers()):
             yield f"input {value.name}: uint8 is for network inputs alone, they must be cast first"
-
-
-def _values(nodes: Iterable[ir.Node]) -> Iterator[ir.Value]:
-    for node in nodes:
-        yield from (value for value in (*node.inputs, *node.outputs) if value is not None)
 
 
 def _custom_problems(node: ir.Node, model: ir.Model) -> Iterator[str]:

@@ -25,20 +25,22 @@ NUM_IMAGES = 6
 
 
 class Parity(NamedTuple):
-    """How far a matched detection may be from PyTorch's in float32, and the share that must be that close."""
+    """How near a detection must be to PyTorch's in float32, and the share of detections that must be."""
 
     boxes: float
     """Largest coordinate difference in input pixels."""
     scores: float
+    """Largest score difference."""
     masks: float
     """Smallest IoU of the binary masks over the box."""
     share: float
+    """The rest may be near-ties that a rounding decides."""
 
 
 PARITY = {
     "fp32": Parity(boxes=1e-2, scores=1e-4, masks=0.999, share=0.98),
-    "fp16": Parity(boxes=0.5, scores=1e-2, masks=0.98, share=0.9),
-    "bf16": Parity(boxes=2, scores=5e-2, masks=0.95, share=0.9),
+    "fp16": Parity(boxes=0.5, scores=1e-2, masks=0.97, share=0.9),
+    "bf16": Parity(boxes=2, scores=5e-2, masks=0.8, share=0.9),
 }
 
 
@@ -52,13 +54,14 @@ class Comparison(NamedTuple):
     boxes: NDArray[np.float32]
     """[N] largest coordinate difference of each matched pair."""
     scores: NDArray[np.float32]
+    """[N] score differences."""
     masks: NDArray[np.float32]
-    """[N] IoU of the binary masks."""
+    """[N] IoU of the binary masks over the boxes."""
 
     def agreeing(self, parity: Parity) -> int:
-        """Number of pairs within ``parity``."""
-        close = (self.boxes <= parity.boxes) & (self.scores <= parity.scores) & (self.masks >= parity.masks)
-        return int(close.sum())
+        """Number of matched pairs within ``parity``."""
+        near = (self.boxes <= parity.boxes) & (self.scores <= parity.scores) & (self.masks >= parity.masks)
+        return int(near.sum())
 
 
 def verify(
@@ -132,15 +135,15 @@ def verification_images(directory: Path) -> list[NDArray[np.uint8]]:
 
 
 def passes(comparisons: Sequence[Comparison], parity: Parity) -> bool:
-    """Whether enough detections of all comparisons together agree."""
-    total = sum(len(comparison.boxes) + comparison.unmatched for comparison in comparisons)
-    return sum(comparison.agreeing(parity) for comparison in comparisons) >= parity.share * total
+    """Whether enough of all detections, unmatched ones included, are within ``parity``."""
+    total = sum(len(found.boxes) + found.unmatched for found in comparisons)
+    return sum(found.agreeing(parity) for found in comparisons) >= parity.share * total
 
 
 def report(comparisons: Sequence[Comparison], parity: Parity) -> Table:
     """The comparisons as a table for the terminal."""
     table = Table(title="ONNX Runtime against PyTorch fp32")
-    for heading in ("images", "matched", "unmatched", "agree", "Δ box px", "Δ score", "mask IoU"):
+    for heading in ("images", "matched", "unmatched", "agree", "max Δ box", "max Δ score", "min mask IoU"):
         table.add_column(heading, justify="right", no_wrap=True)
     for found in comparisons:
         extremes = ("-", "-", "-")
