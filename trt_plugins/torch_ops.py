@@ -51,7 +51,8 @@ def enable(kernels: Kernels, device_type: str = "cuda") -> None:
     @multilevel_roi_align.register_kernel(device_type)
     def _(features: Sequence[Tensor], rois: Tensor, output_size: int, sampling_ratio: int, finest_scale: int) -> Tensor:
         if features[0].dtype in _TYPES and rois.dtype == torch.float32 and len(features) <= MAX_LEVELS:
-            return implementation.multilevel_roi_align(features, rois, output_size, sampling_ratio, finest_scale)
+            pooled = implementation.multilevel_roi_align(features, rois, output_size, sampling_ratio, finest_scale)
+            return pooled.contiguous()
         with multilevel_roi_align.set_kernel_enabled(device_type, False):
             return multilevel_roi_align(features, rois, output_size, sampling_ratio, finest_scale)
 
@@ -79,7 +80,7 @@ class TorchKernels:
     def multilevel_roi_align(
         self, features: Sequence[Tensor], rois: Tensor, output_size: int, sampling_ratio: int, finest_scale: int
     ) -> Tensor:
-        """As ``refinemask.ops.multilevel_roi_align``; channels-last maps are read as they are."""
+        """As ``refinemask.ops.multilevel_roi_align``, in the maps' memory format: planar or channels last."""
         batch, channels = features[0].shape[:2]
         interleaved = _is_channels_last(features)
         if not interleaved:
@@ -106,7 +107,7 @@ class TorchKernels:
                 layout=INTERLEAVED if interleaved else PLANAR,
                 stream=stream,
             )
-        return pooled.contiguous()
+        return pooled
 
     def fixed_nms(self, boxes: Tensor, scores: Tensor, iou_threshold: float, k: int) -> tuple[Tensor, Tensor]:
         """As ``refinemask.ops.fixed_nms``, for at most 4096 boxes per group."""

@@ -1,0 +1,1 @@
+"""What only a GPU can prove: parts of ``python -m benchmarks.gpu_suite``."""

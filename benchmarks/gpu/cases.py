@@ -1,0 +1,141 @@
+"""The problems that kernels are checked and timed on: the detector's own shapes, and the worst ones."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from refinemask.ops import roi_levels
+from refinemask.ops.roi_align import FINEST_SCALE, FINEST_STRIDE
+
+Boxes = Literal["coco", "full"]
+"""``coco``: log-normal sizes, median 0.106 of the image's side, as in COCO. ``full``: every box is the whole image."""
+
+MEDIAN_SIZE = 0.106
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoIAlignCase:
+    """One use of RoIAlign in the detector."""
+
+    name: str
+    levels: int
+    channels: int
+    rois: int
+    output_size: int
+    boxes: Boxes = "coco"
+    image: tuple[int, int] = (800, 1344)
+    """Height and width in pixels."""
+
+    def features(self, dtype: torch.dtype, device: str, channels_last: bool, seed: int) -> list[Tensor]:
+        """Normal random maps [1, C, H, W] at strides 4, 8, …"""
+        generator = torch.Generator(device).manual_seed(seed)
+        shapes = [tuple(side // (FINEST_STRIDE << level) for side in self.image) for level in range(self.levels)]
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        return [
+            torch.randn(1, self.channels, *shape, generator=generator, device=device).to(dtype, memory_format=layout)
+            for shape in shapes
+        ]
+
+    def random_rois(self, device: str, seed: int) -> Tensor:
+        """[R, 5] on image 0."""
+        boxes = draw_boxes(self.rois, self.image, self.boxes, seed)
+        return torch.cat([torch.zeros(len(boxes), 1), boxes], dim=1).to(device)
+
+
+ROI_ALIGN_CASES = (
+    RoIAlignCase(name="box head 7×7", levels=4, channels=256, rois=1000, output_size=7),
+    RoIAlignCase(name="mask head 14×14", levels=4, channels=256, rois=100, output_size=14),
+    RoIAlignCase(name="semantic 14×14", levels=1, channels=256, rois=100, output_size=14),
+    RoIAlignCase(name="semantic 28×28", levels=1, channels=128, rois=100, output_size=28),
+    RoIAlignCase(name="semantic 56×56", levels=1, channels=64, rois=100, output_size=56),
+    RoIAlignCase(name="semantic 14×14, full image", levels=1, channels=256, rois=100, output_size=14, boxes="full"),
+    RoIAlignCase(name="semantic 28×28, full image", levels=1, channels=128, rois=100, output_size=28, boxes="full"),
+    RoIAlignCase(name="semantic 56×56, full image", levels=1, channels=64, rois=100, output_size=56, boxes="full"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NMSCase:
+    """One use of NMS in the detector; boxes in clusters of eight, scores in descending order as a top-k leaves them."""
+
+    name: str
+    groups: int
+    boxes: int
+    k: int
+    iou_threshold: float
+
+    def random_boxes(self, device: str, seed: int, ordered: bool = True) -> tuple[Tensor, Tensor]:
+        """Boxes [G, N, 4] and scores [G, N], which differ from one another."""
+        generator = torch.Generator().manual_seed(seed)
+        clusters = draw_boxes(self.groups * math.ceil(self.boxes / 8), (800, 1344), "coco", seed)
+        boxes = clusters.view(self.groups, -1, 4).repeat_interleave(8, dim=1)[:, : self.boxes]
+        size = (boxes[..., 2:] - boxes[..., :2]).repeat(1, 1, 2)
+        boxes = boxes + torch.randn(boxes.shape, generator=generator) * 0.1 * size
+        scores = torch.stack([torch.randperm(self.boxes, generator=generator) for _ in range(self.groups)])
+        boxes = torch.cat([boxes[..., :2], torch.maximum(boxes[..., 2:], boxes[..., :2] + 1)], dim=2)
+        result = boxes, (scores + 1) / (self.boxes + 1)
+        if ordered:
+            order = result[1].argsort(dim=1, descending=True)
+            result = boxes.gather(1, order[..., None].expand(-1, -1, 4)), result[1].gather(1, order)
+        return result[0].to(device), result[1].to(device)
+
+
+NMS_CASES = (
+    NMSCase(name="proposals 5 × 1000 → 1000", groups=5, boxes=1000, k=1000, iou_threshold=0.7),
+    NMSCase(name="detections 1 × 3840 → 100", groups=1, boxes=3840, k=100, iou_threshold=0.5),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeCase:
+    """One boundary-aware merge of two mask stages."""
+
+    rois: int
+    size: int
+
+    @property
+    def name(self) -> str:
+        return f"merge {self.rois} × {self.size}² → {2 * self.size}²"
+
+    def random_logits(self, device: str, seed: int) -> tuple[Tensor, Tensor]:
+        """Coarse blobs [R, 1, n, n] and fine noise [R, 1, 2n, 2n]."""
+        generator = torch.Generator().manual_seed(seed)
+        small = torch.randn(self.rois, 1, 7, 7, generator=generator) * 4
+        coarse = torch.nn.functional.interpolate(small, (self.size, self.size), mode="bilinear")
+        fine = torch.randn(self.rois, 1, 2 * self.size, 2 * self.size, generator=generator)
+        return coarse.to(device), fine.to(device)
+
+
+MERGE_CASES = (MergeCase(rois=100, size=28), MergeCase(rois=100, size=56))
+
+
+def draw_boxes(count: int, image: tuple[int, int], kind: Boxes, seed: int) -> Tensor:
+    """[count, 4] (x1, y1, x2, y2) within the image, on the CPU."""
+    height, width = image
+    if kind == "full":
+        return torch.tensor([0.0, 0.0, width, height]).repeat(count, 1)
+    generator = torch.Generator().manual_seed(seed)
+    side = torch.exp(torch.randn(count, 1, generator=generator)) * MEDIAN_SIZE * math.sqrt(height * width)
+    aspect = torch.exp(torch.randn(count, 1, generator=generator) * 0.4)
+    half = torch.cat([side * aspect, side / aspect], dim=1) / 2
+    limits = torch.tensor([width, height], dtype=torch.float32)
+    centre = torch.rand(count, 2, generator=generator) * limits
+    low, high = (centre - half).clamp(min=0), torch.minimum(centre + half, limits)
+    return torch.cat([low, high], dim=1)
+
+
+def roi_align_bytes(features: Sequence[Tensor], rois: Tensor, output_size: int) -> int:
+    """Bytes that RoIAlign must move: the cells under the RoIs of each level once, the RoIs, and the output."""
+    levels, cells = roi_levels(rois, len(features), FINEST_SCALE).tolist(), 0
+    for level, feature in enumerate(features):
+        covered = torch.zeros(feature.shape[2:], dtype=torch.bool)
+        boxes = rois[torch.tensor([found == level for found in levels], device=rois.device), 1:] / (4 << level) - 0.5
+        for x1, y1, x2, y2 in boxes.tolist():
+            covered[max(math.floor(y1), 0) : math.ceil(y2) + 1, max(math.floor(x1), 0) : math.ceil(x2) + 1] = True
+        cells += int(covered.sum())
+    values = features[0].shape[1] * (cells + len(rois) * output_size**2)
+    return values * features[0].element_size() + rois.numel() * rois.element_size()

@@ -1,0 +1,78 @@
+"""Device times of short work."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+
+Work = Callable[[], object]
+
+
+class Timing(NamedTuple):
+    """Microseconds per call, over all samples."""
+
+    min: float
+    p50: float
+    p90: float
+    p95: float
+    p99: float
+    n: int
+    graph: bool
+    """Replayed from a CUDA graph; otherwise launched from Python, which the time includes."""
+
+    @classmethod
+    def of(cls, samples: Sequence[float], graph: bool) -> "Timing":
+        p50, p90, p95, p99 = np.percentile(samples, (50, 90, 95, 99)).tolist()
+        return cls(min(samples), p50, p90, p95, p99, len(samples), graph)
+
+
+class Timer(Protocol):
+    """Times work that is given in several equal variants, which take turns so that none finds its data in a cache."""
+
+    def __call__(self, variants: Sequence[Work], graph: bool = True) -> Timing: ...
+
+
+class CudaTimer:
+    """Device events around one round of all variants, divided by their number."""
+
+    def __init__(self, rounds: int = 60, warmup: int = 5) -> None:
+        self.rounds, self.warmup = rounds, warmup
+
+    def __call__(self, variants: Sequence[Work], graph: bool = True) -> Timing:
+        """Time the variants; with ``graph`` as one CUDA graph, which work that waits for the device does not allow."""
+
+        def together() -> None:
+            for work in variants:
+                work()
+
+        run = self._captured(together) if graph else together
+        for _ in range(self.warmup):
+            run()
+        samples = []
+        for _ in range(self.rounds):
+            start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            start.record()
+            run()
+            end.record()
+            end.synchronize()
+            samples.append(start.elapsed_time(end) * 1000 / len(variants))
+        return Timing.of(samples, graph)
+
+    def _captured(self, work: Work) -> Work:
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            work()  # allocations and lazy initialisation must precede the capture
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            work()
+        return graph.replay
+
+
+def copy_bandwidth(timer: Timer, device: str, size: int = 1 << 30) -> float:
+    """Bytes per second of a large copy within the device, read and written bytes counted."""
+    source = torch.randint(255, (size,), dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return 2 * size / (timer([lambda: target.copy_(source)]).p50 * 1e-6)
