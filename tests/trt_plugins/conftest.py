@@ -17,7 +17,7 @@ def built(build_cache: Path) -> Path:
     try:
         build(Args(output=build_cache / "lib"))
     except UserError as error:
-        if "not found" in str(error):
+        if str(error).startswith(("nvcc not found", "cmake not found")):
             pytest.skip(str(error))
         raise
     return build_cache / "lib"

@@ -1,6 +1,7 @@
 // Calls a plugin library as TensorRT does, without TensorRT. Prints "ok" or what went wrong.
-//   plugin_contract LIBRARY 10|11
-// with the logger as that major version lays it out.
+//   plugin_contract LIBRARY 10|11 [run]
+// with the logger as that major version lays it out. With `run` the library must be one whose kernels run on the CPU,
+// and the plugins' enqueue is called on host memory.
 #include <NvInferRuntime.h>
 #include <dlfcn.h>
 
@@ -281,9 +282,79 @@ void check_attribute_errors() {
     CHECK(said("MultilevelRoIAlign4: attribute 'output_size' is 1000; expected an int32 from 1 to 128"));
 }
 
+void check_enqueue_of_roi_align() {
+    Parts const parts = create("MultilevelRoIAlign4", pooling());
+    int64_t const channels = 3, rois = 4;
+    std::vector<std::vector<float>> maps;
+    std::vector<PluginTensorDesc> descriptions;
+    std::vector<void const*> buffers;
+    for (int level = 0; level < 4; ++level) {
+        int64_t const height = 128 >> level, width = 160 >> level;
+        maps.emplace_back(2 * channels * height * width, 0.0f);
+        for (int64_t i = 0; i < static_cast<int64_t>(maps.back().size()); ++i) {
+            maps.back()[i] = static_cast<float>(100 * level + 10 * (i / (channels * height * width)) +
+                                                i / (height * width) % channels);
+        }
+        buffers.push_back(maps.back().data());
+        descriptions.push_back(tensor(DataType::kFLOAT, TensorFormat::kLINEAR, {2, channels, height, width}).desc);
+    }
+    // One RoI for each level, of image 1, 0, 1 and 0.
+    std::vector<float> const boxes = {1, 10, 10, 50, 50,  0, 10, 10, 130, 130, 1, 20, 20, 260, 260, 0, 10, 10, 460, 460};
+    buffers.push_back(boxes.data());
+    descriptions.push_back(tensor(DataType::kFLOAT, TensorFormat::kLINEAR, {rois, 5}).desc);
+    std::vector<float> output(rois * channels * size * size, -1.0f);
+    void* const outputs[] = {output.data()};
+    PluginTensorDesc const description =
+        tensor(DataType::kFLOAT, TensorFormat::kLINEAR, {rois, channels, size, size}).desc;
+    CHECK(parts.runtime->onShapeChange(descriptions.data(), 5, &description, 1) == 0);
+    CHECK(parts.runtime->enqueue(descriptions.data(), &description, buffers.data(), outputs, nullptr, nullptr) == 0);
+    for (size_t i = 0; i < output.size(); ++i) {
+        int64_t const roi = i / (channels * size * size), channel = i / (size * size) % channels;
+        float const expected = static_cast<float>(100 * roi + 10 * (roi % 2 == 0) + channel);
+        CHECK(output[i] > expected - 0.01f && output[i] < expected + 0.01f);
+    }
+    descriptions[0].dims.d[2] = 0;
+    CHECK(parts.runtime->enqueue(descriptions.data(), &description, buffers.data(), outputs, nullptr, nullptr) != 0);
+    CHECK(said("MultilevelRoIAlign4: a launch gave \"invalid argument\""));
+    delete parts.plugin;
+}
+
+void check_enqueue_of_fixed_nms() {
+    int32_t const few = 3;
+    Parts const parts = create("FixedNMS", {real("iou_threshold", threshold), integer("k", few)});
+    alignas(16) float const boxes[] = {0, 0, 10, 10, 0, 0, 10, 9, 20, 20, 30, 30, 0, 0, 0, 0};
+    float const scores[] = {0.8f, 0.9f, 0.5f, -1.0f};
+    DynamicPluginTensorDesc const tensors[] = {tensor(DataType::kFLOAT, TensorFormat::kLINEAR, {1, 4, 4}),
+                                               tensor(DataType::kFLOAT, TensorFormat::kLINEAR, {1, 4})};
+    PluginTensorDesc const inputs[] = {tensors[0].desc, tensors[1].desc};
+    std::vector<float4> workspace(parts.build->getWorkspaceSize(tensors, 2, nullptr, 2) / sizeof(float4) + 1);
+    int32_t indices[] = {7, 7, 7}, num_kept[] = {7};
+    void const* const buffers[] = {boxes, scores};
+    void* const outputs[] = {indices, num_kept};
+    CHECK(parts.runtime->enqueue(inputs, nullptr, buffers, outputs, workspace.data(), nullptr) == 0);
+    CHECK(num_kept[0] == 2 && indices[0] == 1 && indices[1] == 2 && indices[2] == 0);
+    delete parts.plugin;
+}
+
+void check_enqueue_of_boundary_merge() {
+    Parts const parts = create("BoundaryMerge", {});
+    alignas(16) float coarse[16], fine[64], merged[64];
+    std::fill(coarse, coarse + 16, -3.0f);
+    std::fill(fine, fine + 64, 5.0f);
+    PluginTensorDesc const inputs[] = {tensor(DataType::kFLOAT, TensorFormat::kLINEAR, {1, 1, 4, 4}).desc,
+                                       tensor(DataType::kFLOAT, TensorFormat::kLINEAR, {1, 1, 8, 8}).desc};
+    void const* const buffers[] = {coarse, fine};
+    void* const outputs[] = {merged};
+    CHECK(parts.runtime->enqueue(inputs, nullptr, buffers, outputs, nullptr, nullptr) == 0);
+    for (float const logit : merged) {
+        CHECK(logit > -3.001f && logit < -2.999f);  // all background: no boundary
+    }
+    delete parts.plugin;
+}
+
 }  // namespace
 
-int main(int, char** arguments) {
+int main(int count_of_arguments, char** arguments) {
     void* const library = dlopen(arguments[1], RTLD_NOW | RTLD_LOCAL);
     if (library == nullptr) {
         std::printf("%s\n", dlerror());
@@ -315,6 +386,11 @@ int main(int, char** arguments) {
     check_fixed_nms();
     check_boundary_merge();
     check_attribute_errors();
+    if (count_of_arguments > 3) {
+        check_enqueue_of_roi_align();
+        check_enqueue_of_fixed_nms();
+        check_enqueue_of_boundary_merge();
+    }
     std::printf("ok\n");
     return 0;
 }

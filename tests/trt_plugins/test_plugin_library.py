@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from trt_plugins import PACKAGE
 from trt_plugins.build import find_headers
 
 HERE = Path(__file__).resolve().parent
+CUDA_HEADERS = "/usr/local/cuda/include"
 EXPORTS = {
     "getCreators",
     "setLoggerFinder",
@@ -45,21 +47,45 @@ def test_kernels_alone_export_their_interface(built: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def contract_program(plugin_library: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    headers, program = find_headers(), tmp_path_factory.mktemp("contract") / "plugin_contract"
-    assert headers is not None
-    includes = [f"-isystem{directory}" for directory in (headers, "/usr/local/cuda/include")]
-    command = ["g++", "-std=c++17", *includes, HERE / "plugin_contract.cpp", "-ldl", "-o", program]
-    result = subprocess.run(command, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
+def compiler() -> list[str]:
+    """The command that compiles against TensorRT's headers."""
+    headers = find_headers()
+    if headers is None or not Path(CUDA_HEADERS).is_dir():
+        pytest.skip("needs TensorRT's headers (TENSORRT_ROOT or TENSORRT_INCLUDE_DIR) and CUDA's")
+    return ["g++", "-std=c++17", f"-isystem{headers}", f"-isystem{CUDA_HEADERS}"]
+
+
+def run(command: list[object]) -> str:
+    result = subprocess.run([*map(str, command)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def contract_program(compiler: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    program = tmp_path_factory.mktemp("contract") / "plugin_contract"
+    run([*compiler, HERE / "plugin_contract.cpp", "-ldl", "-o", program])
     return program
+
+
+@pytest.fixture(scope="module")
+def host_plugins(compiler: list[str], host_library: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The plugins' sources over the kernels compiled for the CPU."""
+    library = tmp_path_factory.mktemp("plugins") / "host_plugins.so"
+    sources = sorted((PACKAGE / "plugin").glob("*.cpp"))
+    link = [host_library, "-ldl", f"-Wl,-rpath,{host_library.parent}", "-o", library]
+    run([*compiler, "-fPIC", "-shared", "-fvisibility=hidden", f"-I{PACKAGE / 'kernels'}", *sources, *link])
+    return library
+
+
+def test_enqueue_hands_the_tensors_to_the_kernels(host_plugins: Path, contract_program: Path) -> None:
+    assert run([contract_program, host_plugins, "11", "run"]) == "ok\n"
 
 
 @pytest.mark.parametrize("version", ["10", "11"])
 def test_the_plugins_keep_tensorrt_s_contract(plugin_library: Path, contract_program: Path, version: str) -> None:
     """Shapes, formats, types, errors through the logger, serialisation: with a mocked expression builder."""
-    result = subprocess.run([contract_program, plugin_library, version], capture_output=True, text=True)
-    assert result.stdout == "ok\n", result.stdout + result.stderr
+    assert run([contract_program, plugin_library, version]) == "ok\n"
 
 
 @pytest.mark.tensorrt

@@ -1,0 +1,77 @@
+"""What the Python plugins hand to the kernels, with stand-ins for TensorRT's objects and the kernels on the CPU."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from tolerances import TOLERANCES
+from torch import Tensor
+
+from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align
+from trt_plugins import python_plugin
+from trt_plugins.c_api import Kernels
+from trt_plugins.python_plugin import BoundaryMerge, FixedNMS, MultilevelRoIAlign4, fixed_nms_workspace
+
+TRT = SimpleNamespace(
+    float32="float32", float16="float16", bfloat16="bfloat16", TensorFormat=SimpleNamespace(LINEAR=0, HWC8=1)
+)
+
+
+def plugin(logic: type, **attributes: Any) -> Any:
+    made = logic()
+    made.trt, made.attributes = TRT, attributes
+    return made
+
+
+def enqueue(made: Any, inputs: list[Tensor], outputs: list[Tensor], workspace: int = 0, format: int = 0) -> None:
+    def describe(tensor: Tensor) -> SimpleNamespace:
+        return SimpleNamespace(dims=tuple(tensor.shape), type=str(tensor.dtype).removeprefix("torch."), format=format)
+
+    addresses = [[tensor.data_ptr() for tensor in tensors] for tensors in (inputs, outputs)]
+    made.enqueue([*map(describe, inputs)], [*map(describe, outputs)], *addresses, workspace, 0)
+
+
+@pytest.fixture(autouse=True)
+def _kernels_on_the_cpu(host_kernels: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(python_plugin, "_kernels", lambda: host_kernels)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize("by_position", [False, True])
+def test_roi_align(layout: torch.memory_format, by_position: bool) -> None:
+    maps = [torch.randn(2, 8, 64 >> i, 96 >> i).half().contiguous(memory_format=layout) for i in range(4)]
+    rois = torch.tensor([[0, 5, 5, 60, 80], [0, 0, 0, 380, 250], [1, 9, 9, 30, 30], [1, 0, 0, 250, 250]]).float()
+    pooled = torch.empty(4, 8, 7, 7, dtype=torch.float16, memory_format=layout)
+    given = rois[:, 1:].contiguous() if by_position else rois
+    made = plugin(MultilevelRoIAlign4, output_size=7, sampling_ratio=0, finest_scale=56)
+    enqueue(made, [*maps, given], [pooled], format=int(layout is torch.channels_last))
+    expected = multilevel_roi_align(maps, rois, 7, 0, 56)
+    tolerance = TOLERANCES["roi_align float16"]
+    torch.testing.assert_close(pooled, expected, atol=tolerance.absolute, rtol=2 * tolerance.relative)
+
+
+def test_fixed_nms() -> None:
+    low = torch.rand(2, 90, 2) * 50
+    boxes, scores = torch.cat([low, low + 20], dim=2), torch.rand(2, 90)
+    indices, num_kept = torch.empty(2, 30, dtype=torch.int32), torch.empty(2, dtype=torch.int32)
+    workspace = torch.empty(fixed_nms_workspace(2, 90) + 256, dtype=torch.uint8)
+    made = plugin(FixedNMS, iou_threshold=0.5, k=30)
+    enqueue(made, [boxes, scores], [indices, num_kept], -(-workspace.data_ptr() // 256) * 256)
+    expected = fixed_nms(boxes, scores, 0.5, 30)
+    assert torch.equal(indices, expected[0])
+    assert torch.equal(num_kept, expected[1])
+
+
+def test_boundary_merge() -> None:
+    coarse, fine = torch.randn(3, 1, 14, 14), torch.randn(3, 1, 28, 28)
+    merged = torch.empty_like(fine)
+    enqueue(plugin(BoundaryMerge), [coarse, fine], [merged])
+    tolerance = TOLERANCES["boundary merge"]
+    expected = boundary_merge(coarse, fine)
+    torch.testing.assert_close(merged, expected, atol=tolerance.absolute, rtol=tolerance.relative)
+
+
+@pytest.mark.parametrize(("groups", "boxes"), [(1, 1), (5, 1000), (2, 3840), (3, 64), (1, 0)])
+def test_the_workspace_is_the_library_s(host_kernels: Kernels, groups: int, boxes: int) -> None:
+    assert fixed_nms_workspace(groups, boxes) == host_kernels.fixed_nms_workspace(groups, boxes)
