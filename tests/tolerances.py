@@ -17,6 +17,11 @@ TOLERANCES: dict[str, Tolerance] = {
     "golden boxes": Tolerance(0.02, 0, "input pixels; float64 moves the official proposals by 1.7e-3"),
     "golden scores": Tolerance(2e-4, 0, "softmax scores of logits with gain 5"),
     "golden final logits": Tolerance(0.01, 0, "a flipped sign at 28×28 exchanges whole pixels: judged by their share"),
+    "golden chosen points": Tolerance(
+        1e-3, 0, "share of pixels: equal up to the order of float sums, but which points are the most uncertain may tip"
+    ),
+    "golden loss terms": Tolerance(0, 1e-4, "sums over logits that agree to 2e-4, of both signs"),
+    "point targets": Tolerance(1e-4, 0, "bilinear values at positions that float32 knows to 1e-5 px"),
     "exact in float64": Tolerance(0, 1e-12, "algebraically equal; only the order of float64 sums differs"),
     "exact in float32": Tolerance(1e-6, 1e-5, "algebraically equal; only the order of float32 sums differs"),
     "onnx reference evaluator": Tolerance(1e-6, 1e-5, "one convolution in fp32, summed in another order"),
@@ -32,4 +37,5 @@ TOLERANCES: dict[str, Tolerance] = {
     "roi_align float16": Tolerance(1e-4, 2**-11, "the result rounded to float16"),
     "roi_align bfloat16": Tolerance(1e-4, 2**-8, "the result rounded to bfloat16"),
     "boundary merge": Tolerance(2e-5, 1e-5, "float32 interpolation weights: exact fractions against rounded scales"),
+    "losses of shared batches": Tolerance(1e-5, 1e-4, "float32 sums in another order, over four updates"),
 }

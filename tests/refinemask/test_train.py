@@ -1,8 +1,10 @@
 """The training command: that it learns, repeats itself, resumes exactly, and stops in good order."""
 
 import json
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,10 @@ from safetensors.torch import load_file
 
 from refinemask import load_detector
 from refinemask.recipes import RECIPES
-from refinemask.train import Args, main
+from refinemask.train import Args, main, resolve
+from refinemask.training import run
 from refinemask.training.loop import Trainer
+from refinemask.weights import read_metadata
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +28,7 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setitem(RECIPES, "tiny", tiny_training.RECIPE)
+    monkeypatch.setitem(RECIPES, "tiny-frozen", tiny_training.FROZEN_RECIPE)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the tensors are too small to share
     yield
@@ -44,8 +49,7 @@ def losses(output: Path) -> list[dict[str, float]]:
 
 
 def test_the_network_learns_the_drawn_images(data_root: Path, tmp_path: Path) -> None:
-    run = arguments(data_root, tmp_path / "run", epochs=25, learning_rate=0.02, evaluate_every=25)
-    assert main(run) == 0
+    assert main(arguments(data_root, tmp_path / "run", epochs=25, learning_rate=0.02, evaluate_every=25)) == 0
     first, last = losses(tmp_path / "run")[0], losses(tmp_path / "run")[-1]
     # The box losses grow while proposals improve: there are more positives to pay for.
     for name, share in (("rpn_objectness", 0.2), ("semantic", 0.4), ("mask_28", 0.8)):
@@ -91,3 +95,100 @@ def test_resuming_equals_never_having_stopped(
     assert [record["iteration"] for record in records(tmp_path / "cut")] == [1, 2, 3, 4]
     whole_weights, cut_weights = (load_file(tmp_path / n / "last.safetensors") for n in ("whole", "cut"))
     assert all(torch.equal(whole_weights[key], cut_weights[key]) for key in whole_weights)
+
+
+def test_a_run_directory_says_what_was_run(data_root: Path, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    assert main(arguments(data_root, output, tensorboard=True)) == 0
+    recipe = json.loads((output / "recipe.json").read_text())
+    assert recipe["name"] == "tiny"
+    assert recipe["model"]["class_names"] == ["square", "disk"]
+    environment = json.loads((output / "environment.json").read_text())
+    assert environment["torch"] == torch.__version__
+    assert environment["execution"]["precision"] == "fp32"
+    for record in records(output):
+        assert {"epoch", "loss", "learning_rate", "images_per_second", "waiting_share", "memory_mb"} <= record.keys()
+        assert record["loss"] == pytest.approx(sum(record["losses"].values()))
+    assert list((output / "tensorboard").glob("events.*"))
+    assert {path.name for path in output.glob("*.*")} >= {"state.pt", "last.safetensors", "metrics.jsonl"}
+
+
+def test_the_best_weights_are_those_of_the_best_evaluation(data_root: Path, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    figures = iter([0.2, 0.6, 0.4])
+    with pytest.MonkeyPatch.context() as patch:
+        score = {"bbox": {"AP": 0.0}, "segm": {"AP": 0.0}}
+        patch.setattr(run, "validate", lambda *_: ({**score, "segm": {"AP": next(figures)}}, {}))
+        assert main(arguments(data_root, output, epochs=3, evaluate_every=1)) == 0
+    best, last = (read_metadata(output / f"{name}.safetensors") for name in ("best", "last"))
+    assert (best["epoch"], best["mask_ap"], last["epoch"]) == ("2", "0.6000", "3")
+
+
+def test_sigterm_in_the_first_epoch_saves_the_state(data_root: Path, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    step = Trainer._step
+
+    def interrupted(self: Trainer, *args: object) -> object:
+        signal.raise_signal(signal.SIGTERM)
+        return step(self, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "_step", interrupted)
+        assert main(arguments(data_root, output)) == 143
+    assert len(losses(output)) == 1
+    assert main(arguments(data_root, output, resume="auto")) == 0
+    assert len(losses(output)) == 4
+
+
+def test_profiling_leaves_a_trace_and_no_run(
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run, "profile", partial(run.profile, steps=1))
+    assert main(arguments(data_root, tmp_path / "run", profile=True)) == 0
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["profile.json.gz"]
+    assert "convolution" in capsys.readouterr().out
+
+
+def test_the_batch_size_takes_the_learning_rate_along(capsys: pytest.CaptureFixture[str]) -> None:
+    coco = "refinemask-r50-coco-1x"
+    assert resolve(Args(recipe=coco, batch_size=8)).train.learning_rate == pytest.approx(0.01)
+    assert "learning rate 0.01: the recipe's 0.02 is for batches of 16" in capsys.readouterr().err
+    assert resolve(Args(recipe=coco, batch_size=8, learning_rate=0.03)).train.learning_rate == 0.03
+    assert capsys.readouterr().err == ""
+
+
+def test_epochs_take_the_steps_along() -> None:
+    assert resolve(Args(recipe="refinemask-r50-coco-1x", epochs=24)).train.step_epochs == (16, 22)
+
+
+def test_print_shows_the_resolved_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(Args(recipe="mask-rcnn-r50-cityscapes", print=True, seed=5)) == 0
+    assert json.loads(capsys.readouterr().out)["train"]["seed"] == 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"recipe": "refinemask-r50"}, "no recipe 'refinemask-r50'; there are refinemask-r50-coco-1x, "),
+        ({"recipe": "refinemask-r50-coco-1x", "data_root": None}, "--data-root is missing"),
+        ({"data_root": Path("/nowhere")}, "/nowhere/train.json: "),
+        ({"resume": "/nowhere/state.pt"}, "/nowhere/state.pt: no such training state"),
+        ({"init": "/nowhere/w.safetensors"}, "/nowhere/w.safetensors: no such file"),
+        ({"epochs": 0}, "--epochs is 0; expected at least 1"),
+        ({"batch_size": 3, "accumulate": 2}, "batch size 3 cannot be divided into 2 parts"),
+        ({"recipe": "tiny-frozen"}, "give --init imagenet"),
+    ],
+)
+def test_wrong_arguments_are_one_line_and_exit_code_2(
+    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, object], message: str
+) -> None:
+    assert main(replace(arguments(data_root, tmp_path / "run"), **changes)) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert message in error
+
+
+def test_a_run_is_not_overwritten(data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments(data_root, tmp_path / "run")) == 0
+    assert main(arguments(data_root, tmp_path / "run")) == 2
+    assert "holds a run; go on with --resume auto, or give another --output" in capsys.readouterr().err

@@ -1,0 +1,128 @@
+"""Training with two processes, through ``torchrun`` as a user would start it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_training
+import torch
+from tolerances import TOLERANCES
+
+from refinemask.modeling.detector import Detector
+from refinemask.weights import save_detector
+
+TESTS = Path(tiny_training.__file__).parent
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+EPOCHS = "6"
+PATIENCE = 600
+"""Seconds after which a step that never came fails the test; nothing is measured."""
+
+
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tiny_training.draw_dataset(tmp_path_factory.mktemp("data"))
+    torch.manual_seed(0)
+    config = replace(tiny_training.FROZEN_RECIPE.model, class_names=("square", "disk"), category_ids=(3, 7))
+    save_detector(Detector(config), root / "init.safetensors", recipe="tiny-frozen")
+    return root
+
+
+@pytest.fixture(scope="module")
+def start(data_root: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    processes: list[subprocess.Popen[str]] = []
+
+    def run(launcher: list[str], output: Path, *extra: str) -> subprocess.Popen[str]:
+        command = [*launcher, str(TESTS / "tiny_training.py"), "--recipe", "tiny-frozen", "--data-root", str(data_root)]
+        command += ["--init", str(data_root / "init.safetensors"), "--output", str(output), "--device", "cpu"]
+        command += ["--workers", "0", "--log-every", "1", "--evaluate-every", "0", *extra]
+        path = f"{TESTS.parent}:{TESTS}"
+        environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+        processes.append(
+            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        )
+        return processes[-1]
+
+    yield run
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def losses(output: Path) -> list[dict[str, float]]:
+    lines = (output / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line)["losses"] for line in lines]
+
+
+def wait_for_iterations(process: subprocess.Popen[str], output: Path, count: int) -> None:
+    deadline = time.monotonic() + PATIENCE
+    metrics = output / "metrics.jsonl"
+    while not metrics.is_file() or metrics.read_text().count("\n") < count:
+        if process.poll() is not None or time.monotonic() > deadline:
+            pytest.fail(f"no iteration {count}: {process.communicate()[0]}")
+        time.sleep(0.1)
+
+
+def workers(process: subprocess.Popen[str]) -> list[int]:
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [pid for pid in map(int, children) if b"tiny_training" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def whole(start: Callable[..., subprocess.Popen[str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a finished run of two processes."""
+    output = tmp_path_factory.mktemp("whole") / "run"
+    finish(start(TORCHRUN, output, "--epochs", EPOCHS))
+    return output
+
+
+def test_two_processes_share_the_joint_batch(
+    start: Callable[..., subprocess.Popen[str]], whole: Path, tmp_path: Path
+) -> None:
+    finish(start([sys.executable], tmp_path / "one", "--epochs", EPOCHS))
+    tolerance = TOLERANCES["losses of shared batches"]
+    # Later on, float noise has changed which proposals are sampled.
+    for joint, shared in zip(losses(tmp_path / "one")[:4], losses(whole), strict=False):
+        assert joint.keys() == shared.keys()
+        for name in joint:
+            np.testing.assert_allclose(shared[name], joint[name], rtol=tolerance.relative, atol=tolerance.absolute)
+
+
+def test_sigterm_saves_and_resume_goes_on(
+    start: Callable[..., subprocess.Popen[str]], whole: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "cut"
+    cut = start(TORCHRUN, output, "--epochs", EPOCHS)
+    wait_for_iterations(cut, output, 3)
+    cut.send_signal(signal.SIGTERM)
+    told, _ = cut.communicate(timeout=PATIENCE)
+    assert cut.returncode != 0
+    assert "--resume auto" in told
+    assert 3 <= len(losses(output)) < len(losses(whole))
+    finish(start(TORCHRUN, output, "--epochs", EPOCHS, "--resume", "auto"))
+    assert losses(output) == losses(whole)
+
+
+def test_a_killed_process_ends_the_job(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
+    job = start(TORCHRUN, tmp_path / "run", "--epochs", "1000")
+    wait_for_iterations(job, tmp_path / "run", 1)
+    pids = workers(job)
+    assert len(pids) == 2
+    os.kill(pids[1], signal.SIGKILL)
+    told, _ = job.communicate(timeout=PATIENCE)
+    assert job.returncode != 0
+    assert "exitcode  : -9" in told
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
