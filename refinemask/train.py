@@ -150,7 +150,6 @@ def _resume(args: Args, state: Path) -> Path | None:
     return None
 
 
-@record
 def main(args: Args | None = None) -> int:
     """The command line.
 
@@ -174,4 +173,4 @@ def main(args: Args | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(record(main)())
