@@ -74,6 +74,9 @@ def build(args: Args) -> dict[str, Any]:
         _run(configure)
         log = _run([str(cmake), "--build", directory, "--parallel", str(args.jobs)])
         libraries = sorted(path.name for path in Path(directory).glob("librefinemask_*.so"))
+        for stale in args.output.glob("librefinemask_*.so"):
+            if stale.name not in libraries:
+                stale.unlink()
         for name in libraries:
             with atomic_write(args.output / name) as temporary:
                 shutil.copyfile(Path(directory) / name, temporary)

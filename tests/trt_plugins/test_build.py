@@ -96,3 +96,15 @@ def test_a_missing_library_names_the_command(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr("trt_plugins.LIBRARY_DIR", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"build it with: python -m trt_plugins\.build"):
         library_path()
+
+
+def test_a_library_that_is_not_built_again_is_removed(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older plugin library must not survive a build without headers."""
+    stale = tmp_path / "librefinemask_plugins.so"
+    stale.write_bytes(b"old")
+    monkeypatch.setattr("trt_plugins.build.find_headers", lambda _: None)
+    report = build(Args(output=tmp_path, architectures=("80-real",)))
+    assert report["libraries"] == ["librefinemask_kernels.so"]
+    assert not stale.exists()
