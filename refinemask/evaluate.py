@@ -1,4 +1,7 @@
-"""Measure accuracy: ``python -m refinemask.evaluate --checkpoint MODEL --annotations A.json --images DIR``."""
+"""Measure accuracy: ``python -m refinemask.evaluate --checkpoint MODEL --annotations A.json --images DIR``.
+
+``torchrun --nproc-per-node N -m refinemask.evaluate …`` divides the images among N processes.
+"""
 
 import json
 import sys
@@ -20,8 +23,10 @@ from refinemask.evaluation.ap_star import read_cocofied
 from refinemask.evaluation.coco import IOU_TYPES, IoUType, default_max_detections, evaluate_coco
 from refinemask.evaluation.lvis import IOU_TYPES as LVIS_IOU_TYPES
 from refinemask.evaluation.lvis import MAX_DETECTIONS, evaluate_lvis
-from refinemask.evaluation.predictions import PredictionFile, predict_dataset
+from refinemask.evaluation.predictions import PredictionFile
+from refinemask.evaluation.sharding import predict_shares
 from refinemask.files import UserError, atomic_write, sha256
+from refinemask.training.distributed import is_main, process_group
 
 Metric = Literal["coco", "lvis", "ap-star"]
 READERS = {"coco": read_coco, "lvis": read_lvis, "ap-star": read_cocofied}
@@ -80,13 +85,18 @@ def _evaluate(args: Args) -> int:
         raise UserError(f"--metric {args.metric} has no boundaries and always {MAX_DETECTIONS} detections per image")
     dataset = READERS[args.metric](args.annotations)
     dataset = replace(dataset, images=dataset.images[: args.limit])
-    engine = engines.load(args.checkpoint, device=args.device, threads=args.threads)
-    _check_classes(engine.config, dataset, args)
-    source = {"model": sha256(args.checkpoint), "annotations": sha256(args.annotations)}
     with ExitStack() as stack:
+        device = stack.enter_context(process_group(args.device))
+        engine = engines.load(args.checkpoint, device=str(device), threads=args.threads)
+        _check_classes(engine.config, dataset, args)
+        source = {"model": sha256(args.checkpoint), "annotations": sha256(args.annotations)}
         path = args.predictions or Path(stack.enter_context(TemporaryDirectory())) / "predictions.jsonl"
-        predictions = stack.enter_context(PredictionFile(path, source))
-        skipped = predict_dataset(engine, dataset.images, args.images, predictions, batch_size=args.batch_size)
+        predictions, skipped = predict_shares(
+            engine, dataset.images, args.images, path, source, batch_size=args.batch_size
+        )
+        stack.enter_context(predictions)
+        if not is_main():
+            return 0
         for reason in skipped:
             print(f"skipped: {reason}", file=sys.stderr)
         if len(skipped) == len(dataset.images):

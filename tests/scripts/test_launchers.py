@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,27 @@ def test_slurm_train_refuses_a_broken_number_of_gpus(cluster: str) -> None:
     assert "no multiple" in told.stderr
 
 
-@pytest.mark.parametrize("script", ["dist_train.sh", "slurm_train.sh"])
+def test_dist_test_evaluates_on_the_recipes_validation_images(tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors").touch()
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nif [ "$1" = -c ]; then exec {sys.executable} "$@"; fi\necho "$@"\n')
+    python.chmod(0o755)
+    checkpoint, root, where = str(tmp_path / "w.safetensors"), str(tmp_path), {"PYTHON": str(python)}
+    told = run("dist_test.sh", "refinemask-r50-coco-1x", checkpoint, "8", root, "--limit", "5", **where).stdout.split()
+    assert told[told.index("--nproc-per-node") + 1] == "8"
+    assert told[told.index("--checkpoint") + 1] == checkpoint
+    assert told[told.index("--annotations") + 1] == f"{root}/annotations/instances_val2017.json"
+    assert told[told.index("--images") + 1] == f"{root}/val2017"
+    assert told[-2:] == ["--limit", "5"]
+    lvis = run("dist_test.sh", "refinemask-r50-lvis-1x", checkpoint, "8", root, **where).stdout.split()
+    assert lvis[lvis.index("--metric") + 1] == "lvis"
+    assert lvis[lvis.index("--images") + 1] == f"{root}/"
+    unknown = run("dist_test.sh", "r50", checkpoint, "8", root, **where)
+    assert unknown.returncode == 2
+    assert "no recipe 'r50'" in unknown.stderr
+
+
+@pytest.mark.parametrize("script", ["dist_train.sh", "slurm_train.sh", "dist_test.sh"])
 def test_too_few_arguments_show_the_usage(script: str) -> None:
     told = run(script, "nuclei-demo")
     assert told.returncode == 2

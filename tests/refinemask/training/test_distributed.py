@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +17,10 @@ import tiny_training
 import torch
 from tolerances import TOLERANCES
 
+from refinemask.data.coco import read_coco
 from refinemask.modeling.detector import Detector
-from refinemask.weights import save_detector
+from refinemask.training.validation import validate
+from refinemask.weights import load_detector, save_detector
 
 TESTS = Path(tiny_training.__file__).parent
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -42,7 +45,7 @@ def start(data_root: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     def run(launcher: list[str], output: Path, *extra: str) -> subprocess.Popen[str]:
         command = [*launcher, str(TESTS / "tiny_training.py"), "--recipe", "tiny-frozen", "--data-root", str(data_root)]
         command += ["--init", str(data_root / "init.safetensors"), "--output", str(output), "--device", "cpu"]
-        command += ["--workers", "0", "--log-every", "1", "--evaluate-every", "0", *extra]
+        command += ["--workers", "0", "--log-every", "1", "--evaluate-every", "6", *extra]
         path = f"{TESTS.parent}:{TESTS}"
         environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
         processes.append(
@@ -56,9 +59,12 @@ def start(data_root: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.wait()
 
 
+def records(output: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+
+
 def losses(output: Path) -> list[dict[str, float]]:
-    lines = (output / "metrics.jsonl").read_text().splitlines()
-    return [json.loads(line)["losses"] for line in lines]
+    return [record["losses"] for record in records(output) if "losses" in record]
 
 
 def wait_for_iterations(process: subprocess.Popen[str], output: Path, count: int) -> None:
@@ -117,7 +123,7 @@ def test_sigterm_saves_and_resume_goes_on(
 
 
 def test_a_killed_process_ends_the_job(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
-    job = start(TORCHRUN, tmp_path / "run", "--epochs", "1000")
+    job = start(TORCHRUN, tmp_path / "run", "--epochs", "1000", "--evaluate-every", "0")
     wait_for_iterations(job, tmp_path / "run", 1)
     pids = workers(job)
     assert len(pids) == 2
@@ -126,3 +132,22 @@ def test_a_killed_process_ends_the_job(start: Callable[..., subprocess.Popen[str
     assert job.returncode != 0
     assert "exitcode  : -9" in told
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def test_evaluation_by_two_processes_counts_each_image_once(data_root: Path, whole: Path, tmp_path: Path) -> None:
+    (record,) = (r for r in records(whole) if "average_precision" in r)
+    dataset = read_coco(data_root / "train.json")
+    figures, results = validate(
+        load_detector(whole / "last.safetensors"), dataset, data_root / "images", torch.device("cpu")
+    )
+    assert len(results) == 8
+    assert record["average_precision"] == figures
+    command = [*TORCHRUN, "-m", "refinemask.evaluate", "--checkpoint", str(whole / "last.safetensors")]
+    command += ["--annotations", str(data_root / "train.json"), "--images", str(data_root / "images")]
+    command += ["--output", str(tmp_path / "o.json"), "--predictions", str(tmp_path / "p.jsonl"), "--threads", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(TESTS.parent), "OMP_NUM_THREADS": "1"}
+    finish(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+    told = json.loads((tmp_path / "o.json").read_text())
+    assert (told["images"], told["figures"]) == (8, figures)
+    own = [(tmp_path / f"p.jsonl.{n}-of-2").read_text().count("\n") - 1 for n in (1, 2)]
+    assert own == [4, 4]
