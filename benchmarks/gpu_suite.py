@@ -17,7 +17,7 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.demo import DEMO
-from benchmarks.gpu import kernel_times, network, numerics
+from benchmarks.gpu import detector, kernel_times, network, numerics
 from benchmarks.gpu.cases import MERGE_CASES, NMS_CASES, ROI_ALIGN_CASES
 from benchmarks.gpu.goals import goals
 from benchmarks.gpu.kernel_times import KernelTime
@@ -26,7 +26,8 @@ from benchmarks.gpu.numerics import Check
 from benchmarks.gpu.timing import CudaTimer, Timer, copy_bandwidth
 from benchmarks.provenance import provenance
 from refinemask.files import UserError, atomic_write
-from trt_plugins import kernels_path, torch_ops
+from refinemask.weights import load_detector
+from trt_plugins import kernels_path
 from trt_plugins.c_api import Kernels
 from trt_plugins.torch_ops import TorchKernels
 
@@ -55,6 +56,7 @@ class Suite:
     checks: list[Check] = field(default_factory=list)
     times: list[KernelTime] = field(default_factory=list)
     bandwidth: float | None = None
+    detector: dict[str, Any] = field(default_factory=dict)
     networks: dict[str, Any] = field(default_factory=dict)
     not_run: list[str] = field(default_factory=list)
     start: float = field(default_factory=time.monotonic)
@@ -86,6 +88,13 @@ class Suite:
             self.run(f"RoIAlign times, {name}", partial(self._time_roi_align, kernels, dtype))
         self.run("NMS times", lambda: self._time_nms(kernels))
         self.run("merge times", lambda: self._time_merge(kernels))
+
+    def run_detector(self) -> None:
+        """PyTorch with the kernels, and with the eager operators."""
+        images = sorted(network.IMAGES.iterdir())[: self.args.limit]
+        model = load_detector(self.args.checkpoint, device=self.device)
+        kernels = Kernels(kernels_path())
+        self.detector = detector.compare_operators(model, images, kernels, self.timer, self.device)
 
     def run_networks(self) -> None:
         """Export, build and compare; each engine that cannot be made is listed."""
@@ -128,6 +137,7 @@ class Suite:
             "times": [entry.to_json() for entry in self.times],
             "copy_bytes_per_second": self.bandwidth,
             "goals": [goal._asdict() for goal in goals(self.times)],
+            "detector": self.detector,
             "networks": self.networks,
             "not_run": self.not_run,
         }
@@ -171,6 +181,9 @@ def print_tables(suite: Suite) -> None:
             table.add_row(*(own if number == 0 else ("",) * 4), peer, *times)
     if suite.times:
         console.print(table)
+    if found := suite.detector:
+        console.print(f"PyTorch with the kernels: {found['agree']} of {found['detections']} detections as without them")
+        console.print(f"one image takes {found['kernels_us']:.0f} µs with them, {found['eager_us']:.0f} µs without")
     for goal in goals(suite.times):
         console.print(f"{'met' if goal.met else 'MISSED'}: {goal.name}: {goal.found:.2f}, wanted {goal.wanted}")
     for reason in suite.not_run:
@@ -186,7 +199,7 @@ def main(args: Args | None = None) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     suite = Suite(args)
     suite.run("kernels", suite.run_kernels)
-    torch_ops.enable_if_available()
+    suite.run("PyTorch with the kernels", suite.run_detector)
     suite.run("networks", suite.run_networks)
     with atomic_write(args.out / "gpu_suite.json") as temporary:
         temporary.write_text(json.dumps(suite.to_json(), indent=1) + "\n")

@@ -5,12 +5,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from host_kernels import build_cache, host_library
+from tiny_detector import make_tiny_detector
 
 from benchmarks import gpu_suite
-from benchmarks.gpu import kernel_times, numerics
+from benchmarks.gpu import detector, kernel_times, numerics
 from benchmarks.gpu.cases import NMS_CASES, MergeCase, NMSCase, RoIAlignCase, draw_boxes, roi_align_bytes
 from benchmarks.gpu.goals import goals
 from benchmarks.gpu.kernel_times import KernelTime
@@ -18,6 +21,7 @@ from benchmarks.gpu.network import NotRunError
 from benchmarks.gpu.timing import Timing, Work
 from benchmarks.gpu_suite import Args, Suite, main, print_tables
 from refinemask.ops import fixed_nms
+from refinemask.structures import Detections
 from trt_plugins.c_api import Kernels
 from trt_plugins.torch_ops import TorchKernels
 
@@ -115,6 +119,23 @@ def test_the_detector_s_nms_keeps_enough_to_be_hard() -> None:
 def entry(name: str, microseconds: float, **peers: float) -> KernelTime:
     timings = {peer.replace("_", " "): Timing.of([value], False) for peer, value in peers.items()}
     return KernelTime(name, Timing.of([microseconds], True), timings, 1000)
+
+
+def test_the_detector_agrees_with_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = tmp_path / "noise.png"
+    cv2.imwrite(str(picture), np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8))
+    monkeypatch.setattr(detector.torch_ops, "enable", lambda *_: None)
+    result = detector.compare_operators(make_tiny_detector(), [picture], None, clock, "cpu")  # type: ignore[arg-type]
+    assert 0 < result["detections"] == result["agree"]
+
+
+def test_a_moved_box_does_not_agree() -> None:
+    boxes, masks = np.zeros((1, 2, 4), np.float32), np.zeros((1, 2, 8, 8), np.float32)
+    found = Detections(boxes, np.ones((1, 2)), np.zeros((1, 2), int), np.array([2]), masks)
+    moved = found._replace(boxes=boxes + np.array([[[0, 0, 0, 0], [1, 0, 0, 0]]]))
+    assert detector._agreeing(found, found) == 2
+    assert detector._agreeing(found, moved) == 1
+    assert detector._agreeing(found._replace(num_detections=np.array([0])), found) == 0
 
 
 def test_goals_judge_ratios() -> None:
