@@ -51,6 +51,8 @@ class RPNConfig:
     candidates_per_level: int = 1000
     training_candidates_per_level: int = 2000
     proposals: int = 1000
+    training_proposals: int | None = None
+    """As many as at test time, if not given."""
     nms_iou: float = 0.7
 
 
@@ -156,6 +158,8 @@ class DataConfig:
     """LVIS: images with categories in a smaller fraction of the images are shown more often."""
     polygons: bool = True
     """Mask targets from the annotated polygons; otherwise these become bitmaps first, as for official Mask R-CNN."""
+    semantic_maps: str | None = None
+    """HTC: folder with a class map (PNG, one channel, 255 where unknown) of each image, of the same stem."""
     short_sides: tuple[int, ...] = (800,)
     """One of these is drawn per image."""
     long_side: int = 1333
@@ -179,7 +183,11 @@ class TrainConfig:
     box_loss_weight: float = 2.0
     """Weight of both box losses; RefineMask doubles Mask R-CNN's."""
     smooth_l1_beta: float | None = None
-    """None is plain L1; Cityscapes uses 1.0."""
+    """None is plain L1; Cityscapes and HTC use 1.0."""
+    rpn_smooth_l1_beta: float | None = None
+    """HTC uses 1/9."""
+    anchors_inside: bool = False
+    """Anchors that cross the image's border are not trained on (HTC)."""
     rois_per_image: int = 512
     positive_fraction: float = 0.25
     seed: int = 0

@@ -9,10 +9,12 @@ import tyro
 
 from refinemask.files import UserError, sha256
 
+HEAD_NAMES = {"fcn": "Mask R-CNN", "pointrend": "PointRend", "htc": "HTC"}
+
 
 @dataclass(frozen=True)
 class Args:
-    """Convert an official RefineMask or Mask R-CNN checkpoint (mmdetection layout) to safetensors."""
+    """Convert an official RefineMask, Mask R-CNN, PointRend or HTC checkpoint (mmdetection layout) to safetensors."""
 
     checkpoint: Annotated[Path, tyro.conf.Positional]
     """The official .pth file. Nothing in it is executed."""
@@ -43,7 +45,7 @@ def convert(checkpoint: Path, output: Path) -> str:
         raise UserError(f"{output}: the output is a safetensors file; name it {output.with_suffix('.safetensors')}")
     detector = detector_from_official(checkpoint)
     config = detector.config
-    head = getattr(config.mask_head, "variant", "Mask R-CNN")
+    head = getattr(config.mask_head, "variant", HEAD_NAMES.get(config.mask_head.kind))
     recipe = f"official: {checkpoint.name}"
     save_detector(detector, output, recipe=recipe, metadata={"source_sha256": sha256(checkpoint)})
     depth = 3 * sum(config.backbone.blocks) + 2

@@ -16,8 +16,10 @@ from refinemask.config import (
     BackboneConfig,
     BoxHeadConfig,
     FCNMaskConfig,
+    HTCConfig,
     MaskHeadConfig,
     ModelConfig,
+    PointRendConfig,
     RefineMaskConfig,
 )
 from refinemask.data.categories import CITYSCAPES, COCO, LVIS, Dataset
@@ -53,7 +55,21 @@ _RULES: tuple[tuple[str, str], ...] = (
     (_MASK + r"convs\.(\d)\.conv\.(.+)", r"mask_head.convs.\1.\2"),
     (_MASK + r"upsample\.(.+)", r"mask_head.upsample.\1"),
     (_MASK + r"conv_logits\.(.+)", r"mask_head.predictor.\1"),
+    (_MASK + r"downsample_conv\.conv\.(.+)", r"mask_head.coarse_head.downsample.\1"),
+    (_MASK + r"fcs\.0\.(.+)", r"mask_head.coarse_head.fc1.\1"),
+    (_MASK + r"fcs\.1\.(.+)", r"mask_head.coarse_head.fc2.\1"),
+    (_MASK + r"fc_logits\.(.+)", r"mask_head.coarse_head.logits.\1"),
+    (r"roi_head\.point_head\.fcs\.0\.conv\.(.+)", r"mask_head.point_head.fc1.\1"),
+    (r"roi_head\.point_head\.fcs\.1\.conv\.(.+)", r"mask_head.point_head.fc2.\1"),
+    (r"roi_head\.point_head\.fcs\.2\.conv\.(.+)", r"mask_head.point_head.fc3.\1"),
+    (r"roi_head\.point_head\.fc_logits\.(.+)", r"mask_head.point_head.predictor.\1"),
+    (_MASK + r"(\d)\.conv_res\.conv\.(.+)", r"mask_head.flow.<\1-1>.\2"),
+    (r"roi_head\.semantic_head\.lateral_convs\.(\d)\.conv\.(.+)", r"context.lateral_convs.\1.\2"),
+    (r"roi_head\.semantic_head\.convs\.(\d)\.conv\.(.+)", r"context.convs.<\1*2>.\2"),
+    (r"roi_head\.semantic_head\.conv_embedding\.conv\.(.+)", r"context.embedding.\1"),
+    (r"roi_head\.semantic_head\.conv_logits\.(.+)", r"context.predictor.\1"),
 )
+_CASCADE_STAGE = re.compile(r"(roi_head\.(?:bbox|mask)_head)\.(\d)\.(.+)")
 # Configuration types that old checkpoints hold in their metadata. Inert types take their place; none is imported.
 _CONFIG_DICTS = ("addict.addict.Dict", "mmcv.utils.config.ConfigDict", "mmengine.config.config.ConfigDict")
 _CONFIG_OBJECTS = ("mmcv.utils.config.Config", "mmengine.config.config.Config")
@@ -119,26 +135,31 @@ def recognise(state: Mapping[str, Tensor], classes: Any = None) -> ModelConfig:
     Args:
         classes: class names from the checkpoint's metadata, for datasets other than COCO and Cityscapes.
     """
-    for key in ("backbone.conv1.weight", "roi_head.bbox_head.fc_cls.weight", "neck.lateral_convs.0.conv.weight"):
+    cascade = "roi_head.bbox_head.0.fc_cls.weight" in state
+    classifier = f"roi_head.bbox_head.{'0.' if cascade else ''}fc_cls.weight"
+    for key in ("backbone.conv1.weight", classifier, "neck.lateral_convs.0.conv.weight"):
         if key not in state:
             raise UserError(
-                f"no key {key!r} (first keys: {sorted(state)[:3]}); expected an mmdetection checkpoint of RefineMask "
-                "or Mask R-CNN"
+                f"no key {key!r} (first keys: {sorted(state)[:3]}); expected an mmdetection checkpoint of RefineMask, "
+                "Mask R-CNN, PointRend or HTC"
             )
-    num_classes = state["roi_head.bbox_head.fc_cls.weight"].shape[0] - 1
-    dataset = _dataset(num_classes, classes)
+    dataset = _dataset(state[classifier].shape[0] - 1, classes)
+    head = _mask_head(state)
+    caffe = isinstance(head, PointRendConfig)
     return ModelConfig(
         class_names=dataset.class_names,
         category_ids=dataset.category_ids,
-        preprocessing=dataset.preprocessing,
-        backbone=BackboneConfig(blocks=_blocks(state), width=state["backbone.conv1.weight"].shape[0]),
+        preprocessing=replace(dataset.preprocessing, std=(1.0, 1.0, 1.0)) if caffe else dataset.preprocessing,
+        backbone=BackboneConfig(
+            blocks=_blocks(state), width=state["backbone.conv1.weight"].shape[0], stride_in_1x1=caffe
+        ),
         fpn_channels=state["neck.lateral_convs.0.conv.weight"].shape[0],
         box_head=BoxHeadConfig(
-            hidden=state["roi_head.bbox_head.fc_cls.weight"].shape[1],
-            score_threshold=dataset.score_threshold,
+            hidden=state[classifier].shape[1],
+            score_threshold=min(dataset.score_threshold, 0.001) if cascade else dataset.score_threshold,
             detections=dataset.detections,
         ),
-        mask_head=_mask_head(state),
+        mask_head=head,
     )
 
 
@@ -154,6 +175,9 @@ def translate(key: str) -> str | None:
         if match := re.fullmatch(pattern, key):
             name = re.sub(r"<(\d)\*2>", lambda m: str(int(m[1]) * 2), match.expand(name))
             return re.sub(r"<(\d)-1>", lambda m: str(int(m[1]) - 1), name)
+    if match := _CASCADE_STAGE.fullmatch(key):
+        single = translate(f"{match[1]}.{match[3]}")
+        return single and single.replace("_head.", f"_head.stages.{match[2]}.", 1)
     raise UserError(f"unknown key {key!r}")
 
 
@@ -167,7 +191,7 @@ def load_official(detector: Detector, state: Mapping[str, Tensor]) -> None:
     for key, tensor in state.items():
         try:
             if name := translate(key):
-                ours[name] = tensor
+                ours[name] = _adapt(name, tensor, detector.config)
         except UserError:
             unknown.append(key)
     expected = detector.state_dict()
@@ -183,6 +207,19 @@ def load_official(detector: Detector, state: Mapping[str, Tensor]) -> None:
     if wrong:
         raise UserError(f"shapes do not fit the recognised model: {_list(wrong)}")
     detector.load_state_dict(ours, strict=False)
+
+
+def _adapt(name: str, tensor: Tensor, config: ModelConfig) -> Tensor:
+    """An official tensor in our layout; only PointRend's differ.
+
+    Its point head consists of one-dimensional convolutions, ours of linear layers. Its only official configurations
+    have a Caffe-style backbone, which reads BGR: with the stem's input channels turned round it reads RGB.
+    """
+    if not isinstance(config.mask_head, PointRendConfig):
+        return tensor
+    if name == "backbone.conv1.weight":
+        return tensor.flip(1)
+    return tensor.squeeze(2) if name.startswith("mask_head.point_head.") and tensor.dim() == 3 else tensor
 
 
 def _list(names: Iterable[str]) -> str:
@@ -206,8 +243,12 @@ def _mask_head(state: Mapping[str, Tensor]) -> MaskHeadConfig:
         return RefineMaskConfig(variant="simple", class_agnostic_last=True)
     if head + "conv_logits.weight" in state:
         return FCNMaskConfig()
+    if "roi_head.point_head.fc_logits.weight" in state:
+        return PointRendConfig(hidden=state[head + "fcs.0.weight"].shape[0])
+    if "roi_head.semantic_head.conv_logits.weight" in state:
+        return HTCConfig(semantic_classes=state["roi_head.semantic_head.conv_logits.weight"].shape[0])
     found = sorted({key.split(".")[2] for key in state if key.startswith(head)}) or "no mask head"
-    raise UserError(f"its mask head is none of RefineMask's or Mask R-CNN's (found: {found})")
+    raise UserError(f"its mask head is none of RefineMask's, Mask R-CNN's, PointRend's or HTC's (found: {found})")
 
 
 def _dataset(num_classes: int, classes: Any) -> Dataset:

@@ -7,8 +7,10 @@ from refinemask.config import (
     BoxHeadConfig,
     DataConfig,
     FCNMaskConfig,
+    HTCConfig,
     MaskHeadConfig,
     ModelConfig,
+    PointRendConfig,
     Preprocessing,
     RefineMaskConfig,
     RPNConfig,
@@ -41,6 +43,9 @@ R101 = BackboneConfig(blocks=(3, 4, 23, 3))
 REFINE = RefineMaskConfig()
 SIMPLE = RefineMaskConfig(variant="simple", class_agnostic_last=True)
 FCN = FCNMaskConfig()
+POINT_REND = PointRendConfig()
+HTC = HTCConfig()
+MULTI_SCALE = tuple(range(640, 801, 32))
 
 
 def _model(backbone: BackboneConfig, mask_head: MaskHeadConfig) -> ModelConfig:
@@ -48,15 +53,17 @@ def _model(backbone: BackboneConfig, mask_head: MaskHeadConfig) -> ModelConfig:
 
 
 def _for_head(mask_head: MaskHeadConfig, config: TrainConfig) -> TrainConfig:
-    """Mask R-CNN's box losses weigh half of RefineMask's, and its gradients are not clipped."""
-    if isinstance(mask_head, FCNMaskConfig):
-        return replace(config, box_loss_weight=1.0, clip_norm=None)
-    return config
+    """The box losses of the others weigh half of RefineMask's, and their gradients are not clipped."""
+    if isinstance(mask_head, RefineMaskConfig):
+        return config
+    if isinstance(mask_head, HTCConfig):
+        config = replace(config, smooth_l1_beta=1.0, rpn_smooth_l1_beta=1 / 9, anchors_inside=True)
+    return replace(config, box_loss_weight=1.0, clip_norm=None)
 
 
 def _data_for_head(mask_head: MaskHeadConfig, config: DataConfig) -> DataConfig:
-    """The official Mask R-CNN learns from bitmaps (``poly2mask``)."""
-    return replace(config, polygons=not isinstance(mask_head, FCNMaskConfig))
+    """The others learn from bitmaps (official ``poly2mask``)."""
+    return replace(config, polygons=isinstance(mask_head, RefineMaskConfig))
 
 
 COCO_DATA = DataConfig(annotations="annotations/instances_train2017.json", images="train2017")
@@ -73,6 +80,18 @@ def _coco(backbone: BackboneConfig, mask_head: MaskHeadConfig, schedule: int) ->
     )
 
 
+def _point_rend() -> Recipe:
+    """As the official configuration, on torchvision's kind of ResNet-50: that one's is Caffe's, and its weights too."""
+    recipe = _coco(R50, POINT_REND, 1)
+    return replace(recipe, data=replace(recipe.data, short_sides=MULTI_SCALE))
+
+
+def _htc(semantic_maps: str | None) -> Recipe:
+    recipe = _coco(R50, HTC, 1)
+    model = replace(recipe.model, rpn=RPNConfig(training_proposals=2000), box_head=BoxHeadConfig(score_threshold=0.001))
+    return replace(recipe, model=model, data=replace(recipe.data, semantic_maps=semantic_maps))
+
+
 def _lvis(backbone: BackboneConfig, mask_head: MaskHeadConfig) -> Recipe:
     if isinstance(mask_head, RefineMaskConfig):
         mask_head = replace(mask_head, class_agnostic_last=True)
@@ -86,7 +105,7 @@ def _lvis(backbone: BackboneConfig, mask_head: MaskHeadConfig) -> Recipe:
         images="",
         format="lvis",
         repeat_threshold=0.001,
-        short_sides=tuple(range(640, 801, 32)),
+        short_sides=MULTI_SCALE,
     )
     validation = ValidationData(annotations="annotations/lvis_v1_val.json", images="")
     data = _data_for_head(mask_head, data)
@@ -156,6 +175,11 @@ RECIPES: dict[str, Recipe] = {
     "mask-rcnn-r50-lvis-1x": _lvis(R50, FCN),
     "mask-rcnn-r101-lvis-1x": _lvis(R101, FCN),
     "mask-rcnn-r50-cityscapes": _cityscapes(R50, FCN),
+    "pointrend-r50-coco-1x": _point_rend(),
+    "htc-r50-coco-1x": _htc("stuffthingmaps/train2017"),
+    "htc-without-stuff-r50-coco-1x": _htc(None),
     "nuclei-demo": _nuclei(REFINE),
     "nuclei-demo-mask-rcnn": _nuclei(FCN),
+    "nuclei-demo-pointrend": _nuclei(PointRendConfig(hidden=256)),
+    "nuclei-demo-htc": _nuclei(HTC),
 }

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,11 +46,12 @@ class ImageTargets:
     """One per box."""
     seed: int
     """Decides which anchors and proposals of this image are sampled."""
+    semantic: NDArray[np.uint8] | None = None
+    """[h, w] class of each pixel of the valid part, 255 where unknown; only HTC learns from it."""
 
     def to(self, device: torch.device) -> "ImageTargets":
         """The same targets with boxes and labels on ``device``; masks stay in host memory."""
-        boxes, labels = self.boxes.to(device), self.labels.to(device)
-        return ImageTargets(boxes=boxes, labels=labels, masks=self.masks, seed=self.seed)
+        return replace(self, boxes=self.boxes.to(device), labels=self.labels.to(device))
 
 
 class TrainingBatch(NamedTuple):
@@ -88,13 +89,23 @@ class TrainingDataset(Dataset[TrainingImage]):
     cannot be read is replaced by the next, so that one bad file does not end a run of days.
     """
 
-    def __init__(self, coco: CocoDataset, image_dir: str | os.PathLike[str], config: DataConfig) -> None:
+    def __init__(
+        self,
+        coco: CocoDataset,
+        image_dir: str | os.PathLike[str],
+        config: DataConfig,
+        semantic_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
         """
+        Args:
+            semantic_dir: folder of the images' class maps.
+
         Raises:
             UserError: no image can be trained on, or one's file is missing.
         """
         self._config = config
         self._directory = Path(image_dir)
+        self._semantic_directory = Path(semantic_dir) if semantic_dir is not None else None
         self._labels = coco.labels
         self._entries: list[tuple[CocoImage, list[CocoAnnotation]]] = []
         for image in coco.images:
@@ -130,11 +141,11 @@ class TrainingDataset(Dataset[TrainingImage]):
         for offset in range(MOST_SKIPPED):
             image, annotations = self._entries[(pick.image + offset) % len(self)]
             try:
-                pixels = self._read(image)
+                pixels, semantic = self._read(image), self._read_semantic(image)
             except UserError as error:
                 skipped.append(str(error))
             else:
-                return self._augment(pixels, annotations, pick.seed, skipped)
+                return self._augment(pixels, semantic, annotations, pick.seed, skipped)
         raise UserError(f"{MOST_SKIPPED} images in a row cannot be read; the first: {skipped[0]}")
 
     def _read(self, image: CocoImage) -> NDArray[np.uint8]:
@@ -145,14 +156,31 @@ class TrainingDataset(Dataset[TrainingImage]):
             raise UserError(f"{path}: is {found}, its annotation says {image.height}x{image.width}")
         return pixels
 
+    def _read_semantic(self, image: CocoImage) -> NDArray[np.uint8] | None:
+        if self._semantic_directory is None:
+            return None
+        path = self._semantic_directory / Path(image.file_name).with_suffix(".png").name
+        labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if labels is None or labels.dtype != np.uint8 or labels.shape != (image.height, image.width):
+            found = "no picture" if labels is None else f"{labels.dtype} {labels.shape}"
+            raise UserError(f"{path}: is {found}, expected a class map, uint8 {(image.height, image.width)}")
+        return labels.astype(np.uint8, copy=False)
+
     def _augment(
-        self, pixels: NDArray[np.uint8], annotations: Sequence[CocoAnnotation], seed: int, skipped: list[str]
+        self,
+        pixels: NDArray[np.uint8],
+        semantic: NDArray[np.uint8] | None,
+        annotations: Sequence[CocoAnnotation],
+        seed: int,
+        skipped: list[str],
     ) -> TrainingImage:
         height, width = pixels.shape[:2]
         random = np.random.default_rng(seed)
         side = int(random.choice(self._config.short_sides))
         shape = resize_shape(height, width, Preprocessing(short_side=side, long_side=self._config.long_side))
         pixels = resize(pixels, shape)
+        if semantic is not None:
+            semantic = resize_labels(semantic, shape)
         boxes = resize_boxes([a.bbox for a in annotations], (height, width), shape)
         masks = [resize_mask(a.segmentation, (height, width), shape, self._config.polygons) for a in annotations]
         for axis, probability in ((1, self._config.horizontal_flip), (0, self._config.vertical_flip)):
@@ -160,9 +188,14 @@ class TrainingDataset(Dataset[TrainingImage]):
                 pixels = np.flip(pixels, axis)
                 boxes = flip_boxes(boxes, shape, axis)
                 masks = [flip_mask(mask, shape, axis) for mask in masks]
+                semantic = np.flip(semantic, axis) if semantic is not None else None
         labels = torch.tensor([self._labels[a.category_id] for a in annotations])
         targets = ImageTargets(
-            boxes=torch.from_numpy(boxes), labels=labels, masks=masks, seed=int(random.integers(2**63))
+            boxes=torch.from_numpy(boxes),
+            labels=labels,
+            masks=masks,
+            seed=int(random.integers(2**63)),
+            semantic=semantic,
         )
         return TrainingImage(pixels, targets, skipped)
 
@@ -205,8 +238,13 @@ def resize_mask(
     if isinstance(segmentation, list) and keep_polygons:
         scale = np.array([new[1] / old[1], new[0] / old[0]])
         return [(np.asarray(part, np.float64).reshape(-1, 2) * scale).ravel() for part in segmentation]
-    # Nearest neighbour at pixel centres: OpenCV's plain INTER_NEAREST shifts the mask by up to half a pixel.
-    resized = cv2.resize(_decode(segmentation, old), (new[1], new[0]), interpolation=cv2.INTER_NEAREST_EXACT)
+    return resize_labels(_decode(segmentation, old), new)
+
+
+def resize_labels(labels: NDArray[np.uint8], new: tuple[int, int]) -> NDArray[np.uint8]:
+    """A map [h, w] of classes, or of 0 and 1, in an image of (height, width) ``new``."""
+    # Nearest neighbour at pixel centres: OpenCV's plain INTER_NEAREST shifts the map by up to half a pixel.
+    resized = cv2.resize(labels, (new[1], new[0]), interpolation=cv2.INTER_NEAREST_EXACT)
     return resized.astype(np.uint8, copy=False)
 
 

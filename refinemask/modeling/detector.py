@@ -3,18 +3,21 @@
 import torch
 from torch import Tensor, nn
 
-from refinemask.config import FCNMaskConfig, ModelConfig
+from refinemask.config import FCNMaskConfig, HTCConfig, ModelConfig, PointRendConfig
 from refinemask.modeling.box_head import BoxHead
+from refinemask.modeling.cascade import CascadeBoxHead, CascadeMaskHead
 from refinemask.modeling.fcn_mask_head import FCNMaskHead
 from refinemask.modeling.fpn import FPN
+from refinemask.modeling.point_head import PointRendHead
 from refinemask.modeling.refine_mask_head import RefineMaskHead
 from refinemask.modeling.resnet import ResNet
 from refinemask.modeling.rpn import RPN
+from refinemask.modeling.semantic_head import SemanticHead
 from refinemask.modeling.simple_refine_mask_head import SimpleRefineMaskHead
 from refinemask.ops import to_rois
 from refinemask.structures import Detections
 
-MaskHead = FCNMaskHead | RefineMaskHead | SimpleRefineMaskHead
+MaskHead = FCNMaskHead | RefineMaskHead | SimpleRefineMaskHead | PointRendHead | CascadeMaskHead
 
 
 class Detector(nn.Module):
@@ -27,11 +30,10 @@ class Detector(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        channels, num_classes = config.fpn_channels, config.num_classes
         self.backbone = ResNet(config.backbone)
-        self.fpn = FPN(config.backbone, channels)
-        self.rpn = RPN(channels, config.rpn)
-        self.box_head = BoxHead(channels, num_classes, config.box_head)
+        self.fpn = FPN(config.backbone, config.fpn_channels)
+        self.rpn = RPN(config.fpn_channels, config.rpn)
+        self.context, self.box_head = _context_and_box_head(config)
         self.mask_head = _mask_head(config)
 
     def forward(self, images: Tensor, image_sizes: Tensor) -> Detections:
@@ -43,11 +45,13 @@ class Detector(nn.Module):
             image_sizes: [B, 2] int64, (height, width) of the valid part.
         """
         pyramid = self.pyramid(self.normalize(images, image_sizes))
+        rpn = self.config.rpn
         proposals = self.rpn.propose(
-            self.rpn(pyramid), self.rpn.anchors(pyramid), image_sizes, self.config.rpn.candidates_per_level
+            self.rpn(pyramid), self.rpn.anchors(pyramid), image_sizes, rpn.candidates_per_level, rpn.proposals
         )
-        boxes = self.box_head.detect(pyramid, proposals, image_sizes)
-        masks = self.mask_head.predict(pyramid, to_rois(boxes.boxes), boxes.labels.flatten())
+        features = self.context(pyramid)
+        boxes = self.box_head.detect(features, proposals, image_sizes)
+        masks = self.mask_head.predict(features, to_rois(boxes.boxes), boxes.labels.flatten())
         return Detections(*boxes, masks.unflatten(0, boxes.labels.shape))
 
     def normalize(self, images: Tensor, image_sizes: Tensor) -> Tensor:
@@ -66,9 +70,21 @@ class Detector(nn.Module):
         return self.fpn(self.backbone(images.to(self.backbone.conv1.weight.dtype)))
 
 
+def _context_and_box_head(config: ModelConfig) -> tuple[nn.Module, BoxHead | CascadeBoxHead]:
+    """What the heads read beside the pyramid (HTC's semantic embedding; nothing in others), and the box head."""
+    channels, num_classes, head = config.fpn_channels, config.num_classes, config.mask_head
+    if isinstance(head, HTCConfig):
+        return SemanticHead(channels, head), CascadeBoxHead(channels, num_classes, config.box_head, head)
+    return nn.Identity(), BoxHead(channels, num_classes, config.box_head)
+
+
 def _mask_head(config: ModelConfig) -> MaskHead:
-    head = config.mask_head
+    channels, num_classes, head = config.fpn_channels, config.num_classes, config.mask_head
     if isinstance(head, FCNMaskConfig):
-        return FCNMaskHead(config.fpn_channels, config.num_classes, head)
+        return FCNMaskHead(channels, num_classes, head)
+    if isinstance(head, PointRendConfig):
+        return PointRendHead(channels, num_classes, head)
+    if isinstance(head, HTCConfig):
+        return CascadeMaskHead(channels, num_classes, head)
     kind = RefineMaskHead if head.variant == "original" else SimpleRefineMaskHead
-    return kind(config.fpn_channels, config.num_classes, head)
+    return kind(channels, num_classes, head)

@@ -22,10 +22,18 @@ class FCNMaskHead(nn.Module):
 
     def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> MaskOutput:
         """Logits [R, 1, 28, 28] of RoIs [R, 5] with labels [R]."""
-        x = multilevel_roi_align(pyramid[:4], rois, ROI_SIZE, 0, FINEST_SCALE)
+        hidden = self.hidden(multilevel_roi_align(pyramid[:4], rois, ROI_SIZE, 0, FINEST_SCALE))
+        return MaskOutput([self.logits(hidden, labels)], None)
+
+    def hidden(self, roi_features: Tensor) -> Tensor:
+        """What the convolutions make of RoI features [R, c, 14, 14]."""
         for conv in self.convs:
-            x = F.relu(conv(x))
-        return MaskOutput([full_precision(self.predictor(F.relu(self.upsample(x)), labels))], None)
+            roi_features = F.relu(conv(roi_features))
+        return roi_features
+
+    def logits(self, hidden: Tensor, labels: Tensor) -> Tensor:
+        """Logits [R, 1, 28, 28] float32 of the labels [R]."""
+        return full_precision(self.predictor(F.relu(self.upsample(hidden)), labels))
 
     def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
         """Mask probabilities [R, 28, 28]."""

@@ -53,8 +53,10 @@ class RPN(nn.Module):
         """Anchors [N, 4] of each level of ``pyramid``."""
         return pyramid_anchors([(x.shape[2], x.shape[3]) for x in pyramid], self.config, pyramid[0].device)
 
-    def propose(self, output: RPNOutput, anchors: list[Tensor], image_sizes: Tensor, candidates: int) -> Proposals:
-        """Decode the best ``candidates`` of each level, suppress within levels, keep the best of all.
+    def propose(
+        self, output: RPNOutput, anchors: list[Tensor], image_sizes: Tensor, candidates: int, count: int
+    ) -> Proposals:
+        """Decode the best ``candidates`` of each level, suppress within levels, keep the best ``count`` of all.
 
         No score threshold and no smallest size: degenerate boxes stay (official ``min_bbox_size=0``).
         """
@@ -70,7 +72,7 @@ class RPN(nn.Module):
         scores = torch.where(real, scores.gather(1, indices.long()), -1.0).unflatten(0, (-1, len(levels))).flatten(1)
         boxes = boxes.gather(1, indices.long()[..., None].expand(-1, -1, 4))
         boxes = boxes.unflatten(0, (-1, len(levels))).flatten(1, 2)
-        scores, order = scores.topk(self.config.proposals)
+        scores, order = scores.topk(count)
         boxes = boxes.gather(1, order[..., None].expand(-1, -1, 4))
         return Proposals(boxes * (scores >= 0)[..., None], scores)
 

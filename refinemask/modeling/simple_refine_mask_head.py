@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from refinemask.config import RefineMaskConfig
 from refinemask.modeling.mask_output import LabelPredictor, MaskOutput, init_mask_convs, project
+from refinemask.modeling.point_sampling import point_roi_align
 from refinemask.modeling.refine_mask_head import (
     STAGE_SIZES,
     conv_relus,
@@ -17,20 +18,6 @@ from refinemask.modeling.refine_mask_head import (
 )
 from refinemask.modeling.semantic_fusion import DILATIONS, SemanticFusion
 from refinemask.ops import FINEST_SCALE, full_precision, multilevel_roi_align, upsample_aligned
-
-
-def point_roi_align(features: Tensor, rois: Tensor, output_size: int) -> Tensor:
-    """One bilinear sample at each bin's centre, zeros outside the map (PointRend's "simple RoIAlign").
-
-    RoIAlign with one sample repeats the map's rim where this one must fade to zero; a rim of zeros makes them equal.
-
-    Args:
-        features: [B, C, H/4, W/4].
-        rois: [R, 5] in input pixels.
-    """
-    stride = 4
-    shift = rois.new_tensor([0, stride, stride, stride, stride])
-    return multilevel_roi_align([F.pad(features, (1, 1, 1, 1))], rois + shift, output_size, 1, FINEST_SCALE)
 
 
 class SimpleRefinementStage(nn.Module):

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from refinemask.ops import boundary_map, upsample_aligned
 from refinemask.training.distributed import mean_over_ranks
+from refinemask.training.targets import UNLABELLED
 
 BOUNDARY_WIDTH = 2
 STAGE_WEIGHTS = {"original": (0.25, 0.5, 0.75, 1.0), "simple": (0.5, 0.75, 0.75, 1.0)}
@@ -20,7 +21,9 @@ def average(total: Tensor, count: Tensor | int) -> Tensor:
     return total / mean_over_ranks(count).clamp(min=1)
 
 
-def rpn_losses(logits: Tensor, deltas: Tensor, labels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def rpn_losses(
+    logits: Tensor, deltas: Tensor, labels: Tensor, targets: Tensor, smooth_l1_beta: float | None = None
+) -> tuple[Tensor, Tensor]:
     """Objectness and box loss over the sampled anchors of the batch.
 
     Args:
@@ -28,9 +31,10 @@ def rpn_losses(logits: Tensor, deltas: Tensor, labels: Tensor, targets: Tensor) 
         deltas: [P, 4] of the positive ones.
         labels: [N] 1 for positive, 0 for negative.
         targets: [P, 4] encoded ground truth.
+        smooth_l1_beta: None for plain L1.
     """
     objectness = F.binary_cross_entropy_with_logits(logits, labels, reduction="sum")
-    box = F.l1_loss(deltas, targets, reduction="sum")
+    box = F.smooth_l1_loss(deltas, targets, beta=smooth_l1_beta or 0.0, reduction="sum")
     return average(objectness, len(labels)), average(box, len(labels))
 
 
@@ -48,7 +52,7 @@ def box_losses(
     """
     classification = F.cross_entropy(logits, labels, reduction="sum")
     positive = (labels < logits.shape[1] - 1).nonzero().squeeze(1)
-    own = deltas[positive].view(len(positive), -1, 4)[torch.arange(len(positive)), labels[positive]]
+    own = deltas[positive].view(len(positive), deltas.shape[1] // 4, 4)[torch.arange(len(positive)), labels[positive]]
     box = F.smooth_l1_loss(own, targets, beta=smooth_l1_beta or 0.0, reduction="sum")
     return average(classification, len(labels)), average(box, len(labels))
 
@@ -57,6 +61,17 @@ def binary_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean binary cross-entropy over all elements: Mask R-CNN's mask loss and RefineMask's semantic loss."""
     total = F.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
     return average(total, targets.numel())
+
+
+def semantic_class_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of HTC's semantic branch; without any labelled pixel it is 0.
+
+    Args:
+        logits: [B, S, h, w].
+        labels: [B, h, w] int64, ``UNLABELLED`` where unknown.
+    """
+    total = F.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum")
+    return average(total, (labels != UNLABELLED).sum())
 
 
 def refine_mask_losses(stage_logits: Sequence[Tensor], targets: Sequence[Tensor]) -> list[Tensor]:

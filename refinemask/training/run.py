@@ -16,10 +16,12 @@ from typing import Any
 import torch
 import torchvision
 
-from refinemask.config import DataConfig, ModelConfig
+from refinemask.config import DataConfig, HTCConfig, ModelConfig
 from refinemask.data.coco import CocoDataset, read_coco
+from refinemask.data.images import read_image
 from refinemask.data.lvis import read_lvis
 from refinemask.data.training import TrainingDataset
+from refinemask.drawing import draw
 from refinemask.files import UserError, atomic_write
 from refinemask.modeling.detector import Detector
 from refinemask.recipes import Recipe
@@ -30,6 +32,9 @@ from refinemask.training.loop import Execution, Step, Trainer, profile
 from refinemask.training.report import Report
 from refinemask.training.validation import validate
 from refinemask.weights import save_detector
+
+PICTURES, PICTURE_SCORE = 4, 0.5
+"""The first images of the validation set are shown, with their detections of at least this score."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +106,15 @@ def _prepare(plan: Plan) -> tuple[Trainer, ModelConfig]:
         raise UserError(
             f"{plan.name} freezes part of its backbone, so it cannot start from nothing; give --init imagenet"
         )
-    images = TrainingDataset(dataset, plan.data_root / recipe.data.images, recipe.data)
+    maps = recipe.data.semantic_maps
+    if maps is None and isinstance(model.mask_head, HTCConfig):
+        print(f"{plan.name}: no semantic maps, so no loss of the semantic branch's own", file=sys.stderr)
+    images = TrainingDataset(
+        dataset,
+        plan.data_root / recipe.data.images,
+        recipe.data,
+        semantic_dir=None if maps is None else plan.data_root / maps,
+    )
     fingerprint = config_hash(model, recipe.data, recipe.train)
     return Trainer(detector, images, recipe.train, plan.execution, fingerprint), model
 
@@ -132,11 +145,14 @@ class _Epochs:
     def _evaluate(self, epoch: int) -> None:
         trainer = self._trainer
         assert self._validation is not None
-        figures, _ = validate(
-            trainer.result, self._dataset, self._plan.data_root / self._validation.images, trainer.execution.device
-        )
+        images = self._plan.data_root / self._validation.images
+        figures, results = validate(trainer.result, self._dataset, images, trainer.execution.device)
         if self._report is not None:
             self._report.write(trainer.progress.iteration, {"epoch": epoch, "average_precision": figures})
+            for image in self._dataset.images[: PICTURES if self._plan.tensorboard else 0]:
+                found = [result for result in results[image.id] if result["score"] >= PICTURE_SCORE]
+                picture = draw(read_image(images / image.file_name), found, self._dataset.categories)
+                self._report.picture(trainer.progress.iteration, f"image {image.id}", picture)
         ap = figures["segm"]["AP"]
         if ap > trainer.progress.best_ap:
             trainer.progress = replace(trainer.progress, best_ap=ap)

@@ -1,9 +1,18 @@
 import pytest
 
-from refinemask.config import BackboneConfig, FCNMaskConfig, ModelConfig, RefineMaskConfig, from_json, to_json
+from refinemask.config import (
+    BackboneConfig,
+    FCNMaskConfig,
+    HTCConfig,
+    ModelConfig,
+    PointRendConfig,
+    RefineMaskConfig,
+    from_json,
+    to_json,
+)
 
 
-@pytest.mark.parametrize("head", [FCNMaskConfig(), RefineMaskConfig(variant="simple")])
+@pytest.mark.parametrize("head", [FCNMaskConfig(), RefineMaskConfig(variant="simple"), PointRendConfig(), HTCConfig()])
 def test_round_trip(head):
     config = ModelConfig(
         class_names=("a", "b"), category_ids=(3, 9), backbone=BackboneConfig(blocks=(1, 2, 3, 4)), mask_head=head

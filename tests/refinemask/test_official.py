@@ -7,7 +7,7 @@ import types
 import pytest
 import torch
 
-from refinemask.config import FCNMaskConfig, RefineMaskConfig
+from refinemask.config import FCNMaskConfig, HTCConfig, PointRendConfig, RefineMaskConfig
 from refinemask.convert import Args, main
 from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
@@ -21,6 +21,8 @@ MODELS = {
     "r50-cityscapes": ((3, 4, 6, 3), 8, RefineMaskConfig(), 47.76),
     "r50-coco-faster-better": ((3, 4, 6, 3), 80, RefineMaskConfig(variant="simple", class_agnostic_last=True), 48.07),
     "mask_rcnn_r50_fpn": ((3, 4, 6, 3), 80, FCNMaskConfig(), 44.40),
+    "point_rend_r50_caffe_fpn": ((3, 4, 6, 3), 80, PointRendConfig(), 60.21),
+    "htc_r50_fpn": ((3, 4, 6, 3), 80, HTCConfig(), 80.26),
 }
 
 
@@ -139,12 +141,24 @@ def test_bad_files_give_one_line_exit_code_2_and_no_output(tmp_path, capsys):
     assert not (tmp_path / "owned").exists()
 
 
-@pytest.mark.parametrize("name", ["point_rend_r50_caffe_fpn", "htc_r50_fpn"])
-def test_other_models_are_refused(official_state, name):
-    with pytest.raises(UserError, match="expected an mmdetection checkpoint of RefineMask|its mask head is none of"):
-        state = official_state(name)
-        detector = Detector(recognise(state))
-        load_official(detector, state)
+def test_other_models_are_refused(official_state):
+    state = official_state("mask_rcnn_r50_fpn")
+    with pytest.raises(UserError, match="expected an mmdetection checkpoint of RefineMask"):
+        recognise({key: tensor for key, tensor in state.items() if "bbox_head" not in key})
+    with pytest.raises(UserError, match="its mask head is none of"):
+        recognise({key: tensor for key, tensor in state.items() if "conv_logits" not in key})
+
+
+def test_point_rends_backbone_is_turned_from_bgr_to_rgb(official_state, official_detector):
+    state, detector = official_state("point_rend_r50_caffe_fpn"), official_detector("point_rend_r50_caffe_fpn")
+    config = detector.config
+    assert config.backbone.stride_in_1x1
+    assert (config.preprocessing.mean, config.preprocessing.std) == ((123.675, 116.28, 103.53), (1.0, 1.0, 1.0))
+    assert torch.equal(detector.backbone.conv1.weight[:, 0], state["backbone.conv1.weight"][:, 2])
+
+
+def test_cascades_keep_boxes_of_low_score(official_state):
+    assert recognise(official_state("htc_r50_fpn")).box_head.score_threshold == 0.001
 
 
 def test_converted_checkpoint_reproduces_the_detector(official_state, official_detector, tmp_path):

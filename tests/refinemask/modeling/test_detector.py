@@ -8,7 +8,15 @@ import torch
 from oracle_weights import make_image
 from tolerances import TOLERANCES
 
-from refinemask.config import BackboneConfig, BoxHeadConfig, FCNMaskConfig, ModelConfig, RefineMaskConfig
+from refinemask.config import (
+    BackboneConfig,
+    BoxHeadConfig,
+    FCNMaskConfig,
+    HTCConfig,
+    ModelConfig,
+    PointRendConfig,
+    RefineMaskConfig,
+)
 from refinemask.modeling.detector import Detector
 
 
@@ -22,7 +30,7 @@ def run(official_detector, golden):
     with torch.no_grad():
         pyramid = detector.pyramid(images)
         rpn = detector.rpn(pyramid)
-        proposals = detector.rpn.propose(rpn, detector.rpn.anchors(pyramid), sizes, 1000)
+        proposals = detector.rpn.propose(rpn, detector.rpn.anchors(pyramid), sizes, 1000, 1000)
         detections = detector(images, sizes)
     return data, pyramid, rpn, proposals, detections
 
@@ -86,7 +94,16 @@ def tiny(mask_head=RefineMaskConfig(), classes=3, **box):  # noqa: B008
     return Detector(config).eval()
 
 
-@pytest.mark.parametrize("head", [FCNMaskConfig(), RefineMaskConfig(), RefineMaskConfig(variant="simple")])
+HEADS = [
+    FCNMaskConfig(),
+    RefineMaskConfig(),
+    RefineMaskConfig(variant="simple"),
+    PointRendConfig(hidden=32),
+    HTCConfig(),
+]
+
+
+@pytest.mark.parametrize("head", HEADS)
 def test_a_batch_equals_its_images_one_by_one(head):
     detector = tiny(head, score_threshold=0.0)
     images = torch.randint(0, 256, (2, 3, 96, 128), dtype=torch.uint8)

@@ -49,7 +49,7 @@ def propose(scores, boxes_per_level, config):
         [torch.zeros(1, 4, 1, len(s)) for s in scores],
     )
     anchors = [torch.tensor(b, dtype=torch.float32) for b in boxes_per_level]
-    return rpn.propose(output, anchors, torch.tensor([[100, 100]]), config.candidates_per_level)
+    return rpn.propose(output, anchors, torch.tensor([[100, 100]]), config.candidates_per_level, config.proposals)
 
 
 def test_suppression_is_within_a_level_and_the_limit_is_over_all():

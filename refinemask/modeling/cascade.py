@@ -1,0 +1,115 @@
+"""Hybrid Task Cascade's box and mask stages (HTC, sections 3.1 and 3.2; official ``HybridTaskCascadeRoIHead``)."""
+
+from dataclasses import replace
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from refinemask.config import BoxHeadConfig, FCNMaskConfig, HTCConfig
+from refinemask.modeling.box_coder import clip, decode
+from refinemask.modeling.box_head import ROI_SIZE as BOX_ROI_SIZE
+from refinemask.modeling.box_head import Boxes, BoxHead
+from refinemask.modeling.fcn_mask_head import ROI_SIZE as MASK_ROI_SIZE
+from refinemask.modeling.fcn_mask_head import FCNMaskHead
+from refinemask.modeling.mask_output import MaskOutput, init_mask_convs
+from refinemask.modeling.rpn import Proposals
+from refinemask.ops import FINEST_SCALE, full_precision, multilevel_roi_align, to_rois
+
+SEMANTIC_ROI_SIZE = 14
+
+
+def pool(features: list[Tensor], rois: Tensor, size: int) -> Tensor:
+    """RoI features [R, c, size, size]: those of the pyramid plus those of the semantic embedding.
+
+    Args:
+        features: P2..P6 and the embedding [B, c, H/8, W/8].
+        rois: [R, 5] in input pixels.
+        size: 7 or 14.
+    """
+    # The operator takes a single map for one of stride 4; the embedding's is 8.
+    halved = rois * rois.new_tensor([1, 0.5, 0.5, 0.5, 0.5])
+    semantic = multilevel_roi_align(features[-1:], halved, SEMANTIC_ROI_SIZE, 0, FINEST_SCALE)
+    pooled = multilevel_roi_align(features[:4], rois, size, 0, FINEST_SCALE)
+    return pooled + F.avg_pool2d(semantic, SEMANTIC_ROI_SIZE // size)
+
+
+class ClassAgnosticBoxHead(BoxHead):
+    """A box head that regresses one box for all classes."""
+
+    def __init__(self, channels: int, num_classes: int, config: BoxHeadConfig) -> None:
+        super().__init__(channels, num_classes, config)
+        self.bbox_deltas = nn.Linear(config.hidden, 4)
+        nn.init.normal_(self.bbox_deltas.weight, std=0.001)
+        nn.init.zeros_(self.bbox_deltas.bias)
+
+    def forward(self, roi_features: Tensor) -> tuple[Tensor, Tensor]:
+        """Class logits [R, C + 1] and raw deltas [R, 4C], alike for every class."""
+        class_logits, deltas = super().forward(roi_features)
+        return class_logits, deltas.repeat(1, self.num_classes)
+
+    def refine(self, boxes: Tensor, deltas: Tensor, image_sizes: Tensor) -> Tensor:
+        """Boxes [B, P, 4], moved by their deltas [B · P, 4C] and cut to the images."""
+        shared = full_precision(deltas)[:, :4].reshape(boxes.shape)
+        return clip(decode(shared * shared.new_tensor(self.config.delta_std), boxes), image_sizes)
+
+
+class CascadeBoxHead(nn.Module):
+    """Box heads in a row; each refines the boxes of the one before."""
+
+    def __init__(self, channels: int, num_classes: int, config: BoxHeadConfig, cascade: HTCConfig) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(
+            ClassAgnosticBoxHead(channels, num_classes, replace(config, delta_std=std)) for std in cascade.delta_stds
+        )
+
+    @property
+    def heads(self) -> list[ClassAgnosticBoxHead]:
+        """The stages."""
+        return cast(list[ClassAgnosticBoxHead], list(self.stages))
+
+    def detect(self, features: list[Tensor], proposals: Proposals, image_sizes: Tensor) -> Boxes:
+        """The detections among the proposals: classified by all stages together, boxes of the last."""
+        *others, last = self.heads
+        stages_logits = []
+        for stage in others:
+            class_logits, deltas = stage(pool(features, to_rois(proposals.boxes), BOX_ROI_SIZE))
+            stages_logits.append(class_logits)
+            proposals = Proposals(stage.refine(proposals.boxes, deltas, image_sizes), proposals.scores)
+        class_logits, deltas = last(pool(features, to_rois(proposals.boxes), BOX_ROI_SIZE))
+        mean = torch.stack([full_precision(x) for x in (*stages_logits, class_logits)]).mean(0)
+        return last.select(proposals, mean, deltas, image_sizes)
+
+
+class CascadeMaskHead(nn.Module):
+    """Mask heads in a row; each but the first adds the features of the one before to the pooled ones."""
+
+    def __init__(self, channels: int, num_classes: int, config: HTCConfig) -> None:
+        super().__init__()
+        stage = FCNMaskConfig(convs=config.convs)
+        self.stages = nn.ModuleList(FCNMaskHead(channels, num_classes, stage) for _ in config.delta_stds)
+        self.flow = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in config.delta_stds[1:])
+        init_mask_convs(self.flow)
+
+    @property
+    def heads(self) -> list[FCNMaskHead]:
+        """The stages."""
+        return cast(list[FCNMaskHead], list(self.stages))
+
+    def forward(self, features: list[Tensor], rois: Tensor, labels: Tensor) -> MaskOutput:
+        """Logits [R, 1, 28, 28] of every stage, for RoIs [R, 5] with labels [R]."""
+        hidden = self.hidden(pool(features, rois, MASK_ROI_SIZE))
+        return MaskOutput([head.logits(x, labels) for head, x in zip(self.heads, hidden, strict=True)], None)
+
+    def predict(self, features: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
+        """Mask probabilities [R, 28, 28], the mean of all stages'."""
+        return torch.stack([x.sigmoid() for x in self(features, rois, labels).stage_logits]).mean(0)[:, 0]
+
+    def hidden(self, roi_features: Tensor, stages: int | None = None) -> list[Tensor]:
+        """Features [R, c, 14, 14] of the first ``stages`` stages (all, if not given)."""
+        first, *others = self.heads[:stages]
+        hidden = [first.hidden(roi_features)]
+        for head, flow in zip(others, self.flow, strict=False):
+            hidden.append(head.hidden(roi_features + F.relu(flow(hidden[-1]))))
+        return hidden

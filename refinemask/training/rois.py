@@ -1,0 +1,103 @@
+"""The second stage's share of a batch: which proposals are trained on, their box losses and their mask targets."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from refinemask.config import TrainConfig
+from refinemask.data.training import ImageTargets
+from refinemask.modeling.box_coder import encode
+from refinemask.modeling.box_head import BoxHead
+from refinemask.modeling.rpn import Proposals
+from refinemask.training.losses import box_losses
+from refinemask.training.matching import box_iou, match, sample
+from refinemask.training.targets import mask_targets
+
+
+class Positives(NamedTuple):
+    """The RoIs that belong to an object."""
+
+    rois: Tensor
+    """[P, 5] (batch index, x1, y1, x2, y2)."""
+    labels: Tensor
+    """[P] int64."""
+    owners: Tensor
+    """[P] index of the ground truth within its image."""
+
+
+class SampledRoIs(NamedTuple):
+    """The proposals a batch is trained on, positives of an image before its negatives."""
+
+    rois: Tensor
+    """[R, 5] (batch index, x1, y1, x2, y2)."""
+    labels: Tensor
+    """[R] int64, the number of classes for background."""
+    owners: Tensor
+    """[R] index of the ground truth within its image, -1 for background."""
+    is_truth: Tensor
+    """[R] whether a RoI is itself a ground-truth box."""
+    boxes: Tensor
+    """[P, 4] ground-truth boxes of the positives, in row order."""
+
+    @property
+    def positives(self) -> Positives:
+        positive = self.owners >= 0
+        return Positives(self.rois[positive], self.labels[positive], self.owners[positive])
+
+
+def real_boxes(proposals: Proposals) -> list[Tensor]:
+    """The boxes of each image without padding."""
+    return [boxes[scores >= 0] for boxes, scores in zip(proposals.boxes, proposals.scores, strict=True)]
+
+
+def sample_rois(
+    proposals: Sequence[Tensor],
+    targets: Sequence[ImageTargets],
+    num_classes: int,
+    config: TrainConfig,
+    generators: Sequence[torch.Generator],
+    iou: float = 0.5,
+) -> SampledRoIs:
+    """Choose ``config.rois_per_image`` of each image's proposals [N, 4], its ground truths put in front of them.
+
+    Args:
+        iou: from this overlap on, a proposal is positive.
+    """
+    images = []
+    for index, (own, target, generator) in enumerate(zip(proposals, targets, generators, strict=True)):
+        boxes = torch.cat([target.boxes, own])
+        matches = match(box_iou(target.boxes, boxes), iou, iou, iou)
+        positive, negative = sample(matches, config.rois_per_image, config.positive_fraction, generator)
+        owner, chosen = matches[positive], torch.cat([positive, negative])
+        images.append(
+            SampledRoIs(
+                torch.cat([boxes.new_full((len(chosen), 1), index), boxes[chosen]], dim=1),
+                torch.cat([target.labels[owner], owner.new_full((len(negative),), num_classes)]),
+                torch.cat([owner, torch.full_like(negative, -1)]),
+                chosen < len(target.boxes),
+                target.boxes[owner],
+            )
+        )
+    return SampledRoIs(*(torch.cat(parts) for parts in zip(*images, strict=True)))
+
+
+def box_terms(
+    head: BoxHead, predictions: tuple[Tensor, Tensor], sampled: SampledRoIs, config: TrainConfig
+) -> dict[str, Tensor]:
+    """The weighted losses of a box head's class logits and deltas of the sampled RoIs."""
+    class_logits, deltas = predictions
+    std = sampled.boxes.new_tensor(head.config.delta_std)
+    encoded = encode(sampled.boxes, sampled.positives.rois[:, 1:]) / std
+    terms = box_losses(class_logits.float(), deltas.float(), sampled.labels, encoded, config.smooth_l1_beta)
+    return {name: config.box_loss_weight * term for name, term in zip(("box_class", "box_box"), terms, strict=True)}
+
+
+def batch_mask_targets(targets: Sequence[ImageTargets], positives: Positives, sizes: Sequence[int]) -> list[Tensor]:
+    """:func:`mask_targets` of all images, one [P, n, n] per size, in the order of the positives."""
+    per_image = []
+    for index, target in enumerate(targets):
+        own = positives.rois[:, 0] == index
+        per_image.append(mask_targets(target.masks, positives.rois[own, 1:], positives.owners[own], sizes))
+    return [torch.cat(size) for size in zip(*per_image, strict=True)]
