@@ -120,7 +120,7 @@ def _event_writer(directory: Path, start: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise UserError("--tensorboard needs TensorBoard: pip install tensorboard") from error
+        raise UserError("--tensorboard needs TensorBoard: pip install 'refinemask[train]'") from error
     return SummaryWriter(directory / "tensorboard", purge_step=start + 1)
 
 

@@ -68,11 +68,19 @@ def test_a_seed_decides_everything(data_root: Path, tmp_path: Path) -> None:
     assert all(torch.equal(a[key], b[key]) for key in a)
 
 
-@pytest.mark.parametrize("ema_decay", [None, 0.5])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"ema_decay": 0.5, "accumulate": 2},
+        # CPUs are slow in fp16, but the scaler of its gradients is the same everywhere.
+        pytest.param({"amp": "fp16"}, marks=pytest.mark.slow),
+    ],
+)
 def test_resuming_equals_never_having_stopped(
-    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ema_decay: float | None
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, object]
 ) -> None:
-    whole, cut = (arguments(data_root, tmp_path / name, ema_decay=ema_decay) for name in ("whole", "cut"))
+    whole, cut = (arguments(data_root, tmp_path / name, **options) for name in ("whole", "cut"))
     assert main(whole) == 0
 
     class PowerCutError(Exception):
@@ -99,18 +107,28 @@ def test_resuming_equals_never_having_stopped(
 
 def test_a_run_directory_says_what_was_run(data_root: Path, tmp_path: Path) -> None:
     output = tmp_path / "run"
-    assert main(arguments(data_root, output, tensorboard=True)) == 0
+    assert main(arguments(data_root, output, evaluate_every=2)) == 0
     recipe = json.loads((output / "recipe.json").read_text())
     assert recipe["name"] == "tiny"
     assert recipe["model"]["class_names"] == ["square", "disk"]
     environment = json.loads((output / "environment.json").read_text())
     assert environment["torch"] == torch.__version__
     assert environment["execution"]["precision"] == "fp32"
-    for record in records(output):
+    assert [record["epoch"] for record in records(output) if "average_precision" in record] == [2]
+    for record in (record for record in records(output) if "losses" in record):
         assert {"epoch", "loss", "learning_rate", "images_per_second", "waiting_share", "memory_mb"} <= record.keys()
         assert record["loss"] == pytest.approx(sum(record["losses"].values()))
-    assert list((output / "tensorboard").glob("events.*"))
     assert {path.name for path in output.glob("*.*")} >= {"state.pt", "last.safetensors", "metrics.jsonl"}
+
+
+def test_tensorboard_has_the_numbers_and_some_pictures(data_root: Path, tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    output = tmp_path / "run"
+    assert main(arguments(data_root, output, tensorboard=True, evaluate_every=2)) == 0
+    events = accumulator.EventAccumulator(str(output / "tensorboard")).Reload()
+    assert [scalar.step for scalar in events.Scalars("losses/semantic")] == [1, 2, 3, 4]
+    assert "average_precision/boundary/AP" in events.Tags()["scalars"]
+    assert events.Tags()["images"] == ["image 1", "image 2", "image 3", "image 4"]
 
 
 def test_the_best_weights_are_those_of_the_best_evaluation(data_root: Path, tmp_path: Path) -> None:
