@@ -103,7 +103,7 @@ def make_plan(args: Args, metadata: Metadata) -> BuildPlan:
         try:
             plugins = library_path()
         except FileNotFoundError as error:
-            raise UserError(f"{error}; or build the operators' bodies: --bodies") from error
+            raise UserError(f"{error}; or name one (--plugins), or build the operators' bodies (--bodies)") from error
     flavour: Flavour = "tensorrt_rtx" if find_spec("tensorrt_rtx") and not find_spec("tensorrt") else "tensorrt"
     return BuildPlan(
         onnx=args.onnx,
