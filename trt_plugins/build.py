@@ -70,7 +70,7 @@ def build(args: Args) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="trt_plugins.") as directory:
         configure = [str(cmake), "-S", str(PACKAGE), "-B", directory, f"-DCMAKE_CUDA_COMPILER={nvcc}"]
         configure.append(f"-DCMAKE_CUDA_ARCHITECTURES={';'.join(architectures)}")
-        configure.append(f"-DTENSORRT_INCLUDE_DIR={headers or 'TENSORRT_INCLUDE_DIR-NOTFOUND'}")
+        configure.append(f"-DTENSORRT_INCLUDE_DIR={headers or ''}")
         _run(configure)
         log = _run([str(cmake), "--build", directory, "--parallel", str(args.jobs)])
         libraries = sorted(path.name for path in Path(directory).glob("librefinemask_*.so"))

@@ -299,7 +299,8 @@ void check_enqueue_of_roi_align() {
         descriptions.push_back(tensor(DataType::kFLOAT, TensorFormat::kLINEAR, {2, channels, height, width}).desc);
     }
     // One RoI for each level, of image 1, 0, 1 and 0.
-    std::vector<float> const boxes = {1, 10, 10, 50, 50,  0, 10, 10, 130, 130, 1, 20, 20, 260, 260, 0, 10, 10, 460, 460};
+    std::vector<float> const boxes = {1, 10, 10, 50,  50,  0, 10, 10, 130, 130,
+                                      1, 20, 20, 260, 260, 0, 10, 10, 460, 460};
     buffers.push_back(boxes.data());
     descriptions.push_back(tensor(DataType::kFLOAT, TensorFormat::kLINEAR, {rois, 5}).desc);
     std::vector<float> output(rois * channels * size * size, -1.0f);

@@ -58,7 +58,9 @@ template <typename T>
 cudaError_t launch_planar(const RefinemaskRoiAlign& problem, int wanted_blocks, void* stream) {
     constexpr int kSmallestSlice = 4, kFewestColumns = 3072;
     const Capacities capacity = capacities(problem);
-    const auto columns = [&](int group) { return std::max(kFewestColumns, group * round_up(capacity.widest, kPlanarVector)); };
+    const auto columns = [&](int group) {
+        return std::max(kFewestColumns, group * round_up(capacity.widest, kPlanarVector));
+    };
     const auto bytes = [&](int group) {
         return TapTable::bytes(group, problem.output_size, capacity.y, capacity.x) + columns(group) * sizeof(float);
     };
@@ -128,4 +130,6 @@ extern "C" int refinemask_roi_align(const RefinemaskRoiAlign* problem, void* str
     return refinemask::roi_align(*problem, stream);
 }
 
-extern "C" const char* refinemask_error_string(int error) { return cudaGetErrorString(static_cast<cudaError_t>(error)); }
+extern "C" const char* refinemask_error_string(int error) {
+    return cudaGetErrorString(static_cast<cudaError_t>(error));
+}

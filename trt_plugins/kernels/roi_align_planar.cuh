@@ -43,10 +43,13 @@ __device__ void find_windows(const TapTable& table, const Member* members, int g
     for (int item = threadIdx.x; item < group * table.bins; item += blockDim.x) {
         const int member = item / table.bins;
         const Bin columns = table.bin(member, 1, item % table.bins);
+        int bin_low = 1 << 30, bin_high = -1;
         for (int i = 0; i < columns.count; ++i) {
-            atomicMin(&low[member], columns.taps[i].index);
-            atomicMax(&high[member], columns.taps[i].index);
+            bin_low = min(bin_low, columns.taps[i].index);
+            bin_high = max(bin_high, columns.taps[i].index);
         }
+        atomicMin(&low[member], bin_low);
+        atomicMax(&high[member], bin_high);
     }
     __syncthreads();
     if (threadIdx.x == 0) {

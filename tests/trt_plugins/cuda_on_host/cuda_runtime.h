@@ -68,7 +68,8 @@ using std::max;
 using std::min;
 
 template <typename... Parameters>
-cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...), Parameters... arguments) {
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
+                               Parameters... arguments) {
     const bool fits = config->dynamicSmemBytes <= 48 * 1024 && config->gridDim.y <= 65535;
     if (!fits || config->blockDim.x == 0 || config->blockDim.x > 1024 || config->gridDim.x == 0) {
         return cudaErrorInvalidValue;
