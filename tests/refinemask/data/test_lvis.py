@@ -80,6 +80,6 @@ def test_a_category_at_the_threshold_is_not_repeated() -> None:
 
 
 def test_factor_is_rounded_up() -> None:
-    count = 123_456
-    assert repeat_factors([[5], *([] for _ in range(count - 1))])[0] == math.ceil(math.sqrt(0.001 * count)) == 12
+    count = 12_345
+    assert repeat_factors([[5], *([] for _ in range(count - 1))])[0] == math.ceil(math.sqrt(0.001 * count)) == 4
     assert repeat_factors([[5], [], [], []], threshold=1.0) == [2, 1, 1, 1]
