@@ -19,6 +19,7 @@ from refinemask.config import ModelConfig
 from refinemask.data.categories import COCO
 from refinemask.data.coco import CocoDataset, read_coco
 from refinemask.data.lvis import LvisDataset, read_lvis
+from refinemask.distributed import is_main, process_group
 from refinemask.evaluation.ap_star import read_cocofied
 from refinemask.evaluation.coco import IOU_TYPES, IoUType, default_max_detections, evaluate_coco
 from refinemask.evaluation.lvis import IOU_TYPES as LVIS_IOU_TYPES
@@ -26,7 +27,6 @@ from refinemask.evaluation.lvis import MAX_DETECTIONS, evaluate_lvis
 from refinemask.evaluation.predictions import PredictionFile
 from refinemask.evaluation.sharding import predict_shares
 from refinemask.files import UserError, atomic_write, sha256
-from refinemask.training.distributed import is_main, process_group
 
 Metric = Literal["coco", "lvis", "ap-star"]
 READERS = {"coco": read_coco, "lvis": read_lvis, "ap-star": read_cocofied}

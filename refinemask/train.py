@@ -12,9 +12,9 @@ import torch
 import tyro
 from torch.distributed.elastic.multiprocessing.errors import record
 
+from refinemask.distributed import is_main, process_group
 from refinemask.files import UserError
 from refinemask.recipes import RECIPES, Recipe
-from refinemask.training.distributed import is_main, process_group
 from refinemask.training.loop import Execution, Precision
 from refinemask.training.preemption import EXIT_CODE, catch_preemption
 from refinemask.training.run import Plan, run

@@ -6,8 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from refinemask.data.coco import CocoImage
+from refinemask.distributed import gather, world
 from refinemask.evaluation.predictions import PredictionFile, Predictor, predict_dataset
-from refinemask.training.distributed import gather, world
 
 
 def predict_shares(

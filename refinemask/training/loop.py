@@ -19,10 +19,10 @@ from torch.utils.data import DataLoader
 from refinemask.config import TrainConfig
 from refinemask.data.sampler import BatchSampler, RankShare
 from refinemask.data.training import TrainingBatch, TrainingDataset, collate
+from refinemask.distributed import any_rank, mean_over_ranks, share, world
 from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
 from refinemask.training.checkpoint import Progress, Stateful, load_state, save_state
-from refinemask.training.distributed import any_rank, mean_over_ranks, share, world
 from refinemask.training.objective import DetectionObjective
 
 Precision = Literal["fp32", "bf16", "fp16"]

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from refinemask.distributed import mean_over_ranks
 from refinemask.ops import boundary_map, upsample_aligned
-from refinemask.training.distributed import mean_over_ranks
 from refinemask.training.targets import UNLABELLED
 
 BOUNDARY_WIDTH = 2

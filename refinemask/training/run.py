@@ -21,12 +21,12 @@ from refinemask.data.coco import CocoDataset, read_coco
 from refinemask.data.images import read_image
 from refinemask.data.lvis import read_lvis
 from refinemask.data.training import TrainingDataset
+from refinemask.distributed import is_main, world
 from refinemask.drawing import draw
 from refinemask.files import UserError, atomic_write
 from refinemask.modeling.detector import Detector
 from refinemask.recipes import Recipe
 from refinemask.training.checkpoint import config_hash
-from refinemask.training.distributed import is_main, world
 from refinemask.training.initial_weights import initialise
 from refinemask.training.loop import Execution, Step, Trainer, profile
 from refinemask.training.report import Report

@@ -14,12 +14,12 @@ from refinemask.config import ModelConfig
 from refinemask.data.coco import CocoDataset
 from refinemask.data.images import read_image
 from refinemask.data.lvis import LvisDataset
+from refinemask.distributed import gather, world
 from refinemask.evaluation.coco import evaluate_coco
 from refinemask.evaluation.lvis import evaluate_lvis
 from refinemask.evaluation.predictions import Result, predict
 from refinemask.modeling.detector import Detector
 from refinemask.structures import Detections
-from refinemask.training.distributed import gather, world
 
 Figures = dict[str, dict[str, float]]
 """Average precisions by kind of overlap (bbox, segm, boundary), then by name."""

@@ -1,4 +1,4 @@
-"""The little that training needs to know about the other processes; alone, all of it is the identity."""
+"""The little that training and evaluation need to know of other processes; alone, all of it is the identity."""
 
 import os
 from collections.abc import Iterator
