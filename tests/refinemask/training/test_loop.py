@@ -123,3 +123,9 @@ def test_the_profile_is_a_trace(dataset: TrainingDataset, tmp_path: Path) -> Non
     assert "convolution" in table
     trace = json.loads(gzip.decompress((tmp_path / "trace.json.gz").read_bytes()))
     assert any("convolution" in event.get("name", "") for event in trace["traceEvents"])
+
+
+@pytest.mark.slow
+def test_compiling_changes_nothing(dataset: TrainingDataset) -> None:
+    plain, compiled = (next(trainer(dataset, replace(CPU, compile=c)).steps()).losses for c in (False, True))
+    assert compiled == pytest.approx(plain, rel=1e-3)
