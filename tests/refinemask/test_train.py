@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from refinemask import load_detector
 from refinemask.recipes import RECIPES
 from refinemask.train import Args, main, resolve
+from refinemask.training import run
 from refinemask.training.loop import Trainer
 from refinemask.weights import read_metadata
 
