@@ -24,6 +24,8 @@ TOLERANCES: dict[str, Tolerance] = {
     "point targets": Tolerance(1e-4, 0, "bilinear values at positions that float32 knows to 1e-5 px"),
     "exact in float64": Tolerance(0, 1e-12, "algebraically equal; only the order of float64 sums differs"),
     "exact in float32": Tolerance(1e-6, 1e-5, "algebraically equal; only the order of float32 sums differs"),
+    "onnx runtime": Tolerance(1e-4, 0, "scores and mask probabilities of two float32 libraries, on tiny networks"),
+    "onnx runtime boxes": Tolerance(1e-2, 0, "input pixels, likewise"),
     "onnx reference evaluator": Tolerance(1e-6, 1e-5, "one convolution in fp32, summed in another order"),
     "mask sample position": Tolerance(1e-5, 0, "float32 pixel positions in a mask, times the mask's slope"),
     "pasted pixels": Tolerance(2, 0, "pixels of all golden masks: float32 sampling decides a value of one half"),
