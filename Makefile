@@ -19,7 +19,7 @@ $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
-	$(VENV)/bin/pip install --quiet --editable '.[openvino,rtx,dev]'
+	$(VENV)/bin/pip install --quiet --editable '.[openvino,rtx,train,dev]'
 	touch $@ $(VENV)/.demo
 
 demo: $(VENV)/.demo

@@ -117,6 +117,9 @@ def broken_files(folder):
     text = folder / "text.pth"
     text.write_text("hello")
     yield text, "expected"
+    random = folder / "random.pth"
+    random.write_bytes(bytes(range(72, 140)) * 20)
+    yield random, "expected"
     empty = folder / "empty.pth"
     empty.write_bytes(b"")
     yield empty, "truncated"
