@@ -142,8 +142,8 @@ def passes(comparisons: Sequence[Comparison], parity: Parity) -> bool:
 
 def report(comparisons: Sequence[Comparison], parity: Parity) -> Table:
     """The comparisons as a table for the terminal."""
-    table = Table(title="ONNX Runtime against PyTorch fp32")
-    for heading in ("images", "matched", "unmatched", "agree", "max Δ box", "max Δ score", "min mask IoU"):
+    table = Table(title="ONNX Runtime against PyTorch fp32, worst of each")
+    for heading in ("images", "matched", "unmatched", "agree", "Δ box px", "Δ score", "mask IoU"):
         table.add_column(heading, justify="right", no_wrap=True)
     for found in comparisons:
         extremes = ("-", "-", "-")
