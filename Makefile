@@ -2,12 +2,13 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help demo test lint plugins clean
+.PHONY: help demo test lint plugins quantize-env clean
 
 help:
 	@echo "make demo     install, export the bundled RefineMask to ONNX, compare engines on real images (no GPU needed)"
 	@echo "make test     install, lint, type-check and run the tests"
 	@echo "make plugins  build the CUDA kernels and the TensorRT plugin library"
+	@echo "make quantize-env  the environment of python -m export.quantize: nvidia-modelopt over this one's packages"
 
 # One stamp per set of extras; a change of pyproject.toml installs again.
 $(VENV)/bin/python:
@@ -25,8 +26,11 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 demo: $(VENV)/.demo
 	$(RUN) -m benchmarks.demo
 
+# The engines' runtimes, the kernels on the CPU and PyTorch's training do not share a process: together they crash it.
 test: $(VENV)/.dev lint
-	$(RUN) -m pytest
+	$(RUN) -m pytest tests/benchmarks tests/demo tests/engines tests/export
+	$(RUN) -m pytest tests/trt_plugins
+	$(RUN) -m pytest tests/refinemask
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
@@ -35,6 +39,14 @@ lint: $(VENV)/.dev
 
 plugins: $(VENV)/.demo
 	$(RUN) -m trt_plugins.build
+
+# nvidia-modelopt pins older versions of onnx and ONNX Runtime; the rest comes from the main environment.
+quantize-env: $(VENV)/.demo
+	$(RUN) -m venv $(VENV)-quantize
+	$(VENV)-quantize/bin/python -c 'import pathlib, sys, sysconfig; \
+		pathlib.Path(sysconfig.get_path("purelib"), "main.pth").write_text(f"import site; site.addsitedir({sys.argv[1]!r})")' \
+		"$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+	$(VENV)-quantize/bin/pip install --quiet 'nvidia-modelopt[onnx]>=0.47,<0.48'
 
 clean:
 	rm -rf build dist out runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
