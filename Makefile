@@ -28,7 +28,7 @@ demo: $(VENV)/.demo
 
 # The engines' runtimes, the kernels on the CPU and PyTorch's training do not share a process: together they crash it.
 test: $(VENV)/.dev lint
-	$(RUN) -m pytest tests/benchmarks tests/demo tests/engines tests/export
+	$(RUN) -m pytest --ignore tests/refinemask --ignore tests/trt_plugins
 	$(RUN) -m pytest tests/trt_plugins
 	$(RUN) -m pytest tests/refinemask
 
