@@ -19,17 +19,13 @@ from export.functions import NMSBody, function_bodies
 from export.graph import INPUTS, ExportedDetector
 from export.operators import translation_table
 from export.precision import DTYPES, OPSETS, Precision, widen
-from export.verify import PARITY, passes, report, verification_images, verify
+from export.verify import PARITY, MismatchError, onnx_runner, passes, report, torch_runner, verification_images, verify
 from refinemask import __version__
 from refinemask.config import Preprocessing, to_json
 from refinemask.files import UserError, atomic_write, sha256
 from refinemask.modeling.detector import Detector
 from refinemask.structures import Detections
 from refinemask.weights import load_detector, read_metadata
-
-
-class MismatchError(Exception):
-    """The exported file and PyTorch disagree."""
 
 
 @dataclass(frozen=True)
@@ -166,8 +162,9 @@ def _export(args: Args) -> None:
     with atomic_write(args.output) as temporary:
         ir.save(model, temporary)
         onnx.checker.check_model(temporary, full_check=True)
-        comparisons = verify(_runnable(model, temporary, args), detector, bounds, images)
-        console.print(report(comparisons, parity))
+        file = onnx_runner(_runnable(model, temporary, args))
+        comparisons = verify(file, torch_runner(detector), detector.config.preprocessing, bounds, images)
+        console.print(report(comparisons, parity, "ONNX Runtime against PyTorch fp32, worst of each"))
         if not passes(comparisons, parity):
             raise MismatchError(f"{args.output}: not written, it does not agree with PyTorch (see the table)")
         if not any(len(found.boxes) for found in comparisons):
