@@ -82,13 +82,16 @@ def quantize(model: Path, output: Path, calibration: NetworkInput, method: str) 
         calibration_method=method,
         calibration_eps=["cpu"],
         op_types_to_quantize=list(QUANTISED),
-        nodes_to_exclude=list(kept),
+        # They are taken for regular expressions that match from the start.
+        nodes_to_exclude=[f"{re.escape(name)}$" for name in kept],
         # Its conversion of the rest to fp16 fails on custom nodes; the rest keeps the types of the file.
         high_precision_dtype="fp32",
         output_path=str(output),
         log_level="ERROR",
     )
     result = ir.load(output)
+    for name in unquantised_layers(result.graph):
+        kept.setdefault(name, "left out by nvidia-modelopt")
     result.metadata_props.update(source.metadata_props)
     result.metadata_props["precision"] = "int8"
     result.metadata_props["calibration"] = json.dumps({"images": len(calibration.images), "method": method})
@@ -98,15 +101,23 @@ def quantize(model: Path, output: Path, calibration: NetworkInput, method: str) 
 
 def kept_layers(graph: ir.Graph) -> dict[str, str]:
     """Names of the layers that are not to be quantised, and why."""
-    layers = {
-        node.name or "": str(node.inputs[1].name) for node in graph if node.op_type in QUANTISED and node.inputs[1]
-    }
+    weights = {name: str(node.inputs[1].name) for name, node in _layers(graph).items() if node.inputs[1]}
     return {
         name: reason
-        for name, weight in layers.items()
+        for name, weight in weights.items()
         for pattern, reason in KEPT.items()
         if re.search(pattern, weight)
     }
+
+
+def unquantised_layers(graph: ir.Graph) -> list[str]:
+    """Names of the layers that read something else than int8."""
+    sources = {name: node.inputs[0].producer() for name, node in _layers(graph).items() if node.inputs[0]}
+    return [name for name, source in sources.items() if source is None or source.op_type != "DequantizeLinear"]
+
+
+def _layers(graph: ir.Graph) -> dict[str, ir.Node]:
+    return {node.name or "": node for node in graph if node.op_type in QUANTISED}
 
 
 def main(args: Args | None = None) -> int:

@@ -10,7 +10,7 @@ import pytest
 from onnx_ir import DataType
 from tiny_detector import TINY
 
-from export.quantize import KEPT, Args, _read_images, kept_layers, main
+from export.quantize import KEPT, Args, _read_images, kept_layers, main, unquantised_layers
 
 ROOT = Path(__file__).resolve().parents[2]
 NUCLEI = ROOT / "demo" / "nuclei"
@@ -87,6 +87,7 @@ def test_int8_file(tiny_files: tuple[Path, Path], tmp_path: Path) -> None:
     assert len(model.functions) == 4
     assert model.metadata_props["precision"] == "int8"
     assert json.loads(model.metadata_props["config"])["class_names"] == list(TINY.class_names)
+    assert set(unquantised_layers(model.graph)) == set(kept_layers(ir.load(tiny_files[1]).graph))
     scaled = [node for node in model.graph if node.op_type == "QuantizeLinear"]
     assert {node.inputs[2].dtype for node in scaled if node.inputs[2]} == {DataType.INT8}
     assert all(not node.inputs[2].const_value.numpy().any() for node in scaled if node.inputs[2]), "TensorRT: symmetric"
