@@ -63,7 +63,9 @@ def _(features: Sequence[Tensor], rois: Tensor, output_size: int, sampling_ratio
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     features, rois, ctx.output_size, ctx.sampling_ratio, ctx.finest_scale = inputs
-    ctx.maps = [(feature.shape, feature.dtype) for feature in features]
+    # A gradient laid out unlike its map would make every later sum and convolution copy it.
+    layouts = (torch.channels_last, torch.contiguous_format)
+    ctx.maps = [(feature.shape, feature.dtype, layouts[feature.is_contiguous()]) for feature in features]
     ctx.save_for_backward(rois)
 
 
@@ -72,14 +74,14 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[list[Tensor], None, None, None, N
     levels = roi_levels(rois, len(ctx.maps), ctx.finest_scale)
     size, ratio = ctx.output_size, ctx.sampling_ratio
     grads = []
-    for level, (shape, dtype) in enumerate(ctx.maps):
+    for level, (shape, dtype, layout) in enumerate(ctx.maps):
         index = torch.nonzero(levels == level)[:, 0]
         scale = 1 / (FINEST_STRIDE << level)
         grad_crops = full_precision(grad[index]).contiguous()
         grad_level = torch.ops.torchvision._roi_align_backward(
             grad_crops, rois[index].to(grad_crops.dtype), scale, size, size, *shape, ratio, True
         )
-        grads.append(grad_level.to(dtype))
+        grads.append(grad_level.to(dtype, memory_format=layout))
     return grads, None, None, None, None
 
 

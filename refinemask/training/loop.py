@@ -93,6 +93,7 @@ class Trainer:
             config.learning_rate,
             momentum=config.momentum,
             weight_decay=config.weight_decay,
+            fused=True,
         )
         self.scaler = torch.amp.GradScaler(execution.device.type, enabled=execution.precision == "fp16")
         self.average = _average(detector, execution.ema_decay)
