@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-from engines.base import Bounds, Engine, InputError
+from engines.base import Engine
+from export.bounds import Bounds, InputError
 from refinemask.files import UserError
 
 __all__ = ["Bounds", "Engine", "InputError", "load"]

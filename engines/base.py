@@ -3,7 +3,6 @@
 Imports no PyTorch: a deployment machine without it runs engines too.
 """
 
-import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -12,53 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from export.bounds import Bounds, InputError
 from refinemask.config import ModelConfig, from_json
 from refinemask.data.transforms import STRIDE, resize_shape
 from refinemask.files import UserError
 from refinemask.structures import Detections
 
 OUTPUTS = Detections._fields
-
-
-class InputError(UserError, ValueError):
-    """Images that do not fit the engine's contract or the bounds of its file."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bounds:
-    """What an exported file accepts: (smallest, typical, largest) batch, height and width, in pixels."""
-
-    batch: tuple[int, int, int]
-    height: tuple[int, int, int]
-    width: tuple[int, int, int]
-
-    def canvas(self, height: int, width: int) -> tuple[int, int]:
-        """The padded (height, width) for an image of ``height`` × ``width`` pixels.
-
-        The smallest accepted size that holds it. A static file has one size, to which the image will have to shrink.
-
-        Raises:
-            InputError: the image is larger than a dynamic file accepts.
-        """
-        if self.height[0] == self.height[2] and self.width[0] == self.width[2]:
-            return self.height[0], self.width[0]
-        padded = [-(-size // STRIDE) * STRIDE for size in (height, width)]
-        for name, size, (_, _, largest) in zip(("height", "width"), padded, (self.height, self.width), strict=True):
-            if size > largest:
-                raise InputError(f"an image of {height}x{width} does not fit: this file takes a {name} up to {largest}")
-        return max(padded[0], self.height[0]), max(padded[1], self.width[0])
-
-    def check(self, shape: tuple[int, ...]) -> None:
-        """Raise :class:`InputError` unless images of ``shape`` [B, 3, H, W] lie within the bounds."""
-        sizes = {"batch": shape[0], "height": shape[2], "width": shape[3]}
-        for name, size in sizes.items():
-            smallest, _, largest = getattr(self, name)
-            if not smallest <= size <= largest:
-                accepted = f"{smallest}" if smallest == largest else f"{smallest} to {largest}"
-                raise InputError(
-                    f"images have {name} {size}, but this file was exported for a {name} of {accepted}: "
-                    "pad or split the batch, or export again with other bounds (python -m export.to_onnx --help)"
-                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,13 +40,12 @@ def read_metadata(properties: Mapping[str, str], path: str | os.PathLike[str]) -
     if missing:
         raise UserError(f"{path}: not a RefineMask export: its metadata lacks {', '.join(missing)}; {expected}")
     try:
-        bounds = {axis: tuple(limits) for axis, limits in json.loads(properties["bounds"]).items()}
         return Metadata(
             config=from_json(ModelConfig, properties["config"]),
             precision=properties["precision"],
-            bounds=Bounds(**bounds),
+            bounds=Bounds.from_json(properties["bounds"]),
         )
-    except (ValueError, TypeError, AttributeError) as error:
+    except (UserError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: unreadable RefineMask metadata ({error}); {expected}") from error
 
 

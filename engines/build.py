@@ -3,15 +3,15 @@
 import json
 import shlex
 import sys
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import onnx
 import tyro
 
-from engines.base import Bounds, Metadata, read_metadata
+from engines.base import Metadata, read_metadata
 from engines.build_plan import BuildPlan
 from engines.builder import Built, build_in_child, custom_nodes
 from engines.cuda_device import cuda_device
@@ -19,8 +19,9 @@ from engines.precision import REQUIRED_SHARE, met
 from engines.sidecar import Sidecar, sidecar_path, write_sidecar
 from engines.tensorrt_api import Flavour
 from engines.trtexec import build_with_trtexec, trtexec_command
+from export.bounds import Bounds
 from refinemask.files import UserError, atomic_write, sha256
-from trt_plugins import library_path
+from trt_plugins import LIBRARY_DIR, PLUGIN_LIBRARY, library_path
 
 
 class PrecisionNotMetError(Exception):
@@ -58,8 +59,8 @@ class Args:
     """Scratch memory in MiB; none is the whole GPU."""
     trtexec: str | None = None
     """Build with this trtexec instead of the Python package."""
-    print_trtexec: int | None = None
-    """Only print the command for trtexec of this major version, 10 or 11."""
+    print_trtexec: Literal[10, 11] | None = None
+    """Only print the command for trtexec of this major version."""
 
 
 def main(args: Args | None = None) -> int:
@@ -98,16 +99,10 @@ def make_plan(args: Args, metadata: Metadata) -> BuildPlan:
         )
     if metadata.precision not in REQUIRED_SHARE:
         raise UserError(f"{args.onnx}: precision {metadata.precision}; expected {', '.join(REQUIRED_SHARE)}")
-    plugins = args.plugins
-    if not args.bodies and plugins is None and custom_nodes(args.onnx):
-        try:
-            plugins = library_path()
-        except FileNotFoundError as error:
-            raise UserError(f"{error}; or name one (--plugins), or build the operators' bodies (--bodies)") from error
     flavour: Flavour = "tensorrt_rtx" if find_spec("tensorrt_rtx") and not find_spec("tensorrt") else "tensorrt"
     return BuildPlan(
         onnx=args.onnx,
-        plugins=plugins,
+        plugins=_plugins(args),
         flavour=args.flavour or flavour,
         bounds=_bounds(metadata.bounds, args),
         capabilities=args.capabilities,
@@ -153,6 +148,19 @@ def _read(args: Args) -> tuple[Metadata, dict[str, str]]:
     return read_metadata(properties, args.onnx), properties
 
 
+def _plugins(args: Args) -> Path | None:
+    if args.bodies or args.plugins is not None or not custom_nodes(args.onnx):
+        return args.plugins
+    try:
+        return library_path()
+    except FileNotFoundError as error:
+        if args.print_trtexec is None:
+            raise UserError(f"{error}; or name one (--plugins), or build the operators' bodies (--bodies)") from error
+        # A command may be written down on a machine that cannot run it.
+        print(f"remark: {error}", file=sys.stderr)
+        return LIBRARY_DIR / PLUGIN_LIBRARY
+
+
 def _bounds(bounds: Bounds, args: Args) -> Bounds:
     axes = ("batch", "height", "width")
     limits = {axis: list(getattr(bounds, axis)) for axis in axes}
@@ -181,7 +189,7 @@ def _sidecar(plan: BuildPlan, args: Args, built: Built, properties: dict[str, st
         capabilities=plan.capabilities or ((device.capability,) if device else ()),
         newer_capabilities=plan.hardware_compatible,
         newer_versions=plan.version_compatible,
-        metadata={**properties, "bounds": json.dumps(asdict(plan.bounds))},
+        metadata={**properties, "bounds": plan.bounds.to_json()},
         precision=built.precision,
         command=shlex.join(_command(args)),
     )

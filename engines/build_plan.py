@@ -5,8 +5,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.base import Bounds
 from engines.tensorrt_api import Flavour
+from export.bounds import Bounds
 
 Shapes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 """Smallest, typical and largest."""
@@ -41,7 +41,7 @@ class BuildPlan:
     def from_json(cls, text: str) -> "BuildPlan":
         """Read what :meth:`to_json` wrote."""
         content = json.loads(text)
-        bounds = Bounds(**{axis: tuple(limits) for axis, limits in content.pop("bounds").items()})
+        bounds = Bounds.from_json(json.dumps(content.pop("bounds")))
         for name in ("onnx", "plugins", "timing_cache"):
             content[name] = content[name] and Path(content[name])
         return cls(bounds=bounds, capabilities=tuple(content.pop("capabilities")), **content)

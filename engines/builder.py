@@ -209,7 +209,7 @@ def _inspect(trt: Any, serialized: Any, logger: Any) -> list[Any]:
 def _explain(plan: BuildPlan, reason: str) -> str:
     message = f"{plan.onnx}: TensorRT cannot build it for {plan.shapes()}: {reason}"
     if "memory" in reason.lower():
-        message += "; smaller --max-size, --max-batch or --workspace need less memory"
+        message += "; a smaller --max-shape or --workspace needs less memory"
     return message
 
 

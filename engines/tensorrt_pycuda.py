@@ -12,8 +12,9 @@ import numpy as np
 import pycuda.driver as cuda
 from pycuda.gpuarray import GPUArray
 
-from engines.base import OUTPUTS, Engine, InputError
+from engines.base import OUTPUTS, Engine
 from engines.tensorrt_runtime import Shape, open_engine
+from export.bounds import InputError
 from refinemask.files import UserError
 from refinemask.structures import Detections
 

@@ -1,12 +1,12 @@
-"""The batches and image sizes that an exported file accepts."""
+"""The batches and image sizes that an exported file accepts.
+
+Imports no PyTorch: a deployment machine without it runs engines too.
+"""
 
 import dataclasses
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
-
-from torch.export import Dim
 
 from refinemask.config import Preprocessing
 from refinemask.data.transforms import STRIDE
@@ -14,6 +14,10 @@ from refinemask.files import UserError
 
 Limits = tuple[int, int, int]
 """Smallest, typical and largest."""
+
+
+class InputError(UserError, ValueError):
+    """Images that do not fit the exported contract or the bounds of a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,22 +44,42 @@ class Bounds:
         """As stored in the exported file's metadata."""
         return json.dumps(dataclasses.asdict(self))
 
-    def dynamic_shapes(self) -> dict[str, dict[int, Any]]:
-        """What may vary, as :func:`torch.export.export` wants it for ``images`` and ``image_sizes``."""
-        sizes = {
-            0: _dimension("batch", self.batch, 1),
-            2: _dimension("height", self.height, STRIDE),
-            3: _dimension("width", self.width, STRIDE),
-        }
-        images = {axis: size for axis, size in sizes.items() if size is not None}
-        return {"images": images, "image_sizes": {axis: size for axis, size in images.items() if axis == 0}}
+    @classmethod
+    def from_json(cls, text: str) -> "Bounds":
+        """Read what :meth:`to_json` wrote.
 
+        Raises:
+            ValueError, TypeError, AttributeError: the text is something else.
+        """
+        return cls(**{axis: tuple(limits) for axis, limits in json.loads(text).items()})
 
-def _dimension(name: str, limits: Limits, step: int) -> Any:
-    smallest, _, largest = limits
-    if smallest == largest:
-        return None
-    return step * Dim(name, min=smallest // step, max=largest // step)
+    def canvas(self, height: int, width: int) -> tuple[int, int]:
+        """The padded (height, width) for an image of ``height`` × ``width`` pixels.
+
+        The smallest accepted size that holds it. A static file has one size, to which the image will have to shrink.
+
+        Raises:
+            InputError: the image is larger than a dynamic file accepts.
+        """
+        if self.height[0] == self.height[2] and self.width[0] == self.width[2]:
+            return self.height[0], self.width[0]
+        padded = [-(-size // STRIDE) * STRIDE for size in (height, width)]
+        for name, size, (_, _, largest) in zip(("height", "width"), padded, (self.height, self.width), strict=True):
+            if size > largest:
+                raise InputError(f"an image of {height}x{width} does not fit: this file takes a {name} up to {largest}")
+        return max(padded[0], self.height[0]), max(padded[1], self.width[0])
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raise :class:`InputError` unless images of ``shape`` [B, 3, H, W] lie within the bounds."""
+        sizes = {"batch": shape[0], "height": shape[2], "width": shape[3]}
+        for name, size in sizes.items():
+            smallest, _, largest = getattr(self, name)
+            if not smallest <= size <= largest:
+                accepted = f"{smallest}" if smallest == largest else f"{smallest} to {largest}"
+                raise InputError(
+                    f"images have {name} {size}, but this file was exported for a {name} of {accepted}: "
+                    "pad or split the batch, or export again with other bounds (python -m export.to_onnx --help)"
+                )
 
 
 def default_sizes(preprocessing: Preprocessing) -> tuple[Limits, Limits]:

@@ -16,6 +16,8 @@ DOMAIN = "refinemask"
 PLUGIN_ATTRIBUTES = {"plugin_version": "1", "plugin_namespace": DOMAIN}
 
 SMALLEST_FLOAT = 2.0**-126
+OUTSIDE = [-256.0, -256.0, -252.0, -252.0]
+"""A box left of and above every image, small, and exact in bfloat16 too: a builder may round it."""
 
 NMSBody = Literal["native", "fixpoint"]
 """``native`` uses NonMaxSuppression, the fastest where it is known. ``fixpoint`` uses tensor arithmetic of static
@@ -74,10 +76,12 @@ def _on_level(op: OpBuilder, scale: Value, level: int, levels: int) -> Value:
 def _boxes_and_batch(op: OpBuilder, rois: Value) -> tuple[Value, Value]:
     """Boxes [R, 4] and batch indices [R] of RoIs [R, 5].
 
-    A box without area pools to zero. It is moved out of the image: some runtimes divide by its count of samples.
+    Where the size decides how many samples there are, a box without area has none and pools to zero. It is moved out
+    of the image: some runtimes divide by its count of samples.
     """
     solid = op.Greater(op.ReduceMin(_sizes(op, rois), [1]), 0.0)
-    boxes = op.Where(solid, op.Slice(rois, [1], [5], [1]), [-9999.0, -9999.0, -9998.0, -9998.0])
+    sampled = op.Or(solid, op.Greater(_integer(op, "sampling_ratio"), 0))
+    boxes = op.Where(sampled, op.Slice(rois, [1], [5], [1]), OUTSIDE)
     return boxes, op.Cast(op.Squeeze(op.Slice(rois, [0], [1], [1]), [1]), to=DataType.INT64)
 
 

@@ -2,11 +2,15 @@
 
 import copy
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export import Dim
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from export.bounds import Bounds, Limits
+from refinemask.data.transforms import STRIDE
 from refinemask.modeling.detector import Detector
 
 INPUTS = ("images", "image_sizes")
@@ -25,6 +29,24 @@ class ExportedDetector(nn.Module):
     def forward(self, images: Tensor, image_sizes: Tensor) -> tuple[Tensor, ...]:
         """The fields of :class:`refinemask.structures.Detections`, in their order."""
         return tuple(self.detector(images, image_sizes))
+
+
+def dynamic_shapes(bounds: Bounds) -> dict[str, dict[int, Any]]:
+    """What may vary within the bounds, as :func:`torch.export.export` wants it for the two inputs."""
+    sizes = {
+        0: _dimension("batch", bounds.batch, 1),
+        2: _dimension("height", bounds.height, STRIDE),
+        3: _dimension("width", bounds.width, STRIDE),
+    }
+    images = {axis: size for axis, size in sizes.items() if size is not None}
+    return {"images": images, "image_sizes": {axis: size for axis, size in images.items() if axis == 0}}
+
+
+def _dimension(name: str, limits: Limits, step: int) -> Any:
+    smallest, _, largest = limits
+    if smallest == largest:
+        return None
+    return step * Dim(name, min=smallest // step, max=largest // step)
 
 
 def fold_batch_norm(module: nn.Module) -> None:

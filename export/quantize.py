@@ -8,7 +8,6 @@ Runs in an environment of its own, because nvidia-modelopt pins older versions o
 What is not quantised keeps the type it has: TensorRT runs an int8 file made of an fp16 export in int8 and fp16.
 """
 
-import json
 import re
 import sys
 import tempfile
@@ -134,7 +133,7 @@ def _quantize(args: Args) -> None:
     if "config" not in metadata or metadata.get("precision") not in ("fp32", "fp16"):
         raise UserError(f"{args.model}: expected an fp32 or fp16 file written by python -m export.to_onnx")
     preprocessing = from_json(ModelConfig, metadata["config"]).preprocessing
-    bounds = Bounds(**{axis: tuple(limits) for axis, limits in json.loads(metadata["bounds"]).items()})
+    bounds = Bounds.from_json(metadata["bounds"])
     calibration, held_out = _read_images(args)
     console, parity = Console(), PARITY["int8"]
     with atomic_write(args.output) as temporary, tempfile.TemporaryDirectory() as scratch:

@@ -16,7 +16,7 @@ from rich.console import Console
 from export.bounds import Bounds, default_sizes, parse_size
 from export.check import problems
 from export.functions import NMSBody, function_bodies
-from export.graph import INPUTS, ExportedDetector
+from export.graph import INPUTS, ExportedDetector, dynamic_shapes
 from export.operators import translation_table
 from export.precision import DTYPES, OPSETS, Precision, widen
 from export.verify import PARITY, MismatchError, onnx_runner, passes, report, torch_runner, verification_images, verify
@@ -98,7 +98,7 @@ def to_onnx(
             opset_version=opset,
             input_names=INPUTS,
             output_names=Detections._fields,
-            dynamic_shapes=bounds.dynamic_shapes(),
+            dynamic_shapes=dynamic_shapes(bounds),
             custom_translation_table=translation_table(),
         )
     assert program is not None

@@ -4,6 +4,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
 LIBRARY_DIR = PACKAGE / "lib"
+PLUGIN_LIBRARY = "librefinemask_plugins.so"
 BUILD_COMMAND = "python -m trt_plugins.build"
 
 
@@ -13,7 +14,7 @@ def library_path() -> Path:
     Raises:
         FileNotFoundError: it has not been built.
     """
-    return _built("librefinemask_plugins.so", "the TensorRT plugin library, which needs nvcc and TensorRT's headers")
+    return _built(PLUGIN_LIBRARY, "the TensorRT plugin library, which needs nvcc and TensorRT's headers")
 
 
 def kernels_path() -> Path:

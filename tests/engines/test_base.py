@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from engines.base import Bounds, InputError, check_inputs, read_metadata
+from engines.base import check_inputs, read_metadata
+from export.bounds import Bounds, InputError
 from refinemask.files import UserError
 
 LIMITS = Bounds(batch=(1, 1, 2), height=(64, 800, 800), width=(64, 1344, 1344))

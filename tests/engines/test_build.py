@@ -11,18 +11,20 @@ from pathlib import Path
 import onnx
 import pytest
 
+import trt_plugins
 from engines import build, builder
-from engines.base import Bounds
 from engines.build_plan import BuildPlan
 from engines.builder import custom_nodes
 from engines.sidecar import read_sidecar
+from export.bounds import Bounds
 from refinemask.files import sha256
-from trt_plugins import LIBRARY_DIR
+from trt_plugins import LIBRARY_DIR, PLUGIN_LIBRARY
 
-LIBRARY = LIBRARY_DIR / "librefinemask_plugins.so"
+LIBRARY = LIBRARY_DIR / PLUGIN_LIBRARY
 needs_rtx = pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="needs the package tensorrt-rtx")
 needs_library = pytest.mark.skipif(
-    not LIBRARY.is_file(), reason="needs the plugin library (python -m trt_plugins.build, with TensorRT's headers)"
+    not LIBRARY.is_file(),
+    reason="needs the plugin library (python -m trt_plugins.build, with TensorRT's headers)",
 )
 AHEAD_OF_TIME = {"flavour": "tensorrt_rtx", "capabilities": ("8.9",)}
 
@@ -148,6 +150,19 @@ def test_print_trtexec(toy_onnx: Callable[..., Path], tmp_path: Path, capsys: py
     assert build.main(args) == 0
     assert capsys.readouterr().out.startswith(f"trtexec --onnx={args.onnx} --saveEngine={args.output}")
     assert not args.output.exists()
+
+
+def test_print_trtexec_before_the_library_is_built(
+    toy_onnx: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for module in (trt_plugins, build):
+        monkeypatch.setattr(module, "LIBRARY_DIR", tmp_path)
+    args = build.Args(onnx=toy_onnx(), output=tmp_path / "toy.engine", print_trtexec=11)
+    assert build.main(args) == 0
+    printed = capsys.readouterr()
+    assert f"--dynamicPlugins={tmp_path / PLUGIN_LIBRARY}" in printed.out
+    assert f"remark: {tmp_path / PLUGIN_LIBRARY}: not built" in printed.err
+    assert "not built" in fails(replace(args, print_trtexec=None), capsys)
 
 
 def test_plan_round_trip() -> None:

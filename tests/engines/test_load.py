@@ -11,7 +11,7 @@ import pytest
 from tolerances import TOLERANCES
 
 import engines
-from engines.base import InputError
+from export.bounds import InputError
 from refinemask.data.transforms import preprocess
 from refinemask.files import UserError
 from refinemask.structures import Detections

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from engines.base import Bounds
 from engines.build_plan import BuildPlan
 from engines.trtexec import build_with_trtexec, trtexec_command, trtexec_version
+from export.bounds import Bounds
 from refinemask.files import UserError
 
 PLAN = BuildPlan(

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from tolerances import TOLERANCES
 from torch import Tensor
 
-from export.functions import DOMAIN, PLUGIN_ATTRIBUTES, NMSBody, function_bodies
+from export.functions import DOMAIN, OUTSIDE, PLUGIN_ATTRIBUTES, NMSBody, function_bodies
 from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align
 
 TYPES = {torch.float32: TensorProto.FLOAT, torch.float16: TensorProto.FLOAT16}
@@ -72,13 +72,20 @@ def test_roi_align(pyramid: list[Tensor], rois: Tensor, levels: int, dtype: torc
 
 
 def test_roi_align_fixed_samples(pyramid: list[Tensor], rois: Tensor) -> None:
-    rois = rois[:60]
+    """Then boxes without area have samples, too."""
     (pooled,) = run(
         "MultilevelRoIAlign1", {"f0": pyramid[0], "rois": rois}, output_size=5, sampling_ratio=2, finest_scale=56
     )
     tolerance = TOLERANCES["exact in float32"]
     expected = multilevel_roi_align(pyramid[:1], rois, 5, 2, 56)
     torch.testing.assert_close(pooled, expected, atol=tolerance.absolute, rtol=tolerance.relative)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_box_outside_survives_rounding(dtype: torch.dtype) -> None:
+    box = torch.tensor(OUTSIDE)
+    assert torch.equal(box.to(dtype).float(), box)
+    assert box[2:].max() / 32 < -1, "within a pixel of the border samples are not zero"
 
 
 def test_roi_align_when_levels_stay_empty(pyramid: list[Tensor]) -> None:
