@@ -19,6 +19,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from benchmarks.provenance import provenance
 from refinemask.data.coco import CocoDataset, parse_coco
 from refinemask.evaluation.coco import evaluate_coco
 
@@ -127,6 +128,7 @@ def main(args: Args | None = None) -> int:
     usual_seconds, usual_figures = timed(usual, coco, results, args)
     difference = float(np.abs(np.subtract(our_figures, usual_figures)).max())
     report = {
+        "provenance": provenance([]),
         **asdict(args),
         "processor_seconds": {"pycocotools": round(usual_seconds, 2), "ours": round(our_seconds, 2)},
         "ratio": round(usual_seconds / our_seconds, 2),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
+from benchmarks.provenance import provenance
 from refinemask.masks import paste_rle
 
 
@@ -115,6 +116,7 @@ def main(args: Args | None = None) -> int:
             return 1
     ratios = [usual / ours for usual, ours in zip(milliseconds["usual"], milliseconds["ours"], strict=True)]
     report = {
+        "provenance": provenance([]),
         **asdict(args),
         "rle_bytes": sum(map(len, strings["ours"])),
         "milliseconds": {name: _quartiles(values) for name, values in milliseconds.items()},

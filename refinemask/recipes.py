@@ -183,8 +183,9 @@ def _coco_mini(mask_head: MaskHeadConfig) -> Recipe:
         rois_per_image=64,
     )
     validation = ValidationData(annotations="annotations/instances_val_official.json", images="images")
-    # Few images at a high rate: everybody's gradients are clipped.
-    train = replace(_for_head(mask_head, train), clip_norm=train.clip_norm)
+    clip_norm, train = train.clip_norm, _for_head(mask_head, train)
+    # A high rate for few images: everybody's gradients are clipped, and box losses of twice the weight take half of it.
+    train = replace(train, clip_norm=clip_norm, learning_rate=train.learning_rate / train.box_loss_weight)
     return Recipe(model=model, data=_data_for_head(mask_head, data), validation=validation, train=train)
 
 

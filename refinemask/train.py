@@ -5,7 +5,7 @@ On several GPUs, or machines: ``torchrun --nproc-per-node 8 -m refinemask.train 
 
 import json
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -36,8 +36,8 @@ class Args:
     """A state.pt to go on from with the same recipe and overrides; "auto": that of the output, if there is one."""
     init: str | None = None
     """Weights to start from: "imagenet", a backbone's file, or a .safetensors of this project of the same model."""
-    device: str = "cuda" if torch.cuda.is_available() else "cpu"
-    """PyTorch device."""
+    device: str = field(default_factory=lambda: "cuda" if torch.cuda.is_available() else "cpu")
+    """PyTorch device; a GPU if there is one."""
     amp: Precision = "fp32"
     """Type of convolutions and matrix products; fp16 scales its gradients."""
     channels_last: bool = True

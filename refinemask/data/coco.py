@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -69,6 +70,9 @@ class CocoDataset:
 def read_coco(path: str | os.PathLike[str]) -> CocoDataset:
     """Read a COCO annotation file (``images``, ``annotations``, ``categories``).
 
+    Polygons of fewer than three points are left out, and so are objects with no other; their number is printed to
+    standard error.
+
     Raises:
         UserError: the file cannot be read, is no JSON, or an entry is incomplete or refers to nothing.
     """
@@ -87,6 +91,7 @@ def parse_coco(path: str | os.PathLike[str], content: dict[str, Any]) -> CocoDat
     _require_unique(path, "image", [image.id for image in images])
     _require_unique(path, "category", [category for category, _ in named_categories])
     categories = dict(sorted(named_categories))
+    _report_degenerate(path, [annotation.id for annotation in annotations if not annotation.segmentation])
     by_image: dict[int, list[CocoAnnotation]] = {image.id: [] for image in images}
     for annotation in annotations:
         if annotation.image_id not in by_image:
@@ -97,7 +102,8 @@ def parse_coco(path: str | os.PathLike[str], content: dict[str, Any]) -> CocoDat
             raise UserError(
                 f"{path}: annotation {annotation.id} is of category {annotation.category_id}, which is not listed"
             )
-        by_image[annotation.image_id].append(annotation)
+        if annotation.segmentation:
+            by_image[annotation.image_id].append(annotation)
     return CocoDataset(
         path=Path(path),
         images=tuple(sorted(images, key=lambda image: image.id)),
@@ -160,8 +166,10 @@ def _annotation(entry: dict[str, Any]) -> CocoAnnotation:
     if isinstance(segmentation, dict):
         if not {"size", "counts"} <= segmentation.keys():
             raise ValueError("its run-length segmentation needs 'size' and 'counts'")
-    elif not segmentation or any(len(polygon) < 6 or len(polygon) % 2 for polygon in segmentation):
-        raise ValueError("its segmentation needs polygons of at least three points")
+    elif any(len(polygon) % 2 for polygon in segmentation):
+        raise ValueError("a polygon of its segmentation has an odd number of coordinates")
+    else:
+        segmentation = [polygon for polygon in segmentation if len(polygon) >= 6]
     return CocoAnnotation(
         id=int(entry["id"]),
         image_id=int(entry["image_id"]),
@@ -171,6 +179,15 @@ def _annotation(entry: dict[str, Any]) -> CocoAnnotation:
         segmentation=segmentation,
         iscrowd=bool(entry.get("iscrowd", 0)),
     )
+
+
+def _report_degenerate(path: str | os.PathLike[str], ids: list[int]) -> None:
+    if ids:
+        print(
+            f"skipped: {path}: {len(ids)} objects without a polygon of at least three points, "
+            f"the first is annotation {ids[0]}",
+            file=sys.stderr,
+        )
 
 
 def _require_unique(path: str | os.PathLike[str], kind: str, ids: list[int]) -> None:

@@ -97,7 +97,8 @@ def box_terms(
 def batch_mask_targets(targets: Sequence[ImageTargets], positives: Positives, sizes: Sequence[int]) -> list[Tensor]:
     """:func:`mask_targets` of all images, one [P, n, n] per size, in the order of the positives."""
     per_image = []
-    for index, target in enumerate(targets):
-        own = positives.rois[:, 0] == index
-        per_image.append(mask_targets(target.masks, positives.rois[own, 1:], positives.owners[own], sizes))
+    with torch.profiler.record_function("mask targets"):
+        for index, target in enumerate(targets):
+            own = positives.rois[:, 0] == index
+            per_image.append(mask_targets(target.masks, positives.rois[own, 1:], positives.owners[own], sizes))
     return [torch.cat(size) for size in zip(*per_image, strict=True)]

@@ -95,8 +95,8 @@ def replaced(key: str, **values: Any) -> dict[str, Any]:
         (replaced("annotations", image_id=8), "annotation 5 is of image 8, which is not listed"),
         (replaced("annotations", category_id=2), "annotation 5 is of category 2, which is not listed"),
         (replaced("annotations", bbox=[1, 2, 3]), "malformed"),
-        (replaced("annotations", segmentation=[]), "at least three points"),
-        (replaced("annotations", segmentation=[[1, 2, 3, 4]]), "at least three points"),
+        (replaced("annotations", segmentation=[[1, 2, 3, 4, 5, 6, 7]]), "odd number of coordinates"),
+        (replaced("annotations", segmentation="none"), "malformed"),
         (replaced("annotations", segmentation={"size": [1, 2]}), "needs 'size' and 'counts'"),
         ({**CONTENT, "images": [7]}, "malformed"),
     ],
@@ -106,6 +106,24 @@ def test_bad_content_is_named(tmp_path: Path, content: Any, message: str) -> Non
         read_coco(write(tmp_path / "bad.json", content))
     assert "bad.json" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("segmentation", [[], [[1, 2, 3, 4]]])
+def test_objects_of_two_points_are_counted_and_left_out(
+    tmp_path: Path, segmentation: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = read_coco(write(tmp_path / "a.json", replaced("annotations", segmentation=segmentation)))
+    assert [annotation.id for annotation in dataset.annotations[7]] == [6]
+    assert "a.json: 1 objects without a polygon of at least three points, the first is annotation 5" in (
+        capsys.readouterr().err
+    )
+
+
+def test_an_object_keeps_its_proper_polygons(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    proper = [1, 2, 4, 2, 4, 6]
+    dataset = read_coco(write(tmp_path / "a.json", replaced("annotations", segmentation=[[1, 2, 3, 4], proper])))
+    assert dataset.annotations[7][0].segmentation == [proper]
+    assert not capsys.readouterr().err
 
 
 def test_files_that_are_no_json(tmp_path: Path) -> None:
