@@ -1,0 +1,137 @@
+"""What training runs came to: accuracy on their own and on unseen images, and the course of their losses.
+
+python -m benchmarks.training runs/coco-mini-mask-rcnn runs/coco-mini --data-root data/coco_mini --output coco-mini.json
+"""
+
+import json
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.table import Table
+
+from benchmarks.provenance import provenance
+from benchmarks.report import Report, terminal, write_report
+from refinemask import evaluate
+from refinemask.files import UserError
+
+SETS = {"training images": "data", "held-out images": "validation"}
+"""The recipe's part that names the annotations and the folder of each set."""
+COLUMNS = {"box AP": "bbox", "mask AP": "segm", "boundary AP": "boundary"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """Evaluate the last weights of finished runs of refinemask.train and put them side by side."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Directories of runs, all on the same data."""
+    data_root: Path
+    """Directory under which the recipes' annotation files and image folders lie."""
+    output: Path
+    """JSON file for the table and the curves; a figure of the curves is drawn beside it (.svg)."""
+    threads: int = 2
+    """CPU threads."""
+
+
+def summarize_run(run: Path, data_root: Path, threads: int) -> Report:
+    """The figures and the curves of one run.
+
+    Raises:
+        UserError: the directory holds no finished run, or its data are not there.
+    """
+    recipe, records = _read_run(run)
+    checkpoint = run / "last.safetensors"
+    rates = sorted(record["images_per_second"] for record in records)
+    return {
+        "recipe": recipe["name"],
+        "iterations": records[-1]["iteration"],
+        "epochs": records[-1]["epoch"],
+        "batch_size": recipe["train"]["batch_size"],
+        "images_per_second": rates[len(rates) // 2],
+        "peak_memory_mib": max(record["memory_mb"] for record in records),
+        "provenance": provenance([checkpoint]),
+        "accuracy": {name: _evaluate(checkpoint, recipe[part], data_root, threads) for name, part in SETS.items()},
+        "curve": [{key: record[key] for key in ("epoch", "loss", "losses")} for record in records],
+    }
+
+
+def _read_run(run: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The recipe, and the records of the losses."""
+    try:
+        recipe = json.loads((run / "recipe.json").read_text())
+        metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        records = [record for record in metrics if "loss" in record]
+        last = records[-1]["epoch"]
+    except (OSError, ValueError, LookupError) as error:
+        raise UserError(f"{run}: expected the directory of a run of python -m refinemask.train: {error}") from error
+    if last != recipe["train"]["epochs"]:
+        epochs = recipe["train"]["epochs"]
+        raise UserError(f"{run}: stopped in epoch {last} of {epochs}; go on with its command and --resume auto")
+    return recipe, records
+
+
+def _evaluate(checkpoint: Path, data: dict[str, Any], data_root: Path, threads: int) -> dict[str, dict[str, float]]:
+    with tempfile.TemporaryDirectory() as scratch:
+        report = Path(scratch) / "report.json"
+        wanted = evaluate.Args(
+            checkpoint=checkpoint,
+            annotations=data_root / data["annotations"],
+            images=data_root / data["images"],
+            output=report,
+            threads=threads,
+        )
+        if evaluate.main(wanted):
+            raise UserError(f"{checkpoint}: could not be evaluated")
+        return json.loads(report.read_text())["figures"]
+
+
+def table(runs: list[Report]) -> Table:
+    """One row per run."""
+    result = Table(title="Trained models", title_justify="left")
+    result.add_column("recipe")
+    for heading in ("iterations", "images/s", *(f"{column}, {name}" for name in SETS for column in COLUMNS)):
+        result.add_column(heading, justify="right")
+    for run in runs:
+        points = (100 * run["accuracy"][name][kind]["AP"] for name in SETS for kind in COLUMNS.values())
+        cells = (str(run["iterations"]), f"{run['images_per_second']:.2f}", *(f"{value:.1f}" for value in points))
+        result.add_row(run["recipe"], *cells)
+    return result
+
+
+def draw_curves(runs: list[Report], path: Path) -> None:
+    """Every loss term over the epochs, one panel per run."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.2 * len(runs), 3.4), layout="constrained")
+    panels = figure.subplots(1, len(runs), sharey=True, squeeze=False)[0]
+    for panel, run in zip(panels, runs, strict=True):
+        epochs = [point["epoch"] for point in run["curve"]]
+        for term in run["curve"][0]["losses"]:
+            panel.plot(epochs, [point["losses"][term] for point in run["curve"]], label=term, linewidth=1.2)
+        panel.set(title=run["recipe"], xlabel="epoch", yscale="log")
+        panel.grid(alpha=0.3)
+        panel.legend(fontsize="x-small", ncols=2, frameon=False)
+    panels[0].set_ylabel("loss, weighted")
+    figure.savefig(path)
+
+
+def main(args: Args | None = None) -> int:
+    """Print the table, write JSON and figure; exit code 2 where something given is wrong."""
+    args = args or tyro.cli(Args)
+    try:
+        runs = [summarize_run(run, args.data_root, args.threads) for run in args.runs]
+        write_report({"runs": runs}, args.output)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    draw_curves(runs, args.output.with_suffix(".svg"))
+    terminal().print(table(runs))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,53 @@
+"""The table of training runs: read from their directories, measured on both sets, refused where a run is not whole."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_training
+
+from benchmarks.training import Args, main
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, ``data`` beside it."""
+    root = tmp_path_factory.mktemp("training")
+    tiny_training.draw_dataset(root / "data")
+    # In a process of its own: PyTorch's training and the engines' runtimes do not share one.
+    options = ["--data-root", root / "data", "--output", root / "run", "--workers", "0", "--log-every", "1"]
+    command = [sys.executable, tiny_training.__file__, "--recipe", "tiny", "--evaluate-every", "0", *map(str, options)]
+    subprocess.run(command, cwd=Path(__file__).parents[2], check=True, env={"PYTHONPATH": ".", "OMP_NUM_THREADS": "1"})
+    return root / "run"
+
+
+def test_table_and_curves(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "result.json"
+    assert main(Args(runs=(run, run), data_root=run.parent / "data", output=output)) == 0
+    first, second = json.loads(output.read_text())["runs"]
+    assert (first["recipe"], first["iterations"], first["epochs"], first["batch_size"]) == ("tiny", 4, 2.0, 4)
+    assert first["accuracy"] == second["accuracy"]
+    # The recipe validates on its training images.
+    assert first["accuracy"]["training images"] == first["accuracy"]["held-out images"]
+    assert set(first["accuracy"]["training images"]) == {"bbox", "segm", "boundary"}
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [point["loss"] for point in first["curve"]] == [record["loss"] for record in records]
+    assert "<svg" in output.with_suffix(".svg").read_text()
+    assert "boundary AP" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_a_run_that_stopped_early_is_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    half = tmp_path / "half"
+    half.mkdir()
+    (half / "recipe.json").write_text((run / "recipe.json").read_text())
+    (half / "metrics.jsonl").write_text((run / "metrics.jsonl").read_text().splitlines()[0] + "\n")
+    assert main(Args(runs=(half,), data_root=run.parent / "data", output=tmp_path / "result.json")) == 2
+    assert "stopped in epoch 0.5 of 2; go on with its command and --resume auto" in capsys.readouterr().err
+
+
+def test_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(Args(runs=(tmp_path,), data_root=tmp_path, output=tmp_path / "result.json")) == 2
+    assert "expected the directory of a run" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
