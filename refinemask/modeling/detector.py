@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from refinemask.config import FCNMaskConfig, HTCConfig, ModelConfig, PointRendConfig
-from refinemask.modeling.box_head import BoxHead
+from refinemask.modeling.box_head import Boxes, BoxHead
 from refinemask.modeling.cascade import CascadeBoxHead, CascadeMaskHead
 from refinemask.modeling.fcn_mask_head import FCNMaskHead
 from refinemask.modeling.fpn import FPN
@@ -23,8 +23,8 @@ MaskHead = FCNMaskHead | RefineMaskHead | SimpleRefineMaskHead | PointRendHead |
 class Detector(nn.Module):
     """ResNet → FPN → RPN → box head → mask head.
 
-    Every tensor between image and result has a shape that depends on the input's shape alone: proposals and
-    detections are padded to fixed numbers.
+    Proposals and detections are padded to fixed numbers, so that every tensor of a traced graph has a shape that
+    depends on the input's shape alone.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -51,8 +51,20 @@ class Detector(nn.Module):
         )
         features = self.context(pyramid)
         boxes = self.box_head.detect(features, proposals, image_sizes)
-        masks = self.mask_head.predict(features, to_rois(boxes.boxes), boxes.labels.flatten())
-        return Detections(*boxes, masks.unflatten(0, boxes.labels.shape))
+        return Detections(*boxes, self.segment(features, boxes))
+
+    def segment(self, features: list[Tensor], boxes: Boxes) -> Tensor:
+        """Mask probabilities [B, K, M, M] of detections; those of padding mean nothing."""
+        rois, labels = to_rois(boxes.boxes), boxes.labels.flatten()
+        if torch.compiler.is_compiling():
+            # A traced graph has one shape, so it segments padding too.
+            return self.mask_head.predict(features, rois, labels).unflatten(0, boxes.labels.shape)
+        slots = torch.arange(boxes.labels.shape[1], device=labels.device)
+        real = (slots < boxes.num_detections[:, None]).flatten()
+        found = self.mask_head.predict(features, rois[real], labels[real])
+        masks = found.new_zeros(len(rois), *found.shape[1:])
+        masks[real] = found
+        return masks.unflatten(0, boxes.labels.shape)
 
     def normalize(self, images: Tensor, image_sizes: Tensor) -> Tensor:
         """The network's input: normalised, and zero outside each image's valid part."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from refinemask.config import RefineMaskConfig
 from refinemask.modeling.mask_output import LabelPredictor, MaskOutput, bias_of, init_mask_convs, project
+from refinemask.modeling.roi_window import compute_near_rois
 from refinemask.modeling.semantic_fusion import DILATIONS, SemanticFusion
 from refinemask.ops import FINEST_SCALE, boundary_merge, full_precision, multilevel_roi_align, upsample_aligned
 
@@ -95,6 +96,7 @@ class RefineMaskHead(nn.Module):
         super().__init__()
         self.instance_convs = conv_relus(channels, config.instance_convs)
         self.semantic_convs = conv_relus(channels, config.semantic_convs)
+        self.semantic_reach = config.semantic_convs
         self.semantic_logits = nn.Conv2d(channels, 1, 1)
         widths = [channels >> index for index in range(4)]
         self.stages = nn.ModuleList(RefinementStage(channels, width) for width in widths[:3])  # type: ignore[assignment]
@@ -106,7 +108,22 @@ class RefineMaskHead(nn.Module):
 
     def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> MaskOutput:
         """Logits at 14, 28, 56 and 112 of RoIs [R, 5] with labels [R], from P2..P5."""
-        semantic_maps, semantic_logits = self._semantic_branch(pyramid[0])
+        return self._refine(pyramid, rois, labels, self._semantic_branch(pyramid[0]))
+
+    def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
+        """Mask probabilities [R, 112, 112]."""
+        semantic = compute_near_rois(self._semantic_branch, pyramid[0], rois, reach=self.semantic_reach)
+        return merge_stages(self._refine(pyramid, rois, labels, semantic).stage_logits).sigmoid()[:, 0]
+
+    def _semantic_branch(self, p2: Tensor) -> Tensor:
+        """What every stage pools, side by side: features [B, c_k, H/4, W/4], and last the semantic logits."""
+        heads = [stage.semantic_transform_in for stage in self.stages] + [self.semantic_logits]
+        # One convolution reads the large map once for all four.
+        return joint_conv(self.semantic_convs(p2), heads)
+
+    def _refine(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor, semantic: Tensor) -> MaskOutput:
+        semantic_maps = F.relu(semantic[:, :-1]).split([stage.channels for stage in self.stages], dim=1)
+        semantic_logits = full_precision(semantic[:, -1:])
         semantic_prob = semantic_logits.sigmoid().to(pyramid[0].dtype)
         pooled = multilevel_roi_align(pyramid[:4], rois, STAGE_SIZES[0], 0, FINEST_SCALE)
         features = StageFeatures(self.instance_convs(pooled), None)
@@ -117,23 +134,11 @@ class RefineMaskHead(nn.Module):
             logits = features.predict(predictor, labels)
             stage_logits.append(logits)
             # Every RoI reads the stride-4 map, whatever level its instance features come from.
-            semantic = multilevel_roi_align([semantic_map], rois, size, 0, FINEST_SCALE)
+            pooled = multilevel_roi_align([semantic_map], rois, size, 0, FINEST_SCALE)
             semantic_mask = multilevel_roi_align([semantic_prob], rois, size, 0, FINEST_SCALE)
-            features = stage(features, semantic, logits.sigmoid().to(semantic.dtype), semantic_mask)
+            features = stage(features, pooled, logits.sigmoid().to(pooled.dtype), semantic_mask)
         stage_logits.append(features.predict(self.instance_logits[-1], labels))
         return MaskOutput(stage_logits, semantic_logits)
-
-    def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
-        """Mask probabilities [R, 112, 112]."""
-        return merge_stages(self(pyramid, rois, labels).stage_logits).sigmoid()[:, 0]
-
-    def _semantic_branch(self, p2: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        """The map each stage pools from, [B, c_k, H/4, W/4], and the semantic logits [B, 1, H/4, W/4]."""
-        heads = [stage.semantic_transform_in for stage in self.stages] + [self.semantic_logits]
-        # One convolution reads the large map once for all four.
-        maps = joint_conv(self.semantic_convs(p2), heads)
-        features = F.relu(maps[:, :-1])
-        return features.split([stage.channels for stage in self.stages], dim=1), full_precision(maps[:, -1:])
 
 
 def joint_conv(x: Tensor, convs: Sequence[nn.Conv2d]) -> Tensor:

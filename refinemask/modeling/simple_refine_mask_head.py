@@ -16,6 +16,7 @@ from refinemask.modeling.refine_mask_head import (
     merge_stages,
     upsample_features,
 )
+from refinemask.modeling.roi_window import compute_near_rois
 from refinemask.modeling.semantic_fusion import DILATIONS, SemanticFusion
 from refinemask.ops import FINEST_SCALE, full_precision, multilevel_roi_align, upsample_aligned
 
@@ -51,6 +52,7 @@ class SimpleRefineMaskHead(nn.Module):
         super().__init__()
         self.instance_convs = conv_relus(channels, config.instance_convs)
         self.semantic_convs = conv_relus(channels, config.semantic_convs)
+        self.semantic_reach = config.semantic_convs
         widths = [channels >> index for index in range(4)]
         stages = [SimpleRefinementStage(channels, width) for width in widths[:3]]
         self.stages = nn.ModuleList(stages)  # type: ignore[assignment]
@@ -61,28 +63,32 @@ class SimpleRefineMaskHead(nn.Module):
 
     def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> MaskOutput:
         """Logits at 14, 28, 56 and 112 of RoIs [R, 5] with labels [R], from P2..P5."""
-        semantic_maps = self._semantic_branch(pyramid[0])
+        return self._refine(pyramid, rois, labels, self._semantic_branch(pyramid[0]))
+
+    def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
+        """Mask probabilities [R, 112, 112]."""
+        semantic = compute_near_rois(self._semantic_branch, pyramid[0], rois, reach=self.semantic_reach)
+        return merge_stages(self._refine(pyramid, rois, labels, semantic).stage_logits).sigmoid()[:, 0]
+
+    def _semantic_branch(self, p2: Tensor) -> Tensor:
+        """What every stage pools, side by side: features [B, c_k, H/4, W/4]."""
+        return F.relu(joint_conv(self.semantic_convs(p2), [stage.semantic_transform_in for stage in self.stages]))
+
+    def _refine(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor, semantic: Tensor) -> MaskOutput:
+        semantic_maps = semantic.split([stage.channels for stage in self.stages], dim=1)
         features = self.instance_convs(multilevel_roi_align(pyramid[:4], rois, STAGE_SIZES[0], 0, FINEST_SCALE))
         stage_logits = []
         for stage, predictor, size, semantic_map in zip(
             self.stages, self.instance_logits, STAGE_SIZES, semantic_maps, strict=False
         ):
-            semantic = point_roi_align(semantic_map, rois, size)
+            pooled = point_roi_align(semantic_map, rois, size)
             weight, bias = predictor.rows(labels)
             # A 1×1 predictor commutes with the upsampling: one channel is resized instead of all.
-            logits = full_precision(_resize_to(project(features, weight), semantic) + bias)
+            logits = full_precision(_resize_to(project(features, weight), pooled) + bias)
             stage_logits.append(logits)
-            features = stage(features, semantic, logits.sigmoid().to(semantic.dtype))
+            features = stage(features, pooled, logits.sigmoid().to(pooled.dtype))
         stage_logits.append(upsample_aligned(full_precision(self.instance_logits[-1](features, labels))))
         return MaskOutput(stage_logits, None)
-
-    def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
-        """Mask probabilities [R, 112, 112]."""
-        return merge_stages(self(pyramid, rois, labels).stage_logits).sigmoid()[:, 0]
-
-    def _semantic_branch(self, p2: Tensor) -> tuple[Tensor, ...]:
-        maps = joint_conv(self.semantic_convs(p2), [stage.semantic_transform_in for stage in self.stages])
-        return F.relu(maps).split([stage.channels for stage in self.stages], dim=1)
 
 
 def _resize_to(x: Tensor, like: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from refinemask.config import (
     PointRendConfig,
     RefineMaskConfig,
 )
+from refinemask.modeling.box_head import Boxes
 from refinemask.modeling.detector import Detector
 
 
@@ -124,6 +125,26 @@ def test_without_detections_everything_is_zero_padding():
     assert not result.boxes.any()
     assert not result.scores.any()
     assert not result.labels.any()
+
+
+@pytest.mark.parametrize("num_detections", [[3, 1], [0, 2], [0, 0]])
+@pytest.mark.parametrize("head", HEADS)
+def test_only_detections_are_segmented(head, num_detections, monkeypatch):
+    """A traced graph segments padding too; detections get the same masks."""
+    detector = tiny(head)
+    corners = torch.rand(2, 3, 2) * 40
+    boxes = torch.cat([corners, corners + 5 + torch.rand(2, 3, 2) * 40], dim=2)
+    boxes = Boxes(boxes, torch.ones(2, 3), torch.tensor([[0, 1, 2], [2, 2, 0]]), torch.tensor(num_detections))
+    with torch.no_grad():
+        features = detector.context(detector.pyramid(torch.randn(2, 3, 96, 96)))
+        found = detector.segment(features, boxes)
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+        expected = detector.segment(features, boxes)
+    real = torch.arange(3) < boxes.num_detections[:, None]
+    assert found.shape == expected.shape
+    torch.testing.assert_close(found[real], expected[real], rtol=1e-4, atol=1e-4)
+    assert not found[~real].any()
+    assert expected[~real].all(), "a mask that was computed has no probability of exactly zero"
 
 
 def test_padding_does_not_depend_on_its_pixels():
