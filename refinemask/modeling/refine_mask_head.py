@@ -106,22 +106,15 @@ class RefineMaskHead(nn.Module):
         )
         init_mask_convs(self)
 
-    def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> MaskOutput:
-        """Logits at 14, 28, 56 and 112 of RoIs [R, 5] with labels [R], from P2..P5."""
-        return self._refine(pyramid, rois, labels, self._semantic_branch(pyramid[0]))
+    def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor, *, whole_map: bool = True) -> MaskOutput:
+        """Logits at 14, 28, 56 and 112 of RoIs [R, 5] with labels [R], from P2..P5.
 
-    def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
-        """Mask probabilities [R, 112, 112]."""
-        semantic = compute_near_rois(self._semantic_branch, pyramid[0], rois, reach=self.semantic_reach)
-        return merge_stages(self._refine(pyramid, rois, labels, semantic).stage_logits).sigmoid()[:, 0]
-
-    def _semantic_branch(self, p2: Tensor) -> Tensor:
-        """What every stage pools, side by side: features [B, c_k, H/4, W/4], and last the semantic logits."""
-        heads = [stage.semantic_transform_in for stage in self.stages] + [self.semantic_logits]
-        # One convolution reads the large map once for all four.
-        return joint_conv(self.semantic_convs(p2), heads)
-
-    def _refine(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor, semantic: Tensor) -> MaskOutput:
+        The semantic logits are those of the whole map, or hold only where RoIs look.
+        """
+        if whole_map:
+            semantic = self._semantic_branch(pyramid[0])
+        else:
+            semantic = compute_near_rois(self._semantic_branch, pyramid[0], rois, self.semantic_reach)
         semantic_maps = F.relu(semantic[:, :-1]).split([stage.channels for stage in self.stages], dim=1)
         semantic_logits = full_precision(semantic[:, -1:])
         semantic_prob = semantic_logits.sigmoid().to(pyramid[0].dtype)
@@ -139,6 +132,16 @@ class RefineMaskHead(nn.Module):
             features = stage(features, pooled, logits.sigmoid().to(pooled.dtype), semantic_mask)
         stage_logits.append(features.predict(self.instance_logits[-1], labels))
         return MaskOutput(stage_logits, semantic_logits)
+
+    def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
+        """Mask probabilities [R, 112, 112]."""
+        return merge_stages(self(pyramid, rois, labels, whole_map=False).stage_logits).sigmoid()[:, 0]
+
+    def _semantic_branch(self, p2: Tensor) -> Tensor:
+        """What every stage pools, side by side: features [B, c_k, H/4, W/4], and last the semantic logits."""
+        heads = [stage.semantic_transform_in for stage in self.stages] + [self.semantic_logits]
+        # One convolution reads the large map once for all four.
+        return joint_conv(self.semantic_convs(p2), heads)
 
 
 def joint_conv(x: Tensor, convs: Sequence[nn.Conv2d]) -> Tensor:

@@ -63,18 +63,7 @@ class SimpleRefineMaskHead(nn.Module):
 
     def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> MaskOutput:
         """Logits at 14, 28, 56 and 112 of RoIs [R, 5] with labels [R], from P2..P5."""
-        return self._refine(pyramid, rois, labels, self._semantic_branch(pyramid[0]))
-
-    def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
-        """Mask probabilities [R, 112, 112]."""
-        semantic = compute_near_rois(self._semantic_branch, pyramid[0], rois, reach=self.semantic_reach)
-        return merge_stages(self._refine(pyramid, rois, labels, semantic).stage_logits).sigmoid()[:, 0]
-
-    def _semantic_branch(self, p2: Tensor) -> Tensor:
-        """What every stage pools, side by side: features [B, c_k, H/4, W/4]."""
-        return F.relu(joint_conv(self.semantic_convs(p2), [stage.semantic_transform_in for stage in self.stages]))
-
-    def _refine(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor, semantic: Tensor) -> MaskOutput:
+        semantic = compute_near_rois(self._semantic_branch, pyramid[0], rois, self.semantic_reach)
         semantic_maps = semantic.split([stage.channels for stage in self.stages], dim=1)
         features = self.instance_convs(multilevel_roi_align(pyramid[:4], rois, STAGE_SIZES[0], 0, FINEST_SCALE))
         stage_logits = []
@@ -89,6 +78,14 @@ class SimpleRefineMaskHead(nn.Module):
             features = stage(features, pooled, logits.sigmoid().to(pooled.dtype))
         stage_logits.append(upsample_aligned(full_precision(self.instance_logits[-1](features, labels))))
         return MaskOutput(stage_logits, None)
+
+    def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
+        """Mask probabilities [R, 112, 112]."""
+        return merge_stages(self(pyramid, rois, labels).stage_logits).sigmoid()[:, 0]
+
+    def _semantic_branch(self, p2: Tensor) -> Tensor:
+        """What every stage pools, side by side: features [B, c_k, H/4, W/4]."""
+        return F.relu(joint_conv(self.semantic_convs(p2), [stage.semantic_transform_in for stage in self.stages]))
 
 
 def _resize_to(x: Tensor, like: Tensor) -> Tensor:
