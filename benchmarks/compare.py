@@ -1,28 +1,37 @@
 """Engines side by side in speed and accuracy, both of the same files in the same run.
 
 python -m benchmarks.compare model.safetensors model.onnx --annotations val.json --images DIRECTORY
+python -m benchmarks.compare --table efficiency
 """
 
+import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import tyro
 
 from benchmarks.measure import Settings, measure
 from benchmarks.report import Report, build_report, print_report, write_report
 from refinemask.data.coco import CocoDataset, read_coco
+from refinemask.data.lvis import LvisDataset
 from refinemask.evaluation.coco import evaluate_coco
+from refinemask.evaluation.lvis import evaluate_lvis
 from refinemask.evaluation.predictions import PredictionFile, Result
 from refinemask.files import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Args:
-    """Compare engines in latency, AP and boundary AP on an annotated data set."""
+    """Compare engines in latency, AP and boundary AP on an annotated data set.
+
+    With --table efficiency, instead: the four models of the paper's efficiency table on every engine of this machine.
+    Its own options are shown by --table efficiency --help.
+    """
 
     engines: tyro.conf.Positional[tuple[str, ...]]
     """PATH[@BACKEND[:PRECISION]] each; the first is the baseline."""
@@ -38,11 +47,17 @@ class Args:
 
 
 def compare(
-    engines: Sequence[str], dataset: CocoDataset, directory: Path, settings: Settings, limit: int | None = None
+    engines: Sequence[str],
+    dataset: CocoDataset,
+    directory: Path,
+    settings: Settings,
+    limit: int | None = None,
+    ap_star: LvisDataset | None = None,
 ) -> Report:
     """Measure speed and accuracy; see :func:`benchmarks.report.build_report`.
 
-    Accuracy is over the images that the rounds reach, the same for every engine.
+    Accuracy is over the images that the rounds reach, the same for every engine; with annotations of AP* for the same
+    images, the accuracy has an entry ``ap_star``.
 
     Raises:
         UserError: an engine, an image or the annotations are wrong.
@@ -59,11 +74,21 @@ def compare(
             found[engine].append(images[image].id, results)
 
         measurement = measure(engines, [directory / i.file_name for i in images], settings, collect)
-        return build_report(measurement, [evaluate_coco(dataset, results) for results in found])
+        accuracy: list[dict[str, Any]] = [dict(evaluate_coco(dataset, results)) for results in found]
+        if ap_star is not None:
+            for figures, results in zip(accuracy, found, strict=True):
+                figures["ap_star"] = evaluate_lvis(ap_star, results)
+        return build_report(measurement, accuracy)
 
 
 def main(args: Args | None = None) -> int:
     """Compare, print the tables, write the JSON; exit code 2 where something given is wrong."""
+    table, rest = (None, []) if args else _chosen_table()
+    if table == "efficiency":
+        # It measures with this module's function.
+        from benchmarks.efficiency import run
+
+        return run.main(tyro.cli(run.Args, args=rest, prog="python -m benchmarks.compare --table efficiency"))
     args = args or tyro.cli(Args)
     try:
         report = compare(args.engines, read_coco(args.annotations), args.images, args.settings, args.limit)
@@ -74,6 +99,14 @@ def main(args: Args | None = None) -> int:
         return 2
     print_report(report)
     return 0
+
+
+def _chosen_table() -> tuple[str | None, list[str]]:
+    """The table that the command line asks for, and the other arguments."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", add_help=False, allow_abbrev=False)
+    parser.add_argument("--table", choices=["efficiency"])
+    chosen, rest = parser.parse_known_args()
+    return chosen.table, rest
 
 
 if __name__ == "__main__":

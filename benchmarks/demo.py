@@ -10,6 +10,7 @@ from benchmarks.compare import compare
 from benchmarks.measure import Settings
 from benchmarks.provenance import cpu
 from benchmarks.report import print_accuracy, print_report, write_report
+from benchmarks.spec import openvino_precisions
 from export import to_onnx
 from refinemask import predict
 from refinemask.data.coco import read_coco
@@ -35,18 +36,7 @@ class Args:
 
 def engine_names(checkpoint: Path, onnx: Path) -> list[str]:
     """PyTorch first, then ONNX Runtime, then what this machine can run of OpenVINO."""
-    names = [str(checkpoint), str(onnx)]
-    try:
-        from openvino import Core
-    except ImportError:
-        print("not run: OpenVINO is not installed (pip install 'refinemask[openvino]')")
-        return names
-    names.append(f"{onnx}@openvino:fp32")
-    if "BF16" in Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        names.append(f"{onnx}@openvino:bf16")
-    else:
-        print("not run: OpenVINO bf16 needs a CPU with AVX512_BF16 or AMX")
-    return names
+    return [str(checkpoint), str(onnx), *(f"{onnx}@openvino:{precision}" for precision in openvino_precisions())]
 
 
 def main(args: Args | None = None) -> int:

@@ -20,6 +20,8 @@ from refinemask.modeling.detector import Detector
 from refinemask.weights import save_detector
 
 COCO_CLASSES = 80
+RECIPE = "random weights"
+"""In the file's metadata."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,24 @@ class Args:
     depth: int = 50
     """50 or 101."""
     seed: int = 0
+
+
+def random_config(mask_head: MaskHeadConfig, depth: int = 50) -> ModelConfig:
+    """The published architecture for COCO's 80 classes, without a score threshold.
+
+    Raises:
+        UserError: the depth is neither 50 nor 101.
+    """
+    blocks = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+    if depth not in blocks:
+        raise UserError(f"depth is {depth}; expected 50 or 101")
+    return ModelConfig(
+        class_names=tuple(f"class {label}" for label in range(COCO_CLASSES)),
+        category_ids=tuple(range(1, COCO_CLASSES + 1)),
+        backbone=replace(BackboneConfig(), blocks=blocks[depth]),
+        box_head=BoxHeadConfig(score_threshold=0.0),
+        mask_head=mask_head,
+    )
 
 
 def randomize(detector: Detector, seed: int) -> Detector:
@@ -50,21 +70,30 @@ def randomize(detector: Detector, seed: int) -> Detector:
     return detector.eval()
 
 
+def random_detector(args: Args) -> Detector:
+    """The detector that the arguments describe, without writing it.
+
+    Raises:
+        UserError: there is no such depth.
+    """
+    blocks = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+    if args.depth not in blocks:
+        raise UserError(f"depth is {args.depth}; expected 50 or 101")
+    config = ModelConfig(
+        class_names=tuple(f"class {label}" for label in range(COCO_CLASSES)),
+        category_ids=tuple(range(1, COCO_CLASSES + 1)),
+        backbone=replace(BackboneConfig(), blocks=blocks[args.depth]),
+        box_head=BoxHeadConfig(score_threshold=0.0),
+        mask_head=args.mask_head,
+    )
+    return randomize(Detector(config), args.seed)
+
+
 def main(args: Args | None = None) -> int:
     """Write the checkpoint; exit code 2 where something given is wrong."""
     args = args or tyro.cli(Args)
     try:
-        blocks = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
-        if args.depth not in blocks:
-            raise UserError(f"depth is {args.depth}; expected 50 or 101")
-        config = ModelConfig(
-            class_names=tuple(f"class {label}" for label in range(COCO_CLASSES)),
-            category_ids=tuple(range(1, COCO_CLASSES + 1)),
-            backbone=replace(BackboneConfig(), blocks=blocks[args.depth]),
-            box_head=BoxHeadConfig(score_threshold=0.0),
-            mask_head=args.mask_head,
-        )
-        save_detector(randomize(Detector(config), args.seed), args.output, recipe="random weights")
+        save_detector(random_detector(args), args.output, recipe="random weights")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

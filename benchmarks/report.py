@@ -49,7 +49,6 @@ def _engine(run: EngineRun, baseline: EngineRun, batch: int) -> Report:
     samples = {phase: [1000 * sample.seconds[phase] for sample in run.samples] for phase in PHASES}
     samples["total"] = [sum(values) for values in zip(*samples.values(), strict=True)]
     latency = {phase: summarize(values) for phase, values in samples.items()}
-    speedup = paired_ratio(_network_seconds(baseline), _network_seconds(run))
     counts = [count for sample in run.samples for count in sample.detections]
     return {
         "engine": str(run.spec),
@@ -57,7 +56,8 @@ def _engine(run: EngineRun, baseline: EngineRun, batch: int) -> Report:
         "precision": run.precision,
         "fps": 1000 * batch / latency["engine"].p50,
         "fps_end_to_end": 1000 * batch / latency["total"].p50,
-        "speedup": asdict(speedup),
+        "speedup": asdict(paired_ratio(_network_seconds(baseline), _network_seconds(run))),
+        "speedup_end_to_end": asdict(paired_ratio(_total_seconds(baseline), _total_seconds(run))),
         "detections_per_image": {"mean": sum(counts) / len(counts), "min": min(counts), "max": max(counts)},
         "padded_sizes": dict(Counter("{}x{}".format(*sample.padded) for sample in run.samples)),
         "peak_memory_mib": run.peak_memory_bytes and run.peak_memory_bytes / 2**20,
@@ -68,6 +68,10 @@ def _engine(run: EngineRun, baseline: EngineRun, batch: int) -> Report:
 
 def _network_seconds(run: EngineRun) -> list[float]:
     return [sample.seconds["engine"] for sample in run.samples]
+
+
+def _total_seconds(run: EngineRun) -> list[float]:
+    return [sum(sample.seconds.values()) for sample in run.samples]
 
 
 def write_report(report: Report, path: str | os.PathLike[str]) -> None:
@@ -94,7 +98,7 @@ def print_accuracy(report: Report, console: Console | None = None) -> None:
         table.add_column(heading, justify="right")
     for engine in report["engines"]:
         for kind, name in KINDS.items():
-            cells = [_points(engine["accuracy"][kind][metric]) for metric in metrics]
+            cells = [points(engine["accuracy"][kind][metric]) for metric in metrics]
             table.add_row(engine["name"], engine["precision"], name, *cells, end_section=kind == list(KINDS)[-1])
     (console or terminal()).print(table)
 
@@ -105,8 +109,12 @@ def print_report(report: Report, console: Console | None = None) -> None:
     console.print(_comparison(report))
     for table in _latencies(report):
         console.print(table)
-    console.print(_conditions(report), soft_wrap=True)
-    load = report["foreign_load"]
+    console.print(conditions(report), soft_wrap=True)
+    warn_if_busy(report["foreign_load"])
+
+
+def warn_if_busy(load: float | None) -> None:
+    """Say on standard error if other processes' share of the CPUs has spoilt the latencies."""
     if load is not None and load > BUSY_FRACTION:
         print(
             f"warning: other processes used {load:.0%} of the CPUs meanwhile: do not trust these latencies, "
@@ -143,11 +151,11 @@ def _accuracy_cells(engine: Report, baseline: Report) -> list[str]:
     cells = []
     for kind in ("segm", "boundary"):
         value, reference = (each["accuracy"][kind]["AP"] for each in (engine, baseline))
-        cells += [_points(value), "" if engine is baseline else f"{100 * (value - reference):+.2f}"]
+        cells += [points(value), "" if engine is baseline else f"{100 * (value - reference):+.2f}"]
     return cells
 
 
-def _points(value: float) -> str:
+def points(value: float) -> str:
     """An average precision in points of a hundred; -1 means that there was no object to find."""
     return f"{100 * value:.2f}" if value >= 0 else "none"
 
@@ -168,7 +176,8 @@ def _latencies(report: Report) -> list[Table]:
     return [phases, spread]
 
 
-def _conditions(report: Report) -> str:
+def conditions(report: Report) -> str:
+    """The machine, the settings, the sizes and the revision, in three lines."""
     settings, source = report["settings"], report["provenance"]
     sizes = ", ".join(f"{size} ({count})" for size, count in report["engines"][0]["padded_sizes"].items())
     load = "unknown" if report["foreign_load"] is None else f"{report['foreign_load']:.1%}"

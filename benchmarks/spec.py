@@ -26,3 +26,16 @@ class EngineSpec:
     def __str__(self) -> str:
         options = ":".join(part for part in (self.backend, self.precision) if part)
         return f"{self.path.name}@{options}" if options else self.path.name
+
+
+def openvino_precisions() -> list[str]:
+    """What OpenVINO can run here: fp32, and bf16 where the CPU has it; what cannot be run is printed."""
+    try:
+        from openvino import Core
+    except ImportError:
+        print("not run: OpenVINO is not installed (pip install 'refinemask[openvino]')")
+        return []
+    if "BF16" in Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        return ["fp32", "bf16"]
+    print("not run: OpenVINO bf16 needs a CPU with AVX512_BF16 or AMX")
+    return ["fp32"]

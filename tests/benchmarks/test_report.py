@@ -39,6 +39,7 @@ def test_figures(measurement: Measurement) -> None:
     assert (slow["fps"], fast["fps"]) == (pytest.approx(5), pytest.approx(10))
     assert fast["fps_end_to_end"] == pytest.approx(1 / 0.105)
     assert (slow["speedup"]["p50"], fast["speedup"]["p50"]) == (1, pytest.approx(2))
+    assert fast["speedup_end_to_end"]["p50"] == pytest.approx(0.205 / 0.105)
     assert (slow["peak_memory_mib"], fast["peak_memory_mib"]) == (200, None)
     assert fast["detections_per_image"] == {"mean": 4, "min": 4, "max": 4}
     assert fast["padded_sizes"] == {"64x96": 3}

@@ -1,0 +1,93 @@
+"""The files that are measured: checkpoints, given or made, and what is exported of them."""
+
+import math
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from safetensors import safe_open
+
+from benchmarks.efficiency.models import MODELS, Model
+from benchmarks.random_weights import RECIPE, random_config, randomize
+from refinemask.config import ModelConfig, from_json, to_json
+from refinemask.files import UserError, sha256
+from refinemask.modeling.detector import Detector
+from refinemask.weights import read_metadata, save_detector
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model and its checkpoint."""
+
+    model: Model
+    checkpoint: Path
+    random: bool
+
+
+def find_sources(checkpoints: Sequence[Path], work: Path) -> list[Source]:
+    """Each model with the given checkpoint that is one, or all with random weights where none is given.
+
+    Raises:
+        UserError: a checkpoint is none of the four, two are of one model, or there is no Mask R-CNN to compare with.
+    """
+    if not checkpoints:
+        return [Source(model, _random_checkpoint(model, work), random=True) for model in MODELS]
+    given: dict[str, Path] = {}
+    for path in checkpoints:
+        kind = from_json(ModelConfig, read_metadata(path)["config"]).mask_head.kind
+        if kind in given:
+            raise UserError(f"{path}: its mask head is '{kind}', and so is that of {given[kind]}; expected one of each")
+        given[kind] = path
+    if MODELS[0].mask_head.kind not in given:
+        raise UserError(f"no checkpoint is a {MODELS[0].name} (found: {', '.join(given)}); the ratios are to it")
+    return [Source(model, given[kind], random=False) for model in MODELS if (kind := model.mask_head.kind) in given]
+
+
+def _random_checkpoint(model: Model, work: Path) -> Path:
+    path, config = work / f"{model.key}.safetensors", random_config(model.mask_head)
+    if not path.is_file() or read_metadata(path)["config"] != to_json(config):
+        save_detector(randomize(Detector(config), seed=0), path, recipe=RECIPE)
+    return path
+
+
+def count_parameters(checkpoint: Path) -> int:
+    """Trainable numbers, those of batch norm included."""
+    with safe_open(checkpoint, framework="numpy") as file:
+        names = [name for name in file.keys() if "running_" not in name]  # noqa: SIM118
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
+
+
+def exported(source: Source, work: Path, images: Path, size: tuple[int, int] | None = None) -> Path:
+    """The model's ONNX file for batch 1, exported and verified unless ``work`` has it already.
+
+    Args:
+        images: to verify it on.
+        size: the one padded (height, width) it takes; None is every size its preprocessing gives.
+
+    Raises:
+        UserError: the export failed.
+    """
+    name = source.model.key if size is None else f"{source.model.key}-{size[0]}x{size[1]}"
+    path = work / f"{name}.onnx"
+    if path.is_file() and _was_made_of(path, source.checkpoint):
+        return path
+    print(f"exporting {path.name}", flush=True)
+    arguments = ["--checkpoint", source.checkpoint.resolve(), "--output", path.resolve(), "--batch", "1"]
+    arguments += ["--verify-images", images.resolve()]
+    if size is not None:
+        arguments += ["--static", f"{size[0]}x{size[1]}"]
+    # In a process of its own, because the exporter's memory would stay with this one.
+    command = [sys.executable, "-m", "export.to_onnx", *map(str, arguments)]
+    if subprocess.run(command, cwd=ROOT).returncode != 0:
+        raise UserError(f"{source.checkpoint}: could not be exported, see above")
+    return path
+
+
+def _was_made_of(path: Path, checkpoint: Path) -> bool:
+    properties = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    return properties.get("source_sha256") == sha256(checkpoint)

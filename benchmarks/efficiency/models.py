@@ -1,0 +1,37 @@
+"""The four models of the paper's efficiency table, and what was published of them."""
+
+from dataclasses import dataclass
+
+from refinemask.config import FCNMaskConfig, HTCConfig, MaskHeadConfig, PointRendConfig, RefineMaskConfig
+
+PUBLISHED_AT = "the official table, GPU not named"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A row of the table "Efficiency of RefineMask" of the official repository's README."""
+
+    fps: float
+    ap: float
+    ap_star: float
+    """AP on LVIS annotations."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """One of the four, with ResNet-50."""
+
+    key: str
+    """In file names."""
+    name: str
+    mask_head: MaskHeadConfig
+    published: Published
+
+
+MODELS = (
+    Model("mask-rcnn", "Mask R-CNN", FCNMaskConfig(), Published(15.7, 34.7, 36.8)),
+    Model("pointrend", "PointRend", PointRendConfig(), Published(11.4, 35.6, 38.7)),
+    Model("htc", "HTC", HTCConfig(), Published(4.4, 37.4, 40.7)),
+    Model("refinemask", "RefineMask", RefineMaskConfig(), Published(11.4, 37.3, 40.9)),
+)
+"""Mask R-CNN, to which the others are compared, is the first."""

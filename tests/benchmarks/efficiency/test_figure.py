@@ -1,0 +1,49 @@
+"""The figure of engines with nearly the same speed."""
+
+from itertools import combinations
+from typing import Any
+
+import pytest
+
+from benchmarks.efficiency.figure import plot
+from benchmarks.efficiency.models import MODELS
+
+
+def report(weights: str) -> dict[str, Any]:
+    """Four engines, of which two are as fast as each other."""
+    models = [{"name": m.name, "published": {"fps": m.published.fps, "ap": m.published.ap}} for m in MODELS]
+    backends = []
+    for name, speed in (("PyTorch", 0.3), ("ONNX Runtime", 0.5), ("OpenVINO", 0.51), ("TensorRT", 200)):
+        engines: list[dict[str, Any]] = [
+            {"name": name, "precision": "fp32", "fps": speed / place} for place in range(1, 5)
+        ]
+        if weights == "trained":
+            engines = [
+                {**engine, "accuracy": {"segm": {"AP": ap}}}
+                for engine, ap in zip(engines, (0.33, 0.34, 0.36, 0.355), strict=True)
+            ]
+        backends.append({"engines": engines, "provenance": {"cpu": {"model": "Some(R) CPU"}}})
+    settings = {"canvas": [800, 1344], "device": "cpu", "threads": 2}
+    return {"inputs": {"settings": settings, "weights": weights}, "models": models, "backends": backends}
+
+
+@pytest.mark.parametrize("weights", ["random", "trained"])
+def test_labels_are_apart_and_inside(weights: str) -> None:
+    figure = plot(report(weights))
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    left, right = axes.get_xlim()
+    labels = [*axes.texts, *(tick for tick in axes.get_xticklabels() if left <= tick.get_position()[0] <= right)]
+    assert [text.get_text() for text in axes.texts[:5]][1:3] == ["PyTorch fp32", "ONNX Runtime fp32"]
+    assert {text.get_text() for text in axes.texts[5:]} == {model.name for model in MODELS}
+    extents = [text.get_window_extent() for text in labels if text.get_text()]
+    assert not [pair for pair in combinations(extents, 2) if pair[0].overlaps(pair[1])]
+    width, height = figure.bbox.size
+    assert all(box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height for box in extents)
+
+
+def test_the_axis_says_whose_accuracy_it_is() -> None:
+    assert "published" in plot(report("random")).axes[0].get_ylabel()
+    assert "measured" in plot(report("trained")).axes[0].get_ylabel()
+    heights = plot(report("trained")).axes[0].lines[-5].get_ydata()
+    assert heights == pytest.approx([33, 34, 35.5, 36])

@@ -1,0 +1,63 @@
+"""Which files are measured, and when they are made."""
+
+from pathlib import Path
+
+import pytest
+from tiny_detector import TINY
+
+from benchmarks.efficiency import files
+from benchmarks.efficiency.files import Source, count_parameters, exported, find_sources
+from benchmarks.efficiency.models import MODELS
+from refinemask.files import UserError
+from refinemask.weights import load_detector
+
+
+def test_checkpoints_are_recognised_and_ordered(checkpoints: list[Path], tmp_path: Path) -> None:
+    found = find_sources(checkpoints, tmp_path)
+    assert [source.model.key for source in found] == ["mask-rcnn", "refinemask"]
+    assert [source.checkpoint for source in found] == checkpoints[::-1]
+    with pytest.raises(UserError, match="expected one of each"):
+        find_sources([*checkpoints, checkpoints[0]], tmp_path)
+    with pytest.raises(UserError, match="no checkpoint is a Mask R-CNN"):
+        find_sources(checkpoints[:1], tmp_path)
+
+
+def test_random_checkpoints_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "random_config", lambda head: TINY)
+    found = find_sources([], tmp_path)
+    assert [source.model for source in found] == list(MODELS)
+    assert all(source.random for source in found)
+    written = [source.checkpoint.stat().st_mtime_ns for source in found]
+    assert [source.checkpoint.stat().st_mtime_ns for source in find_sources([], tmp_path)] == written
+
+
+def test_parameters(checkpoints: list[Path]) -> None:
+    expected = sum(parameter.numel() for parameter in load_detector(checkpoints[0]).parameters())
+    assert count_parameters(checkpoints[0]) == expected
+
+
+def test_exports_are_made_again_for_another_checkpoint(
+    checkpoints: list[Path], work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[list[str]] = []
+
+    class Failed:
+        returncode = 1
+
+    monkeypatch.setattr(files.subprocess, "run", lambda command, **_: commands.append(command) or Failed)
+    refinemask, mask_rcnn = checkpoints
+    source = Source(MODELS[0], mask_rcnn, random=False)
+    assert exported(source, work, tmp_path, (64, 96)) == work / "mask-rcnn-64x96.onnx"
+    assert exported(source, work, tmp_path) == work / "mask-rcnn.onnx"
+    assert commands == []
+    with pytest.raises(UserError, match="could not be exported"):
+        exported(Source(MODELS[0], refinemask, random=False), work, tmp_path, (64, 96))
+    assert "--static" in commands[0]
+
+
+def test_published_figures_are_the_official_ones(shared_dir: Path) -> None:
+    text = "".join(path.read_text() for path in (shared_dir / "seeds").iterdir())
+    rows = [line.split("|") for line in text.partition("Efficiency of RefineMask")[2].splitlines() if "|" in line]
+    official = {row[0].strip(): tuple(float(cell) for cell in row[1:]) for row in rows[2:6]}
+    ours = {m.name: (m.published.ap, m.published.ap_star, m.published.fps) for m in MODELS}
+    assert official == ours

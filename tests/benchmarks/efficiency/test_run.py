@@ -1,0 +1,125 @@
+"""The command from its arguments to the table, the JSON and the figure, on toys."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from benchmarks import compare
+from benchmarks.efficiency import run
+from benchmarks.efficiency.files import Source
+from benchmarks.efficiency.models import MODELS
+from refinemask.files import UserError
+
+Command = Any
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, checkpoints: list[Path], work: Path, pictures: list[Path], tmp_path: Path
+) -> Command:
+    """Runs ``benchmarks.compare --table efficiency`` with the toys and more arguments: exit code and report."""
+
+    def call(*further: object) -> tuple[int, dict[str, Any]]:
+        output = tmp_path / "table.json"
+        arguments = ["--table", "efficiency", *checkpoints, "--work", work, "--output", output, "--size", "64x96"]
+        arguments += ["--backends", "onnxruntime", "--threads", 1, "--rounds", 2, "--warmup", 0]
+        arguments += ["--images", pictures[0].parent, *further]
+        monkeypatch.setattr(sys, "argv", ["compare", *map(str, arguments)])
+        return compare.main(), json.loads(output.read_text()) if output.exists() else {}
+
+    return call
+
+
+@pytest.fixture
+def annotations(pictures: list[Path], tmp_path: Path) -> tuple[Path, Path]:
+    """An object in each picture, as COCO annotations and as those of AP*."""
+    images = [{"id": n, "file_name": path.name, "height": 40, "width": 60} for n, path in enumerate(pictures)]
+    objects = [
+        {"id": n + 1, "image_id": n, "category_id": 1, "bbox": [0, 0, 30, 20], "area": 600, "iscrowd": 0}
+        | {"segmentation": [[0, 0, 30, 0, 30, 20, 0, 20]]}
+        for n in range(len(images))
+    ]
+    person = {"id": 1, "name": "person", "synset": "person.n.01", "frequency": "f"}
+    lists = {"neg_category_ids": [], "not_exhaustive_category_ids": []}
+    federated = [{**image, **lists, "coco_url": f"http://images/val2017/{image['file_name']}"} for image in images]
+    paths = tmp_path / "coco.json", tmp_path / "cocofied.json"
+    for path, listed in zip(paths, (images, federated), strict=True):
+        path.write_text(json.dumps({"images": listed, "annotations": objects, "categories": [person]}))
+    return paths
+
+
+def test_table_report_and_figure(
+    command: Command, annotations: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, report = command("--annotations", annotations[0], "--ap-star-annotations", annotations[1])
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    assert [model["name"] for model in report["models"]] == ["Mask R-CNN", "RefineMask"]
+    convolution = 2 * 3 * 64 * 96 * 27 / 1e9
+    assert [model["gflops"] for model in report["models"]] == [convolution] * 2
+    (backend,) = report["backends"]
+    first, second = backend["engines"]
+    assert first["accuracy"] == second["accuracy"]
+    assert set(first["accuracy"]) == {"bbox", "segm", "boundary", "ap_star"}
+    assert first["accuracy"]["ap_star"]["AP"] > 0.3
+    assert first["padded_sizes"] == {"64x96": 2}
+    assert set(backend["provenance"]["files"]) == {"mask-rcnn-64x96.onnx", "refinemask-64x96.onnx"}
+    assert str(tmp_path) not in (tmp_path / "table.json").read_text()
+    assert "boundary AP" in out
+    with Image.open(tmp_path / "table.png") as picture:
+        assert picture.size == (1600, 920)
+    assert (tmp_path / "table.svg").read_text().startswith("<?xml")
+
+
+def test_resumes_only_the_same_measurement(
+    command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, first = command()
+    assert code == 0
+    monkeypatch.setattr(run, "measure", lambda *_: pytest.fail("measured again"))
+    assert command("--resume") == (0, first)
+    capsys.readouterr()
+    assert command("--resume", "--rounds", 3) == (2, first)
+    assert "is of other inputs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--size", "64"], "expected HEIGHTxWIDTH"),
+        (["--rounds", 0], "rounds is 0"),
+        (["--ap-star-annotations", "a.json"], "needs --annotations"),
+        (["--backends", "tensorrt:fp16"], "mask-rcnn-64x96-fp16.engine: no such file; build it"),
+    ],
+)
+def test_mistakes_are_one_line_and_code_2(
+    arguments: list[object], message: str, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(*arguments)[0] == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert message in error
+
+
+def test_an_unknown_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["compare", "--table", "tennis"])
+    with pytest.raises(SystemExit, match="2"):
+        compare.main()
+
+
+def test_random_weights_must_give_all_detections() -> None:
+    source = Source(MODELS[0], Path("mask-rcnn.safetensors"), random=True)
+    engine = {"engine": "mask-rcnn.onnx", "detections_per_image": {"mean": 99.5, "min": 99, "max": 100}}
+    with pytest.raises(UserError, match=r"99 to 100 detections; expected 100"):
+        run._check_detections({"engines": [engine]}, [source])
+    run._check_detections({"engines": [engine]}, [Source(MODELS[0], Path("trained.safetensors"), random=False)])
+
+
+def test_random_weights_have_no_accuracy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(run.Args(annotations=tmp_path / "a.json", work=tmp_path)) == 2
+    assert "AP of random weights means nothing" in capsys.readouterr().err
