@@ -6,7 +6,7 @@ usual tables of GFLOPs; biases, resizing, RoIAlign and NMS are not.
 
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,14 +141,23 @@ def _shapes(graph: onnx.GraphProto, source: str) -> dict[str, Shape]:
 
 def _modules(graph: onnx.GraphProto) -> list[str]:
     """The module of each node, told by the parameters' names and the order in which the detector runs."""
-    named = [_named_module(node) for node in graph.node]
+    return modules_in_order([_named_module(node) for node in graph.node], [node.op_type for node in graph.node])
+
+
+def modules_in_order(named: Sequence[str], operators: Sequence[str]) -> list[str]:
+    """The module of each operator; see :attr:`NodeCost.module`.
+
+    Args:
+        named: the module whose own parameter each operator reads, or an empty string, in the order they run.
+        operators: their names, of ONNX or of PyTorch.
+    """
     modules, last, following = [], "", ""
     for module in named:
         last = module or last
         modules.append(last)
     for index in reversed(range(len(modules))):
         following = named[index] or following
-        if "RoIAlign" in graph.node[index].op_type:
+        if "roialign" in operators[index].lower().replace("_", ""):
             modules[index] = following
     return modules
 

@@ -36,7 +36,7 @@ class OpenVINOEngine(Engine):
         precision = precision or "fp32"
         if precision not in PRECISIONS or device != "cpu":
             raise UserError(f"{path}: OpenVINO runs on the cpu in fp32 or bf16, not on {device} in {precision}")
-        self.model = _compile(model, path, PRECISIONS[precision], threads)
+        self.model = compile_network(model, path, PRECISIONS[precision], threads)
         super().__init__(
             name="OpenVINO", config=metadata.config, precision=precision, device=device, bounds=metadata.bounds
         )
@@ -87,13 +87,33 @@ def _read(path: str | os.PathLike[str]) -> onnx.ModelProto:
         raise UserError(f"{path}: not a readable ONNX file ({reason}); export it again (export.to_onnx)") from error
 
 
-def _compile(model: onnx.ModelProto, path: str | os.PathLike[str], precision: str, threads: int | None) -> Any:
+def compile_network(
+    model: onnx.ModelProto,
+    path: str | os.PathLike[str],
+    precision: str,
+    threads: int | None,
+    *,
+    profile: bool = False,
+) -> Any:
+    """An inlined export as a compiled network of OpenVINO, whose first outputs are those of the file.
+
+    Args:
+        path: of the file, for messages.
+        precision: ``f32`` or ``bf16``.
+        threads: None leaves the number to OpenVINO.
+        profile: measure the time of every node.
+
+    Raises:
+        UserError: OpenVINO is missing or refuses the file.
+    """
     try:
         import openvino
     except ImportError as error:
         raise UserError(f"{path}: OpenVINO is not installed; pip install 'refinemask[openvino]'") from error
     core = openvino.Core()
     options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+    if profile:
+        options["PERF_COUNT"] = True
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = threads
     try:

@@ -1,0 +1,113 @@
+"""Every operator's time ends up in the part that it belongs to."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+import pytest
+from tiny_detector import TINY
+
+from benchmarks import breakdown
+from benchmarks.operator_times import MARK, mark
+from benchmarks.parts import PARTS, part_of
+from benchmarks.random_weights import randomize
+from export.bounds import Bounds
+from export.to_onnx import to_onnx
+from refinemask.config import to_json
+from refinemask.modeling.detector import Detector
+from refinemask.weights import save_detector
+
+HEIGHT, WIDTH = 64, 96
+
+
+@pytest.mark.parametrize(
+    ("module", "operator", "part"),
+    [
+        ("", "Where", "normalisation"),
+        ("backbone.layer1.0.conv1", "Conv", "backbone"),
+        ("rpn.cls_logits", "convolution", "RPN head"),
+        ("rpn.bbox_deltas", "FixedNMS", "proposals"),
+        ("box_head.fc1", "multilevel_roi_align", "box RoIAlign"),
+        ("box_head.fc2", "addmm", "box head"),
+        ("box_head.bbox_deltas", "TopK", "detections"),
+        ("mask_head.instance_convs.0", "MultilevelRoIAlign4", "mask RoIAlign"),
+        ("mask_head.instance_convs.2", "Relu", "instance convs"),
+        ("mask_head.stages.0.semantic_transform_in", "convolution", "semantic branch"),
+        ("mask_head.instance_logits.0", "bmm", "instance convs"),
+        ("mask_head.instance_logits.2", "bmm", "stage 2 other"),
+        ("mask_head.stages.1.fusion.dilated_convs.2", "Conv", "stage 2 dilated"),
+        ("mask_head.stages.2.fusion.merge", "Conv", "stage 3 other"),
+        ("mask_head.instance_logits.3", "boundary_merge", "boundary merge"),
+        ("mask_head.upsample", "ConvTranspose", "mask head"),
+        ("context.convs.0", "Conv", "context"),
+    ],
+)
+def test_parts(module: str, operator: str, part: str) -> None:
+    assert part_of(module, operator) == part
+    assert part in PARTS
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A checkpoint whose detections are as many as they can be, and its export."""
+    directory = tmp_path_factory.mktemp("breakdown")
+    config = replace(TINY, box_head=replace(TINY.box_head, score_threshold=0.0, nms_iou=1.0))
+    detector = randomize(Detector(config), seed=0)
+    checkpoint, exported = directory / "tiny.safetensors", directory / "tiny.onnx"
+    save_detector(detector, checkpoint, recipe="tiny")
+    model = to_onnx(detector, Bounds(batch=(1, 1, 1), height=(HEIGHT,) * 3, width=(WIDTH,) * 3))
+    model.metadata_props["config"] = to_json(config)
+    ir.save(model, exported)
+    return checkpoint, exported
+
+
+def test_marks(files: tuple[Path, Path]) -> None:
+    """What a function's body is inlined to belongs to the part of its call."""
+    marked = mark(files[1])
+    onnx.checker.check_model(marked.model, full_check=True)
+    nodes = marked.model.graph.node
+    assert (
+        [int(MARK.fullmatch(node.name)[1]) for node in nodes] == list(range(len(nodes))) == [*range(len(marked.parts))]
+    )
+    parts = {
+        kind: {p for node, p in zip(nodes, marked.parts, strict=True) if node.op_type == kind}
+        for kind in ("RoiAlign", "NonMaxSuppression", "AveragePool", "Conv")
+    }
+    assert parts["RoiAlign"] == {"box RoIAlign", "mask RoIAlign"}
+    assert parts["NonMaxSuppression"] == {"proposals", "detections"}
+    assert parts["AveragePool"] == {"boundary merge"}
+    assert not parts["Conv"] & {"proposals", "detections", "mask RoIAlign", "box head"}
+    assert marked.add_up(["<00001>_fused<00002>", "ReorderOutput"], [1, 2]) == {"normalisation": 3}
+
+
+def test_every_engine(files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("openvino", reason="needs the extra 'openvino'")
+    checkpoint, exported = map(str, files)
+    output = tmp_path / "breakdown.json"
+    args = breakdown.Args(
+        engines=(checkpoint, exported, f"{exported}@openvino:fp32"), canvas=(HEIGHT, WIDTH), threads=1, rounds=2,
+        output=output,
+    )  # fmt: skip
+    assert breakdown.main(args) == 0
+    assert "semantic branch" in capsys.readouterr().out
+    report = json.loads(output.read_text())
+    parts = [part for part in PARTS if part not in ("context", "mask head")]
+    for engine in report["engines"]:
+        assert set(engine["parts"]) == set(parts)
+        assert sum(part["share"] for part in engine["parts"].values()) == pytest.approx(1, abs=0.05)
+        assert engine["all"]["ms"] > 0
+    eager, *graphs = report["engines"]
+    for graph in graphs:
+        for part in parts:
+            assert graph["parts"][part]["gflop"] == pytest.approx(eager["parts"][part]["gflop"], abs=2e-3), part
+
+
+def test_mistakes_are_one_line_and_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, message in (("a.engine", "expected a .safetensors or an .onnx file"), ("a.onnx", "no such file")):
+        assert breakdown.main(breakdown.Args(engines=(str(tmp_path / name),), canvas=(64, 96))) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ")
+        assert message in error
+        assert error.count("\n") == 1
