@@ -55,3 +55,14 @@ def peak_memory_bytes(pid: int | None = None) -> int | None:
         return None
     lines = [line.split() for line in status.splitlines() if line.startswith("VmHWM:")]
     return int(lines[0][1]) * 1024 if lines else None
+
+
+def used_device_memory(device: str) -> int | None:
+    """Bytes in use on a GPU, by whatever process; None for the CPU."""
+    if device == "cpu":
+        return None
+    # Only a measurement on a GPU needs it here.
+    import torch
+
+    free, total = torch.cuda.mem_get_info(device)
+    return total - free

@@ -59,6 +59,8 @@ class EngineRun:
     samples: list[Sample] = field(default_factory=list)
     """One per round."""
     peak_memory_bytes: int | None = None
+    """In host memory."""
+    device_memory_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ def measure(
                 precision=worker.precision,
                 samples=[each.samples[index] for each in rounds],
                 peak_memory_bytes=worker.peak_memory_bytes(),
+                device_memory_bytes=worker.device_memory_bytes(),
             )
             for index, worker in enumerate(workers)
         ]

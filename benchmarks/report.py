@@ -61,6 +61,7 @@ def _engine(run: EngineRun, baseline: EngineRun, batch: int) -> Report:
         "detections_per_image": {"mean": sum(counts) / len(counts), "min": min(counts), "max": max(counts)},
         "padded_sizes": dict(Counter("{}x{}".format(*sample.padded) for sample in run.samples)),
         "peak_memory_mib": run.peak_memory_bytes and run.peak_memory_bytes / 2**20,
+        "device_memory_mib": run.device_memory_bytes and run.device_memory_bytes / 2**20,
         "latency_ms": {phase: asdict(summary) for phase, summary in latency.items()},
         "samples_ms": {phase: [round(value, 4) for value in values] for phase, values in samples.items()},
     }

@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 
 import engines
-from benchmarks.load import peak_memory_bytes
+from benchmarks.load import peak_memory_bytes, used_device_memory
 from benchmarks.pipeline import Sample, process
 from benchmarks.spec import EngineSpec
 from refinemask.evaluation.predictions import Result
@@ -31,6 +31,8 @@ class Worker:
 
     def __init__(self, spec: EngineSpec, *, threads: int, device: str = "cpu", trust_engine: bool = False) -> None:
         self.spec = spec
+        self._device = device
+        self._device_bytes: int | None = None
         root = str(Path(__file__).resolve().parents[1])
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker"],
@@ -73,6 +75,13 @@ class Worker:
         """Largest resident set of the child so far, loading included."""
         return peak_memory_bytes(self.pid)
 
+    def device_memory_bytes(self) -> int | None:
+        """GPU memory that the child has taken so far, None on a CPU.
+
+        It is what appeared while the child was at work, and the others waited; allocators keep what they once took.
+        """
+        return self._device_bytes
+
     def close(self) -> None:
         """End the child."""
         self._process.kill()
@@ -87,6 +96,7 @@ class Worker:
     def _ask(self, **request: Any) -> dict[str, Any]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        before = used_device_memory(self._device)
         try:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
@@ -100,6 +110,9 @@ class Worker:
         content = json.loads(answer)
         if "error" in content:
             raise UserError(content["error"])
+        after = used_device_memory(self._device)
+        if before is not None and after is not None:
+            self._device_bytes = (self._device_bytes or 0) + after - before
         return content
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -25,13 +26,13 @@ LABEL_HEIGHT = 13
 def draw(report: Report, output: Path) -> list[Path]:
     """Write the figure beside ``output`` as .png and .svg, and return both paths."""
     figure = plot(report)
-    paths = [output.with_suffix(suffix) for suffix in (".png", ".svg")]
-    for path in paths:
-        with atomic_write(path) as temporary:
-            # Without a date the same report gives the same file.
-            metadata = {"Date": None} if path.suffix == ".svg" else None
-            figure.savefig(temporary, dpi=200, metadata=metadata)
-    return paths
+    png, svg = (output.with_suffix(suffix) for suffix in (".png", ".svg"))
+    with atomic_write(png) as temporary:
+        figure.savefig(temporary, dpi=200)
+    # The same report gives the same file.
+    with atomic_write(svg) as temporary, rc_context({"svg.hashsalt": "efficiency"}):
+        figure.savefig(temporary, metadata={"Date": None})
+    return [png, svg]
 
 
 def plot(report: Report) -> Figure:
@@ -75,14 +76,13 @@ def _curve(
 
 
 def _style(axes: Axes, report: Report) -> None:
-    settings, machine = report["inputs"]["settings"], report["backends"][0]["provenance"]["cpu"]["model"]
+    settings, random = report["inputs"]["settings"], report["inputs"]["weights"] == "random"
     height, width = settings["canvas"]
-    random = report["inputs"]["weights"] == "random"
-    device = machine.replace("(R)", "") if settings["device"] == "cpu" else settings["device"]
+    machine = report["device"].replace("(R)", "")
+    if settings["device"] == "cpu":
+        machine += f", {settings['threads']} threads"
     detections = "100 detections per image" if random else "trained weights"
-    axes.set_title(
-        f"R50, {height}×{width}, {detections} · {device}, {settings['threads']} threads", fontsize=10, color=GREY
-    )
+    axes.set_title(f"R50, {height}×{width}, {detections} · {machine}", fontsize=10, color=GREY)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import tyro
 
 from benchmarks.compare import compare
@@ -22,6 +23,7 @@ from benchmarks.efficiency.models import PUBLISHED_AT
 from benchmarks.efficiency.table import print_table
 from benchmarks.graph_cost import count, group, part, total
 from benchmarks.measure import Settings, measure
+from benchmarks.provenance import cpu
 from benchmarks.report import Report, build_report, write_report
 from benchmarks.spec import openvino_precisions
 from export.bounds import parse_size
@@ -100,6 +102,8 @@ def efficiency(args: Args) -> Report:
         raise UserError("AP of random weights means nothing: leave out --annotations, or name trained checkpoints")
     if args.ap_star_annotations and not args.annotations:
         raise UserError("--ap-star-annotations needs --annotations, too: both judge the same detections")
+    if args.device != "cpu" and not torch.cuda.is_available():
+        raise UserError(f"device '{args.device}' was asked for, but there is no GPU; use --device cpu")
     sources = find_sources(args.checkpoints, args.work)
     files = {source.model.key: exported(source, args.work, args.images, size) for source in sources}
     settings = args.settings(size)
@@ -111,6 +115,7 @@ def efficiency(args: Args) -> Report:
             "weights": "random" if sources[0].random else "trained",
             "accuracy": _accuracy_inputs(args),
         },
+        "device": _device_name(args.device),
         "published_at": PUBLISHED_AT,
         "models": [_describe(source, files[source.model.key]) for source in sources],
         "backends": [],
@@ -141,6 +146,10 @@ def _describe(source: Source, onnx: Path) -> dict[str, Any]:
         "gflops_by_part": {name: cost.flops / 1e9 for name, cost in group(costs, part).items() if cost.flops},
         "published": asdict(source.model.published),
     }
+
+
+def _device_name(device: str) -> str:
+    return cpu()["model"] if device == "cpu" else torch.cuda.get_device_name(device)
 
 
 def _backends_here(device: str) -> list[str]:
@@ -194,6 +203,6 @@ def _finished(output: Path, report: Report) -> list[Report]:
         return []
     earlier = json.loads(output.read_text())
     expected = json.loads(json.dumps(report))
-    if any(earlier.get(key) != expected[key] for key in ("inputs", "models")):
+    if any(earlier.get(key) != expected[key] for key in ("inputs", "device", "models")):
         raise UserError(f"{output}: is of other inputs; measure anew without --resume, or name another --output")
     return earlier["backends"]

@@ -47,12 +47,14 @@ def _engines(report: Report) -> Table:
         table.add_column(heading)
     measured = report["backends"][0]["engines"][0].get("accuracy", {})
     accuracy = [name for name, kind in ACCURACY.items() if kind in measured]
-    for heading in ("FPS", "×", "end to end", "×", "peak MiB", "×", *accuracy, "detections"):
+    on_cpu = report["inputs"]["settings"]["device"] == "cpu"
+    memory_heading, memory_key = ("peak MiB", "peak_memory_mib") if on_cpu else ("GPU MiB", "device_memory_mib")
+    for heading in ("FPS", "×", "end to end", "×", memory_heading, "×", *accuracy, "detections"):
         table.add_column(heading, justify="right")
     for backend in report["backends"]:
         first = backend["engines"][0]
         for model, engine in zip(report["models"], backend["engines"], strict=True):
-            memory = engine["peak_memory_mib"]
+            memory = engine[memory_key]
             table.add_row(
                 f"{engine['name']} {engine['precision']}" if engine is first else "",
                 model["name"],
@@ -60,7 +62,7 @@ def _engines(report: Report) -> Table:
                 f"{engine['speedup']['p50']:.2f}",
                 f"{engine['fps_end_to_end']:.3g}",
                 f"{engine['speedup_end_to_end']['p50']:.2f}",
-                *(("unknown", "") if memory is None else _with_ratio(memory, first["peak_memory_mib"], "{:.0f}")),
+                *(("unknown", "") if memory is None else _with_ratio(memory, first[memory_key], "{:.0f}")),
                 *(points(engine["accuracy"][ACCURACY[name]]["AP"]) for name in accuracy),
                 f"{engine['detections_per_image']['mean']:.1f}",
                 end_section=engine is backend["engines"][-1],

@@ -25,11 +25,22 @@ def test_answers_what_the_engine_answers_here(toy_onnx: Path, pictures: list[Pat
     assert set(sample.seconds) == set(PHASES)
     assert min(sample.seconds.values()) > 0
     assert peak is None or peak > 20 << 20
+    assert worker.device_memory_bytes() is None
 
 
 def test_a_fixed_canvas_pads_further(toy_onnx: Path, pictures: list[Path]) -> None:
     sample, _ = process(engines.load(toy_onnx, threads=1), pictures[:1], canvas=(800, 1344))
     assert sample.padded == (800, 1344)
+
+
+def test_device_memory_is_what_appears_while_the_child_works(
+    toy_onnx: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = iter([100, 160, 500, 540])
+    monkeypatch.setattr("benchmarks.worker.used_device_memory", lambda device: next(used))
+    with Worker(EngineSpec(toy_onnx), threads=1) as worker:
+        worker.process(pictures[:1])
+    assert worker.device_memory_bytes() == 60 + 40
 
 
 def test_a_wrong_file_is_reported_by_the_child(tmp_path: Path) -> None:

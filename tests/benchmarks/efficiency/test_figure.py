@@ -1,11 +1,12 @@
 """The figure of engines with nearly the same speed."""
 
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.efficiency.figure import plot
+from benchmarks.efficiency.figure import draw, plot
 from benchmarks.efficiency.models import MODELS
 
 
@@ -22,9 +23,10 @@ def report(weights: str) -> dict[str, Any]:
                 {**engine, "accuracy": {"segm": {"AP": ap}}}
                 for engine, ap in zip(engines, (0.33, 0.34, 0.36, 0.355), strict=True)
             ]
-        backends.append({"engines": engines, "provenance": {"cpu": {"model": "Some(R) CPU"}}})
+        backends.append({"engines": engines})
     settings = {"canvas": [800, 1344], "device": "cpu", "threads": 2}
-    return {"inputs": {"settings": settings, "weights": weights}, "models": models, "backends": backends}
+    inputs = {"settings": settings, "weights": weights}
+    return {"inputs": inputs, "device": "Some(R) CPU", "models": models, "backends": backends}
 
 
 @pytest.mark.parametrize("weights", ["random", "trained"])
@@ -40,6 +42,11 @@ def test_labels_are_apart_and_inside(weights: str) -> None:
     assert not [pair for pair in combinations(extents, 2) if pair[0].overlaps(pair[1])]
     width, height = figure.bbox.size
     assert all(box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height for box in extents)
+
+
+def test_the_same_report_gives_the_same_files(tmp_path: Path) -> None:
+    first, second = (draw(report("random"), tmp_path / name) for name in ("a.json", "b.json"))
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
 def test_the_axis_says_whose_accuracy_it_is() -> None:
