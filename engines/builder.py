@@ -28,6 +28,8 @@ from engines.tensorrt_api import Flavour, import_tensorrt, load_plugins, make_lo
 from refinemask.files import UserError
 
 DOMAIN = "refinemask"
+OPERATORS = ("MultilevelRoIAlign4:", "MultilevelRoIAlign1:", "FixedNMS:", "BoundaryMerge:")
+"""What the messages of our plugins begin with."""
 Progress = Callable[[str, float], None]
 """Takes the name of a phase and the share of it that is done."""
 
@@ -144,7 +146,9 @@ def _parse(trt: Any, network: Any, plan: BuildPlan, logger: Any) -> None:
     if not parser.parse_from_file(str(plan.onnx)):
         errors = [parser.get_error(index) for index in range(parser.num_errors)]
         # The first is the cause; what follows is the way out of the functions it happened in.
-        reason = f"{errors[0].desc()} (node {errors[0].node_name()})" if errors else _first(logger.errors, "unknown")
+        reason = f"{_first([errors[0].desc()], '')} (node {errors[0].node_name()})" if errors else "no reason given"
+        # A plugin says what it expected to the logger; the parser knows only that it refused.
+        reason = "; ".join([*(line for line in logger.errors if line.startswith(OPERATORS)), reason])
         hint = "" if plan.plugins else "; without --plugins our operators are parsed from their bodies"
         raise UserError(f"{plan.onnx}: TensorRT {trt.__version__} cannot parse it: {reason}{hint}")
 

@@ -63,6 +63,8 @@ def _open(path: str | os.PathLike[str], threads: int | None, device: str) -> ort
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads or 0
+    # Compute Q/DQ as it is written: the fused integer kernels quantise biases too, wrongly with float16 scales.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
     try:
         with warnings.catch_warnings():
             # A provider that is not there is only warned of; the check below makes it an error.

@@ -5,6 +5,7 @@ Two flavours have the same API: ``tensorrt`` and, for consumer cards, ``tensorrt
 
 import importlib
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,7 +63,7 @@ def make_logger(trt: Any, *, verbose: bool = False) -> Any:
 
 
 def load_plugins(trt: Any, library: str | os.PathLike[str]) -> None:
-    """Register the plugins of our library.
+    """Register the plugins of our library; once is enough for a process.
 
     Raises:
         UserError: it is missing, or TensorRT does not accept it.
@@ -71,7 +72,13 @@ def load_plugins(trt: Any, library: str | os.PathLike[str]) -> None:
     path = Path(library).resolve()
     if not path.is_file():
         raise UserError(f"{library}: no such plugin library; build it with: python -m trt_plugins.build")
-    if trt.get_plugin_registry().load_library(str(path)) is None:
+    _register(trt, path)
+
+
+@lru_cache
+def _register(trt: Any, library: Path) -> None:
+    """Cached because the registry refuses names that it has."""
+    if trt.get_plugin_registry().load_library(str(library)) is None:
         raise UserError(
             f"{library}: TensorRT {trt.__version__} cannot load this plugin library; build it again on this machine: "
             "python -m trt_plugins.build --force"

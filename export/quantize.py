@@ -1,17 +1,17 @@
-"""Quantise an exported file to int8 by Q/DQ nodes, calibrated on real images through the model's own preprocessing.
+"""Quantise an exported file to int8 or fp8 by Q/DQ nodes.
 
-Runs in an environment of its own, because nvidia-modelopt pins older versions of onnx and ONNX Runtime::
+The ranges are calibrated on real images, in an environment of its own because nvidia-modelopt pins older versions of
+onnx and ONNX Runtime, and kept beside the file; with them other exports of the same checkpoint need no calibration::
 
     make quantize-env
-    .venv-quantize/bin/python -m export.quantize model.onnx --output model-int8.onnx --calibration val.json --images DIR
+    .venv-quantize/bin/python -m export.quantize model.onnx --output int8.onnx --calibration val.json --images DIR
+    python -m export.quantize model-fp16.onnx --output int8-fp16.onnx --ranges int8.ranges.json --images DIR
 
 What is not quantised keeps the type it has: TensorRT runs an int8 file made of an fp16 export in int8 and fp16.
 """
 
-import re
 import sys
-import tempfile
-from collections.abc import Sequence
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,98 +23,53 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from export.bounds import Bounds
+from export.calibration import Calibration, calibrate, read_calibration, write_calibration
 from export.check import load
-from export.verify import NUM_IMAGES, PARITY, MismatchError, onnx_runner, passes, report, verify
-from refinemask.config import ModelConfig, from_json
+from export.qdq import QuantizedType, insert_qdq, kept_layers, layers
+from export.verify import NUM_IMAGES, PARITY, MismatchError, onnx_runner, passes, report, verification_images, verify
+from refinemask.config import ModelConfig, Preprocessing, from_json
 from refinemask.data.coco import read_coco
 from refinemask.data.images import read_image
-from refinemask.data.transforms import NetworkInput, preprocess
+from refinemask.data.transforms import preprocess
 from refinemask.files import UserError, atomic_write
 
-QUANTISED = ("Conv", "Gemm")
-KEPT = {
-    r"rpn\.(cls_logits|bbox_deltas)\.": "scores and offsets of proposals: 8 bits would shift every box",
-    r"box_head\.(cls_logits|bbox_deltas)\.": "scores and offsets of detections",
-    r"backbone\.conv1\.": "the stem reads the image with 3 channels: little work, all of the signal",
-}
-"""Layers left as they are, by the name of their weight, and why."""
+Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Args:
-    """Quantise an exported file to int8, and compare it with the file it was made of on other images."""
+    """Quantise an exported file, and compare it with the file it was made of on other images.
+
+    Either calibrate it, or take the ranges of an earlier calibration.
+    """
 
     model: tyro.conf.Positional[Path]
     output: Path
-    calibration: Path
-    """COCO annotations: which images to calibrate on."""
     images: Path
-    """Directory of the images."""
+    """Directory of the images to calibrate and to compare on."""
+    calibration: Path | None = None
+    """COCO annotations: which images to calibrate on. The ranges are written beside the output."""
+    ranges: Path | None = None
+    """Ranges of an earlier calibration of the same checkpoint."""
+    precision: QuantizedType = "int8"
     count: int = 64
     """Images for the calibration, spread evenly over the annotation file."""
 
 
-def quantize(model: Path, output: Path, calibration: NetworkInput) -> dict[str, str]:
-    """Write ``model`` with Q/DQ nodes around its convolutions and linear layers, bodies and metadata included.
-
-    Returns:
-        Names of the layers that were kept, each with the reason.
+def quantize(model: ir.Model, calibration: Calibration, precision: QuantizedType) -> None:
+    """Put Q/DQ nodes around the layers that have a range, in place, and say so in the metadata.
 
     Raises:
-        UserError: nvidia-modelopt is not installed in this environment.
+        UserError: the ranges are of another checkpoint, or of another version of its layers.
     """
-    try:
-        import modelopt.onnx.quantization as modelopt
-    except ImportError as error:
-        raise UserError(
-            "nvidia-modelopt is not installed here; run make quantize-env, and this with .venv-quantize/bin/python"
-        ) from error
-    source = load(model)
-    kept = kept_layers(source.graph)
-    modelopt.quantize(
-        str(model),
-        quantize_mode="int8",
-        calibration_data={"images": calibration.images, "image_sizes": calibration.image_sizes},
-        # The largest value as the range costs 0.5 mask AP on the nuclei set; entropy none.
-        calibration_method="entropy",
-        calibration_eps=["cpu"],
-        op_types_to_quantize=list(QUANTISED),
-        # They are taken for regular expressions that match from the start.
-        nodes_to_exclude=[f"{re.escape(name)}$" for name in kept],
-        # Its conversion of the rest to fp16 fails on custom nodes; the rest keeps the types of the file.
-        high_precision_dtype="fp32",
-        output_path=str(output),
-        log_level="ERROR",
+    if calibration.source_sha256 != model.metadata_props.get("source_sha256"):
+        raise UserError("the ranges are of another checkpoint than the file: calibrate again (--calibration)")
+    if unknown := set(calibration.ranges) - set(layers(model.graph)):
+        raise UserError(f"the ranges name layers that the file lacks ({min(unknown)}, …): calibrate again")
+    insert_qdq(model.graph, calibration.ranges, precision)
+    model.metadata_props.update(
+        precision=precision, calibration=calibration.tool, calibration_images=str(calibration.images)
     )
-    result = ir.load(output)
-    for name in unquantised_layers(result.graph):
-        kept.setdefault(name, "left out by nvidia-modelopt")
-    result.metadata_props.update(source.metadata_props)
-    result.metadata_props["precision"] = "int8"
-    result.metadata_props["calibration_images"] = str(len(calibration.images))
-    ir.save(result, output)
-    return kept
-
-
-def kept_layers(graph: ir.Graph) -> dict[str, str]:
-    """Names of the layers that are not to be quantised, and why."""
-    weights = {name: str(node.inputs[1].name) for name, node in _layers(graph).items() if node.inputs[1]}
-    return {
-        name: reason
-        for name, weight in weights.items()
-        for pattern, reason in KEPT.items()
-        if re.search(pattern, weight)
-    }
-
-
-def unquantised_layers(graph: ir.Graph) -> list[str]:
-    """Names of the layers that read something else than int8."""
-    sources = {name: node.inputs[0].producer() for name, node in _layers(graph).items() if node.inputs[0]}
-    return [name for name, source in sources.items() if source is None or source.op_type != "DequantizeLinear"]
-
-
-def _layers(graph: ir.Graph) -> dict[str, ir.Node]:
-    return {node.name or "": node for node in graph if node.op_type in QUANTISED}
 
 
 def main(args: Args | None = None) -> int:
@@ -129,38 +84,49 @@ def main(args: Args | None = None) -> int:
 
 
 def _quantize(args: Args) -> None:
-    metadata = load(args.model).metadata_props
+    model = load(args.model)
+    metadata = model.metadata_props
     if "config" not in metadata or metadata.get("precision") not in ("fp32", "fp16"):
         raise UserError(f"{args.model}: expected an fp32 or fp16 file written by python -m export.to_onnx")
     preprocessing = from_json(ModelConfig, metadata["config"]).preprocessing
     bounds = Bounds.from_json(metadata["bounds"])
-    calibration, held_out = _read_images(args)
-    console, parity = Console(), PARITY["int8"]
-    with atomic_write(args.output) as temporary, tempfile.TemporaryDirectory() as scratch:
-        result = Path(scratch) / "int8.onnx"
-        canvas = bounds.height[1], bounds.width[1]
-        kept = quantize(args.model, result, preprocess(calibration, preprocessing, canvas))
-        onnx.checker.check_model(result, full_check=True)
-        comparisons = verify(onnx_runner(result), onnx_runner(args.model), preprocessing, bounds, held_out)
-        console.print(report(comparisons, parity, f"int8 against {args.model.name}, worst of each"))
+    calibration, held_out = _calibration(args, preprocessing, bounds)
+    quantize(model, calibration, args.precision)
+    console, parity = Console(), PARITY[args.precision]
+    with atomic_write(args.output) as temporary:
+        ir.save(model, temporary)
+        onnx.checker.check_model(temporary, full_check=True)
+        comparisons = verify(onnx_runner(temporary), onnx_runner(args.model), preprocessing, bounds, held_out)
+        console.print(report(comparisons, parity, f"{args.precision} against {args.model.name}, worst of each"))
         if not passes(comparisons, parity):
-            raise MismatchError(f"{args.output}: not written, int8 is too far from {args.model} (see the table)")
-        temporary.write_bytes(result.read_bytes())
-    for reason, names in _by_reason(kept).items():
+            raise MismatchError(f"{args.output}: not written, it is too far from {args.model} (see the table)")
+    if args.calibration is not None:
+        write_calibration(calibration, args.output.with_suffix(".ranges.json"))
+    for reason, names in _kept_by_reason(model.graph, calibration).items():
         console.print(f"not quantised ({len(names)}): {reason}")
     console.print(f"{args.output}: written")
 
 
-def _read_images(args: Args) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
+def _calibration(args: Args, preprocessing: Preprocessing, bounds: Bounds) -> tuple[Calibration, list[Image]]:
+    """The ranges, and images to compare on."""
+    if args.calibration is None and args.ranges is not None:
+        return read_calibration(args.ranges), verification_images(args.images)
+    if args.calibration is None or args.ranges is not None:
+        raise UserError("give either --calibration, COCO annotations, or --ranges of an earlier calibration")
+    images, held_out = _read_images(args.calibration, args.images, args.count)
+    return calibrate(args.model, preprocess(images, preprocessing, (bounds.height[1], bounds.width[1]))), held_out
+
+
+def _read_images(annotations: Path, directory: Path, count: int) -> tuple[list[Image], list[Image]]:
     """Calibration images, and others to compare on; where there are too few, some serve for both."""
-    entries = read_coco(args.calibration).images
+    entries = read_coco(annotations).images
     if not entries:
-        raise UserError(f"{args.calibration}: lists no images to calibrate on")
-    chosen = _spread(len(entries), args.count)
+        raise UserError(f"{annotations}: lists no images to calibrate on")
+    chosen = _spread(len(entries), count)
     others = sorted(set(range(len(entries))) - set(chosen)) or chosen
     held_out = [others[index] for index in _spread(len(others), NUM_IMAGES)]
     first, second = (
-        [read_image(args.images / entries[index].file_name) for index in part] for part in (chosen, held_out)
+        [read_image(directory / entries[index].file_name) for index in part] for part in (chosen, held_out)
     )
     return first, second
 
@@ -170,8 +136,12 @@ def _spread(total: int, count: int) -> list[int]:
     return sorted({round(position) for position in np.linspace(0, total - 1, min(count, total))})
 
 
-def _by_reason(kept: dict[str, str]) -> dict[str, Sequence[str]]:
-    return {reason: [name for name, other in kept.items() if other == reason] for reason in kept.values()}
+def _kept_by_reason(graph: ir.Graph, calibration: Calibration) -> dict[str, list[str]]:
+    kept, names = kept_layers(graph), defaultdict(list)
+    for name in layers(graph):
+        if name not in calibration.ranges:
+            names[kept.get(name, "left out by nvidia-modelopt")].append(name)
+    return names
 
 
 if __name__ == "__main__":

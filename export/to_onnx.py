@@ -17,6 +17,7 @@ from export.bounds import Bounds, default_sizes, parse_size
 from export.check import problems
 from export.functions import NMSBody, function_bodies
 from export.graph import INPUTS, ExportedDetector, dynamic_shapes
+from export.names import name_by_module
 from export.operators import translation_table
 from export.precision import DTYPES, OPSETS, Precision, widen
 from export.verify import PARITY, MismatchError, onnx_runner, passes, report, torch_runner, verification_images, verify
@@ -82,7 +83,7 @@ def to_onnx(
     nms: NMSBody = "native",
     opset: int | None = None,
 ) -> ir.Model:
-    """The detector as an ONNX model with the custom operators' bodies, without metadata."""
+    """The detector as an ONNX model with the custom operators' bodies, and with metadata except for its origin."""
     opset = opset or OPSETS[precision]
     height, width = bounds.height[2], bounds.width[2]
     # Two images where the batch varies: an example of one would be taken for a constant.
@@ -109,10 +110,18 @@ def to_onnx(
     _take_sizes_from_cast_images(model.graph)
     CommonSubexpressionEliminationPass()(model)
     remove_unused_nodes(model)
+    name_by_module(model.graph, "detector")
     # The exporter notes the source lines of every node, with the paths of this machine.
     ClearMetadataAndDocStringPass()(model)
     # After all optimisation, which would inline them.
     add_bodies(model, nms)
+    model.metadata_props.update(
+        config=to_json(detector.config),
+        precision=precision,
+        bounds=bounds.to_json(),
+        nms=nms,
+        exporter=__version__,
+    )
     return model
 
 
@@ -149,15 +158,8 @@ def _export(args: Args) -> None:
     bounds = args.bounds(detector.config.preprocessing)
     images = verification_images(args.verify_images)
     model = to_onnx(detector, bounds, precision=args.precision, nms=args.nms, opset=args.opset)
-    model.metadata_props.update(
-        config=to_json(detector.config),
-        recipe=read_metadata(args.checkpoint).get("recipe", ""),
-        precision=args.precision,
-        bounds=bounds.to_json(),
-        source_sha256=sha256(args.checkpoint),
-        nms=args.nms,
-        exporter=__version__,
-    )
+    recipe = read_metadata(args.checkpoint).get("recipe", "")
+    model.metadata_props.update(recipe=recipe, source_sha256=sha256(args.checkpoint))
     console, parity = Console(), PARITY[args.precision]
     with atomic_write(args.output) as temporary:
         ir.save(model, temporary)

@@ -47,6 +47,7 @@ PARITY = {
     "fp16": Parity(boxes=0.5, scores=1e-2, masks=0.97, share=0.9),
     "bf16": Parity(boxes=2, scores=5e-2, masks=0.8, share=0.9),
     "int8": Parity(boxes=2, scores=5e-2, masks=0.85, share=0.7),
+    "fp8": Parity(boxes=2, scores=5e-2, masks=0.85, share=0.7),
 }
 
 

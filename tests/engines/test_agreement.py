@@ -3,11 +3,15 @@
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
+import onnxruntime
 import pytest
 from tiny_detector import TINY
 from tolerances import TOLERANCES
 
 import engines
+from export.graph import INPUTS
+from export.qdq import insert_qdq, kept_layers, layers
 from export.verify import match
 from refinemask.data.images import read_image
 from refinemask.data.transforms import preprocess
@@ -43,6 +47,23 @@ def test_fp32_equals_pytorch(
     real = np.arange(expected.masks.shape[1]) < expected.num_detections[:, None]
     assert far[real].mean() < 1e-3
     assert np.isfinite(found.masks).all(), "padding is computed too, and must be finite"
+
+
+def test_int8_is_computed_as_it_is_written(
+    tiny_files: tuple[Path, Path], photos: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    """ONNX Runtime's integer kernels would round more than the file says."""
+    model, path = ir.load(tiny_files[1]), tmp_path / "int8.onnx"
+    kept = kept_layers(model.graph)
+    insert_qdq(model.graph, {name: 12.0 for name in layers(model.graph) if name not in kept}, "int8")
+    ir.save(model, path)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(path, options)
+    expected = Detections(*session.run(list(Detections._fields), dict(zip(INPUTS, photos, strict=True))))
+    found = engines.load(path, threads=1).infer(*photos)
+    np.testing.assert_array_equal(found.num_detections, expected.num_detections)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=0, atol=TOLERANCES["engine scores"].absolute)
 
 
 def test_bf16_keeps_coordinates_in_fp32(tiny_files: tuple[Path, Path], photos: tuple[np.ndarray, np.ndarray]) -> None:

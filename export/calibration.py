@@ -1,0 +1,103 @@
+"""The ranges of what a quantised file rounds: measured on images with nvidia-modelopt, kept as a small JSON file."""
+
+import json
+import re
+import tempfile
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+
+import onnx_ir as ir
+
+from export.check import load
+from export.qdq import kept_layers, layers
+from refinemask.data.transforms import NetworkInput
+from refinemask.files import UserError, atomic_write
+
+METHOD = "entropy"
+"""The largest value as the range costs mask AP on the nuclei set, entropy next to none (benchmarks/results)."""
+INT8_LIMIT = 127
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What was measured, and on what. It holds for every export of the checkpoint, whatever its precision or size."""
+
+    source_sha256: str
+    """Of the checkpoint."""
+    tool: str
+    images: int
+    """Their number."""
+    ranges: dict[str, float]
+    """By the name of the layer that reads a tensor: the largest magnitude of it that is kept."""
+
+
+def read_calibration(path: Path) -> Calibration:
+    """Read a calibration.
+
+    Raises:
+        UserError: it is missing or something else.
+    """
+    try:
+        return Calibration(**json.loads(path.read_text()))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}: not a calibration written by python -m export.quantize ({error})") from error
+
+
+def write_calibration(calibration: Calibration, path: Path) -> None:
+    """Write a calibration, atomically."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(asdict(calibration), indent=1) + "\n")
+
+
+def calibrate(model: Path, inputs: NetworkInput) -> Calibration:
+    """Run an exported file on images and choose the ranges of what its layers read.
+
+    Layers for which nvidia-modelopt knows no fast kernel, and those of :data:`export.qdq.KEPT`, have none.
+
+    Raises:
+        UserError: nvidia-modelopt is not installed in this environment.
+    """
+    try:
+        import modelopt.onnx.quantization as modelopt
+    except ImportError as error:
+        raise UserError(
+            "nvidia-modelopt is not installed here; run make quantize-env, and this with .venv-quantize/bin/python"
+        ) from error
+    source = load(model)
+    with tempfile.TemporaryDirectory() as directory:
+        result = Path(directory) / "int8.onnx"
+        modelopt.quantize(
+            str(model),
+            quantize_mode="int8",
+            calibration_data={"images": inputs.images, "image_sizes": inputs.image_sizes},
+            calibration_method=METHOD,
+            calibration_eps=["cpu"],
+            op_types_to_quantize=["Conv", "Gemm"],
+            # They are taken for regular expressions that match from the start.
+            nodes_to_exclude=[f"{re.escape(name)}$" for name in kept_layers(source.graph)],
+            # Its conversion of the rest to fp16 fails on custom nodes.
+            high_precision_dtype="fp32",
+            output_path=str(result),
+            log_level="ERROR",
+        )
+        ranges = _ranges(ir.load(result).graph)
+    return Calibration(
+        source_sha256=source.metadata_props["source_sha256"],
+        tool=f"nvidia-modelopt {metadata.version('nvidia-modelopt')}, {METHOD}",
+        images=len(inputs.images),
+        ranges=ranges,
+    )
+
+
+def _ranges(quantised: ir.Graph) -> dict[str, float]:
+    ranges = {}
+    for name, node in layers(quantised).items():
+        dequantize = node.inputs[0].producer() if node.inputs[0] else None
+        if dequantize is not None and dequantize.op_type == "DequantizeLinear":
+            scale = ir.convenience.get_const_tensor(dequantize.inputs[1])  # type: ignore[arg-type]
+            assert scale is not None
+            ranges[name] = INT8_LIMIT * float(scale.numpy())
+    return ranges

@@ -1,0 +1,137 @@
+"""Quantising a graph by pairs of QuantizeLinear and DequantizeLinear around its convolutions and linear layers.
+
+TensorRT runs a layer between such pairs in 8 bits (explicit quantisation); ONNX Runtime computes them as written.
+Zero is zero (TensorRT knows nothing else), activations have one scale each, int8 weights one per output channel. The
+rest keeps the types of the file.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+import ml_dtypes
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+from onnx_ir import DataType, Value
+
+QuantizedType = Literal["int8", "fp8"]
+QUANTISED = ("Conv", "Gemm")
+KEPT = {
+    r"\b(cls_logits|bbox_deltas)/": "scores and offsets of boxes: 8 bits would shift every box",
+    r"^backbone\.conv1/": "the stem reads the image with 3 channels: little work, all of the signal",
+}
+"""Layers left as they are, by their name, and why."""
+
+
+class _Format(NamedTuple):
+    type: DataType
+    dtype: Any
+    limit: float
+    """Its largest magnitude."""
+    per_channel: bool
+    """Whether weights have a scale for each output channel; a float type spans enough for all with one."""
+
+
+FORMATS: dict[QuantizedType, _Format] = {
+    "int8": _Format(DataType.INT8, np.int8, 127, True),
+    "fp8": _Format(DataType.FLOAT8E4M3FN, ml_dtypes.float8_e4m3fn, 448, False),
+}
+
+
+def layers(graph: ir.Graph) -> dict[str, ir.Node]:
+    """Convolutions and linear layers, by name, in the order of the graph."""
+    return {node.name or "": node for node in graph if node.op_type in QUANTISED}
+
+
+def kept_layers(graph: ir.Graph) -> dict[str, str]:
+    """Names of the layers that are not to be quantised, and why."""
+    return {name: reason for name in layers(graph) for pattern, reason in KEPT.items() if re.search(pattern, name)}
+
+
+def insert_qdq(graph: ir.Graph, ranges: Mapping[str, float], precision: QuantizedType) -> None:
+    """Quantise the input and the weight of each layer in ``ranges``, in place.
+
+    Args:
+        graph: its weights are float32 or float16 initializers.
+        ranges: by layer, the largest magnitude of its input that is kept.
+        precision: what inputs and weights are rounded to.
+    """
+    rounding = _Rounding(graph, FORMATS[precision])
+    for name, node in layers(graph).items():
+        values, weight = node.inputs[:2]
+        if name not in ranges or values is None or weight is None:
+            continue
+        node.replace_input_with(0, rounding.activation(values, weight.dtype, ranges[name], node))
+        node.replace_input_with(1, rounding.weight(weight, _output_axis(node), node))
+        if not weight.uses():
+            del graph.initializers[str(weight.name)]
+
+
+def _output_axis(node: ir.Node) -> int:
+    """Of the weight, along which the output channels lie."""
+    return 1 if node.op_type == "Gemm" and not node.attributes.get_int("transB", 0) else 0
+
+
+class _Rounding:
+    """Puts each tensor through its narrow type once, for all who read it."""
+
+    def __init__(self, graph: ir.Graph, form: _Format) -> None:
+        self.graph = graph
+        self.form = form
+        self.done: dict[Value, Value] = {}
+
+    def activation(self, value: Value, dtype: DataType | None, limit: float, reader: ir.Node) -> Value:
+        """``value``, of type ``dtype``, rounded before its first reader."""
+        if value not in self.done:
+            scale = self._scale(limit, (dtype or DataType.FLOAT).numpy())
+            scales, zero = self._initializers(value, scale)
+            quantize = ir.node("QuantizeLinear", [value, scales, zero], name=f"{value.name}/QuantizeLinear")
+            rounded = quantize.outputs[0]
+            rounded.name, rounded.shape = f"{value.name}.rounded", value.shape
+            rounded.type = ir.TensorType(self.form.type)
+            self.graph.insert_before(reader, quantize)
+            self.done[value] = self._restore(value, rounded, scales, zero, reader)
+        return self.done[value]
+
+    def weight(self, value: Value, axis: int, reader: ir.Node) -> Value:
+        """The weight ``value``, stored in the narrow type; its output channels lie along ``axis``."""
+        if value not in self.done:
+            assert value.const_value is not None
+            weight = value.const_value.numpy()
+            others = tuple(other for other in range(weight.ndim) if other != axis)
+            limits = np.abs(weight).max(axis=others if self.form.per_channel else None, keepdims=True)
+            scale = self._scale(limits, weight.dtype)
+            scaled = weight.astype(np.float32) / scale.astype(np.float32)
+            if self.form.type == DataType.INT8:
+                scaled = scaled.round().clip(-self.form.limit, self.form.limit)
+            rounded = self._initializer(f"{value.name}.rounded", scaled.astype(self.form.dtype))
+            attributes = {"axis": axis} if self.form.per_channel else {}
+            scales, zero = self._initializers(value, scale.reshape(-1) if attributes else scale.reshape(()))
+            self.done[value] = self._restore(value, rounded, scales, zero, reader, **attributes)
+        return self.done[value]
+
+    def _scale(self, limits: NDArray[np.floating] | float, dtype: np.dtype) -> NDArray[np.floating]:
+        # Below the smallest normal number of float16 it would become zero; such a channel is as good as silent.
+        return np.maximum(np.asarray(limits, np.float32) / self.form.limit, np.finfo(dtype).tiny).astype(dtype)
+
+    def _restore(
+        self, value: Value, rounded: Value, scales: Value, zero: Value, reader: ir.Node, **attributes: int
+    ) -> Value:
+        name = f"{value.name}/DequantizeLinear"
+        node = ir.node("DequantizeLinear", [rounded, scales, zero], attributes, name=name)
+        restored = node.outputs[0]
+        restored.name, restored.shape = f"{value.name}.restored", value.shape
+        restored.type = ir.TensorType(scales.dtype or DataType.FLOAT)
+        self.graph.insert_before(reader, node)
+        return restored
+
+    def _initializers(self, value: Value, scale: NDArray[np.floating]) -> tuple[Value, Value]:
+        zero = np.zeros(scale.shape, self.form.dtype)
+        return self._initializer(f"{value.name}.scale", scale), self._initializer(f"{value.name}.zero", zero)
+
+    def _initializer(self, name: str, array: NDArray[Any]) -> Value:
+        tensor = ir.tensor(array, name=name)
+        value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor)
+        self.graph.register_initializer(value)
+        return value
