@@ -20,7 +20,7 @@ $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
-	$(VENV)/bin/pip install --quiet --editable '.[openvino,rtx,train,dev]'
+	$(VENV)/bin/pip install --quiet --editable '.[openvino,rtx,lean,train,dev]'
 	touch $@ $(VENV)/.demo
 
 demo: $(VENV)/.demo

@@ -90,7 +90,7 @@ def test_the_plugins_keep_tensorrt_s_contract(plugin_library: Path, contract_pro
 
 @pytest.mark.tensorrt
 def test_tensorrt_s_lean_runtime_loads_the_library(plugin_library: Path) -> None:
-    pytest.importorskip("tensorrt_lean_bindings", reason="needs tensorrt-lean-cu13")
+    pytest.importorskip("tensorrt_lean_bindings", reason="needs tensorrt-lean-cu13: pip install -e '.[lean]'")
     script = (
         "import sys, tensorrt_lean_bindings.tensorrt_lean as trt\n"
         "registry = trt.get_plugin_registry()\n"

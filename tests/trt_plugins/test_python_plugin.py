@@ -1,5 +1,9 @@
-"""What the Python plugins hand to the kernels, with stand-ins for TensorRT's objects and the kernels on the CPU."""
+"""What the Python plugins hand to the kernels, with stand-ins for TensorRT's objects and the kernels on the CPU; and
+their creators in the registry of TensorRT 11 itself."""
 
+import subprocess
+import sys
+from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
 
@@ -75,3 +79,44 @@ def test_boundary_merge() -> None:
 @pytest.mark.parametrize(("groups", "boxes"), [(1, 1), (5, 1000), (2, 3840), (3, 64), (1, 0)])
 def test_the_workspace_is_the_library_s(host_kernels: Kernels, groups: int, boxes: int) -> None:
     assert fixed_nms_workspace(groups, boxes) == host_kernels.fixed_nms_workspace(groups, boxes)
+
+
+IN_TENSORRT_11 = """
+import numpy as np, tensorrt_lean as trt
+from trt_plugins.python_plugin import NAMESPACE, VERSION, register
+
+keep = register(trt)
+registry = trt.get_plugin_registry()
+for name, given in (
+    ("MultilevelRoIAlign4", {"output_size": 7, "sampling_ratio": 2, "finest_scale": 56}),
+    ("MultilevelRoIAlign1", {"output_size": 14, "sampling_ratio": 0, "finest_scale": 56}),
+    ("FixedNMS", {"iou_threshold": 0.5, "k": 100}),
+    ("BoundaryMerge", {}),
+):
+    creator = registry.get_creator(name, VERSION, NAMESPACE)
+    assert [field.name for field in creator.field_names] == list(given), name
+    kinds = {int: (np.int32, trt.PluginFieldType.INT32), float: (np.float32, trt.PluginFieldType.FLOAT32)}
+    fields = [trt.PluginField(key, np.array([x], kinds[type(x)][0]), kinds[type(x)][1]) for key, x in given.items()]
+    built = creator.create_plugin(name, trt.PluginFieldCollection(fields), trt.TensorRTPhase.BUILD)
+    recreated = creator.create_plugin(name, built.get_fields_to_serialize(), trt.TensorRTPhase.RUNTIME)
+    assert recreated.attributes == given, (name, recreated.attributes)
+    assert (recreated.num_outputs, recreated.plugin_namespace) == (2 if name == "FixedNMS" else 1, NAMESPACE)
+    if name == "MultilevelRoIAlign4":
+        assert built.get_output_data_types([trt.float16] * 4 + [trt.float32]) == [trt.float16]
+        try:
+            built.get_output_data_types([trt.float16] * 5)
+        except ValueError as error:
+            assert "rois are HALF; expected float32" in str(error)
+        else:
+            raise AssertionError("half precision RoIs were accepted")
+print("TensorRT", trt.__version__.split(".")[0])
+"""
+
+
+@pytest.mark.tensorrt
+@pytest.mark.skipif(find_spec("tensorrt_lean") is None, reason="needs tensorrt-lean-cu13: pip install -e '.[lean]'")
+def test_tensorrt_11_creates_and_recreates_them() -> None:
+    """In a process of its own: its runtime and that of TensorRT-RTX do not share one."""
+    result = subprocess.run([sys.executable, "-c", IN_TENSORRT_11], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "TensorRT 11\n"
