@@ -91,7 +91,7 @@ def _style(axes: Axes, report: Report) -> None:
     axes.set_ylabel("mask AP, published (the weights here are random)" if random else "mask AP, measured")
     axes.grid(axis="x", color=FAINT, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.margins(x=0.08, y=0.1)
+    axes.margins(x=0.1, y=0.1)
 
 
 def _label_models(axes: Axes, names: Sequence[str], heights: Sequence[float]) -> None:

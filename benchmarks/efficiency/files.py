@@ -12,6 +12,7 @@ from safetensors import safe_open
 
 from benchmarks.efficiency.models import MODELS, Model
 from benchmarks.random_weights import RECIPE, random_config, randomize
+from refinemask import __version__
 from refinemask.config import ModelConfig, from_json, to_json
 from refinemask.files import UserError, sha256
 from refinemask.modeling.detector import Detector
@@ -51,6 +52,7 @@ def find_sources(checkpoints: Sequence[Path], work: Path) -> list[Source]:
 def _random_checkpoint(model: Model, work: Path) -> Path:
     path, config = work / f"{model.key}.safetensors", random_config(model.mask_head)
     if not path.is_file() or read_metadata(path)["config"] != to_json(config):
+        print(f"making {path.name} with random weights", flush=True)
         save_detector(randomize(Detector(config), seed=0), path, recipe=RECIPE)
     return path
 
@@ -63,7 +65,7 @@ def count_parameters(checkpoint: Path) -> int:
 
 
 def exported(source: Source, work: Path, images: Path, size: tuple[int, int] | None = None) -> Path:
-    """The model's ONNX file for batch 1, exported and verified unless ``work`` has it already.
+    """The model's ONNX file for batch 1, exported and verified unless ``work`` has it of this checkpoint and version.
 
     Args:
         images: to verify it on.
@@ -90,4 +92,4 @@ def exported(source: Source, work: Path, images: Path, size: tuple[int, int] | N
 
 def _was_made_of(path: Path, checkpoint: Path) -> bool:
     properties = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
-    return properties.get("source_sha256") == sha256(checkpoint)
+    return properties.get("source_sha256") == sha256(checkpoint) and properties.get("exporter") == __version__

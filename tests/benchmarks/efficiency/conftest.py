@@ -11,6 +11,7 @@ from toy_onnx import write_toy_onnx
 
 from benchmarks.efficiency.models import MODELS
 from benchmarks.random_weights import randomize
+from refinemask import __version__
 from refinemask.files import sha256
 from refinemask.modeling.detector import Detector
 from refinemask.weights import save_detector
@@ -36,10 +37,10 @@ def work(tmp_path: Path, checkpoints: list[Path]) -> Path:
     directory.mkdir()
     for checkpoint, key in zip(checkpoints, reversed(KEYS), strict=True):
         bounds = json.dumps({"batch": [1, 1, 1], "height": [32, 64, 1344], "width": [32, 96, 1344]})
-        source = sha256(checkpoint)
-        write_toy_onnx(directory / f"{key}.onnx", bounds=bounds, source_sha256=source)
+        origin = {"source_sha256": sha256(checkpoint), "exporter": __version__}
+        write_toy_onnx(directory / f"{key}.onnx", bounds=bounds, **origin)
         bounds = json.dumps({"batch": [1] * 3, "height": [SIZE[0]] * 3, "width": [SIZE[1]] * 3})
-        path = write_toy_onnx(directory / f"{key}-64x96.onnx", bounds=bounds, source_sha256=source)
+        path = write_toy_onnx(directory / f"{key}-64x96.onnx", bounds=bounds, **origin)
         model = onnx.load(path)
         for value in (*model.graph.input, *model.graph.output):
             for dimension in value.type.tensor_type.shape.dim:

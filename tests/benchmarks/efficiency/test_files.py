@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from tiny_detector import TINY
 
+import engines
 from benchmarks.efficiency import files
 from benchmarks.efficiency.files import Source, count_parameters, exported, find_sources
 from benchmarks.efficiency.models import MODELS
@@ -53,6 +54,20 @@ def test_exports_are_made_again_for_another_checkpoint(
     with pytest.raises(UserError, match="could not be exported"):
         exported(Source(MODELS[0], refinemask, random=False), work, tmp_path, (64, 96))
     assert "--static" in commands[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [None, (64, 96)])
+def test_exports_what_an_engine_runs(size: tuple[int, int] | None, checkpoints: list[Path], tmp_path: Path) -> None:
+    images = Path(__file__).resolve().parents[3] / "demo" / "photos" / "images"
+    source = Source(MODELS[-1], checkpoints[0], random=False)
+    path = exported(source, tmp_path / "work", images, size)
+    made = path.stat().st_mtime_ns
+    assert exported(source, tmp_path / "work", images, size).stat().st_mtime_ns == made
+    bounds = engines.load(path).bounds
+    assert bounds is not None
+    assert (bounds.batch, bounds.canvas(64, 96)) == ((1, 1, 1), (64, 96))
+    assert (bounds.height[0] == bounds.height[2]) == (size is not None)
 
 
 def test_published_figures_are_the_official_ones(shared_dir: Path) -> None:

@@ -93,12 +93,18 @@ def test_resumes_only_the_same_measurement(
         (["--size", "64"], "expected HEIGHTxWIDTH"),
         (["--rounds", 0], "rounds is 0"),
         (["--ap-star-annotations", "a.json"], "needs --annotations"),
+        (["--device", "cuda"], "there is no GPU"),
         (["--backends", "tensorrt:fp16"], "mask-rcnn-64x96-fp16.engine: no such file; build it"),
     ],
 )
 def test_mistakes_are_one_line_and_code_2(
-    arguments: list[object], message: str, command: Command, capsys: pytest.CaptureFixture[str]
+    arguments: list[object],
+    message: str,
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(run.torch.cuda, "is_available", lambda: False)
     assert command(*arguments)[0] == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
