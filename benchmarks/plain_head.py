@@ -1,0 +1,44 @@
+"""RefineMask's head without any rearrangement, as the official code computes it: what savings are measured against."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from refinemask.modeling.mask_output import MaskOutput
+from refinemask.modeling.refine_mask_head import STAGE_SIZES, RefineMaskHead, merge_stages, upsample_features
+from refinemask.ops import FINEST_SCALE, multilevel_roi_align, upsample_aligned
+
+
+class PlainRefineMaskHead(RefineMaskHead):
+    """Predicts all classes, concatenates what a convolution reads, and convolves after upsampling."""
+
+    def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor, *, whole_map: bool = True) -> MaskOutput:
+        """As :meth:`RefineMaskHead.forward`; always computes the whole map."""
+        semantic_map = self.semantic_convs(pyramid[0])
+        semantic_logits = self.semantic_logits(semantic_map)
+        semantic_prob = semantic_logits.sigmoid()
+        features = self.instance_convs(multilevel_roi_align(pyramid[:4], rois, STAGE_SIZES[0], 0, FINEST_SCALE))
+        stage_logits = []
+        for stage, predictor, size in zip(self.stages, self.instance_logits, STAGE_SIZES, strict=False):
+            logits = logits_of_labels(predictor, features, labels)
+            stage_logits.append(logits)
+            transformed = F.relu(stage.semantic_transform_in(semantic_map))
+            pooled = multilevel_roi_align([transformed], rois, size, 0, FINEST_SCALE)
+            pooled = F.relu(stage.semantic_transform_out(pooled))
+            semantic_mask = multilevel_roi_align([semantic_prob], rois, size, 0, FINEST_SCALE)
+            masks = torch.cat([logits.sigmoid(), semantic_mask], dim=1)
+            fused = stage.fusion(F.relu(stage.fuse(torch.cat([features, pooled, masks], dim=1))))
+            upsampled = F.relu(upsample_features(F.relu(stage.transform_out(fused))))
+            features = torch.cat([upsampled, upsample_aligned(masks)], dim=1)
+        stage_logits.append(logits_of_labels(self.instance_logits[-1], features, labels))
+        return MaskOutput(stage_logits, semantic_logits)
+
+    def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
+        """Mask probabilities [R, 112, 112]."""
+        return merge_stages(self(pyramid, rois, labels).stage_logits).sigmoid()[:, 0]
+
+
+def logits_of_labels(predictor: torch.nn.Conv2d, features: Tensor, labels: Tensor) -> Tensor:
+    """Logits [R, 1, s, s], chosen after those of all classes were computed."""
+    logits = F.conv2d(features, predictor.weight, predictor.bias)
+    return logits[torch.arange(len(labels)), labels.clamp(max=logits.shape[1] - 1)][:, None]
