@@ -13,7 +13,7 @@ import tyro
 from rich.table import Table
 
 from benchmarks.load import ForeignLoad
-from benchmarks.operator_times import Breakdown, break_down
+from benchmarks.operator_times import Breakdown, Inputs, break_down
 from benchmarks.parts import PARTS
 from benchmarks.provenance import provenance
 from benchmarks.report import Report, terminal, warn_if_busy, write_report
@@ -49,7 +49,7 @@ def measure(args: Args) -> Report:
         UserError: an engine or the image is wrong.
     """
     batch = preprocess([read_image(args.image)], Preprocessing(), args.canvas)
-    inputs = {"images": batch.images, "image_sizes": batch.image_sizes}
+    inputs: Inputs = {"images": batch.images, "image_sizes": batch.image_sizes}
     specs = [EngineSpec.parse(text) for text in args.engines]
     load = ForeignLoad([os.getpid()])
     results = [break_down(spec, inputs, threads=args.threads, warmup=args.warmup, rounds=args.rounds) for spec in specs]

@@ -135,8 +135,8 @@ class MarkedFile:
         """
         parts, part = [], self.parts[0]
         for name in names:
-            mark = MARK.search(name)
-            part = self.parts[int(mark[1])] if mark else part
+            found = MARK.search(name)
+            part = self.parts[int(found[1])] if found else part
             parts.append(part)
         return _sums(parts, seconds)
 
@@ -195,7 +195,8 @@ def _openvino(spec: EngineSpec, inputs: Inputs, threads: int, warmup: int, round
     precision = spec.precision or "fp32"
     network = compile_network(marked.model, spec.path, PRECISIONS[precision], threads, profile=True)
     request = network.create_infer_request()
-    seconds, wall, before = [], [], 0.0
+    seconds, wall = [], []
+    before = np.zeros(())
     for run in range(1, warmup + rounds + 1):
         start = time.perf_counter()
         request.infer(inputs)

@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -37,7 +38,7 @@ class Args:
 
 def usual_route(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Normalised float32 [3, H, W] as mmdetection's test pipeline makes it with OpenCV."""
-    height, width = resize_shape(*image.shape[:2], PREPROCESSING)
+    height, width = resize_shape(image.shape[0], image.shape[1], PREPROCESSING)
     resized = resize(image, (height, width)).astype(np.float32)
     cv2.subtract(resized, MEAN, resized)
     cv2.multiply(resized, 1 / np.where(STD, STD, 1), resized)
@@ -69,13 +70,14 @@ def main(args: Args | None = None) -> int:
     cv2.setNumThreads(1)
     seconds: dict[str, list[float]] = {"usual": [], "ours": []}
     for number in range(-2, args.rounds):
-        results = {}
+        results: dict[str, NDArray[Any]] = {}
         for name, route in (("usual", usual_route), ("ours", our_route)):
             start = time.process_time()
             results[name] = route(image)
             if number >= 0:
                 seconds[name].append(time.process_time() - start)
-    seen = seen_by_network(results["ours"], *resize_shape(*image.shape[:2], PREPROCESSING))
+    height, width = resize_shape(image.shape[0], image.shape[1], PREPROCESSING)
+    seen = seen_by_network(results["ours"], height, width)
     difference = float(np.abs(seen - results["usual"]).max())
     report = {
         "provenance": provenance([args.image]),

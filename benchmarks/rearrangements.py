@@ -209,7 +209,7 @@ def _dilated(stages: list[_StageInputs]) -> Pair:
         bias = torch.stack([bias_of(conv) for conv in convs])[:, :, None]
         results = []
         for x in each.features.split(1):
-            taps = torch.cat([F.unfold(x, 3, conv.dilation, conv.padding) for conv in convs])
+            taps = torch.cat([F.unfold(x, 3, conv.dilation, conv.dilation) for conv in convs])
             results.append(torch.baddbmm(bias, weight, taps).relu().sum(0).unflatten(1, x.shape[2:]))
         return torch.stack(results)
 

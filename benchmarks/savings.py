@@ -41,7 +41,7 @@ CHANNELS, NUM_CLASSES = 256, 80
 OF_PHOTOS = (9, 11)
 """Savings that depend on what a picture shows."""
 ELSEWHERE = (
-    (8, "RoIAlign of large boxes as two small matrix products", "algebraic", "no", "for GPUs; slower on a CPU"),
+    (8, "RoIAlign as two separable sums", "algebraic", "TensorRT plugin", "python -m benchmarks.gpu_suite"),
     (10, "semantic branch beside the box head on a second stream", "bit-exact", "no", "for GPUs"),
     (12, "stage 3 only at the boundary", "bit-exact", "no", "needs a kernel of its own"),
     (13, "no taps in the padding of dilated convolutions", "bit-exact", "no", "needs a kernel of its own"),
