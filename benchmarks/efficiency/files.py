@@ -18,6 +18,8 @@ from refinemask.files import UserError, sha256
 from refinemask.modeling.detector import Detector
 from refinemask.weights import read_metadata, save_detector
 
+RANDOM_MASK_IOU = 0.98
+"""Demanded of exports of random weights, whose mask logits are near zero: one rounded pixel in 28×28 is 0.003."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -81,6 +83,8 @@ def exported(source: Source, work: Path, images: Path, size: tuple[int, int] | N
     print(f"exporting {path.name}", flush=True)
     arguments = ["--checkpoint", source.checkpoint.resolve(), "--output", path.resolve(), "--batch", "1"]
     arguments += ["--verify-images", images.resolve()]
+    if source.random:
+        arguments += ["--mask-iou", RANDOM_MASK_IOU]
     if size is not None:
         arguments += ["--static", f"{size[0]}x{size[1]}"]
     # In a process of its own, because the exporter's memory would stay with this one.

@@ -1,6 +1,7 @@
 """The command line of the exporter, and the file it writes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -73,6 +74,14 @@ def ready_made(tiny_files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -
     model = ir.load(tiny_files[1])
     monkeypatch.setattr(export.to_onnx, "to_onnx", lambda *_, **__: model)
     return model
+
+
+def test_masks_may_be_asked_to_agree_more_or_less(
+    tiny_files: tuple[Path, Path], ready_made: ir.Model, tmp_path: Path
+) -> None:
+    args = Args(checkpoint=tiny_files[0], output=tmp_path / "tiny.onnx", verify_images=PHOTOS)
+    assert main(replace(args, mask_iou=1.1)) == 1
+    assert main(replace(args, mask_iou=0.98)) == 0
 
 
 def test_mismatch_leaves_no_file(
