@@ -53,12 +53,12 @@ def host_functions(host_library: Path) -> ctypes.CDLL:
 
 
 @pytest.fixture(scope="session")
-def schedule(host_functions: ctypes.CDLL) -> Callable[[int, int], None]:
-    """Chooses the order in which a block's threads run (0: by index) and the number of multiprocessors."""
+def schedule(host_functions: ctypes.CDLL) -> Callable[[int, int, int], None]:
+    """Chooses the order of a block's threads (0: by index), the number of multiprocessors and their shared memory."""
     return host_functions.cuda_on_host_configure
 
 
 @pytest.fixture
-def host_kernels(host_library: Path, schedule: Callable[[int, int], None]) -> Kernels:
-    schedule(0, 4)
+def host_kernels(host_library: Path, schedule: Callable[[int, int, int], None]) -> Kernels:
+    schedule(0, 4, 100)
     return Kernels(host_library)

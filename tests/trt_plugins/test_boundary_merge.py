@@ -26,9 +26,9 @@ def stage_logits(rois: int, size: int) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("multiprocessors", [1, 132])
 @pytest.mark.parametrize(("rois", "size"), [(3, 28), (3, 56), (2, 7), (2, 1), (1, 101)])
 def test_equals_the_eager_operator(
-    host_kernels: Kernels, schedule: Callable[[int, int], None], rois: int, size: int, multiprocessors: int
+    host_kernels: Kernels, schedule: Callable[[int, int, int], None], rois: int, size: int, multiprocessors: int
 ) -> None:
-    schedule(5, multiprocessors)
+    schedule(5, multiprocessors, 100)
     coarse, fine = stage_logits(rois, size)
     found = TorchKernels(host_kernels).boundary_merge(coarse, fine)
     expected = boundary_merge(coarse, fine)

@@ -44,8 +44,10 @@ def test_equals_the_eager_operator(host_kernels: Kernels, groups: int, count: in
 
 
 @pytest.mark.parametrize("seed", [3, 4])
-def test_thread_order_does_not_matter(host_kernels: Kernels, schedule: Callable[[int, int], None], seed: int) -> None:
-    schedule(seed, 4)
+def test_thread_order_does_not_matter(
+    host_kernels: Kernels, schedule: Callable[[int, int, int], None], seed: int
+) -> None:
+    schedule(seed, 4, 100)
     assert_equals_eager(host_kernels, *clustered(2, 300), 0.5, 300)
 
 

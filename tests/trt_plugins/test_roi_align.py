@@ -1,5 +1,6 @@
 """The RoIAlign kernels, run on the CPU, against the eager operator in float64."""
 
+import ctypes
 from collections.abc import Callable
 
 import numpy as np
@@ -32,7 +33,7 @@ def random_rois(count: int, batch: int = 2) -> Tensor:
     images = torch.randint(batch, (count, 1), generator=generator)
     rois = torch.cat([images, centres - half, centres + half], dim=1)
     rois[0, 1:] = torch.tensor([0, 0, 256, 192])
-    rois[1, 1:] = 17
+    rois[1:2, 1:] = 17
     return rois
 
 
@@ -72,22 +73,81 @@ def test_maps_that_start_off_a_vector_s_boundary(host_kernels: Kernels) -> None:
     assert_equals_eager(found, [whole], rois, 7, 0)
 
 
+DEVICES = {"small": (1, 228), "large": (132, 228)}
+"""Multiprocessors, and the kilobytes of shared memory of each: many RoIs to a block, and few."""
+
+
 @pytest.mark.parametrize("channels_last", [False, True], ids=["planar", "interleaved"])
-@pytest.mark.parametrize("multiprocessors", [1, 132])
-@pytest.mark.parametrize("seed", [0, 7])
+@pytest.mark.parametrize("levels", [1, 2])
+@pytest.mark.parametrize("device", DEVICES)
 def test_neither_launch_shape_nor_thread_order_matters(
     host_kernels: Kernels,
-    schedule: Callable[[int, int], None],
+    schedule: Callable[[int, int, int], None],
     channels_last: bool,
-    multiprocessors: int,
-    seed: int,
+    levels: int,
+    device: str,
 ) -> None:
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    maps = [feature.contiguous(memory_format=layout) for feature in feature_maps(PYRAMID[2:], channels=12)]
-    rois, kernels = random_rois(7), TorchKernels(host_kernels)
+    maps = [feature.contiguous(memory_format=layout) for feature in feature_maps(PYRAMID[2:][:levels], channels=12)]
+    rois, kernels = random_rois(19), TorchKernels(host_kernels)
+    elsewhere = kernels.multilevel_roi_align(maps, rois, 7, 0, 56)
+    schedule(0, *DEVICES[device])
     expected = kernels.multilevel_roi_align(maps, rois, 7, 0, 56)
-    schedule(seed, multiprocessors)
+    # The order of a bin's sum may depend on which RoIs share a block, but on nothing else.
+    tolerance = TOLERANCES["exact in float32"]
+    torch.testing.assert_close(expected, elsewhere, atol=tolerance.absolute, rtol=tolerance.relative)
+    schedule(7, *DEVICES[device])
     assert torch.equal(kernels.multilevel_roi_align(maps, rois, 7, 0, 56), expected)
+
+
+def same_rows(count: int) -> Tensor:
+    """Boxes cut off at the top and bottom of a 256 × 192 image, one of them of no width."""
+    generator = torch.Generator().manual_seed(3)
+    left, width = torch.rand(2, count, generator=generator) * 128
+    width[1] = 0
+    zero = torch.zeros(count)
+    return torch.stack([zero, left, zero, left + width, zero + 192], dim=1)
+
+
+@pytest.mark.parametrize("dtype", TYPES, ids=str)
+@pytest.mark.parametrize("channels_last", [False, True], ids=["planar", "interleaved"])
+@pytest.mark.parametrize("size", [7, 14, 28, 56])
+def test_rois_of_the_same_rows(
+    host_kernels: Kernels,
+    schedule: Callable[[int, int, int], None],
+    dtype: torch.dtype,
+    channels_last: bool,
+    size: int,
+) -> None:
+    """They share sums down the columns; boxes of other rows or another image in the same group must not."""
+    schedule(5, *DEVICES["small"])
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    maps = [feature.to(dtype).contiguous(memory_format=layout) for feature in feature_maps(PYRAMID[:1], channels=16)]
+    rois = torch.cat([same_rows(17), random_rois(3), same_rows(4)])
+    rois[-2, 0] = 1
+    found = TorchKernels(host_kernels).multilevel_roi_align(maps, rois, size, 0, 56)
+    assert_equals_eager(found, maps, rois, size, 0)
+
+
+@pytest.mark.parametrize("channels_last", [False, True], ids=["planar", "interleaved"])
+def test_rois_of_the_same_rows_load_them_once(
+    host_kernels: Kernels,
+    host_functions: ctypes.CDLL,
+    schedule: Callable[[int, int, int], None],
+    channels_last: bool,
+) -> None:
+    """Sixteen boxes cost no more loads than one, whether they differ along x or not."""
+    schedule(0, *DEVICES["small"])
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    maps = [feature.half().contiguous(memory_format=layout) for feature in feature_maps(PYRAMID[:1], channels=64)]
+    loads = []
+    for rois in (same_rows(16), random_rois(1).repeat(16, 1), random_rois(1)):
+        host_functions.cuda_on_host_loads()
+        TorchKernels(host_kernels).multilevel_roi_align(maps, rois, 14, 0, 56)
+        loads.append(host_functions.cuda_on_host_loads())
+    different_columns, equal, alone = loads
+    assert equal == alone
+    assert different_columns <= alone
 
 
 wild = st.floats(width=32, allow_nan=True, allow_infinity=True)

@@ -87,7 +87,7 @@ cudaError_t merge(const RefinemaskBoundaryMerge& problem, void* stream) {
         return cudaSuccess;
     }
     int count = 0;
-    if (const cudaError_t error = multiprocessors(&count)) {
+    if (const cudaError_t error = device_attribute(cudaDevAttrMultiProcessorCount, &count)) {
         return error;
     }
     const int bands = std::max(ceil_div(count * kBlocksPerMultiprocessor, problem.num_rois), 1);

@@ -97,6 +97,17 @@ __device__ __forceinline__ unsigned char* dynamic_shared() {
 }
 #endif
 
+constexpr size_t kUsualSharedBytes = 48 * 1024;  // what a block gets without asking
+
+// Lets a kernel's blocks have that much dynamic shared memory. Always the same for a device: another thread may be about
+// to launch it.
+template <typename Kernel>
+cudaError_t allow_shared(Kernel kernel, size_t bytes) {
+    return bytes <= kUsualSharedBytes ? cudaSuccess
+                                      : cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                                             static_cast<int>(bytes));
+}
+
 template <typename... Parameters, typename... Arguments>
 cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, void* stream,
                    Arguments... arguments) {
@@ -108,10 +119,11 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t 
     return cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
 }
 
-inline cudaError_t multiprocessors(int* count) {
+// An attribute of the current device.
+inline cudaError_t device_attribute(cudaDeviceAttr attribute, int* value) {
     int device = 0;
     const cudaError_t error = cudaGetDevice(&device);
-    return error ? error : cudaDeviceGetAttribute(count, cudaDevAttrMultiProcessorCount, device);
+    return error ? error : cudaDeviceGetAttribute(value, attribute, device);
 }
 
 }  // namespace refinemask

@@ -1,7 +1,7 @@
 // The RoIs of one block and the taps of their bins, in shared memory.
 //
-// A block pools several RoIs so that boxes that cover the same part of the map (100 full-image boxes, the worst case)
-// find it in the first-level cache: the second level is then read once per group, not once per RoI.
+// A block pools several RoIs so that boxes that cover the same part of the map find it in the first-level cache, and
+// those with the same rows in shared memory: the second level is then read once per group, not once per RoI.
 #pragma once
 
 #include "refinemask_kernels.h"
@@ -9,7 +9,7 @@
 
 namespace refinemask {
 
-constexpr int kMaxGroup = 4;
+constexpr int kMaxGroup = 16;
 
 // A RoI and the map it is pooled from.
 struct Member {

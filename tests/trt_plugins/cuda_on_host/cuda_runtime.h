@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <map>
 
 #define __global__
 #define __device__
@@ -26,7 +27,8 @@ struct dim3 {
 };
 
 enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidValue = 1 };
-enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount = 16 };
+enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount = 16, cudaDevAttrMaxSharedMemoryPerMultiprocessor = 81 };
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 using cudaStream_t = void*;
 struct cudaLaunchConfig_t {
     dim3 gridDim, blockDim;
@@ -41,11 +43,14 @@ namespace cuda_on_host {
 
 extern unsigned char* dynamic_memory;
 extern int multiprocessors;
+extern size_t shared_bytes_per_multiprocessor;
+extern int64_t loads;
 
 bool all_of_block(bool predicate);
 uint32_t ballot(bool predicate);
 uint32_t or_of_warp(uint32_t value);
 void run(const cudaLaunchConfig_t& config, const std::function<void()>& kernel);
+std::map<void*, size_t>& most_shared_bytes();
 
 }  // namespace cuda_on_host
 
@@ -60,6 +65,7 @@ T __ldg(const T* address) {
     if (reinterpret_cast<uintptr_t>(address) % sizeof(T) != 0) {
         __builtin_trap();  // a misaligned address is an error on the device
     }
+    ++cuda_on_host::loads;
     return *address;
 }
 inline int atomicMin(int* address, int value) { int old = *address; *address = std::min(old, value); return old; }
@@ -70,7 +76,9 @@ using std::min;
 template <typename... Parameters>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Parameters... arguments) {
-    const bool fits = config->dynamicSmemBytes <= 48 * 1024 && config->gridDim.y <= 65535;
+    const size_t allowed = cuda_on_host::most_shared_bytes()[reinterpret_cast<void*>(kernel)];
+    const bool fits = config->dynamicSmemBytes <= std::max<size_t>(allowed, 48 * 1024) &&
+                      config->gridDim.y <= 65535 && config->gridDim.z <= 65535;
     if (!fits || config->blockDim.x == 0 || config->blockDim.x > 1024 || config->gridDim.x == 0) {
         return cudaErrorInvalidValue;
     }
@@ -79,8 +87,15 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
 }
 
 inline cudaError_t cudaGetDevice(int* device) { *device = 0; return cudaSuccess; }
-inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {
-    *value = cuda_on_host::multiprocessors;
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+    *value = attribute == cudaDevAttrMultiProcessorCount
+                 ? cuda_on_host::multiprocessors
+                 : static_cast<int>(cuda_on_host::shared_bytes_per_multiprocessor);
+    return cudaSuccess;
+}
+template <typename Kernel>
+cudaError_t cudaFuncSetAttribute(Kernel kernel, cudaFuncAttribute, int bytes) {
+    cuda_on_host::most_shared_bytes()[reinterpret_cast<void*>(kernel)] = bytes;
     return cudaSuccess;
 }
 inline cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t) {

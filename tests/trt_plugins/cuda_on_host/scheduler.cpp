@@ -6,6 +6,7 @@
 #include <memory>
 #include <numeric>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "cuda_runtime.h"
@@ -16,6 +17,8 @@ namespace cuda_on_host {
 
 unsigned char* dynamic_memory = nullptr;
 int multiprocessors = 4;
+size_t shared_bytes_per_multiprocessor = 0;
+int64_t loads = 0;
 
 namespace {
 
@@ -139,6 +142,11 @@ bool all_of_block(bool predicate) { return wait(Waits::kBlock, predicate) != 0; 
 uint32_t ballot(bool predicate) { return wait(Waits::kBallot, predicate); }
 uint32_t or_of_warp(uint32_t value) { return wait(Waits::kOr, value); }
 
+std::map<void*, size_t>& most_shared_bytes() {
+    static std::map<void*, size_t> most;
+    return most;
+}
+
 void run(const cudaLaunchConfig_t& config, const std::function<void()>& kernel) {
     if (threads.size() != config.blockDim.x) {
         threads = std::vector<Thread>(config.blockDim.x);
@@ -148,19 +156,22 @@ void run(const cudaLaunchConfig_t& config, const std::function<void()>& kernel) 
     std::vector<uint4> memory(config.dynamicSmemBytes / sizeof(uint4) + 1);
     dynamic_memory = reinterpret_cast<unsigned char*>(memory.data());
     std::mt19937 random(order_seed);
-    for (int y = 0; y < static_cast<int>(config.gridDim.y); ++y) {
-        for (int x = 0; x < static_cast<int>(config.gridDim.x); ++x) {
-            blockIdx = {x, y, 0};
-            std::memset(dynamic_memory, 0xff, memory.size() * sizeof(uint4));
-            run_block(random);
-        }
+    const int columns = static_cast<int>(config.gridDim.x), rows = static_cast<int>(config.gridDim.y);
+    for (int block = 0; block < columns * rows * static_cast<int>(config.gridDim.z); ++block) {
+        blockIdx = {block % columns, block / columns % rows, block / columns / rows};
+        std::memset(dynamic_memory, 0xff, memory.size() * sizeof(uint4));
+        run_block(random);
     }
 }
 
 }  // namespace cuda_on_host
 
-// Seed of the order in which threads run (0: by index) and the number of multiprocessors that launches see.
-extern "C" void cuda_on_host_configure(unsigned seed, int multiprocessors) {
+// Seed of the order in which threads run (0: by index), and the device that launches see.
+extern "C" void cuda_on_host_configure(unsigned seed, int multiprocessors, int shared_kilobytes) {
     cuda_on_host::order_seed = seed;
     cuda_on_host::multiprocessors = multiprocessors;
+    cuda_on_host::shared_bytes_per_multiprocessor = static_cast<size_t>(shared_kilobytes) * 1024;
 }
+
+// Loads through __ldg since the last call.
+extern "C" int64_t cuda_on_host_loads() { return std::exchange(cuda_on_host::loads, 0); }
