@@ -31,6 +31,9 @@ from trt_plugins import kernels_path
 from trt_plugins.c_api import Kernels
 from trt_plugins.torch_ops import TorchKernels
 
+COMPARISON_SECONDS = 90
+"""Kept back from making engines: what has been made is to be measured too."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Args:
@@ -59,13 +62,14 @@ class Suite:
     detector: dict[str, Any] = field(default_factory=dict)
     networks: dict[str, Any] = field(default_factory=dict)
     not_run: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
     start: float = field(default_factory=time.monotonic)
 
     def left(self) -> float:
         return self.args.minutes * 60 - (time.monotonic() - self.start)
 
     def run(self, name: str, part: Callable[[], None]) -> None:
-        """Run a part unless time is up; whatever stops it is noted, and the suite goes on."""
+        """Run a part unless time is up; what it lacks or what breaks it is noted, and the suite goes on."""
         if self.left() <= 0:
             self.not_run.append(f"{name}: the {self.args.minutes:g} minutes were over")
             return
@@ -76,7 +80,7 @@ class Suite:
             self.not_run.append(f"{name}: {error}")
         except Exception as error:
             # A part that breaks must not take the results of the others with it.
-            self.not_run.append(f"{name}: {type(error).__name__}: {error}")
+            self.failed.append(f"{name}: {type(error).__name__}: {error}")
 
     def run_kernels(self) -> None:
         """Everything about the kernels, first: nothing else needs a GPU and nothing but a GPU."""
@@ -98,18 +102,24 @@ class Suite:
 
     def run_networks(self) -> None:
         """Export, build and compare; each engine that cannot be made is listed."""
-        directory, engines = self.args.out, [self.args.checkpoint]
-        files = network.export_files(self.args.checkpoint, directory, self.left())
-        if network.has_onnxruntime_cuda():
-            engines.append(files["fp32"])
-        else:
-            self.not_run.append("ONNX Runtime CUDA: its CUDA provider is not installed")
-        for precision, onnx in files.items():
-            self.run(f"TensorRT {precision}", partial(self._build_engine, onnx, precision, engines))
-        self.networks = network.measure_engines(engines, directory / "networks.json", self.args.limit)
+        engines = [self.args.checkpoint]
+        for precision in network.precisions():
+            self.run(f"export and engines, {precision}", partial(self._make_engines, precision, engines))
+        self.run("comparison of engines", partial(self._compare, engines))
 
-    def _build_engine(self, onnx: Path, precision: str, engines: list[Path]) -> None:
-        engines.append(network.build_engine(onnx, precision, self.left()))
+    def _make_engines(self, precision: str, engines: list[Path]) -> None:
+        onnx = network.export_file(self.args.checkpoint, self.args.out, precision, self._left_for_engines())
+        if precision == "fp32" and network.has_onnxruntime_cuda():
+            engines.append(onnx)
+        elif precision == "fp32":
+            self.not_run.append("ONNX Runtime CUDA: its CUDA provider is not installed")
+        engines.append(network.build_engine(onnx, precision, self._left_for_engines()))
+
+    def _left_for_engines(self) -> float:
+        return max(self.left() - COMPARISON_SECONDS, 1)
+
+    def _compare(self, engines: list[Path]) -> None:
+        self.networks = network.measure_engines(engines, self.args.out / "networks.json", self.args.limit)
 
     def _check(self, kernels: TorchKernels) -> None:
         for check in track(numerics.check_kernels(kernels, self.device), "checking kernels", transient=True):
@@ -140,6 +150,7 @@ class Suite:
             "detector": self.detector,
             "networks": self.networks,
             "not_run": self.not_run,
+            "failed": self.failed,
         }
 
 
@@ -166,7 +177,7 @@ def describe_gpu() -> dict[str, Any]:
 
 
 def print_tables(suite: Suite) -> None:
-    """The failed checks, the times, the goals and, last, what was not run."""
+    """The failed checks, the times, the goals and, last, what was not run or failed."""
     console = Console()
     failed = [check for check in suite.checks if not check.passed]
     console.print(f"{len(suite.checks) - len(failed)} of {len(suite.checks)} numeric checks passed")
@@ -188,10 +199,12 @@ def print_tables(suite: Suite) -> None:
         console.print(f"{'met' if goal.met else 'MISSED'}: {goal.name}: {goal.found:.2f}, wanted {goal.wanted}")
     for reason in suite.not_run:
         console.print(f"not run: {reason}", style="yellow", markup=False)
+    for reason in suite.failed:
+        console.print(f"failed: {reason}", style="red", markup=False)
 
 
 def main(args: Args | None = None) -> int:
-    """Run everything; exit code 1 where a numeric check failed, 2 where there is no CUDA device."""
+    """Run everything; exit code 1 where a check or a part failed, 2 where there is no CUDA device."""
     args = args or tyro.cli(Args)
     if not torch.cuda.is_available():
         print("error: no CUDA device: this suite is about what only a GPU can prove", file=sys.stderr)
@@ -204,7 +217,7 @@ def main(args: Args | None = None) -> int:
     with atomic_write(args.out / "gpu_suite.json") as temporary:
         temporary.write_text(json.dumps(suite.to_json(), indent=1) + "\n")
     print_tables(suite)
-    return int(any(not check.passed for check in suite.checks))
+    return int(bool(suite.failed) or any(not check.passed for check in suite.checks))
 
 
 if __name__ == "__main__":

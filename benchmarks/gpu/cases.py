@@ -11,8 +11,9 @@ from torch import Tensor
 from refinemask.ops import roi_levels
 from refinemask.ops.roi_align import FINEST_SCALE, FINEST_STRIDE
 
-Boxes = Literal["coco", "full"]
-"""``coco``: log-normal sizes, median 0.106 of the image's side, as in COCO. ``full``: every box is the whole image."""
+Boxes = Literal["coco", "full", "large"]
+"""``coco``: log-normal sizes, median 0.106 of the image's side, as in COCO. ``full``: every box is the whole image.
+``large``: every side of it is moved inwards by up to a tenth, so that no two boxes have anything in common."""
 
 MEDIAN_SIZE = 0.106
 
@@ -55,6 +56,9 @@ ROI_ALIGN_CASES = (
     RoIAlignCase(name="semantic 14×14, full image", levels=1, channels=256, rois=100, output_size=14, boxes="full"),
     RoIAlignCase(name="semantic 28×28, full image", levels=1, channels=128, rois=100, output_size=28, boxes="full"),
     RoIAlignCase(name="semantic 56×56, full image", levels=1, channels=64, rois=100, output_size=56, boxes="full"),
+    RoIAlignCase(name="semantic 14×14, large boxes", levels=1, channels=256, rois=100, output_size=14, boxes="large"),
+    RoIAlignCase(name="semantic 28×28, large boxes", levels=1, channels=128, rois=100, output_size=28, boxes="large"),
+    RoIAlignCase(name="semantic 56×56, large boxes", levels=1, channels=64, rois=100, output_size=56, boxes="large"),
 )
 
 
@@ -116,13 +120,15 @@ MERGE_CASES = (MergeCase(rois=100, size=28), MergeCase(rois=100, size=56))
 def draw_boxes(count: int, image: tuple[int, int], kind: Boxes, seed: int) -> Tensor:
     """[count, 4] (x1, y1, x2, y2) within the image, on the CPU."""
     height, width = image
-    if kind == "full":
-        return torch.tensor([0.0, 0.0, width, height]).repeat(count, 1)
+    limits = torch.tensor([width, height], dtype=torch.float32)
     generator = torch.Generator().manual_seed(seed)
+    if kind != "coco":
+        inwards = torch.rand(count, 4, generator=generator) * 0.1 * (kind == "large")
+        low, high = inwards.split(2, dim=1)
+        return torch.cat([low * limits, (1 - high) * limits], dim=1)
     side = torch.exp(torch.randn(count, 1, generator=generator)) * MEDIAN_SIZE * math.sqrt(height * width)
     aspect = torch.exp(torch.randn(count, 1, generator=generator) * 0.4)
     half = torch.cat([side * aspect, side / aspect], dim=1) / 2
-    limits = torch.tensor([width, height], dtype=torch.float32)
     centre = torch.rand(count, 2, generator=generator) * limits
     low, high = (centre - half).clamp(min=0), torch.minimum(centre + half, limits)
     return torch.cat([low, high], dim=1)

@@ -34,7 +34,8 @@ def compare_operators(
     """
     torch_ops.enable(kernels, device)
     inputs = [_load(detector, path, device) for path in images]
-    with torch.inference_mode():
+    # TensorFloat-32 would make a thousandth of the rounding of a sum.
+    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         pairs = []
         for image in inputs:
             with _eager(device):

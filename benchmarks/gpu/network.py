@@ -22,10 +22,21 @@ class NotRunError(Exception):
     """A part that this machine cannot run, and why."""
 
 
-def export_files(checkpoint: Path, directory: Path, timeout: float) -> dict[str, Path]:
-    """The checkpoint exported in every precision that the engines here take."""
-    precisions = PRECISIONS if has_tensorrt() else PRECISIONS[:1]
-    return {precision: _export(checkpoint, directory, precision, timeout) for precision in precisions}
+def precisions() -> tuple[str, ...]:
+    """Those that the engines here take."""
+    return PRECISIONS if has_tensorrt() else PRECISIONS[:1]
+
+
+def export_file(checkpoint: Path, directory: Path, precision: str, timeout: float) -> Path:
+    """The checkpoint as ONNX.
+
+    Raises:
+        NotRunError: it failed or took too long; with its message.
+    """
+    onnx = directory / f"model-{precision}.onnx"
+    arguments = ["--checkpoint", str(checkpoint), "--output", str(onnx), "--precision", precision]
+    _run([sys.executable, "-m", "export.to_onnx", *arguments, "--verify-images", str(IMAGES)], timeout)
+    return onnx
 
 
 def build_engine(onnx: Path, precision: str, timeout: float) -> Path:
@@ -60,13 +71,6 @@ def has_onnxruntime_cuda() -> bool:
     except ImportError:
         return False
     return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-
-
-def _export(checkpoint: Path, directory: Path, precision: str, timeout: float) -> Path:
-    onnx = directory / f"model-{precision}.onnx"
-    arguments = ["--checkpoint", str(checkpoint), "--output", str(onnx), "--precision", precision]
-    _run([sys.executable, "-m", "export.to_onnx", *arguments, "--verify-images", str(IMAGES)], timeout)
-    return onnx
 
 
 def _run(command: list[str], timeout: float) -> None:
