@@ -3,6 +3,7 @@
 import os
 from collections import OrderedDict
 from queue import SimpleQueue
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ from refinemask.structures import Detections
 
 CACHED_SHAPES = 4
 """Input shapes that keep their context, buffers and CUDA graph, per slot."""
+
+_recording = Lock()
 
 
 class TensorRTEngine(Engine):
@@ -127,9 +130,12 @@ class Slot:
             return self.prepared[shape]
         while len(self.prepared) >= CACHED_SHAPES:
             self.prepared.popitem(last=False)
-        self.prepared[shape] = prepared = prepare(self.opened, shape)
+        prepared = prepare(self.opened, shape)
         # What the allocator serves moves between calls, which a recording would not follow.
-        return self._record(prepared) if self.cuda_graph and not prepared.allocators else prepared
+        if self.cuda_graph and not prepared.allocators:
+            prepared = self._record(prepared)
+        self.prepared[shape] = prepared
+        return prepared
 
     def _record(self, prepared: "Prepared") -> "Prepared":
         # A context does its lazy initialisation in the first call, which must not be recorded.
@@ -137,11 +143,11 @@ class Slot:
             self._execute(prepared)
         self.stream.synchronize()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self.stream):
+        # Other slots' threads may allocate meanwhile, which a global recording would forbid them; but not begin a
+        # recording of their own, which waits for the whole device.
+        with _recording, torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
             self._execute(prepared)
-        shape = tuple(prepared.inputs["images"].shape)
-        self.prepared[shape] = recorded = prepared._replace(graph=graph)
-        return recorded
+        return prepared._replace(graph=graph)
 
 
 class Prepared(NamedTuple):
@@ -169,7 +175,8 @@ def prepare(opened: OpenEngine, shape: Shape) -> Prepared:
     """
     context = opened.create_context()
     shapes = {"images": shape, "image_sizes": (shape[0], 2)}
-    inputs = {name: torch.empty(sizes, dtype=_dtype(opened, name), device="cuda") for name, sizes in shapes.items()}
+    # Zeros, because a recording runs the engine before the first upload.
+    inputs = {name: torch.zeros(sizes, dtype=_dtype(opened, name), device="cuda") for name, sizes in shapes.items()}
     staging = {name: torch.empty_like(tensor, device="cpu").pin_memory() for name, tensor in inputs.items()}
     outputs, allocators = {}, {}
     for name, sizes in opened.set_shapes(context, shapes).items():

@@ -87,6 +87,9 @@ def open_engine(
     if library is not None:
         load_plugins(trt, library)
     runtime = trt.Runtime(logger)
+    if sidecar is not None and sidecar.newer_versions:
+        # A version-compatible engine brings the runtime it was built with along, as code.
+        runtime.engine_host_code_allowed = True
     engine = runtime.deserialize_cuda_engine(path.read_bytes())
     if engine is None:
         reason = logger.errors[0] if logger.errors else "no reason given"
