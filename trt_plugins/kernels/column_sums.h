@@ -1,7 +1,7 @@
 // Sums down the columns: the first of the two passes of separable pooling.
 //
-// They depend on a RoI's rows alone. So the members of a group whose rows are the same (boxes cut off at the image's top
-// and bottom; in the worst case, full-image boxes, all of them) share one set of column sums.
+// They depend on a RoI's rows alone. So the members of a group whose rows are the same (boxes cut off at the image's
+// top and bottom; in the worst case, full-image boxes, all of them) share one set of column sums.
 #pragma once
 
 #include "roi_group.h"

@@ -99,8 +99,8 @@ __device__ __forceinline__ unsigned char* dynamic_shared() {
 
 constexpr size_t kUsualSharedBytes = 48 * 1024;  // what a block gets without asking
 
-// Lets a kernel's blocks have that much dynamic shared memory. Always the same for a device: another thread may be about
-// to launch it.
+// Lets a kernel's blocks have that much dynamic shared memory. Always the same for a device: another thread may be
+// about to launch it.
 template <typename Kernel>
 cudaError_t allow_shared(Kernel kernel, size_t bytes) {
     return bytes <= kUsualSharedBytes ? cudaSuccess

@@ -27,7 +27,7 @@ struct Device {
     size_t shared_bytes;  // dynamic, for each of two blocks on a multiprocessor
 
     cudaError_t read() {
-        constexpr int kBlocksPerMultiprocessor = 3, kStaticAndReserved = 3 * 1024;
+        constexpr int kBlocksPerMultiprocessor = 4, kStaticAndReserved = 3 * 1024;
         int count = 0, shared = 0;
         if (const cudaError_t error = device_attribute(cudaDevAttrMultiProcessorCount, &count)) {
             return error;
@@ -90,7 +90,7 @@ cudaError_t launch_planar(const RefinemaskRoiAlign& problem, const Device& devic
         return TapTable::bytes(group, problem.output_size, capacity.y, capacity.x) + columns(group) * sizeof(float);
     };
     const int slices = ceil_div(problem.channels, kSmallestSlice);
-    const int group_log2 = choose_group_log2(problem, slices, device.wanted_blocks, device.shared_bytes, bytes);
+    const int group_log2 = choose_group_log2(problem, slices, device.wanted_blocks / 2, device.shared_bytes, bytes);
     if (group_log2 < 0) {
         return cudaErrorInvalidValue;
     }

@@ -1,8 +1,8 @@
 // RoIAlign on [B, H, W, C] maps, C padded to 16 bytes.
 //
-// A block pools a group of RoIs on a band of bin rows and a slice of the channels, in vectors of 16 bytes, so that every
-// load and store is a run of channels. Usually a thread pools one bin for one vector at a time (pool_bins). Where all
-// RoIs of the group have the same rows it takes two passes instead, with sums down the columns that all share
+// A block pools a group of RoIs on a band of bin rows and a slice of the channels, in vectors of 16 bytes, so that
+// every load and store is a run of channels. Usually a thread pools one bin for one vector at a time (pool_bins). Where
+// all RoIs of the group have the same rows it takes two passes instead, with sums down the columns that all share
 // (pool_shared_rows). Bytes from memory: each map once, where the RoIs cover it, and the output once:
 // (sum B*H*W*C + R*P*P*C) * sizeof(T), C padded. Loads: per bin, (rows of taps) x (columns of taps) cells, of each RoI
 // or, where rows are shared, of each group. As in roi_align_planar.cuh, in gigabytes:
