@@ -15,7 +15,7 @@ from refinemask.data.transforms import NetworkInput
 from refinemask.files import UserError, atomic_write
 
 METHOD = "entropy"
-"""The largest value as the range costs mask AP on the nuclei set, entropy next to none (benchmarks/results)."""
+"""The largest value as the range costs half a point of mask AP on the nuclei set (benchmarks/results)."""
 INT8_LIMIT = 127
 
 
