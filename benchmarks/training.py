@@ -33,11 +33,13 @@ class Args:
     """Directory under which the recipes' annotation files and image folders lie."""
     output: Path
     """JSON file for the table and the curves; a figure of the curves is drawn beside it (.svg)."""
+    limit: int | None = None
+    """Evaluate on only the first so many images of each set."""
     threads: int = 2
     """CPU threads."""
 
 
-def summarize_run(run: Path, data_root: Path, threads: int) -> Report:
+def summarize_run(run: Path, args: Args) -> Report:
     """The figures and the curves of one run.
 
     Raises:
@@ -54,7 +56,8 @@ def summarize_run(run: Path, data_root: Path, threads: int) -> Report:
         "images_per_second": rates[len(rates) // 2],
         "peak_memory_mib": max(record["memory_mb"] for record in records),
         "provenance": provenance([checkpoint]),
-        "accuracy": {name: _evaluate(checkpoint, recipe[part], data_root, threads) for name, part in SETS.items()},
+        "accuracy": {name: _evaluate(checkpoint, recipe[part], args) for name, part in SETS.items()},
+        "evaluated_images": args.limit or "all",
         "curve": [{key: record[key] for key in ("epoch", "loss", "losses")} for record in records],
     }
 
@@ -74,15 +77,16 @@ def _read_run(run: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return recipe, records
 
 
-def _evaluate(checkpoint: Path, data: dict[str, Any], data_root: Path, threads: int) -> dict[str, dict[str, float]]:
+def _evaluate(checkpoint: Path, data: dict[str, Any], args: Args) -> dict[str, dict[str, float]]:
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.json"
         wanted = evaluate.Args(
             checkpoint=checkpoint,
-            annotations=data_root / data["annotations"],
-            images=data_root / data["images"],
+            annotations=args.data_root / data["annotations"],
+            images=args.data_root / data["images"],
             output=report,
-            threads=threads,
+            limit=args.limit,
+            threads=args.threads,
         )
         if evaluate.main(wanted):
             raise UserError(f"{checkpoint}: could not be evaluated")
@@ -123,7 +127,7 @@ def main(args: Args | None = None) -> int:
     """Print the table, write JSON and figure; exit code 2 where something given is wrong."""
     args = args or tyro.cli(Args)
     try:
-        runs = [summarize_run(run, args.data_root, args.threads) for run in args.runs]
+        runs = [summarize_run(run, args) for run in args.runs]
         write_report({"runs": runs}, args.output)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

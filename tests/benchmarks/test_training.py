@@ -25,10 +25,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_table_and_curves(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "result.json"
-    assert main(Args(runs=(run, run), data_root=run.parent / "data", output=output)) == 0
+    assert main(Args(runs=(run, run), data_root=run.parent / "data", output=output, limit=3)) == 0
     first, second = json.loads(output.read_text())["runs"]
     assert (first["recipe"], first["iterations"], first["epochs"], first["batch_size"]) == ("tiny", 4, 2.0, 4)
     assert first["accuracy"] == second["accuracy"]
+    assert first["evaluated_images"] == 3
     # The recipe validates on its training images.
     assert first["accuracy"]["training images"] == first["accuracy"]["held-out images"]
     assert set(first["accuracy"]["training images"]) == {"bbox", "segm", "boundary"}
