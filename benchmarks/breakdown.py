@@ -4,7 +4,6 @@ python -m benchmarks.breakdown model.safetensors model.onnx model.onnx@openvino:
 """
 
 import os
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -16,12 +15,11 @@ from benchmarks.load import ForeignLoad
 from benchmarks.operator_times import Breakdown, Inputs, break_down
 from benchmarks.parts import PARTS
 from benchmarks.provenance import provenance
-from benchmarks.report import Report, terminal, warn_if_busy, write_report
+from benchmarks.report import Report, run_and_print
 from benchmarks.spec import EngineSpec
 from refinemask.config import Preprocessing
 from refinemask.data.images import read_image
 from refinemask.data.transforms import preprocess
-from refinemask.files import UserError
 
 PHOTO = Path(__file__).resolve().parents[1] / "demo" / "photos" / "images" / "000000126107.jpg"
 
@@ -118,16 +116,7 @@ def _number(value: float) -> str:
 def main(args: Args | None = None) -> int:
     """Measure, print the table, write the JSON; exit code 2 where something given is wrong."""
     args = args or tyro.cli(Args, description=__doc__)
-    try:
-        report = measure(args)
-        if args.output is not None:
-            write_report(report, args.output)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    terminal().print(table(report))
-    warn_if_busy(report["foreign_load"])
-    return 0
+    return run_and_print(lambda: measure(args), lambda report: [table(report)], args.output)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Both have 1000 proposals and 100 detections; from a normalised image (ours: uint
 
 import os
 import random
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -26,7 +25,7 @@ from benchmarks import torchvision_peer
 from benchmarks.demo import DEMO
 from benchmarks.load import ForeignLoad, peak_memory_bytes
 from benchmarks.provenance import provenance
-from benchmarks.report import Report, terminal, warn_if_busy, write_report
+from benchmarks.report import Report, run_and_print
 from benchmarks.spec import EngineSpec, openvino_precisions
 from benchmarks.summary import paired_ratio, summarize
 from refinemask.config import Preprocessing
@@ -69,6 +68,8 @@ def measure(args: Args) -> Report:
     Raises:
         UserError: a file or the image is wrong.
     """
+    if not args.exported.is_file():
+        raise UserError(f"{args.exported}: no such file; export Mask R-CNN for one size (python -m export.to_onnx)")
     batch = preprocess([read_image(args.image)], Preprocessing(), args.canvas)
     with ExitStack() as stack:
         peer = Path(stack.enter_context(TemporaryDirectory())) / "torchvision.onnx"
@@ -178,18 +179,7 @@ def table(report: Report) -> Table:
 def main(args: Args | None = None) -> int:
     """Measure, print the table, write the JSON; exit code 2 where something given is wrong."""
     args = args or tyro.cli(Args, description=__doc__)
-    try:
-        if not args.exported.is_file():
-            raise UserError(f"{args.exported}: no such file; export Mask R-CNN for one size (python -m export.to_onnx)")
-        report = measure(args)
-        if args.output is not None:
-            write_report(report, args.output)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    terminal().print(table(report))
-    warn_if_busy(report["foreign_load"])
-    return 0
+    return run_and_print(lambda: measure(args), lambda report: [table(report)], args.output)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -16,7 +17,7 @@ from benchmarks.measure import EngineRun, Measurement
 from benchmarks.pipeline import PHASES
 from benchmarks.provenance import provenance
 from benchmarks.summary import paired_ratio, summarize
-from refinemask.files import atomic_write
+from refinemask.files import UserError, atomic_write
 
 Report = dict[str, Any]
 KINDS = {"bbox": "boxes", "segm": "masks", "boundary": "boundaries"}
@@ -82,6 +83,27 @@ def write_report(report: Report, path: str | os.PathLike[str]) -> None:
     text = re.sub(r"\[\s+([^][{}]*?)\s+\]", lambda match: f"[{' '.join(match[1].split())}]", text)
     with atomic_write(path) as temporary:
         temporary.write_text(text + "\n")
+
+
+def run_and_print(
+    measure: Callable[[], Report], tables: Callable[[Report], Iterable[Table]], output: str | os.PathLike[str] | None
+) -> int:
+    """What a benchmark's command does: measure, write the JSON, print the tables, warn of a disturbed measurement.
+
+    Returns:
+        0; 2 where something given is wrong.
+    """
+    try:
+        report = measure()
+        if output is not None:
+            write_report(report, output)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for table in tables(report):
+        terminal().print(table)
+    warn_if_busy(report["foreign_load"])
+    return 0
 
 
 def terminal() -> Console:

@@ -2,7 +2,6 @@
 
 import os
 import random
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -29,12 +28,11 @@ from benchmarks.load import ForeignLoad
 from benchmarks.plain_head import PlainRefineMaskHead
 from benchmarks.provenance import provenance
 from benchmarks.rearrangements import Pair, Scene, pairs, with_image_index
-from benchmarks.report import Report, terminal, warn_if_busy, write_report
+from benchmarks.report import Report, run_and_print
 from benchmarks.summary import paired_ratio
 from refinemask.config import Preprocessing, RefineMaskConfig
 from refinemask.data.coco import read_coco
 from refinemask.data.transforms import resize_shape
-from refinemask.files import UserError
 from refinemask.modeling.refine_mask_head import RefineMaskHead, merge_stages
 
 CHANNELS, NUM_CLASSES = 256, 80
@@ -225,17 +223,7 @@ def _off_on(figures: dict[str, float]) -> tuple[str, str]:
 def main(args: Args | None = None) -> int:
     """Measure, print the tables, write the JSON; exit code 2 where something given is wrong."""
     args = args or tyro.cli(Args, description=__doc__)
-    try:
-        report = measure(args)
-        if args.output is not None:
-            write_report(report, args.output)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    for each in tables(report):
-        terminal().print(each)
-    warn_if_busy(report["foreign_load"])
-    return 0
+    return run_and_print(lambda: measure(args), tables, args.output)
 
 
 if __name__ == "__main__":
