@@ -175,8 +175,8 @@ def _coco_mini(mask_head: MaskHeadConfig) -> Recipe:
         horizontal_flip=0.0,
     )
     train = TrainConfig(
-        epochs=40,
-        step_epochs=(30, 37),
+        epochs=56,
+        step_epochs=(38, 50),
         batch_size=4,
         learning_rate=0.01,
         warmup_iterations=100,
