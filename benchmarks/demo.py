@@ -47,7 +47,8 @@ def main(args: Args | None = None) -> int:
         dataset = read_coco(args.annotations)
         images = dataset.images[: args.limit]
         print(f"1. exporting {args.checkpoint.name} to {onnx}, verified against PyTorch")
-        code = to_onnx.main(to_onnx.Args(checkpoint=args.checkpoint, output=onnx, verify_images=args.images))
+        export = to_onnx.Args(checkpoint=args.checkpoint, output=onnx, masks="found", verify_images=args.images)
+        code = to_onnx.main(export)
         if code:
             return code
         print(f"2. comparing engines on {len(images)} held-out images")

@@ -130,7 +130,7 @@ def _shapes(graph: onnx.GraphProto, source: str) -> dict[str, Shape]:
             found = [dimension.dim_value or dimension.dim_param for dimension in dimensions]
             raise UserError(
                 f"{source}: its sizes are not fixed, {value.name} is {found}; "
-                "export it with --static HEIGHTxWIDTH --batch 1"
+                "export it with --static HEIGHTxWIDTH --batch 1 --masks all"
             )
         shapes[value.name] = tuple(dimension.dim_value for dimension in dimensions)
     missing = [name for node in graph.node for name in node.output if name and name not in shapes]

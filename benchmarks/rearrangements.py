@@ -191,7 +191,7 @@ def _on_the_map(head: RefineMaskHead, scene: Scene, natural: Scene, semantic_map
         Pair(7, "semantic mask and features pooled as one map", "bit-exact", "no",
              lambda: [pool(transformed), pool(probability)],
              lambda: pool(torch.cat([transformed, probability], dim=1)).split([last.channels, 1], dim=1)),
-        Pair(9, "only detections, not padding", "bit-exact", "eager", lambda: refine(len(rois)),
+        Pair(9, "only detections, not padding", "bit-exact", "eager, --masks found", lambda: refine(len(rois)),
              lambda: refine(len(natural.rois))),
         Pair(11, "semantic branch only near detections", "bit-exact", "eager",
              lambda: [pool(head._semantic_branch(p2), natural.rois)], near),

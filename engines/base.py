@@ -27,6 +27,8 @@ class Metadata:
     config: ModelConfig
     precision: str
     bounds: Bounds
+    masks: str
+    """Of all places for detections or of those found, as :data:`export.graph.Masks`."""
 
 
 def read_metadata(properties: Mapping[str, str], path: str | os.PathLike[str]) -> Metadata:
@@ -44,6 +46,7 @@ def read_metadata(properties: Mapping[str, str], path: str | os.PathLike[str]) -
             config=from_json(ModelConfig, properties["config"]),
             precision=properties["precision"],
             bounds=Bounds.from_json(properties["bounds"]),
+            masks=properties.get("masks", "all"),
         )
     except (UserError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: unreadable RefineMask metadata ({error}); {expected}") from error

@@ -97,6 +97,11 @@ def make_plan(args: Args, metadata: Metadata) -> BuildPlan:
             f"{args.onnx}: its precision is {metadata.precision}, and TensorRT keeps the types of the file; "
             f"export with --precision {args.precision} instead"
         )
+    if metadata.masks != "all":
+        raise UserError(
+            f"{args.onnx}: was exported with --masks {metadata.masks}, so shapes depend on the image: an engine would "
+            "be tuned for one detection and could not run in a CUDA graph; export with --masks all"
+        )
     if metadata.precision not in REQUIRED_SHARE:
         raise UserError(f"{args.onnx}: precision {metadata.precision}; expected {', '.join(REQUIRED_SHARE)}")
     flavour: Flavour = "tensorrt_rtx" if find_spec("tensorrt_rtx") and not find_spec("tensorrt") else "tensorrt"

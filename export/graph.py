@@ -2,9 +2,10 @@
 
 import copy
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -14,21 +15,39 @@ from refinemask.data.transforms import STRIDE
 from refinemask.modeling.detector import Detector
 
 INPUTS = ("images", "image_sizes")
+Masks = Literal["all", "found"]
+"""Which of the fixed number of places for detections get a mask."""
+PLACES_STEP = 8
+"""Masks are computed in multiples of this number: runtimes prepare anew for every shape they have not seen."""
 
 
 class ExportedDetector(nn.Module):
     """A copy of a detector for inference, with batch norm folded into the convolutions."""
 
-    def __init__(self, detector: Detector, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, detector: Detector, dtype: torch.dtype = torch.float32, masks: Masks = "all") -> None:
         """``dtype`` is the type of weights and features; boxes, scores and masks stay float32."""
         super().__init__()
+        self.masks = masks
         self.detector = copy.deepcopy(detector).requires_grad_(False)
         fold_batch_norm(self.detector.eval())
         self.eval().to(dtype)
 
     def forward(self, images: Tensor, image_sizes: Tensor) -> tuple[Tensor, ...]:
         """The fields of :class:`refinemask.structures.Detections`, in their order."""
-        return tuple(self.detector(images, image_sizes))
+        features, boxes = self.detector.detect(images, image_sizes)
+        places = boxes.labels.shape[1]
+        count = places if self.masks == "all" else found_places(boxes.num_detections, places)
+        masks = self.detector.segment_first(features, boxes, count)
+        return (*boxes, F.pad(masks, (0, 0, 0, 0, 0, places - count)))
+
+
+def found_places(num_detections: Tensor, places: int) -> int:
+    """How many places of each image hold every detection of all of them: a multiple of :data:`PLACES_STEP`, at least
+    one step, at most ``places``."""
+    # Tracing has no integer to give, only a symbol.
+    largest = cast(int, num_detections.max().item())
+    steps = (largest + PLACES_STEP - 1) // PLACES_STEP
+    return torch.sym_min(torch.sym_max(steps * PLACES_STEP, PLACES_STEP), places)
 
 
 def dynamic_shapes(bounds: Bounds) -> dict[str, dict[int, Any]]:

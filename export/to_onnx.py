@@ -16,7 +16,7 @@ from rich.console import Console
 from export.bounds import Bounds, default_sizes, parse_size
 from export.check import problems
 from export.functions import NMSBody, function_bodies
-from export.graph import INPUTS, ExportedDetector, dynamic_shapes
+from export.graph import INPUTS, ExportedDetector, Masks, dynamic_shapes
 from export.names import name_by_module
 from export.operators import translation_table
 from export.precision import DTYPES, OPSETS, Precision, widen
@@ -55,6 +55,9 @@ class Args:
     """ONNX operator set; 20, and 22 for bf16."""
     nms: NMSBody = "native"
     """Body of the NMS: native is the fastest in ONNX Runtime; fixpoint has static shapes and no NonMaxSuppression."""
+    masks: Masks = "all"
+    """all: every place for a detection gets a mask and no shape depends on the image, as TensorRT needs it; found: only
+    detections do, which is faster in ONNX Runtime and OpenVINO the fewer there are."""
     bodies: bool = True
     """Carry the custom operators' bodies. TensorRT before 10.7 takes a body even if the plugin is loaded."""
     verify_images: Path = Path("demo")
@@ -84,6 +87,7 @@ def to_onnx(
     *,
     precision: Precision = "fp32",
     nms: NMSBody = "native",
+    masks: Masks = "all",
     opset: int | None = None,
 ) -> ir.Model:
     """The detector as an ONNX model with the custom operators' bodies, and with metadata except for its origin."""
@@ -95,7 +99,7 @@ def to_onnx(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            ExportedDetector(detector, DTYPES[precision]),
+            ExportedDetector(detector, DTYPES[precision], masks),
             example,
             dynamo=True,
             verbose=False,
@@ -123,6 +127,7 @@ def to_onnx(
         precision=precision,
         bounds=bounds.to_json(),
         nms=nms,
+        masks=masks,
         exporter=__version__,
     )
     return model
@@ -160,7 +165,7 @@ def _export(args: Args) -> None:
     detector = load_detector(args.checkpoint)
     bounds = args.bounds(detector.config.preprocessing)
     images = verification_images(args.verify_images)
-    model = to_onnx(detector, bounds, precision=args.precision, nms=args.nms, opset=args.opset)
+    model = to_onnx(detector, bounds, precision=args.precision, nms=args.nms, masks=args.masks, opset=args.opset)
     recipe = read_metadata(args.checkpoint).get("recipe", "")
     model.metadata_props.update(recipe=recipe, source_sha256=sha256(args.checkpoint))
     console, parity = Console(), PARITY[args.precision]

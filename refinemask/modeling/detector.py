@@ -44,27 +44,37 @@ class Detector(nn.Module):
                 type when already normalised.
             image_sizes: [B, 2] int64, (height, width) of the valid part.
         """
+        features, boxes = self.detect(images, image_sizes)
+        return Detections(*boxes, self.segment(features, boxes))
+
+    def detect(self, images: Tensor, image_sizes: Tensor) -> tuple[list[Tensor], Boxes]:
+        """What the mask head reads: feature maps, and the detections' boxes."""
         pyramid = self.pyramid(self.normalize(images, image_sizes))
         rpn = self.config.rpn
         proposals = self.rpn.propose(
             self.rpn(pyramid), self.rpn.anchors(pyramid), image_sizes, rpn.candidates_per_level, rpn.proposals
         )
         features = self.context(pyramid)
-        boxes = self.box_head.detect(features, proposals, image_sizes)
-        return Detections(*boxes, self.segment(features, boxes))
+        return features, self.box_head.detect(features, proposals, image_sizes)
 
     def segment(self, features: list[Tensor], boxes: Boxes) -> Tensor:
         """Mask probabilities [B, K, M, M] of detections; those of padding mean nothing."""
-        rois, labels = to_rois(boxes.boxes), boxes.labels.flatten()
+        places = boxes.labels.shape[1]
         if torch.compiler.is_compiling():
             # A traced graph has one shape, so it segments padding too.
-            return self.mask_head.predict(features, rois, labels).unflatten(0, boxes.labels.shape)
-        slots = torch.arange(boxes.labels.shape[1], device=labels.device)
-        real = (slots < boxes.num_detections[:, None]).flatten()
+            return self.segment_first(features, boxes, places)
+        rois, labels = to_rois(boxes.boxes), boxes.labels.flatten()
+        real = (torch.arange(places, device=labels.device) < boxes.num_detections[:, None]).flatten()
         found = self.mask_head.predict(features, rois[real], labels[real])
         masks = found.new_zeros(len(rois), *found.shape[1:])
         masks[real] = found
         return masks.unflatten(0, boxes.labels.shape)
+
+    def segment_first(self, features: list[Tensor], boxes: Boxes, count: int) -> Tensor:
+        """Mask probabilities [B, count, M, M] of the first places of every image, whether filled or not."""
+        labels = boxes.labels[:, :count]
+        masks = self.mask_head.predict(features, to_rois(boxes.boxes[:, :count]), labels.flatten())
+        return masks.unflatten(0, labels.shape)
 
     def normalize(self, images: Tensor, image_sizes: Tensor) -> Tensor:
         """The network's input: normalised, and zero outside each image's valid part."""

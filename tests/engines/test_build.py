@@ -118,6 +118,16 @@ def test_wrong_requests(toy_onnx: Callable[..., Path], tmp_path: Path, capsys: p
     assert "not a readable ONNX file" in fails(args, capsys)
 
 
+def test_shapes_that_depend_on_the_image_are_refused(
+    toy_onnx: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = build.Args(onnx=toy_onnx(masks="found"), output=tmp_path / "toy.engine", bodies=True, print_trtexec=11)
+    assert "export with --masks all" in fails(args, capsys)
+    args.onnx.unlink()
+    toy_onnx(masks="all")
+    assert build.main(args) == 0
+
+
 def test_a_missing_tensorrt_is_named(
     toy_onnx: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

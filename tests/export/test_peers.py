@@ -13,6 +13,7 @@ from tolerances import TOLERANCES
 from benchmarks.random_weights import randomize
 from export.bounds import Bounds
 from export.check import problems
+from export.graph import Masks
 from export.to_onnx import to_onnx
 from refinemask.config import HTCConfig, MaskHeadConfig, PointRendConfig
 from refinemask.modeling.detector import Detector
@@ -21,10 +22,11 @@ BOUNDS = Bounds(batch=(1, 2, 2), height=(32, 64, 96), width=(32, 64, 96))
 HEADS = [PointRendConfig(hidden=32), HTCConfig(convs=1)]
 
 
+@pytest.mark.parametrize("masks", ["all", "found"])
 @pytest.mark.parametrize("head", HEADS, ids=["pointrend", "htc"])
-def test_the_file_equals_pytorch(head: MaskHeadConfig) -> None:
+def test_the_file_equals_pytorch(head: MaskHeadConfig, masks: Masks) -> None:
     detector = randomize(Detector(replace(TINY, mask_head=head)), seed=0)
-    model = to_onnx(detector, BOUNDS)
+    model = to_onnx(detector, BOUNDS, masks=masks)
     assert problems(model, "tensorrt-10") == []
     assert problems(model, "rtx") == []
     session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"])
