@@ -110,7 +110,7 @@ def draw_curves(runs: list[Report], path: Path) -> None:
     """Every loss term over the epochs, one panel per run."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.2 * len(runs), 3.4), layout="constrained")
+    figure = Figure(figsize=(4.2 * len(runs), 3.8), layout="constrained")
     panels = figure.subplots(1, len(runs), sharey=True, squeeze=False)[0]
     for panel, run in zip(panels, runs, strict=True):
         epochs = [point["epoch"] for point in run["curve"]]
@@ -118,7 +118,7 @@ def draw_curves(runs: list[Report], path: Path) -> None:
             panel.plot(epochs, [point["losses"][term] for point in run["curve"]], label=term, linewidth=1.2)
         panel.set(title=run["recipe"], xlabel="epoch", yscale="log")
         panel.grid(alpha=0.3)
-        panel.legend(fontsize="x-small", ncols=2, frameon=False)
+        panel.legend(fontsize="x-small", ncols=3, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16))
     panels[0].set_ylabel("loss, weighted")
     figure.savefig(path)
 
