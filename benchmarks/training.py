@@ -63,9 +63,10 @@ def summarize_run(run: Path, args: Args) -> Report:
 
 
 def _read_run(run: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The recipe, and the records of the losses."""
+    """The parts of the recipe that are needed here, and the records of the losses."""
     try:
-        recipe = json.loads((run / "recipe.json").read_text())
+        parts = json.loads((run / "recipe.json").read_text())
+        recipe = {name: parts[name] for name in ("name", "train", *SETS.values())}
         metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         records = [record for record in metrics if "loss" in record]
         last = records[-1]["epoch"]

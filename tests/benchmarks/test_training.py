@@ -52,3 +52,14 @@ def test_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(Args(runs=(tmp_path,), data_root=tmp_path, output=tmp_path / "result.json")) == 2
     assert "expected the directory of a run" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recipe_that_lacks_a_part_is_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    recipe = json.loads((run / "recipe.json").read_text())
+    del recipe["validation"]
+    (other / "recipe.json").write_text(json.dumps(recipe))
+    (other / "metrics.jsonl").write_text((run / "metrics.jsonl").read_text())
+    assert main(Args(runs=(other,), data_root=run.parent / "data", output=tmp_path / "result.json")) == 2
+    assert "expected the directory of a run of python -m refinemask.train: 'validation'" in capsys.readouterr().err
