@@ -13,12 +13,18 @@ from refinemask.files import UserError
 
 @contextmanager
 def process_group(device: str) -> Iterator[torch.device]:
-    """Join the other processes that ``torchrun`` started, if it did, and yield this process's device."""
+    """Join the other processes that ``torchrun`` started, if it did, and yield this process's device.
+
+    Raises:
+        UserError: there is no such device.
+    """
+    local = _device(device)
     if "RANK" not in os.environ:
-        yield torch.device(device)
+        yield local
         return
-    cuda = torch.device(device).type == "cuda"
-    local = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device(device)
+    cuda = local.type == "cuda"
+    if cuda:
+        local = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     if cuda:
         torch.cuda.set_device(local)
     distributed.init_process_group("nccl" if cuda else "gloo", device_id=local if cuda else None)
@@ -26,6 +32,16 @@ def process_group(device: str) -> Iterator[torch.device]:
         yield local
     finally:
         distributed.destroy_process_group()
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"--device is {name}; expected cpu or cuda") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"device '{name}' was asked for, but PyTorch sees no GPU; use --device cpu")
+    return device
 
 
 def world() -> tuple[int, int]:

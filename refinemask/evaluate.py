@@ -83,6 +83,9 @@ def _evaluate(args: Args) -> int:
             raise UserError(f"--{name.replace('_', '-')} is {value}; expected at least 1")
     if args.metric != "coco" and ("boundary" in (args.iou_types or ()) or args.max_detections is not None):
         raise UserError(f"--metric {args.metric} has no boundaries and always {MAX_DETECTIONS} detections per image")
+    for output in (args.output, args.results):
+        if output is not None and output.is_dir():
+            raise UserError(f"{output}: is a directory, expected the name of a file")
     dataset = READERS[args.metric](args.annotations)
     dataset = replace(dataset, images=dataset.images[: args.limit])
     with ExitStack() as stack:
@@ -95,15 +98,16 @@ def _evaluate(args: Args) -> int:
             engine, dataset.images, args.images, path, source, batch_size=args.batch_size
         )
         stack.enter_context(predictions)
+        predictions.restrict(image.id for image in dataset.images)
         if not is_main():
             return 0
         for reason in skipped:
             print(f"skipped: {reason}", file=sys.stderr)
         if len(skipped) == len(dataset.images):
             raise UserError(f"{args.images}: none of the {len(dataset.images)} images could be used")
-        figures, max_detections = _measure(dataset, predictions, args)
         if args.results:
             predictions.export(args.results)
+        figures, max_detections = _measure(dataset, predictions, args)
     report = {
         "model": args.checkpoint.name,
         "metric": args.metric,
@@ -115,17 +119,17 @@ def _evaluate(args: Args) -> int:
         "max_detections": max_detections,
         "figures": figures,
     }
+    _show(report)
     if args.output:
         with atomic_write(args.output) as temporary:
             temporary.write_text(json.dumps(report, indent=2) + "\n")
-    _show(report)
     return 0
 
 
 def _measure(dataset: CocoDataset, predictions: PredictionFile, args: Args) -> tuple[dict[str, dict[str, float]], int]:
     """The figures by IoU type, and the detections that count per image (and class, for COCO)."""
     if isinstance(dataset, LvisDataset):
-        iou_types = [t for t in LVIS_IOU_TYPES if args.iou_types is None or t in args.iou_types]
+        iou_types = [t for t in LVIS_IOU_TYPES if t in (args.iou_types or LVIS_IOU_TYPES)]
         return {t: evaluate_lvis(dataset, predictions, t) for t in iou_types}, MAX_DETECTIONS
     limit = args.max_detections or default_max_detections(dataset)
     return evaluate_coco(dataset, predictions, args.iou_types or IOU_TYPES, limit), limit

@@ -17,15 +17,17 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces it only if the block ends without an error.
 
     Raises:
-        UserError: the directory of ``path`` cannot be made.
+        UserError: ``path`` is a directory, or its directory cannot be made or written.
     """
     target = Path(path)
+    if target.is_dir():
+        raise UserError(f"{target}: is a directory, expected the name of a file")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        # The suffix is kept because some writers choose the format by it.
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}.", suffix=target.suffix)
     except OSError as error:
-        raise UserError(f"{target}: cannot create its directory: {error.strerror}") from error
-    # The suffix is kept because some writers choose the format by it.
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}.", suffix=target.suffix)
+        raise UserError(f"{target}: cannot be written: {error.strerror}") from error
     os.close(handle)
     temporary = Path(name)
     try:

@@ -4,7 +4,7 @@ import os
 import pickle
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -253,8 +253,9 @@ def _mask_head(state: Mapping[str, Tensor]) -> MaskHeadConfig:
 
 
 def _dataset(num_classes: int, classes: Any) -> Dataset:
+    names = classes if isinstance(classes, list | tuple) and len(classes) == num_classes else None
     for dataset in (COCO, CITYSCAPES, LVIS):
-        if len(dataset.class_names) == num_classes:
+        if len(dataset.class_names) == num_classes and (dataset is LVIS or names is None or _agree(dataset, names)):
             break
     else:
         dataset = Dataset(
@@ -262,6 +263,12 @@ def _dataset(num_classes: int, classes: Any) -> Dataset:
             class_names=tuple(f"class {label}" for label in range(num_classes)),
             category_ids=tuple(range(1, num_classes + 1)),
         )
-    if dataset not in (COCO, CITYSCAPES) and isinstance(classes, list | tuple) and len(classes) == num_classes:
-        return replace(dataset, class_names=tuple(str(name) for name in classes))
+    if dataset not in (COCO, CITYSCAPES) and names is not None:
+        return replace(dataset, class_names=tuple(str(name) for name in names))
     return dataset
+
+
+def _agree(dataset: Dataset, names: Sequence[Any]) -> bool:
+    """Whether most names are the data set's; a few have been spelt in several ways."""
+    same = sum(own == str(name) for own, name in zip(dataset.class_names, names, strict=True))
+    return 2 * same > len(names)

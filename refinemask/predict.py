@@ -54,22 +54,26 @@ def _predict(args: Args) -> int:
     # The engines are built on this package; only its command lines reach up to them.
     import engines
 
+    if args.threads is not None and args.threads < 1:
+        raise UserError(f"--threads is {args.threads}; expected at least 1")
     paths = find_images(args.images)
+    pictures = [args.output / name for name in picture_names(paths)]
+    _require_other_files(pictures, paths)
     engine = engines.load(args.checkpoint, device=args.device, threads=args.threads)
     class_names = dict(zip(engine.config.category_ids, engine.config.class_names, strict=True))
     skipped = []
     with TemporaryDirectory() as scratch, PredictionFile(Path(scratch) / "predictions.jsonl", {}) as predictions:
-        pictures = zip(paths, picture_names(paths), strict=True)
-        for image_id, (path, name) in enumerate(tqdm(pictures, "predicting", len(paths), disable=None), start=1):
+        pairs = zip(paths, pictures, strict=True)
+        for image_id, (path, picture) in enumerate(tqdm(pairs, "predicting", len(paths), disable=None), start=1):
             try:
                 image = read_image(path)
                 [results] = predict(engine, [image])
             except UserError as error:
-                skipped.append(str(error))
+                skipped.append(str(error) if str(path) in str(error) else f"{path}: {error}")
                 continue
             predictions.append(image_id, [{"file_name": path.name, **result} for result in results])
             drawn = [result for result in results if result["score"] >= args.draw_score]
-            _write_picture(args.output / name, draw(image, drawn, class_names))
+            _write_picture(picture, draw(image, drawn, class_names))
         if predictions:
             predictions.export(args.output / "results.json")
     if skipped and len(paths) == 1:
@@ -78,6 +82,13 @@ def _predict(args: Args) -> int:
         print(f"skipped: {reason}", file=sys.stderr)
     print(f"{len(paths) - len(skipped)} of {len(paths)} images predicted, {len(skipped)} skipped: {args.output}")
     return 1 if len(skipped) == len(paths) else 0
+
+
+def _require_other_files(pictures: Sequence[Path], images: Sequence[Path]) -> None:
+    given = {path.resolve() for path in images}
+    for picture in pictures:
+        if picture.resolve() in given:
+            raise UserError(f"{picture}: is one of the images and would be overwritten; give another --output")
 
 
 def find_images(inputs: Sequence[Path]) -> list[Path]:

@@ -4,7 +4,9 @@ On several GPUs, or machines: ``torchrun --nproc-per-node 8 -m refinemask.train 
 """
 
 import json
+import math
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -20,6 +22,14 @@ from refinemask.training.preemption import EXIT_CODE, catch_preemption
 from refinemask.training.run import Plan, run
 
 DEMO_ROOT = Path(__file__).resolve().parents[1] / "demo" / "nuclei"
+
+LIMITS: list[tuple[tuple[str, ...], Callable[[float], bool], str]] = [
+    (("epochs", "batch_size", "accumulate", "log_every"), lambda value: value >= 1, "at least 1"),
+    (("workers", "evaluate_every", "seed"), lambda value: value >= 0, "at least 0"),
+    (("learning_rate",), lambda value: 0 < value < math.inf, "more than 0"),
+    (("ema_decay",), lambda value: 0 < value < 1, "a number between 0 and 1"),
+]
+"""What the values of the command line's options may be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +88,10 @@ def resolve(args: Args) -> Recipe:
     """
     if args.recipe not in RECIPES:
         raise UserError(f"no recipe {args.recipe!r}; there are {', '.join(RECIPES)}")
-    for name in ("epochs", "batch_size", "accumulate"):
-        if (value := getattr(args, name)) is not None and value < 1:
-            raise UserError(f"--{name.replace('_', '-')} is {value}; expected at least 1")
+    for names, fits, expected in LIMITS:
+        for name in names:
+            if (value := getattr(args, name)) is not None and not fits(value):
+                raise UserError(f"--{name.replace('_', '-')} is {value}; expected {expected}")
     recipe = RECIPES[args.recipe]
     train = recipe.train
     if args.epochs is not None:
@@ -109,6 +120,8 @@ def plan(args: Args, device: torch.device) -> Plan:
     """
     recipe = resolve(args)
     output = args.output or Path("runs") / args.recipe
+    if output.exists() and not output.is_dir():
+        raise UserError(f"{output}: is a file, expected the directory of a run; give another --output")
     return Plan(
         name=args.recipe,
         recipe=recipe,

@@ -7,9 +7,9 @@ if [ $# -lt 4 ]; then
     echo "usage: $0 RECIPE CHECKPOINT GPUS DATA_ROOT [options of refinemask.evaluate]" >&2
     exit 2
 fi
-recipe=$1 checkpoint=$(realpath "$2") gpus=$3 root=$(realpath "$4")
+recipe=$1 checkpoint=$2 gpus=$3 root=$4
 shift 4
-cd "$(dirname "$0")/.."
+export PYTHONPATH="$(realpath "$(dirname "$0")/..")${PYTHONPATH:+:$PYTHONPATH}"
 python=${PYTHON:-python}
 
 found=$("$python" -c '

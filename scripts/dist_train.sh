@@ -9,7 +9,7 @@ if [ $# -lt 2 ]; then
 fi
 recipe=$1 gpus=$2
 shift 2
-cd "$(dirname "$0")/.."
+export PYTHONPATH="$(realpath "$(dirname "$0")/..")${PYTHONPATH:+:$PYTHONPATH}"
 
 exec "${PYTHON:-python}" -m torch.distributed.run \
     --nproc-per-node "$gpus" \

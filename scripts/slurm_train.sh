@@ -17,7 +17,7 @@ if [ $((gpus % per_node)) -ne 0 ]; then
     echo "error: GPUS=$gpus is no multiple of GPUS_PER_NODE=$per_node" >&2
     exit 2
 fi
-cd "$(dirname "$0")/.."
+export PYTHONPATH="$(realpath "$(dirname "$0")/..")${PYTHONPATH:+:$PYTHONPATH}"
 
 # One launcher per node; the nodes meet at the first one.
 # shellcheck disable=SC2016,SC2086

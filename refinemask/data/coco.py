@@ -1,10 +1,11 @@
 """Annotations in COCO format, checked while they are read."""
 
 import json
+import math
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -91,7 +92,10 @@ def parse_coco(path: str | os.PathLike[str], content: dict[str, Any]) -> CocoDat
     _require_unique(path, "image", [image.id for image in images])
     _require_unique(path, "category", [category for category, _ in named_categories])
     categories = dict(sorted(named_categories))
+    if not categories:
+        raise UserError(f"{path}: its list 'categories' is empty, expected the classes to find")
     _report_degenerate(path, [annotation.id for annotation in annotations if not annotation.segmentation])
+    sizes = {image.id: [image.height, image.width] for image in images}
     by_image: dict[int, list[CocoAnnotation]] = {image.id: [] for image in images}
     for annotation in annotations:
         if annotation.image_id not in by_image:
@@ -104,6 +108,7 @@ def parse_coco(path: str | os.PathLike[str], content: dict[str, Any]) -> CocoDat
             )
         if annotation.segmentation:
             by_image[annotation.image_id].append(annotation)
+        _require_size(path, annotation, sizes[annotation.image_id])
     return CocoDataset(
         path=Path(path),
         images=tuple(sorted(images, key=lambda image: image.id)),
@@ -170,15 +175,40 @@ def _annotation(entry: dict[str, Any]) -> CocoAnnotation:
         raise ValueError("a polygon of its segmentation has an odd number of coordinates")
     else:
         segmentation = [polygon for polygon in segmentation if len(polygon) >= 6]
+    area = float(entry["area"])
+    polygons = segmentation if isinstance(segmentation, list) else []
+    # A sum takes nothing but numbers and is finite only if they are; to ask each of them is too slow for COCO.
+    if not math.isfinite(sum(map(sum, [(x, y, width, height, area), *polygons]))):
+        raise ValueError("its box, area or segmentation has a number that is not finite")
     return CocoAnnotation(
         id=int(entry["id"]),
         image_id=int(entry["image_id"]),
         category_id=int(entry["category_id"]),
         bbox=(x, y, width, height),
-        area=float(entry["area"]),
+        area=area,
         segmentation=segmentation,
         iscrowd=bool(entry.get("iscrowd", 0)),
     )
+
+
+def _require_size(path: str | os.PathLike[str], annotation: CocoAnnotation, size: list[int]) -> None:
+    if isinstance(annotation.segmentation, dict) and list(annotation.segmentation["size"]) != size:
+        raise UserError(
+            f"{path}: the run lengths of annotation {annotation.id} are of an image of the size "
+            f"{annotation.segmentation['size']}, its image {annotation.image_id} has the height and width {size}"
+        )
+
+
+def require_files(
+    images: Sequence[CocoImage], directory: str | os.PathLike[str], annotations: str | os.PathLike[str]
+) -> None:
+    """Raise a UserError unless the file of every image is in ``directory``; ``annotations`` is what lists them."""
+    missing = [image.file_name for image in images if not (Path(directory) / image.file_name).is_file()]
+    if missing:
+        raise UserError(
+            f"{directory}: {len(missing)} of the {len(images)} files for the images of {annotations} are missing, "
+            f"the first is {missing[0]}; check --data-root"
+        )
 
 
 def _report_degenerate(path: str | os.PathLike[str], ids: list[int]) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from refinemask.config import DataConfig, Preprocessing
-from refinemask.data.coco import CocoAnnotation, CocoDataset, CocoImage, Segmentation
+from refinemask.data.coco import CocoAnnotation, CocoDataset, CocoImage, Segmentation, require_files
 from refinemask.data.images import read_image
 from refinemask.data.lvis import repeat_factors
 from refinemask.data.sampler import Pick
@@ -101,7 +101,7 @@ class TrainingDataset(Dataset[TrainingImage]):
             semantic_dir: folder of the images' class maps.
 
         Raises:
-            UserError: no image can be trained on, or one's file is missing.
+            UserError: no image can be trained on, or a file of one is missing.
         """
         self._config = config
         self._directory = Path(image_dir)
@@ -114,22 +114,22 @@ class TrainingDataset(Dataset[TrainingImage]):
                 self._entries.append((image, annotations))
         if not self._entries:
             raise UserError(f"{coco.path}: none of its {len(coco.images)} images has an object to train on")
-        self._require_files(coco.path)
+        require_files([image for image, _ in self._entries], self._directory, coco.path)
+        if self._semantic_directory is not None:
+            maps = [replace(image, file_name=_map_name(image)) for image, _ in self._entries]
+            require_files(maps, self._semantic_directory, coco.path)
         if config.repeat_threshold is not None:
             categories = [{a.category_id for a in coco.annotations[image.id]} for image, _ in self._entries]
             factors = repeat_factors(categories, config.repeat_threshold)
             self._entries = [entry for entry, n in zip(self._entries, factors, strict=True) for _ in range(n)]
 
-    def _require_files(self, annotations: Path) -> None:
-        missing = [i.file_name for i, _ in self._entries if not (self._directory / i.file_name).is_file()]
-        if missing:
-            raise UserError(
-                f"{self._directory}: {len(missing)} of the {len(self._entries)} training images of {annotations} "
-                f"are missing, the first is {missing[0]}; check --data-root"
-            )
-
     def __len__(self) -> int:
         return len(self._entries)
+
+    @property
+    def image_ids(self) -> list[int]:
+        """The id of every image, repeated ones as often as they are."""
+        return [image.id for image, _ in self._entries]
 
     @property
     def aspect_ratios(self) -> list[float]:
@@ -159,7 +159,7 @@ class TrainingDataset(Dataset[TrainingImage]):
     def _read_semantic(self, image: CocoImage) -> NDArray[np.uint8] | None:
         if self._semantic_directory is None:
             return None
-        path = self._semantic_directory / Path(image.file_name).with_suffix(".png").name
+        path = self._semantic_directory / _map_name(image)
         labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         if labels is None or labels.dtype != np.uint8 or labels.shape != (image.height, image.width):
             found = "no picture" if labels is None else f"{labels.dtype} {labels.shape}"
@@ -198,6 +198,11 @@ class TrainingDataset(Dataset[TrainingImage]):
             semantic=semantic,
         )
         return TrainingImage(pixels, targets, skipped)
+
+
+def _map_name(image: CocoImage) -> str:
+    """The file of an image's class map."""
+    return Path(image.file_name).with_suffix(".png").name
 
 
 def collate(samples: Sequence[TrainingImage]) -> TrainingBatch:

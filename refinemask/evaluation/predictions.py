@@ -112,7 +112,7 @@ def predict_dataset(
         pixels = {}
         for image in pending[start : start + batch_size]:
             try:
-                pixels[image.id] = _read_annotated(Path(directory) / image.file_name, image)
+                pixels[image.id] = read_annotated(Path(directory) / image.file_name, image)
             except UserError as error:
                 skipped.append(str(error))
         if pixels:
@@ -121,7 +121,12 @@ def predict_dataset(
     return skipped
 
 
-def _read_annotated(path: Path, image: CocoImage) -> NDArray[np.uint8]:
+def read_annotated(path: Path, image: CocoImage) -> NDArray[np.uint8]:
+    """Decode an image file as [h, w, 3] RGB.
+
+    Raises:
+        UserError: it cannot be read, or has another size than its annotations say.
+    """
     pixels = read_image(path)
     if pixels.shape[:2] != (image.height, image.width):
         raise UserError(
@@ -175,7 +180,10 @@ class PredictionFile(Mapping[int, list[Result]]):
             # An interrupted write leaves a last line without its end.
             if not line.endswith(b"\n"):
                 break
-            self._offsets[json.loads(line)["image_id"]] = end
+            try:
+                self._offsets[json.loads(line)["image_id"]] = end
+            except (ValueError, LookupError, TypeError) as error:
+                raise UserError(f"{self.path}: the line at byte {end} is damaged ({error}); delete the file") from error
             end += len(line)
         self._file.truncate(end)
 
@@ -199,6 +207,10 @@ class PredictionFile(Mapping[int, list[Result]]):
 
     def __len__(self) -> int:
         return len(self._offsets)
+
+    def restrict(self, image_ids: Iterable[int]) -> None:
+        """From now on hold only the results of these images; the others stay in the file."""
+        self._offsets = {image_id: self._offsets[image_id] for image_id in image_ids if image_id in self._offsets}
 
     def export(self, path: str | os.PathLike[str]) -> None:
         """Write all results as one COCO results file (a JSON list)."""

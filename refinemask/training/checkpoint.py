@@ -1,8 +1,9 @@
 """The resumable state of a training run, beside the weights that the rest of the project reads."""
 
 import hashlib
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,12 +29,15 @@ class Progress:
 
     iteration: int = 0
     """Iterations done; the sampler's position follows from it."""
+    evaluated_epoch: int = 0
+    """The last epoch after which the detector was evaluated."""
     best_ap: float = -1.0
 
 
-def config_hash(*configs: Any) -> str:
-    """SHA-256 of configurations: a state resumes only the run it belongs to."""
-    return hashlib.sha256("\n".join(to_json(config) for config in configs).encode()).hexdigest()
+def run_hash(configs: Sequence[Any], image_ids: Sequence[int]) -> str:
+    """SHA-256 of a run's configurations and of the images of an epoch: a state resumes only the run it belongs to."""
+    lines = [*map(to_json, configs), json.dumps(image_ids)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def save_state(path: Path, parts: Mapping[str, Stateful], progress: Progress, fingerprint: str) -> None:
@@ -52,7 +56,7 @@ def load_state(path: Path, parts: Mapping[str, Stateful], fingerprint: str) -> P
     """Restore what :func:`save_state` wrote.
 
     Raises:
-        UserError: the file is missing, broken, or of a run with another recipe or other parts.
+        UserError: the file is missing, broken, or of a run with another recipe, other images or parts.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such training state; leave --resume out to start anew")
@@ -64,7 +68,7 @@ def load_state(path: Path, parts: Mapping[str, Stateful], fingerprint: str) -> P
         raise UserError(f"{path}: not a training state of refinemask.train, or a damaged one ({error})") from error
     if found != fingerprint:
         raise UserError(
-            f"{path}: belongs to another recipe (hash {found[:12]}, this one is {fingerprint[:12]}); "
+            f"{path}: belongs to another run (hash {found[:12]}, this one is {fingerprint[:12]}); "
             "give the same recipe, data and overrides"
         )
     if saved.keys() != parts.keys():

@@ -1,11 +1,12 @@
 """The training loop: one iteration after another until the schedule ends."""
 
 import math
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
@@ -19,7 +20,7 @@ from torch.utils.data import DataLoader
 from refinemask.config import TrainConfig
 from refinemask.data.sampler import BatchSampler, RankShare
 from refinemask.data.training import TrainingBatch, TrainingDataset, collate
-from refinemask.distributed import any_rank, mean_over_ranks, share, world
+from refinemask.distributed import any_rank, gather, mean_over_ranks, share, world
 from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
 from refinemask.training.checkpoint import Progress, Stateful, load_state, save_state
@@ -56,7 +57,7 @@ class Step(NamedTuple):
     waited: float
     """Seconds spent waiting for images."""
     skipped: list[str]
-    """Why images of this process's share were replaced by others."""
+    """Why images were replaced by others, in all processes."""
 
 
 def learning_rate(config: TrainConfig, iteration: int, iterations_per_epoch: int) -> float:
@@ -174,6 +175,7 @@ class Trainer:
             batch_sampler=RankShare(self.sampler, start, self.iterations, rank, size, accumulate),
             collate_fn=collate,
             num_workers=self.execution.workers,
+            worker_init_fn=_outlive_sigterm,
             pin_memory=self.execution.device.type == "cuda",
         )
         return iter(loader)
@@ -185,7 +187,7 @@ class Trainer:
         waited, skipped, totals = 0.0, [], []
         for part in range(self.execution.accumulate):
             start = time.perf_counter()
-            batch = next(batches).to(self.execution.device)
+            batch = _next(batches).to(self.execution.device)
             waited += time.perf_counter() - start
             skipped += batch.skipped
             last = part + 1 == self.execution.accumulate
@@ -196,7 +198,11 @@ class Trainer:
                 self.scaler.scale(terms.sum()).backward()
             totals.append(terms.detach())
         self._update()
-        values = mean_over_ranks(torch.stack(totals).sum(dim=0)).tolist()
+        # The number of skipped images travels with the losses, so that reasons are exchanged only where there are any.
+        sums = torch.stack(totals).sum(dim=0)
+        *values, skips = mean_over_ranks(torch.cat([sums, sums.new_tensor([len(skipped)])])).tolist()
+        if skips:
+            skipped = list(chain.from_iterable(gather(skipped)))
         return Step(dict(zip(losses, values, strict=True)), rate, waited, skipped)
 
     def _update(self) -> None:
@@ -220,17 +226,30 @@ class Trainer:
         return torch.autocast(self.execution.device.type, TYPES[self.execution.precision])
 
 
+def _outlive_sigterm(worker: int) -> None:
+    """The signal goes to the whole process group; the trainer needs its loaders until it has saved its state."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _next(batches: Iterator[TrainingBatch]) -> TrainingBatch:
+    try:
+        return next(batches)
+    except UserError as error:
+        # A loader process wraps the message in its traceback.
+        raise UserError(str(error).strip().rpartition("UserError: ")[2]) from error
+
+
 def _average(detector: Detector, decay: float | None) -> AveragedModel | None:
     if decay is None:
         return None
     return AveragedModel(detector, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
 
 
-def profile(trainer: Trainer, path: Path, steps: int = 20) -> str:
+def profile(trainer: Trainer, path: Path | None, steps: int = 20) -> str:
     """Run some iterations under PyTorch's profiler.
 
     Args:
-        path: the trace file (``.json.gz``), for https://ui.perfetto.dev.
+        path: the trace file (``.json.gz``) to write, for https://ui.perfetto.dev; one process writes it.
 
     Returns:
         A table of the operations that took longest.
@@ -243,6 +262,7 @@ def profile(trainer: Trainer, path: Path, steps: int = 20) -> str:
     with torch.profiler.profile(activities=activities) as profiler:
         for _ in islice(iterator, steps):
             pass
-    profiler.export_chrome_trace(str(path))
+    if path is not None:
+        profiler.export_chrome_trace(str(path))
     device = "cuda" if trainer.execution.device.type == "cuda" else "cpu"
     return profiler.key_averages().table(sort_by=f"self_{device}_time_total", row_limit=20)

@@ -46,7 +46,7 @@ def match(iou: Tensor, positive: float, negative: float, low_quality: float) -> 
     Returns:
         [N] int64: the index of the ground truth, ``NEGATIVE`` or ``IGNORED``.
     """
-    if iou.shape[0] == 0:
+    if iou.numel() == 0:
         return iou.new_full((iou.shape[1],), NEGATIVE, dtype=torch.int64)
     best, owner = iou.max(dim=0)
     matches = torch.full_like(owner, IGNORED)

@@ -1,11 +1,12 @@
 """What a run tells while it goes: a progress bar, ``metrics.jsonl`` and, if wished, TensorBoard events."""
 
 import json
+import math
 import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,7 @@ class Report:
         self._count += 1
         self._waited += step.waited
         self._bar.update()
-        for reason in step.skipped:
-            self._bar.write(f"skipped: {reason}", file=sys.stderr)
-            self.write(iteration, {"skipped": reason})
+        self.skip(iteration, step.skipped)
         if self._count == self._every or iteration % self._per_epoch == 0:
             losses = {name: value / self._count for name, value in self._sums.items()}
             loss, seconds = sum(losses.values()), time.perf_counter() - self._since
@@ -75,6 +74,12 @@ class Report:
                 f"{record['waiting_share']:.0%} waiting, {record['memory_mb']:.0f} MB"
             )
             self._clear()
+
+    def skip(self, iteration: int, reasons: Sequence[str]) -> None:
+        """Tell why images were left out."""
+        for reason in reasons:
+            self._bar.write(f"skipped: {reason}", file=sys.stderr)
+            self.write(iteration, {"skipped": reason})
 
     def write(self, iteration: int, record: Mapping[str, Any]) -> None:
         """Append a record to the metrics file, and its numbers to TensorBoard's."""
@@ -110,10 +115,17 @@ def _numbers(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 def _drop_after(path: Path, iteration: int) -> None:
     if path.is_file():
         lines = path.read_text(encoding="utf-8").splitlines()
-        # A killed run may leave a last line without its end.
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["iteration"] <= iteration]
+        kept = [line for line in lines if _iteration(line) <= iteration]
         with atomic_write(path) as temporary:
             temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+
+def _iteration(line: str) -> float:
+    """The iteration of a record; of none that comes if a killed run has left a line without its end."""
+    try:
+        return int(json.loads(line)["iteration"])
+    except ValueError:
+        return math.inf
 
 
 def _event_writer(directory: Path, start: int) -> Any:

@@ -3,7 +3,9 @@
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,17 +14,27 @@ from torch.nn import Module
 
 from refinemask.config import ModelConfig
 from refinemask.data.coco import CocoDataset
-from refinemask.data.images import read_image
 from refinemask.data.lvis import LvisDataset
 from refinemask.distributed import gather, world
 from refinemask.evaluation.coco import evaluate_coco
 from refinemask.evaluation.lvis import evaluate_lvis
-from refinemask.evaluation.predictions import Result, predict
+from refinemask.evaluation.predictions import Result, predict, read_annotated
+from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
 from refinemask.structures import Detections
 
 Figures = dict[str, dict[str, float]]
 """Average precisions by kind of overlap (bbox, segm, boundary), then by name."""
+
+
+class Validation(NamedTuple):
+    """What an evaluation found."""
+
+    figures: Figures
+    results: dict[int, list[Result]]
+    """By image id."""
+    skipped: list[str]
+    """Why images were left out."""
 
 
 class LivePredictor:
@@ -45,26 +57,43 @@ class LivePredictor:
 
 def validate(
     detector: Detector, dataset: CocoDataset, image_dir: str | os.PathLike[str], device: torch.device
-) -> tuple[Figures, dict[int, list[Result]]]:
+) -> Validation:
     """Predict every image once, each process its share, and score the whole in every process.
 
-    Returns:
-        The figures, and the results by image id.
+    An image that cannot be read, or is not the annotated picture, is left out of predictions and scores.
 
     Raises:
-        UserError: an image cannot be read.
+        UserError: no image is left.
     """
     rank, size = world()
     predictor = LivePredictor(detector, device)
     own: dict[int, list[Result]] = {}
+    unread: list[str] = []
     with _evaluating(detector):
         for image in dataset.images[rank::size]:
-            pixels = read_image(Path(image_dir) / image.file_name)
+            try:
+                pixels = read_annotated(Path(image_dir) / image.file_name, image)
+            except UserError as error:
+                unread.append(str(error))
+                continue
             own[image.id] = [{"image_id": image.id, **result} for result in predict(predictor, [pixels])[0]]
     results = {image_id: found for part in gather(own) for image_id, found in part.items()}
+    skipped = list(chain.from_iterable(gather(unread)))
+    if not results:
+        raise UserError(f"{image_dir}: none of the {len(dataset.images)} images to evaluate on could be used")
     if isinstance(dataset, LvisDataset):
-        return {"segm": evaluate_lvis(dataset, results)}, results
-    return evaluate_coco(dataset, results), results
+        return Validation({"segm": evaluate_lvis(dataset, results)}, results, skipped)
+    return Validation(evaluate_coco(dataset, results), results, skipped)
+
+
+def require_same_classes(dataset: CocoDataset, config: ModelConfig) -> None:
+    """Raise a UserError unless a detector of ``config`` finds the classes of ``dataset``."""
+    known = dict(zip(config.category_ids, config.class_names, strict=True))
+    for category, name in dataset.categories.items():
+        if known.get(category) != name:
+            raise UserError(
+                f"{dataset.path}: its category {category} ({name}) is none of the training annotations' {len(known)}"
+            )
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """Training with two processes, through ``torchrun`` as a user would start it."""
 
+import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -111,7 +113,8 @@ def test_sigterm_saves_and_resume_goes_on(
     start: Callable[..., subprocess.Popen[str]], whole: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "cut"
-    cut = start(TORCHRUN, output, "--epochs", EPOCHS)
+    # Torchrun passes the signal on to the whole process group, loaders among them.
+    cut = start(TORCHRUN, output, "--epochs", EPOCHS, "--workers", "1")
     wait_for_iterations(cut, output, 3)
     cut.send_signal(signal.SIGTERM)
     told, _ = cut.communicate(timeout=PATIENCE)
@@ -120,6 +123,28 @@ def test_sigterm_saves_and_resume_goes_on(
     assert 3 <= len(losses(output)) < len(losses(whole))
     finish(start(TORCHRUN, output, "--epochs", EPOCHS, "--resume", "auto"))
     assert losses(output) == losses(whole)
+
+
+def test_skipped_images_of_every_process_are_told(
+    start: Callable[..., subprocess.Popen[str]], data_root: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(data_root, tmp_path / "data")
+    for name in ("2.png", "5.png", "6.png"):
+        (tmp_path / "data" / "images" / name).write_bytes(b"")
+    reasons = []
+    for name, launcher in (("one", [sys.executable]), ("two", TORCHRUN)):
+        options = ["--data-root", str(tmp_path / "data"), "--epochs", "2", "--evaluate-every", "0"]
+        finish(start(launcher, tmp_path / name, *options))
+        reasons.append(sorted(record["skipped"] for record in records(tmp_path / name) if "skipped" in record))
+    assert len(set(reasons[0])) == 3
+    assert reasons[0] == reasons[1]
+
+
+def test_one_process_writes_the_profile(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
+    told = finish(start(TORCHRUN, tmp_path / "run", "--epochs", "20", "--profile"))
+    assert told.count("Self CPU time total") == 1
+    with gzip.open(tmp_path / "run" / "profile.json.gz") as trace:
+        assert json.load(trace)["traceEvents"]
 
 
 def test_a_killed_process_ends_the_job(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
@@ -137,10 +162,10 @@ def test_a_killed_process_ends_the_job(start: Callable[..., subprocess.Popen[str
 def test_evaluation_by_two_processes_counts_each_image_once(data_root: Path, whole: Path, tmp_path: Path) -> None:
     (record,) = (r for r in records(whole) if "average_precision" in r)
     dataset = read_coco(data_root / "train.json")
-    figures, results = validate(
+    figures, results, skipped = validate(
         load_detector(whole / "last.safetensors"), dataset, data_root / "images", torch.device("cpu")
     )
-    assert len(results) == 8
+    assert (len(results), skipped) == (8, [])
     assert record["average_precision"] == figures
     command = [*TORCHRUN, "-m", "refinemask.evaluate", "--checkpoint", str(whole / "last.safetensors")]
     command += ["--annotations", str(data_root / "train.json"), "--images", str(data_root / "images")]

@@ -170,3 +170,22 @@ def test_mistakes(args: Args, capsys: pytest.CaptureFixture[str], spoil: Callabl
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ")
     assert re.search(message, error)
+
+
+@pytest.mark.parametrize("name", ["output", "results"])
+def test_a_directory_as_output_is_refused_before_predicting(
+    args: Args, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    kept = args.images / "p.jsonl"
+    assert main(replace(args, predictions=kept, **{name: args.images})) == 2
+    assert "is a directory, expected the name of a file" in capsys.readouterr().err
+    assert not kept.exists()
+
+
+def test_a_smaller_limit_takes_fewer_of_the_kept_predictions(args: Args) -> None:
+    folder = args.images
+    args = replace(args, predictions=folder / "p.jsonl", results=folder / "r.json")
+    assert main(args) == 0
+    assert main(replace(args, limit=1)) == 0
+    assert {result["image_id"] for result in json.loads((folder / "r.json").read_text())} <= {1}
+    assert (folder / "p.jsonl").read_text().count("\n") == 4

@@ -9,6 +9,7 @@ import torch
 
 from refinemask.config import FCNMaskConfig, HTCConfig, PointRendConfig, RefineMaskConfig
 from refinemask.convert import Args, main
+from refinemask.data.categories import CITYSCAPES
 from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
 from refinemask.official import load_official, read_checkpoint, recognise, translate
@@ -45,6 +46,12 @@ def test_dataset_settings_follow_the_number_of_classes(official_state):
     cityscapes = recognise(official_state("r50-cityscapes"))
     assert (cityscapes.preprocessing.short_side, cityscapes.preprocessing.long_side) == (1024, 2048)
     assert cityscapes.category_ids == (24, 25, 26, 27, 28, 31, 32, 33)
+    animals = ("cat", "dog", "cow", "horse", "sheep", "hen", "goose", "duck")
+    other = recognise(official_state("r50-cityscapes"), animals)
+    assert (other.class_names, other.category_ids) == (animals, tuple(range(1, 9)))
+    assert other.preprocessing.short_side == 800
+    respelt = recognise(official_state("r50-cityscapes"), ("pedestrian", *CITYSCAPES.class_names[1:]))
+    assert respelt == cityscapes
 
 
 def test_translation_is_one_to_one(official_state):

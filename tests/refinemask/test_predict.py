@@ -98,3 +98,12 @@ def test_images_of_a_folder_come_by_name(folder: Path) -> None:
 def test_pictures_of_the_same_name_do_not_overwrite_each_other() -> None:
     paths = [Path(name) for name in ("x/a.png", "y/a.png", "a.jpg", "a-2.png", "b.png")]
     assert picture_names(paths) == ["a.png", "a-2.png", "a-3.png", "a-2-2.png", "b.png"]
+
+
+def test_the_given_images_are_not_overwritten(
+    folder: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (folder / "a.png").read_bytes()
+    assert main(Args(images=(folder,), checkpoint=checkpoint, output=folder / "." / ".." / folder.name)) == 2
+    assert "a.png: is one of the images and would be overwritten; give another --output" in capsys.readouterr().err
+    assert (folder / "a.png").read_bytes() == before

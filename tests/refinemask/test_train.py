@@ -15,10 +15,11 @@ import torch
 from safetensors.torch import load_file
 
 from refinemask import load_detector
-from refinemask.recipes import RECIPES
+from refinemask.recipes import RECIPES, ValidationData
 from refinemask.train import Args, main, resolve
 from refinemask.training import run
 from refinemask.training.loop import Trainer
+from refinemask.training.validation import Validation
 from refinemask.weights import read_metadata
 
 
@@ -138,10 +139,83 @@ def test_the_best_weights_are_those_of_the_best_evaluation(data_root: Path, tmp_
     figures = iter([0.2, 0.6, 0.4])
     with pytest.MonkeyPatch.context() as patch:
         score = {"bbox": {"AP": 0.0}, "segm": {"AP": 0.0}}
-        patch.setattr(run, "validate", lambda *_: ({**score, "segm": {"AP": next(figures)}}, {}))
+        patch.setattr(run, "validate", lambda *_: Validation({**score, "segm": {"AP": next(figures)}}, {}, []))
         assert main(arguments(data_root, output, epochs=3, evaluate_every=1)) == 0
     best, last = (read_metadata(output / f"{name}.safetensors") for name in ("best", "last"))
     assert (best["epoch"], best["mask_ap"], last["epoch"]) == ("2", "0.6000", "3")
+
+
+def test_an_evaluation_that_was_cut_off_is_made_up_for(data_root: Path, tmp_path: Path) -> None:
+    class PowerCutError(Exception):
+        pass
+
+    def fail(*_: object) -> Validation:
+        raise PowerCutError
+
+    output = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "validate", fail)
+        with pytest.raises(PowerCutError):
+            main(arguments(data_root, output, evaluate_every=2))
+    for _ in range(2):
+        assert main(arguments(data_root, output, evaluate_every=2, resume="auto")) == 0
+        assert [record["epoch"] for record in records(output) if "average_precision" in record] == [2]
+    assert (output / "best.safetensors").is_file()
+
+
+def test_validation_data_are_checked_before_the_first_iteration(
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = json.loads((data_root / "train.json").read_text())
+    content["categories"][0]["name"] = "cube"
+    (tmp_path / "other.json").write_text(json.dumps(content))
+    for validation, message in (
+        (ValidationData(annotations="train.json", images="val"), "8 of the 8 files for the images of "),
+        (ValidationData(annotations=str(tmp_path / "other.json"), images="images"), "its category 3 (cube) is none of"),
+    ):
+        monkeypatch.setitem(RECIPES, "tiny", replace(tiny_training.RECIPE, validation=validation))
+        assert main(arguments(data_root, tmp_path / "run", evaluate_every=2)) == 2
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_validation_leaves_out_an_unreadable_image_and_says_so(tmp_path: Path) -> None:
+    data_root = tiny_training.draw_dataset(tmp_path / "data")
+    (data_root / "images" / "3.png").write_bytes(b"")
+    output = tmp_path / "run"
+    assert main(arguments(data_root, output, evaluate_every=2, tensorboard=True)) == 0
+    *_, skipped, evaluated = records(output)
+    assert "3.png: the file is empty" in skipped["skipped"]
+    assert "average_precision" in evaluated
+
+
+def test_a_state_goes_on_with_its_own_images_only(
+    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments(data_root, tmp_path / "run", epochs=1)) == 0
+    other = tiny_training.draw_dataset(tmp_path / "data", images=12)
+    assert main(arguments(other, tmp_path / "run", epochs=1, resume="auto")) == 2
+    assert "belongs to another run" in capsys.readouterr().err
+
+
+def test_machines_with_different_states_do_not_train_together(
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run, "gather", lambda iteration: [iteration, 20])
+    assert main(arguments(data_root, tmp_path / "run")) == 2
+    assert "the processes start at the iterations [0, 20]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("loaders", [0, 1])
+def test_an_error_in_a_loader_process_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], loaders: int
+) -> None:
+    data_root = tiny_training.draw_dataset(tmp_path / "data")
+    for picture in (data_root / "images").iterdir():
+        picture.write_bytes(b"")
+    assert main(arguments(data_root, tmp_path / "run", workers=loaders)) == 2
+    (told,) = (line for line in capsys.readouterr().err.splitlines() if "error" in line.lower())
+    assert told.startswith("error: 10 images in a row cannot be read; the first: ")
 
 
 def test_sigterm_in_the_first_epoch_saves_the_state(data_root: Path, tmp_path: Path) -> None:
@@ -200,6 +274,11 @@ def test_print_shows_the_resolved_recipe(capsys: pytest.CaptureFixture[str]) -> 
         ({"resume": "/nowhere/state.pt"}, "/nowhere/state.pt: no such training state"),
         ({"init": "/nowhere/w.safetensors"}, "/nowhere/w.safetensors: no such file"),
         ({"epochs": 0}, "--epochs is 0; expected at least 1"),
+        ({"workers": -1}, "--workers is -1; expected at least 0"),
+        ({"learning_rate": -1.0}, "--learning-rate is -1.0; expected more than 0"),
+        ({"ema_decay": 2.0}, "--ema-decay is 2.0; expected a number between 0 and 1"),
+        ({"output": Path(__file__)}, "test_train.py: is a file, expected the directory of a run"),
+        ({"device": "gpu"}, "--device is gpu; expected cpu or cuda"),
         ({"batch_size": 3, "accumulate": 2}, "batch size 3 cannot be divided into 2 parts"),
         ({"recipe": "tiny-frozen"}, "give --init imagenet"),
     ],

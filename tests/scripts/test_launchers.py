@@ -92,3 +92,17 @@ def test_too_few_arguments_show_the_usage(script: str) -> None:
     told = run(script, "nuclei-demo")
     assert told.returncode == 2
     assert told.stderr.startswith("usage: ")
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments"), [("dist_train.sh", "nuclei-demo 1"), ("slurm_train.sh", "gpu job nuclei-demo out")]
+)
+def test_paths_are_relative_to_where_the_user_is(
+    script: str, arguments: str, cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "$PWD" "$PYTHONPATH"\n')
+    python.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    told = run(script, *arguments.split(), PYTHON=str(python), PATH=cluster, PYTHONPATH="more", GPUS="2")
+    assert told.stdout.splitlines()[-1] == f"{tmp_path} {SCRIPTS.parent}:more"

@@ -98,6 +98,11 @@ def replaced(key: str, **values: Any) -> dict[str, Any]:
         (replaced("annotations", segmentation=[[1, 2, 3, 4, 5, 6, 7]]), "odd number of coordinates"),
         (replaced("annotations", segmentation="none"), "malformed"),
         (replaced("annotations", segmentation={"size": [1, 2]}), "needs 'size' and 'counts'"),
+        (replaced("annotations", segmentation=[[1, 2, 4, 2, 4, float("nan")]]), "a number that is not finite"),
+        (replaced("annotations", segmentation=[[1, 2, 4, 2, 4, None]]), "entry 0 of 'annotations' is malformed"),
+        (replaced("annotations", segmentation=[["1", "2", "4", "2", "4", "6"]]), "entry 0 of 'annotations' is malf"),
+        (replaced("annotations", segmentation={"size": [20, 10], "counts": [200]}), r"of the size \[20, 10\], its im"),
+        ({**CONTENT, "categories": [], "annotations": []}, "its list 'categories' is empty"),
         ({**CONTENT, "images": [7]}, "malformed"),
     ],
 )

@@ -17,11 +17,13 @@ from refinemask.files import UserError
 CONFIG = DataConfig(annotations="", images="", short_sides=(120,), long_side=160, horizontal_flip=0.0)
 
 
-def dataset(root: Path, labels: np.ndarray | None, config: DataConfig = CONFIG) -> TrainingDataset:
+def dataset(root: Path, labels: np.ndarray | bytes | None, config: DataConfig = CONFIG) -> TrainingDataset:
     """One image of 60 × 80 with one object, and its class map."""
     (root / "maps").mkdir()
     cv2.imwrite(str(root / "photo.png"), np.zeros((60, 80, 3), np.uint8))
-    if labels is not None:
+    if isinstance(labels, bytes):
+        (root / "maps" / "photo.png").write_bytes(labels)
+    elif labels is not None:
         cv2.imwrite(str(root / "maps" / "photo.png"), labels)
     entry = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 20, 20, 30], "area": 600, "iscrowd": 0}
     content = {
@@ -46,11 +48,16 @@ def test_maps_follow_their_image(tmp_path: Path, flip: float) -> None:
 @pytest.mark.parametrize(
     ("labels", "reason"),
     [
-        (None, "is no picture"),
+        (b"junk", "is no picture"),
         (np.zeros((60, 81), np.uint8), r"is uint8 \(60, 81\)"),
         (np.zeros((60, 80, 3), np.uint8), r"is uint8 \(60, 80, 3\)"),
     ],
 )
-def test_what_is_no_class_map_of_the_image_is_named(tmp_path: Path, labels: np.ndarray | None, reason: str) -> None:
+def test_what_is_no_class_map_of_the_image_is_named(tmp_path: Path, labels: np.ndarray | bytes, reason: str) -> None:
     with pytest.raises(UserError, match=rf"photo\.png: {reason}, expected a class map, uint8 \(60, 80\)"):
         dataset(tmp_path, labels)[Pick(0, 0)]
+
+
+def test_a_missing_map_is_found_before_training(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"maps: 1 of the 1 files for the images of .*, the first is photo\.png"):
+        dataset(tmp_path, None)

@@ -140,3 +140,13 @@ def test_file_of_another_source_is_refused_and_kept(tmp_path: Path) -> None:
 def test_file_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be written"):
         PredictionFile(tmp_path, SOURCE)
+
+
+def test_a_damaged_line_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    with PredictionFile(path, SOURCE) as predictions:
+        predictions.append(1, [RESULT])
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"{oops\n" + whole.splitlines(keepends=True)[1])
+    with pytest.raises(UserError, match=rf"p\.jsonl: the line at byte {len(whole)} is damaged"):
+        PredictionFile(path, SOURCE)

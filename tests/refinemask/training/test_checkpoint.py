@@ -9,7 +9,7 @@ from torch import nn
 
 from refinemask.config import TrainConfig
 from refinemask.files import UserError
-from refinemask.training.checkpoint import Progress, config_hash, load_state, save_state
+from refinemask.training.checkpoint import Progress, load_state, run_hash, save_state
 
 
 def parts(seed: int) -> dict[str, nn.Module | torch.optim.Optimizer]:
@@ -32,10 +32,10 @@ def test_everything_comes_back(tmp_path: Path) -> None:
 
 
 def test_a_state_of_another_recipe_is_refused(tmp_path: Path) -> None:
-    first, second = config_hash(TrainConfig()), config_hash(replace(TrainConfig(), seed=1))
-    assert first != second
+    first, second = run_hash([TrainConfig()], [1, 2]), run_hash([replace(TrainConfig(), seed=1)], [1, 2])
+    assert len({first, second, run_hash([TrainConfig()], [1, 2, 3])}) == 3
     save_state(tmp_path / "state.pt", parts(0), Progress(), first)
-    with pytest.raises(UserError, match="belongs to another recipe"):
+    with pytest.raises(UserError, match="belongs to another run"):
         load_state(tmp_path / "state.pt", parts(0), second)
 
 

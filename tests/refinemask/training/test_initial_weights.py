@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny_training
 import torch
 from safetensors.torch import save_file
 
+from refinemask.config import BackboneConfig
 from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
 from refinemask.training.initial_weights import initialise
@@ -81,3 +83,23 @@ def test_unreadable_files_are_named(tmp_path: Path, name: str) -> None:
         (tmp_path / name).write_bytes(b"junk")
     with pytest.raises(UserError, match=name):
         initialise(detector(0), str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"category_ids": (7,)}, r"category_ids is \(7,\), expected \(1,\)"),
+        ({"backbone": replace(MODEL.backbone, stride_in_1x1=True)}, "stride_in_1x1 is True, expected False"),
+        ({"preprocessing": replace(MODEL.preprocessing, std=(1.0, 1.0, 1.0))}, r"preprocessing\.std is \(1\.0"),
+    ],
+)
+def test_weights_of_another_meaning_are_refused(tmp_path: Path, change: dict[str, Any], field: str) -> None:
+    save_detector(Detector(replace(MODEL, **change)), tmp_path / "a.safetensors", recipe="other")
+    with pytest.raises(UserError, match=field):
+        initialise(detector(0), str(tmp_path / "a.safetensors"))
+
+
+def test_torchvisions_weights_are_not_for_caffes_backbone() -> None:
+    config = BackboneConfig(stride_in_1x1=True)
+    with pytest.raises(UserError, match="give --init a file of Caffe's weights"):
+        initialise(Detector(replace(MODEL, backbone=config)), "imagenet")

@@ -76,3 +76,8 @@ def test_sample_is_uniform_and_follows_the_generator() -> None:
     assert (counts / 600 - 0.4).abs().max() < 0.08
     first, again = (sample(matches, 8, 0.5, torch.Generator().manual_seed(3)).positive for _ in range(2))
     assert first.equal(again)
+
+
+@pytest.mark.parametrize(("truths", "boxes"), [(0, 3), (2, 0), (0, 0)])
+def test_without_truths_or_boxes_nothing_matches(truths: int, boxes: int) -> None:
+    assert match(torch.zeros(truths, boxes), 0.7, 0.3, 0.3).tolist() == [NEGATIVE] * boxes
