@@ -94,7 +94,7 @@ def to_onnx(
     opset = opset or OPSETS[precision]
     height, width = bounds.height[2], bounds.width[2]
     # Two images where the batch varies: an example of one would be taken for a constant.
-    batch = min(bounds.batch[2], 2)
+    batch = max(bounds.batch[0], min(bounds.batch[2], 2))
     example = (torch.zeros(batch, 3, height, width, dtype=torch.uint8), torch.tensor([[height, width]] * batch))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

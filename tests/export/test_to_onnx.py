@@ -11,9 +11,10 @@ from onnx_ir import DataType
 from tiny_detector import TINY, make_tiny_detector
 
 import export.to_onnx
-from export.bounds import Bounds
+from export.bounds import Bounds, Limits
 from export.functions import DOMAIN, PLUGIN_ATTRIBUTES
 from export.to_onnx import Args, main, to_onnx
+from export.verify import PARITY, onnx_runner, passes, torch_runner, verification_images, verify
 from refinemask.config import ModelConfig, from_json
 from refinemask.files import sha256
 
@@ -125,6 +126,17 @@ def test_wrong_input(
     assert error.startswith("error: ")
     assert message in error
     assert not output.exists()
+
+
+@pytest.mark.parametrize(("batch", "batches"), [((4, 4, 4), {4}), ((3, 4, 8), {3, 4})])
+def test_batches_above_two(batch: Limits, batches: set[int]) -> None:
+    detector, bounds = make_tiny_detector(), replace(STATIC, batch=batch)
+    file = onnx_runner(ir.to_proto(to_onnx(detector, bounds)).SerializeToString())
+    images = verification_images(PHOTOS)
+    found = verify(file, torch_runner(detector), detector.config.preprocessing, bounds, images)
+    assert {comparison.shape[0] for comparison in found} == batches
+    assert passes(found, PARITY["fp32"])
+    assert all(len(comparison.boxes) for comparison in found)
 
 
 @pytest.mark.slow
