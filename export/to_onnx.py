@@ -19,7 +19,7 @@ from export.functions import NMSBody, function_bodies
 from export.graph import INPUTS, ExportedDetector, Masks, dynamic_shapes
 from export.names import name_by_module
 from export.operators import translation_table
-from export.precision import DTYPES, OPSETS, Precision, widen
+from export.precision import DTYPES, Precision, choose_opset, widen
 from export.verify import PARITY, MismatchError, onnx_runner, passes, report, torch_runner, verification_images, verify
 from refinemask import __version__
 from refinemask.config import Preprocessing, to_json
@@ -52,7 +52,7 @@ class Args:
     precision: Precision = "fp32"
     """Type of weights and features; box arithmetic, scores and the boundary test are float32 in any case."""
     opset: int | None = None
-    """ONNX operator set; 20, and 22 for bf16."""
+    """ONNX operator set, 18 to 21, and for bf16 22 to 24; by default 20 and 22."""
     nms: NMSBody = "native"
     """Body of the NMS: native is the fastest in ONNX Runtime; fixpoint has static shapes and no NonMaxSuppression."""
     masks: Masks = "all"
@@ -90,8 +90,11 @@ def to_onnx(
     masks: Masks = "all",
     opset: int | None = None,
 ) -> ir.Model:
-    """The detector as an ONNX model with the custom operators' bodies, and with metadata except for its origin."""
-    opset = opset or OPSETS[precision]
+    """The detector as an ONNX model with the custom operators' bodies, and with metadata except for its origin.
+
+    Raises:
+        UserError: the precision cannot be had in this operator set.
+    """
     height, width = bounds.height[2], bounds.width[2]
     # Two images where the batch varies: an example of one would be taken for a constant.
     batch = max(bounds.batch[0], min(bounds.batch[2], 2))
@@ -103,7 +106,7 @@ def to_onnx(
             example,
             dynamo=True,
             verbose=False,
-            opset_version=opset,
+            opset_version=choose_opset(precision, opset),
             input_names=INPUTS,
             output_names=Detections._fields,
             dynamic_shapes=dynamic_shapes(bounds),

@@ -113,6 +113,11 @@ def test_without_bodies(tiny_files: tuple[Path, Path], ready_made: ir.Model, tmp
         ({"opt": "256x256"}, "smallest <= typical <= largest"),
         ({"batch": (1, 4)}, "one number, or"),
         ({"batch": (0,)}, "1 <= smallest"),
+        ({"opset": 0}, "--opset 0 with --precision fp32: expected 18 to 21"),
+        ({"opset": 17}, "expected 18 to 21"),
+        ({"opset": 22}, "expected 18 to 21"),
+        ({"opset": 99, "precision": "fp16"}, "expected 18 to 21"),
+        ({"opset": 21, "precision": "bf16"}, "--opset 21 with --precision bf16: expected 22 to 24"),
         ({"verify_images": Path("nowhere")}, "no pictures"),
         ({"checkpoint": Path("nowhere.safetensors")}, "no such file"),
     ],
@@ -137,6 +142,15 @@ def test_batches_above_two(batch: Limits, batches: set[int]) -> None:
     assert {comparison.shape[0] for comparison in found} == batches
     assert passes(found, PARITY["fp32"])
     assert all(len(comparison.boxes) for comparison in found)
+
+
+@pytest.mark.parametrize("opset", [18, 21])
+def test_oldest_and_newest_operator_set(opset: int) -> None:
+    detector, model = make_tiny_detector(), to_onnx(make_tiny_detector(), STATIC, opset=opset)
+    assert model.opset_imports[""] == opset
+    file = onnx_runner(ir.to_proto(model).SerializeToString())
+    images = verification_images(PHOTOS)
+    assert passes(verify(file, torch_runner(detector), TINY.preprocessing, STATIC, images), PARITY["fp32"])
 
 
 @pytest.mark.slow
