@@ -165,6 +165,12 @@ def main(args: Args | None = None) -> int:
 
 
 def _export(args: Args) -> None:
+    if args.masks == "found" and (args.precision == "bf16" or not args.bodies):
+        option = "--no-bodies" if not args.bodies else "--precision bf16"
+        raise UserError(
+            f"{args.output}: nothing runs --masks found with {option}: only TensorRT takes a file of the latter, "
+            "and it takes none of the former; leave one of them out"
+        )
     detector = load_detector(args.checkpoint)
     bounds = args.bounds(detector.config.preprocessing)
     images = verification_images(args.verify_images)

@@ -113,6 +113,8 @@ def test_without_bodies(tiny_files: tuple[Path, Path], ready_made: ir.Model, tmp
         ({"opt": "256x256"}, "smallest <= typical <= largest"),
         ({"batch": (1, 4)}, "one number, or"),
         ({"batch": (0,)}, "1 <= smallest"),
+        ({"masks": "found", "precision": "bf16"}, "--masks found with --precision bf16"),
+        ({"masks": "found", "bodies": False}, "--masks found with --no-bodies"),
         ({"opset": 0}, "--opset 0 with --precision fp32: expected 18 to 21"),
         ({"opset": 17}, "expected 18 to 21"),
         ({"opset": 22}, "expected 18 to 21"),
