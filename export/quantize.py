@@ -113,6 +113,8 @@ def _calibration(args: Args, preprocessing: Preprocessing, bounds: Bounds) -> tu
         return read_calibration(args.ranges), verification_images(args.images)
     if args.calibration is None or args.ranges is not None:
         raise UserError("give either --calibration, COCO annotations, or --ranges of an earlier calibration")
+    if args.count < 1:
+        raise UserError(f"--count {args.count}: expected at least one image to calibrate on")
     images, held_out = _read_images(args.calibration, args.images, args.count)
     return calibrate(args.model, preprocess(images, preprocessing, (bounds.height[1], bounds.width[1]))), held_out
 

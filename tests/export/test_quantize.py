@@ -80,6 +80,8 @@ def test_ranges_of_something_else(
         ({"calibration": None, "ranges": Path("absent.json")}, "absent.json: cannot be read"),
         ({"calibration": Path("absent.json")}, "absent.json"),
         ({"images": Path("absent")}, "cannot be read"),
+        ({"count": 0}, "--count 0: expected at least one"),
+        ({"count": -1}, "--count -1: expected at least one"),
     ],
 )
 def test_wrong_input(
