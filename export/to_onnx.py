@@ -114,15 +114,7 @@ def to_onnx(
         )
     assert program is not None
     model = program.model
-    # Merged convolutions concatenate and slice weights, which the exporter's own folding finds too large.
-    size = 1 << 40
-    fold_constants(model, input_size_limit=size, output_size_limit=size)
-    _take_sizes_from_cast_images(model.graph)
-    CommonSubexpressionEliminationPass()(model)
-    remove_unused_nodes(model)
-    name_by_module(model.graph, "detector")
-    # The exporter notes the source lines of every node, with the paths of this machine.
-    ClearMetadataAndDocStringPass()(model)
+    _tidy(model)
     # After all optimisation, which would inline them.
     add_bodies(model, nms)
     model.metadata_props.update(
@@ -134,6 +126,19 @@ def to_onnx(
         exporter=__version__,
     )
     return model
+
+
+def _tidy(model: ir.Model) -> None:
+    """Compute what is constant, once what is computed twice, and name nodes by their modules."""
+    # Merged convolutions concatenate and slice weights, which the exporter's own folding finds too large.
+    size = 1 << 40
+    fold_constants(model, input_size_limit=size, output_size_limit=size)
+    _take_sizes_from_cast_images(model.graph)
+    CommonSubexpressionEliminationPass()(model)
+    remove_unused_nodes(model)
+    name_by_module(model.graph, "detector")
+    # The exporter notes the source lines of every node, with the paths of this machine.
+    ClearMetadataAndDocStringPass()(model)
 
 
 def add_bodies(model: ir.Model, nms: NMSBody) -> None:
