@@ -38,7 +38,7 @@ class Args:
     precision: str | None = None
     """fp32, fp16, bf16, int8 or fp8 to insist on; the file decides, and the build is checked either way."""
     flavour: Flavour | None = None
-    """The one that is installed, TensorRT first."""
+    """The one that is installed, TensorRT first; with trtexec always tensorrt."""
     plugins: Path | None = None
     """The plugin library; by default the one that python -m trt_plugins.build makes."""
     bodies: bool = False
@@ -104,11 +104,10 @@ def make_plan(args: Args, metadata: Metadata) -> BuildPlan:
         )
     if metadata.precision not in REQUIRED_SHARE:
         raise UserError(f"{args.onnx}: precision {metadata.precision}; expected {', '.join(REQUIRED_SHARE)}")
-    flavour: Flavour = "tensorrt_rtx" if find_spec("tensorrt_rtx") and not find_spec("tensorrt") else "tensorrt"
     return BuildPlan(
         onnx=args.onnx,
         plugins=_plugins(args),
-        flavour=args.flavour or flavour,
+        flavour=_flavour(args),
         bounds=_bounds(metadata.bounds, args),
         capabilities=args.capabilities,
         version_compatible=args.version_compatible,
@@ -151,6 +150,19 @@ def _read(args: Args) -> tuple[Metadata, dict[str, str]]:
         raise UserError(f"{args.onnx}: not a readable ONNX file ({error}); export it again (export.to_onnx)") from error
     properties = {entry.key: entry.value for entry in model.metadata_props}
     return read_metadata(properties, args.onnx), properties
+
+
+def _flavour(args: Args) -> Flavour:
+    if args.trtexec is not None or args.print_trtexec is not None:
+        if args.capabilities or args.flavour == "tensorrt_rtx":
+            option = "--capabilities" if args.capabilities else "--flavour tensorrt_rtx"
+            raise UserError(
+                f"{args.onnx}: {option} is for TensorRT-RTX, and trtexec builds plain TensorRT for the GPU it runs on; "
+                "leave it out, or build without --trtexec and --print-trtexec"
+            )
+        return "tensorrt"
+    installed: Flavour = "tensorrt_rtx" if find_spec("tensorrt_rtx") and not find_spec("tensorrt") else "tensorrt"
+    return args.flavour or installed
 
 
 def _plugins(args: Args) -> Path | None:

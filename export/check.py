@@ -73,6 +73,10 @@ def body_problems(model: ir.Model, target: Target) -> dict[str, list[str]]:
 
 
 def _file_problems(model: ir.Model) -> Iterator[str]:
+    if missing := [name for name in ("config", "precision", "bounds") if name not in model.metadata_props]:
+        yield f"metadata: lacks {', '.join(missing)}, so engines.build refuses it: not a file of export.to_onnx"
+    if model.metadata_props.get("masks") == "found":
+        yield "masks found: shapes depend on the image, so engines.build refuses it; export with --masks all"
     opset = model.opset_imports.get("", 0)
     if opset not in OPSETS:
         yield f"operator set {opset}: expected {OPSETS.start} to {OPSETS.stop - 1}"

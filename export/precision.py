@@ -10,12 +10,30 @@ import onnx_ir as ir
 import torch
 from onnx_ir import DataType
 
+from refinemask.files import UserError
+
 Precision = Literal["fp32", "fp16", "bf16"]
 
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 OPSETS: dict[Precision, int] = {"fp32": 20, "fp16": 20, "bf16": 22}
-"""20 is the newest that ONNX Runtime's CPU provider runs whole (it lacks RoiAlign of 22), 22 the first with a bfloat16
-convolution."""
+"""Operator set of an export unless told otherwise."""
+ALLOWED_OPSETS: dict[Precision, range] = {"fp32": range(18, 22), "fp16": range(18, 22), "bf16": range(22, 25)}
+"""18 is the oldest the exporter writes, 21 the newest that ONNX Runtime's CPU provider runs whole (it lacks RoiAlign of
+22), 22 the first with a bfloat16 convolution, 24 the newest that TensorRT parses."""
+
+
+def choose_opset(precision: Precision, opset: int | None) -> int:
+    """``opset``, or the precision's own where it is None.
+
+    Raises:
+        UserError: files of this precision do not exist in this operator set, or nothing runs them.
+    """
+    allowed = ALLOWED_OPSETS[precision]
+    if opset is None:
+        return OPSETS[precision]
+    if opset not in allowed:
+        raise UserError(f"--opset {opset} with --precision {precision}: expected {allowed.start} to {allowed.stop - 1}")
+    return opset
 
 
 def widen(model: ir.Model) -> ir.Model:

@@ -11,7 +11,10 @@ What is not quantised keeps the type it has: TensorRT runs an int8 file made of 
 """
 
 import sys
+import tempfile
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +29,7 @@ from export.bounds import Bounds
 from export.calibration import Calibration, calibrate, read_calibration, write_calibration
 from export.check import load
 from export.qdq import QuantizedType, insert_qdq, kept_layers, layers
+from export.to_onnx import add_bodies
 from export.verify import NUM_IMAGES, PARITY, MismatchError, onnx_runner, passes, report, verification_images, verify
 from refinemask.config import ModelConfig, Preprocessing, from_json
 from refinemask.data.coco import read_coco
@@ -90,16 +94,19 @@ def _quantize(args: Args) -> None:
         raise UserError(f"{args.model}: expected an fp32 or fp16 file written by python -m export.to_onnx")
     preprocessing = from_json(ModelConfig, metadata["config"]).preprocessing
     bounds = Bounds.from_json(metadata["bounds"])
-    calibration, held_out = _calibration(args, preprocessing, bounds)
-    quantize(model, calibration, args.precision)
-    console, parity = Console(), PARITY[args.precision]
-    with atomic_write(args.output) as temporary:
+    console, parity, bodies = Console(), PARITY[args.precision], bool(model.functions)
+    with _runnable(args.model, model) as source, atomic_write(args.output) as temporary:
+        calibration, held_out = _calibration(args, source, preprocessing, bounds)
+        quantize(model, calibration, args.precision)
         ir.save(model, temporary)
         onnx.checker.check_model(temporary, full_check=True)
-        comparisons = verify(onnx_runner(temporary), onnx_runner(args.model), preprocessing, bounds, held_out)
+        comparisons = verify(onnx_runner(temporary), onnx_runner(source), preprocessing, bounds, held_out)
         console.print(report(comparisons, parity, f"{args.precision} against {args.model.name}, worst of each"))
         if not passes(comparisons, parity):
             raise MismatchError(f"{args.output}: not written, it is too far from {args.model} (see the table)")
+        if not bodies:
+            model.functions.clear()
+            ir.save(model, temporary)
     if args.calibration is not None:
         write_calibration(calibration, args.output.with_suffix(".ranges.json"))
     for reason, names in _kept_by_reason(model.graph, calibration).items():
@@ -107,14 +114,31 @@ def _quantize(args: Args) -> None:
     console.print(f"{args.output}: written")
 
 
-def _calibration(args: Args, preprocessing: Preprocessing, bounds: Bounds) -> tuple[Calibration, list[Image]]:
-    """The ranges, and images to compare on."""
+@contextmanager
+def _runnable(path: Path, model: ir.Model) -> Iterator[Path]:
+    """``path``, or where it is a file without bodies, which ONNX Runtime needs, a copy with them; so is ``model``."""
+    if model.functions:
+        yield path
+        return
+    add_bodies(model, model.metadata_props["nms"])  # type: ignore[arg-type]
+    with tempfile.TemporaryDirectory() as directory:
+        copy = Path(directory) / path.name
+        ir.save(model, copy)
+        yield copy
+
+
+def _calibration(
+    args: Args, source: Path, preprocessing: Preprocessing, bounds: Bounds
+) -> tuple[Calibration, list[Image]]:
+    """The ranges of the file at ``source``, and images to compare on."""
     if args.calibration is None and args.ranges is not None:
         return read_calibration(args.ranges), verification_images(args.images)
     if args.calibration is None or args.ranges is not None:
         raise UserError("give either --calibration, COCO annotations, or --ranges of an earlier calibration")
+    if args.count < 1:
+        raise UserError(f"--count {args.count}: expected at least one image to calibrate on")
     images, held_out = _read_images(args.calibration, args.images, args.count)
-    return calibrate(args.model, preprocess(images, preprocessing, (bounds.height[1], bounds.width[1]))), held_out
+    return calibrate(source, preprocess(images, preprocessing, (bounds.height[1], bounds.width[1]))), held_out
 
 
 def _read_images(annotations: Path, directory: Path, count: int) -> tuple[list[Image], list[Image]]:

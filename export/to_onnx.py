@@ -19,7 +19,7 @@ from export.functions import NMSBody, function_bodies
 from export.graph import INPUTS, ExportedDetector, Masks, dynamic_shapes
 from export.names import name_by_module
 from export.operators import translation_table
-from export.precision import DTYPES, OPSETS, Precision, widen
+from export.precision import DTYPES, Precision, choose_opset, widen
 from export.verify import PARITY, MismatchError, onnx_runner, passes, report, torch_runner, verification_images, verify
 from refinemask import __version__
 from refinemask.config import Preprocessing, to_json
@@ -52,7 +52,7 @@ class Args:
     precision: Precision = "fp32"
     """Type of weights and features; box arithmetic, scores and the boundary test are float32 in any case."""
     opset: int | None = None
-    """ONNX operator set; 20, and 22 for bf16."""
+    """ONNX operator set, 18 to 21, and for bf16 22 to 24; by default 20 and 22."""
     nms: NMSBody = "native"
     """Body of the NMS: native is the fastest in ONNX Runtime; fixpoint has static shapes and no NonMaxSuppression."""
     masks: Masks = "all"
@@ -90,11 +90,14 @@ def to_onnx(
     masks: Masks = "all",
     opset: int | None = None,
 ) -> ir.Model:
-    """The detector as an ONNX model with the custom operators' bodies, and with metadata except for its origin."""
-    opset = opset or OPSETS[precision]
+    """The detector as an ONNX model with the custom operators' bodies, and with metadata except for its origin.
+
+    Raises:
+        UserError: the precision cannot be had in this operator set.
+    """
     height, width = bounds.height[2], bounds.width[2]
     # Two images where the batch varies: an example of one would be taken for a constant.
-    batch = min(bounds.batch[2], 2)
+    batch = max(bounds.batch[0], min(bounds.batch[2], 2))
     example = (torch.zeros(batch, 3, height, width, dtype=torch.uint8), torch.tensor([[height, width]] * batch))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -103,7 +106,7 @@ def to_onnx(
             example,
             dynamo=True,
             verbose=False,
-            opset_version=opset,
+            opset_version=choose_opset(precision, opset),
             input_names=INPUTS,
             output_names=Detections._fields,
             dynamic_shapes=dynamic_shapes(bounds),
@@ -111,15 +114,7 @@ def to_onnx(
         )
     assert program is not None
     model = program.model
-    # Merged convolutions concatenate and slice weights, which the exporter's own folding finds too large.
-    size = 1 << 40
-    fold_constants(model, input_size_limit=size, output_size_limit=size)
-    _take_sizes_from_cast_images(model.graph)
-    CommonSubexpressionEliminationPass()(model)
-    remove_unused_nodes(model)
-    name_by_module(model.graph, "detector")
-    # The exporter notes the source lines of every node, with the paths of this machine.
-    ClearMetadataAndDocStringPass()(model)
+    _tidy(model)
     # After all optimisation, which would inline them.
     add_bodies(model, nms)
     model.metadata_props.update(
@@ -131,6 +126,19 @@ def to_onnx(
         exporter=__version__,
     )
     return model
+
+
+def _tidy(model: ir.Model) -> None:
+    """Compute what is constant, once what is computed twice, and name nodes by their modules."""
+    # Merged convolutions concatenate and slice weights, which the exporter's own folding finds too large.
+    size = 1 << 40
+    fold_constants(model, input_size_limit=size, output_size_limit=size)
+    _take_sizes_from_cast_images(model.graph)
+    CommonSubexpressionEliminationPass()(model)
+    remove_unused_nodes(model)
+    name_by_module(model.graph, "detector")
+    # The exporter notes the source lines of every node, with the paths of this machine.
+    ClearMetadataAndDocStringPass()(model)
 
 
 def add_bodies(model: ir.Model, nms: NMSBody) -> None:
@@ -162,6 +170,12 @@ def main(args: Args | None = None) -> int:
 
 
 def _export(args: Args) -> None:
+    if args.masks == "found" and (args.precision == "bf16" or not args.bodies):
+        option = "--no-bodies" if not args.bodies else "--precision bf16"
+        raise UserError(
+            f"{args.output}: nothing runs --masks found with {option}: only TensorRT takes a file of the latter, "
+            "and it takes none of the former; leave one of them out"
+        )
     detector = load_detector(args.checkpoint)
     bounds = args.bounds(detector.config.preprocessing)
     images = verification_images(args.verify_images)

@@ -162,7 +162,7 @@ def verification_images(directory: Path) -> list[NDArray[np.uint8]]:
     paths = sorted(path for path in directory.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:
         raise UserError(
-            f"{directory}: no pictures ({', '.join(sorted(IMAGE_SUFFIXES))}); give some: --verify-images DIR"
+            f"{directory}: no pictures; expected some of {', '.join(sorted(IMAGE_SUFFIXES))}: name another directory"
         )
     chosen = np.unique(np.linspace(0, len(paths) - 1, NUM_IMAGES).round().astype(int))
     return [read_image(paths[index]) for index in chosen]

@@ -2,12 +2,15 @@
 
 import json
 import stat
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from engines import build
 from engines.build_plan import BuildPlan
+from engines.sidecar import read_sidecar
 from engines.trtexec import build_with_trtexec, trtexec_command, trtexec_version
 from export.bounds import Bounds
 from refinemask.files import UserError
@@ -106,6 +109,26 @@ def test_build(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert (tmp_path / "a.engine").read_text() == "built\n"
     assert (built.version, built.plugin_layers, built.precision["compute"]) == ("10.13.0", 1, {"fp16": 1.0})
     assert "RUNNING" in capfd.readouterr().err
+
+
+def test_the_sidecar_of_trtexec_says_tensorrt(
+    toy_onnx: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(build, "find_spec", lambda name: name == "tensorrt_rtx")
+    tensor = [{"Format/Datatype": "Float"}]
+    trtexec = fake_trtexec(tmp_path, "101300", layers=[{"LayerType": "conv", "Inputs": tensor, "Outputs": tensor}])
+    args = build.Args(onnx=toy_onnx(), output=tmp_path / "a.engine", bodies=True, trtexec=trtexec)
+    for wrong, option in (
+        (replace(args, capabilities=("8.9",)), "--capabilities"),
+        (replace(args, flavour="tensorrt_rtx"), "--flavour tensorrt_rtx"),
+    ):
+        assert build.main(wrong) == build.main(replace(wrong, trtexec=None, print_trtexec=11)) == 2
+        assert capsys.readouterr().err.count(f"toy.onnx: {option} is for TensorRT-RTX") == 2
+    assert build.main(args) == 0
+    assert read_sidecar(args.output).flavour == "tensorrt"
 
 
 def test_failure_gives_the_first_error(tmp_path: Path) -> None:

@@ -81,9 +81,19 @@ def bytes_in_arithmetic(model: ir.Model) -> None:
     node(model, "Shape").replace_input_with(0, model.graph.inputs[0])
 
 
+def foreign(model: ir.Model) -> None:
+    model.metadata_props.clear()
+
+
+def found_masks(model: ir.Model) -> None:
+    model.metadata_props["masks"] = "found"
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
+        (foreign, "lacks config, precision, bounds"),
+        (found_masks, "export with --masks all"),
         (forget_namespace, "plugin_namespace"),
         (rename_plugin, "no plugin of ours"),
         (large_top_k, "the limit is 3840"),

@@ -1,6 +1,7 @@
 """PointRend and Hybrid Task Cascade exported: the same contract, and ONNX Runtime equals PyTorch."""
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import onnx_ir as ir
@@ -12,7 +13,7 @@ from tolerances import TOLERANCES
 
 from benchmarks.random_weights import randomize
 from export.bounds import Bounds
-from export.check import problems
+from export.check import Target, problems
 from export.graph import Masks
 from export.to_onnx import to_onnx
 from refinemask.config import HTCConfig, MaskHeadConfig, PointRendConfig
@@ -27,8 +28,8 @@ HEADS = [PointRendConfig(hidden=32), HTCConfig(convs=1)]
 def test_the_file_equals_pytorch(head: MaskHeadConfig, masks: Masks) -> None:
     detector = randomize(Detector(replace(TINY, mask_head=head)), seed=0)
     model = to_onnx(detector, BOUNDS, masks=masks)
-    assert problems(model, "tensorrt-10") == []
-    assert problems(model, "rtx") == []
+    for target in get_args(Target):
+        assert [line.split(":")[0] for line in problems(model, target)] == ["masks found"] * (masks == "found")
     session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"])
     random = np.random.default_rng(1)
     for batch, height, width in ((2, 64, 96), (1, 96, 32)):

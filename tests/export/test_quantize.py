@@ -54,6 +54,17 @@ def test_recorded_ranges_need_no_tool(
     assert list(tmp_path.iterdir()) == [output]
 
 
+def test_a_file_without_bodies(tiny_files: tuple[Path, Path], ranges: Path, tmp_path: Path) -> None:
+    model, lean, output = ir.load(tiny_files[1]), tmp_path / "lean.onnx", tmp_path / "int8.onnx"
+    model.functions.clear()
+    ir.save(model, lean)
+    assert main(Args(lean, output, NUCLEI / "images", ranges=ranges)) == 0
+    quantised = ir.load(output)
+    assert quantised.metadata_props["precision"] == "int8"
+    assert not quantised.functions
+    assert sorted(tmp_path.iterdir()) == [output, lean]
+
+
 def test_ranges_of_something_else(
     tiny_files: tuple[Path, Path], ranges: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -80,6 +91,8 @@ def test_ranges_of_something_else(
         ({"calibration": None, "ranges": Path("absent.json")}, "absent.json: cannot be read"),
         ({"calibration": Path("absent.json")}, "absent.json"),
         ({"images": Path("absent")}, "cannot be read"),
+        ({"count": 0}, "--count 0: expected at least one"),
+        ({"count": -1}, "--count -1: expected at least one"),
     ],
 )
 def test_wrong_input(

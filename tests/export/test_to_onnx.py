@@ -11,9 +11,10 @@ from onnx_ir import DataType
 from tiny_detector import TINY, make_tiny_detector
 
 import export.to_onnx
-from export.bounds import Bounds
+from export.bounds import Bounds, Limits
 from export.functions import DOMAIN, PLUGIN_ATTRIBUTES
 from export.to_onnx import Args, main, to_onnx
+from export.verify import PARITY, onnx_runner, passes, torch_runner, verification_images, verify
 from refinemask.config import ModelConfig, from_json
 from refinemask.files import sha256
 
@@ -112,6 +113,13 @@ def test_without_bodies(tiny_files: tuple[Path, Path], ready_made: ir.Model, tmp
         ({"opt": "256x256"}, "smallest <= typical <= largest"),
         ({"batch": (1, 4)}, "one number, or"),
         ({"batch": (0,)}, "1 <= smallest"),
+        ({"masks": "found", "precision": "bf16"}, "--masks found with --precision bf16"),
+        ({"masks": "found", "bodies": False}, "--masks found with --no-bodies"),
+        ({"opset": 0}, "--opset 0 with --precision fp32: expected 18 to 21"),
+        ({"opset": 17}, "expected 18 to 21"),
+        ({"opset": 22}, "expected 18 to 21"),
+        ({"opset": 99, "precision": "fp16"}, "expected 18 to 21"),
+        ({"opset": 21, "precision": "bf16"}, "--opset 21 with --precision bf16: expected 22 to 24"),
         ({"verify_images": Path("nowhere")}, "no pictures"),
         ({"checkpoint": Path("nowhere.safetensors")}, "no such file"),
     ],
@@ -125,6 +133,26 @@ def test_wrong_input(
     assert error.startswith("error: ")
     assert message in error
     assert not output.exists()
+
+
+@pytest.mark.parametrize(("batch", "batches"), [((4, 4, 4), {4}), ((3, 4, 8), {3, 4})])
+def test_batches_above_two(batch: Limits, batches: set[int]) -> None:
+    detector, bounds = make_tiny_detector(), replace(STATIC, batch=batch)
+    file = onnx_runner(ir.to_proto(to_onnx(detector, bounds)).SerializeToString())
+    images = verification_images(PHOTOS)
+    found = verify(file, torch_runner(detector), detector.config.preprocessing, bounds, images)
+    assert {comparison.shape[0] for comparison in found} == batches
+    assert passes(found, PARITY["fp32"])
+    assert all(len(comparison.boxes) for comparison in found)
+
+
+@pytest.mark.parametrize("opset", [18, 21])
+def test_oldest_and_newest_operator_set(opset: int) -> None:
+    detector, model = make_tiny_detector(), to_onnx(make_tiny_detector(), STATIC, opset=opset)
+    assert model.opset_imports[""] == opset
+    file = onnx_runner(ir.to_proto(model).SerializeToString())
+    images = verification_images(PHOTOS)
+    assert passes(verify(file, torch_runner(detector), TINY.preprocessing, STATIC, images), PARITY["fp32"])
 
 
 @pytest.mark.slow
