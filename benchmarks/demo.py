@@ -7,7 +7,7 @@ from pathlib import Path
 import tyro
 
 from benchmarks.compare import compare
-from benchmarks.measure import Settings
+from benchmarks.measure import Settings, require_at_least
 from benchmarks.provenance import cpu
 from benchmarks.report import print_accuracy, print_report, write_report
 from benchmarks.spec import openvino_precisions
@@ -44,6 +44,7 @@ def main(args: Args | None = None) -> int:
     args = args or tyro.cli(Args)
     onnx, report_file, drawn = (args.output / name for name in ("model.onnx", "report.json", "pictures"))
     try:
+        require_at_least(1, limit=args.limit)
         dataset = read_coco(args.annotations)
         images = dataset.images[: args.limit]
         print(f"1. exporting {args.checkpoint.name} to {onnx}, verified against PyTorch")

@@ -45,6 +45,11 @@ def test_bf16_only_where_the_cpu_has_it(monkeypatch: pytest.MonkeyPatch, capsys:
     assert capsys.readouterr().out.count("not run: OpenVINO bf16") == 1
 
 
+def test_a_limit_below_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert demo.main(demo.Args(output=tmp_path, limit=-1)) == 2
+    assert capsys.readouterr().err == "error: --limit is -1; expected at least 1\n"
+
+
 def test_a_missing_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert demo.main(demo.Args(checkpoint=tmp_path / "absent.safetensors", output=tmp_path)) == 2
     assert "absent.safetensors: no such file" in capsys.readouterr().err
