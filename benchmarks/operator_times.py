@@ -28,8 +28,10 @@ import engines
 from benchmarks.graph_cost import count, modules_in_order
 from benchmarks.parts import part_of
 from benchmarks.spec import EngineSpec
+from engines.base import check_inputs
 from engines.openvino_engine import PRECISIONS, compile_network
 from engines.torch_engine import TorchEngine
+from export.bounds import InputError
 from refinemask.files import UserError
 
 Inputs = dict[str, np.ndarray]
@@ -65,6 +67,10 @@ def break_down(spec: EngineSpec, inputs: Inputs, *, threads: int, warmup: int, r
         raise UserError(f"{spec}: cannot be broken down; expected a .safetensors or an .onnx file")
     # What no engine takes is not broken down either.
     engine = engines.load(spec.path, backend=spec.backend, precision=spec.precision, threads=threads)
+    try:
+        check_inputs(inputs["images"], inputs["image_sizes"], engine.bounds)
+    except InputError as error:
+        raise UserError(f"{spec}: {error}") from error
     if isinstance(engine, TorchEngine):
         return _pytorch(engine, inputs, warmup, rounds)
     name, precision = engine.name, engine.precision

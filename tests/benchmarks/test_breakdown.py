@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -10,6 +11,7 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 from tiny_detector import TINY
+from toy_onnx import write_toy_onnx
 
 from benchmarks import breakdown
 from benchmarks.operator_times import MARK, break_down, mark
@@ -135,23 +137,34 @@ def test_runs_a_quantised_file_as_its_engine_does(files: tuple[Path, Path], monk
 
 
 @pytest.mark.parametrize(
-    ("engine", "message"),
+    ("engine", "message", "settings"),
     [
-        ("a.engine", "expected a .safetensors or an .onnx file"),
-        ("a.onnx", "no such file"),
-        ("tiny.onnx@openvno", "backend 'openvno' cannot run it; expected onnxruntime or openvino"),
-        ("tiny.safetensors@openvino", "backend 'openvino' cannot run it; expected pytorch"),
-        ("tiny.onnx@onnxruntime:fp16", "its precision is fp32"),
-        ("tiny.onnx@openvino:fp16", "OpenVINO runs on the cpu in fp32 or bf16"),
-        ("int8.onnx@openvino", "this one is int8"),
+        ("a.engine", "expected a .safetensors or an .onnx file", {}),
+        ("a.onnx", "no such file", {}),
+        ("foreign.onnx", "not a RefineMask export", {}),
+        ("tiny.onnx@openvno", "backend 'openvno' cannot run it; expected onnxruntime or openvino", {}),
+        ("tiny.safetensors@openvino", "backend 'openvino' cannot run it; expected pytorch", {}),
+        ("tiny.onnx@onnxruntime:fp16", "its precision is fp32", {}),
+        ("tiny.onnx@openvino:fp16", "OpenVINO runs on the cpu in fp32 or bf16", {}),
+        ("int8.onnx@openvino", "this one is int8", {}),
+        ("tiny.onnx", "tiny.onnx: images have height 128, but this file was exported for", {"canvas": (128, 128)}),
+        ("tiny.safetensors", "--canvas is 100 96; expected multiples of 32", {"canvas": (100, 96)}),
+        ("tiny.onnx", "--canvas is 0 96; expected multiples of 32", {"canvas": (0, 96)}),
+        ("tiny.onnx", "--rounds is 0; expected at least 1", {"rounds": 0}),
+        ("tiny.onnx", "--warmup is -1; expected at least 0", {"warmup": -1}),
     ],
 )
 def test_mistakes_are_one_line_and_code_2(
-    engine: str, message: str, files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+    engine: str,
+    message: str,
+    settings: dict[str, Any],
+    files: tuple[Path, Path],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with_precision(files[1], "int8")
-    path = str(files[1].with_name(engine))
-    assert breakdown.main(breakdown.Args(engines=(path,), canvas=(HEIGHT, WIDTH), threads=1)) == 2
+    write_toy_onnx(files[1].with_name("foreign.onnx"), config=None)
+    args = breakdown.Args(engines=(str(files[1].with_name(engine)),), canvas=(HEIGHT, WIDTH), threads=1)
+    assert breakdown.main(replace(args, **settings)) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert message in error
