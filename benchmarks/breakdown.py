@@ -12,14 +12,13 @@ import tyro
 from rich.table import Table
 
 from benchmarks.load import ForeignLoad
+from benchmarks.measure import require_at_least
 from benchmarks.operator_times import Breakdown, Inputs, break_down
 from benchmarks.parts import PARTS
+from benchmarks.pipeline import read_input
 from benchmarks.provenance import provenance
 from benchmarks.report import Report, run_and_print
 from benchmarks.spec import EngineSpec
-from refinemask.config import Preprocessing
-from refinemask.data.images import read_image
-from refinemask.data.transforms import preprocess
 
 PHOTO = Path(__file__).resolve().parents[1] / "demo" / "photos" / "images" / "000000126107.jpg"
 
@@ -44,9 +43,11 @@ def measure(args: Args) -> Report:
     """Break down one engine after the other.
 
     Raises:
-        UserError: an engine or the image is wrong.
+        UserError: an engine, the image or a setting is wrong.
     """
-    batch = preprocess([read_image(args.image)], Preprocessing(), args.canvas)
+    require_at_least(1, threads=args.threads, rounds=args.rounds)
+    require_at_least(0, warmup=args.warmup)
+    batch = read_input(args.image, args.canvas)
     inputs: Inputs = {"images": batch.images, "image_sizes": batch.image_sizes}
     specs = [EngineSpec.parse(text) for text in args.engines]
     load = ForeignLoad([os.getpid()])

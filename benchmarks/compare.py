@@ -15,7 +15,7 @@ from typing import Any
 
 import tyro
 
-from benchmarks.measure import Settings, measure
+from benchmarks.measure import Settings, measure, require_at_least
 from benchmarks.report import Report, build_report, print_report, write_report
 from refinemask.data.coco import CocoDataset, read_coco
 from refinemask.data.lvis import LvisDataset
@@ -60,8 +60,9 @@ def compare(
     images, the accuracy has an entry ``ap_star``.
 
     Raises:
-        UserError: an engine, an image or the annotations are wrong.
+        UserError: an engine, an image, the annotations or the limit are wrong.
     """
+    require_at_least(1, limit=limit)
     if not directory.is_dir():
         raise UserError(f"{directory}: no such directory; --images expects the directory of the annotated images")
     images = dataset.images[:limit]
@@ -89,8 +90,9 @@ def main(args: Args | None = None) -> int:
         from benchmarks.efficiency import run
 
         return run.main(tyro.cli(run.Args, args=rest, prog="python -m benchmarks.compare --table efficiency"))
-    args = args or tyro.cli(Args)
     try:
+        # The settings are checked as they are read.
+        args = args or tyro.cli(Args)
         report = compare(args.engines, read_coco(args.annotations), args.images, args.settings, args.limit)
         if args.output is not None:
             write_report(report, args.output)

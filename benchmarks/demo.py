@@ -7,7 +7,7 @@ from pathlib import Path
 import tyro
 
 from benchmarks.compare import compare
-from benchmarks.measure import Settings
+from benchmarks.measure import Settings, require_at_least
 from benchmarks.provenance import cpu
 from benchmarks.report import print_accuracy, print_report, write_report
 from benchmarks.spec import openvino_precisions
@@ -29,7 +29,7 @@ class Args:
     output: Path = Path("out/demo")
     """Directory for the ONNX file, the report and the pictures."""
     pictures: int = 6
-    """Images to draw the detections on."""
+    """Images to draw the detections on; 0 draws none."""
     limit: int | None = None
     """Only the first so many images."""
 
@@ -44,6 +44,8 @@ def main(args: Args | None = None) -> int:
     args = args or tyro.cli(Args)
     onnx, report_file, drawn = (args.output / name for name in ("model.onnx", "report.json", "pictures"))
     try:
+        require_at_least(1, limit=args.limit)
+        require_at_least(0, pictures=args.pictures)
         dataset = read_coco(args.annotations)
         images = dataset.images[: args.limit]
         print(f"1. exporting {args.checkpoint.name} to {onnx}, verified against PyTorch")
@@ -55,17 +57,20 @@ def main(args: Args | None = None) -> int:
         engines = engine_names(args.checkpoint, onnx)
         report = compare(engines, dataset, args.images, Settings(threads=cpu()["cores"]), args.limit)
         write_report(report, report_file)
-        print(f"3. drawing what ONNX Runtime finds in {args.pictures} of them")
         paths = tuple(args.images / image.file_name for image in images[: args.pictures])
-        code = predict.main(predict.Args(images=paths, checkpoint=onnx, output=drawn))
-        if code:
-            return code
+        if paths:
+            print(f"3. drawing what ONNX Runtime finds in {len(paths)} of them")
+            code = predict.main(predict.Args(images=paths, checkpoint=onnx, output=drawn))
+            if code:
+                return code
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print_accuracy(report)
     print_report(report)
-    print(f"report with all samples: {report_file}\npictures: {drawn}")
+    print(f"report with all samples: {report_file}")
+    if paths:
+        print(f"pictures: {drawn}")
     return 0
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tyro
 
-from benchmarks.measure import Settings, measure
+from benchmarks.measure import Settings, measure, require_at_least
 from benchmarks.report import build_report, print_report, write_report
 from refinemask.files import UserError
 from refinemask.predict import find_images
@@ -32,8 +32,10 @@ class Args:
 
 def main(args: Args | None = None) -> int:
     """Measure, print the tables, write the JSON; exit code 2 where something given is wrong."""
-    args = args or tyro.cli(Args)
     try:
+        # The settings are checked as they are read.
+        args = args or tyro.cli(Args)
+        require_at_least(1, limit=args.limit)
         report = build_report(measure(args.engines, find_images([args.images])[: args.limit], args.settings))
         if args.output is not None:
             write_report(report, args.output)

@@ -58,11 +58,15 @@ def peak_memory_bytes(pid: int | None = None) -> int | None:
 
 
 def used_device_memory(device: str) -> int | None:
-    """Bytes in use on a GPU, by whatever process; None for the CPU."""
+    """Bytes in use on a GPU, by whatever process; None for the CPU, and where PyTorch is missing or sees no GPU."""
     if device == "cpu":
         return None
-    # Only a measurement on a GPU needs it here.
-    import torch
-
+    try:
+        # Only a measurement on a GPU needs it here.
+        import torch
+    except ImportError:
+        return None
+    if not torch.cuda.is_available():
+        return None
     free, total = torch.cuda.mem_get_info(device)
     return total - free

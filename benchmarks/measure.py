@@ -20,6 +20,17 @@ Collect = Callable[[int, int, list[Result]], None]
 """Takes an engine's index, an image's index and the COCO results, without image ids, of the one in the other."""
 
 
+def require_at_least(least: int, **counts: int | None) -> None:
+    """Refuse counts that are given and too small.
+
+    Raises:
+        UserError: there is one; it is called as the option of that name.
+    """
+    for name, count in counts.items():
+        if count is not None and count < least:
+            raise UserError(f"--{name} is {count}; expected at least {least}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """How to measure."""
@@ -42,11 +53,8 @@ class Settings:
     """Load TensorRT engines that have no sidecar, too: an engine can run any code."""
 
     def __post_init__(self) -> None:
-        for name in ("threads", "batch", "rounds"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise UserError(f"{name} is {getattr(self, name)}; expected at least 1")
-        if self.warmup < 0:
-            raise UserError(f"warmup is {self.warmup}; expected at least 0")
+        require_at_least(1, threads=self.threads, batch=self.batch, rounds=self.rounds)
+        require_at_least(0, warmup=self.warmup)
 
 
 @dataclass

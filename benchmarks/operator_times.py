@@ -24,14 +24,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+import engines
 from benchmarks.graph_cost import count, modules_in_order
 from benchmarks.parts import part_of
 from benchmarks.spec import EngineSpec
+from engines.base import check_inputs
 from engines.openvino_engine import PRECISIONS, compile_network
 from engines.torch_engine import TorchEngine
+from export.bounds import InputError
 from refinemask.files import UserError
 
 Inputs = dict[str, np.ndarray]
+Times = tuple[list[dict[str, float]], list[float]]
+"""Of each run, the seconds of its parts and those of the whole."""
 MARK = re.compile(r"<(\d{5})>")
 
 
@@ -58,12 +63,26 @@ def break_down(spec: EngineSpec, inputs: Inputs, *, threads: int, warmup: int, r
     Raises:
         UserError: the file does not take such inputs, or cannot be broken down.
     """
-    if spec.path.suffix == ".safetensors":
-        return _pytorch(spec, inputs, threads, warmup, rounds)
-    if spec.path.suffix != ".onnx":
+    if spec.path.suffix not in (".safetensors", ".onnx"):
         raise UserError(f"{spec}: cannot be broken down; expected a .safetensors or an .onnx file")
-    run = _openvino if spec.backend == "openvino" else _onnxruntime
-    return run(spec, inputs, threads, warmup, rounds)
+    # What no engine takes is not broken down either.
+    engine = engines.load(spec.path, backend=spec.backend, precision=spec.precision, threads=threads)
+    try:
+        check_inputs(inputs["images"], inputs["image_sizes"], engine.bounds)
+    except InputError as error:
+        raise UserError(f"{spec}: {error}") from error
+    if isinstance(engine, TorchEngine):
+        return _pytorch(engine, inputs, warmup, rounds)
+    name, precision = engine.name, engine.precision
+    # The file is opened again with its nodes marked; twice may be more than fits into the memory.
+    del engine
+    marked = mark(spec.path)
+    if spec.backend == "openvino":
+        network = compile_network(marked.model, spec.path, PRECISIONS[precision], threads, profile=True)
+        seconds, wall = _openvino(marked, network, inputs, warmup, rounds)
+    else:
+        seconds, wall = _onnxruntime(marked, inputs, threads, warmup, rounds)
+    return Breakdown(name, precision, marked.gflop, seconds, wall)
 
 
 @dataclass(frozen=True)
@@ -98,8 +117,7 @@ class _Recorder(TorchDispatchMode):
 
 
 @torch.no_grad()
-def _pytorch(spec: EngineSpec, inputs: Inputs, threads: int, warmup: int, rounds: int) -> Breakdown:
-    engine = TorchEngine(spec.path, precision=spec.precision, threads=threads)
+def _pytorch(engine: TorchEngine, inputs: Inputs, warmup: int, rounds: int) -> Breakdown:
     tensors = [torch.from_numpy(inputs[name]) for name in ("images", "image_sizes")]
     seconds, wall = [], []
     for number in range(-warmup, rounds):
@@ -167,12 +185,11 @@ def mark(path: Path) -> MarkedFile:
     return MarkedFile(ir.to_proto(marked), parts, _sums(own, [cost.flops / 1e9 for cost in costs]))
 
 
-def _onnxruntime(spec: EngineSpec, inputs: Inputs, threads: int, warmup: int, rounds: int) -> Breakdown:
-    if spec.precision is not None:
-        raise UserError(f"{spec}: ONNX Runtime runs a file as it is; leave out the precision")
-    marked = mark(spec.path)
+def _onnxruntime(marked: MarkedFile, inputs: Inputs, threads: int, warmup: int, rounds: int) -> Times:
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 3, threads
+    # As OnnxRuntimeEngine does.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
     with TemporaryDirectory() as directory:
         options.enable_profiling, options.profile_file_prefix = True, str(Path(directory) / "profile")
         session = onnxruntime.InferenceSession(
@@ -187,13 +204,10 @@ def _onnxruntime(spec: EngineSpec, inputs: Inputs, threads: int, warmup: int, ro
     for run in runs:
         own = [kernel for kernel in kernels if run["ts"] <= kernel["ts"] < run["ts"] + run["dur"]]
         seconds.append(marked.add_up([kernel["name"] for kernel in own], [kernel["dur"] / 1e6 for kernel in own]))
-    return Breakdown("ONNX Runtime", "fp32", marked.gflop, seconds, [run["dur"] / 1e6 for run in runs])
+    return seconds, [run["dur"] / 1e6 for run in runs]
 
 
-def _openvino(spec: EngineSpec, inputs: Inputs, threads: int, warmup: int, rounds: int) -> Breakdown:
-    marked = mark(spec.path)
-    precision = spec.precision or "fp32"
-    network = compile_network(marked.model, spec.path, PRECISIONS[precision], threads, profile=True)
+def _openvino(marked: MarkedFile, network: Any, inputs: Inputs, warmup: int, rounds: int) -> Times:
     request = network.create_infer_request()
     seconds, wall = [], []
     before = np.zeros(())
@@ -208,7 +222,7 @@ def _openvino(spec: EngineSpec, inputs: Inputs, threads: int, warmup: int, round
             wall.append(elapsed)
             seconds.append(marked.add_up([node.node_name for node in nodes], so_far - before))
         before = so_far
-    return Breakdown("OpenVINO", precision, marked.gflop, seconds, wall)
+    return seconds, wall
 
 
 def _sums(keys: Sequence[str], values: Iterable[float]) -> dict[str, float]:

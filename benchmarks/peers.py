@@ -24,15 +24,19 @@ import engines
 from benchmarks import torchvision_peer
 from benchmarks.demo import DEMO
 from benchmarks.load import ForeignLoad, peak_memory_bytes
+from benchmarks.measure import require_at_least
+from benchmarks.pipeline import read_input
 from benchmarks.provenance import provenance
 from benchmarks.report import Report, run_and_print
 from benchmarks.spec import EngineSpec, openvino_precisions
 from benchmarks.summary import paired_ratio, summarize
-from refinemask.config import Preprocessing
-from refinemask.data.images import read_image
-from refinemask.data.transforms import preprocess
+from engines.base import check_inputs
+from export.bounds import InputError
+from refinemask.data.transforms import NetworkInput
 from refinemask.files import UserError
 
+R50 = ("fcn", (3, 4, 6, 3))
+"""Kind of the mask head and blocks of the backbone: the network that torchvision has."""
 Run = Callable[[], int]
 """One image through a network; returns the number of detections."""
 
@@ -66,25 +70,22 @@ def measure(args: Args) -> Report:
     """Run all contenders in turns.
 
     Raises:
-        UserError: a file or the image is wrong.
+        UserError: the file, the image or a setting is wrong, or a contender cannot be opened.
     """
-    if not args.exported.is_file():
-        raise UserError(f"{args.exported}: no such file; export Mask R-CNN for one size (python -m export.to_onnx)")
-    batch = preprocess([read_image(args.image)], Preprocessing(), args.canvas)
+    require_at_least(1, threads=args.threads, rounds=args.rounds)
+    require_at_least(0, warmup=args.warmup)
+    batch = read_input(args.image, args.canvas)
+    _check(args.exported, batch)
     with ExitStack() as stack:
         peer = Path(stack.enter_context(TemporaryDirectory())) / "torchvision.onnx"
         torchvision_peer.export(peer, batch.images)
         contenders = _contenders(args.exported, peer)
         # One process each, so that memory and threads are its own.
-        workers = [
-            stack.enter_context(
-                ProcessPoolExecutor(
-                    1, get_context("spawn"), _open, (each, batch.images, batch.image_sizes, args.threads)
-                )
-            )
-            for each in contenders
+        workers = [stack.enter_context(ProcessPoolExecutor(1, get_context("spawn"))) for _ in contenders]
+        pids = [
+            worker.submit(_open, each, batch.images, batch.image_sizes, args.threads).result()
+            for worker, each in zip(workers, contenders, strict=True)
         ]
-        pids = [worker.submit(os.getpid).result() for worker in workers]
         load = ForeignLoad([os.getpid(), *pids])
         seconds, detections = _take_turns(workers, args)
         return {
@@ -97,18 +98,38 @@ def measure(args: Args) -> Report:
             },
             "foreign_load": load.fraction(),
             "contenders": [
-                {
-                    "network": contender.network,
-                    "engine": f"{contender.spec.backend} {contender.spec.precision or 'fp32'}",
-                    "detections": detections[index],
-                    "latency_ms": asdict(summarize([1e3 * each for each in seconds[index]])),
-                    "speedup": asdict(paired_ratio(seconds[0], seconds[index])),
-                    "peak_memory_mib": (peak_memory_bytes(pids[index]) or 0) / 2**20,
-                    "samples_ms": [round(1e3 * each, 2) for each in seconds[index]],
-                }
+                {**_figures(contender, pids[index], seconds[index], seconds[0]), "detections": detections[index]}
                 for index, contender in enumerate(contenders)
             ],
         }
+
+
+def _figures(contender: Contender, pid: int, seconds: list[float], baseline: list[float]) -> Report:
+    return {
+        "network": contender.network,
+        "engine": f"{contender.spec.backend} {contender.spec.precision or 'fp32'}",
+        "latency_ms": asdict(summarize([1e3 * each for each in seconds])),
+        "speedup": asdict(paired_ratio(baseline, seconds)),
+        "samples_ms": [round(1e3 * each, 2) for each in seconds],
+        "peak_memory_mib": (peak_memory_bytes(pid) or 0) / 2**20,
+    }
+
+
+def _check(exported: Path, batch: NetworkInput) -> None:
+    """Refuse a file that is no Mask R-CNN R50 in fp32, or does not take the batch."""
+    if not exported.is_file():
+        raise UserError(f"{exported}: no such file; export Mask R-CNN for one size (python -m export.to_onnx)")
+    engine = engines.load(exported, backend="onnxruntime", precision="fp32")
+    found = engine.config.mask_head.kind, engine.config.backbone.blocks
+    if found != R50:
+        raise UserError(
+            f"{exported}: its mask head is '{found[0]}' and its backbone has the blocks {found[1]}; expected those of "
+            f"Mask R-CNN R50, '{R50[0]}' and {R50[1]}: export one (benchmarks.random_weights, export.to_onnx)"
+        )
+    try:
+        check_inputs(batch.images, batch.image_sizes, engine.bounds)
+    except InputError as error:
+        raise UserError(f"{exported}: {error}") from error
 
 
 def _contenders(exported: Path, peer: Path) -> list[Contender]:
@@ -134,11 +155,12 @@ def _take_turns(workers: Sequence[ProcessPoolExecutor], args: Args) -> tuple[lis
 _run: Run
 
 
-def _open(contender: Contender, images: np.ndarray, image_sizes: np.ndarray, threads: int) -> None:
+def _open(contender: Contender, images: np.ndarray, image_sizes: np.ndarray, threads: int) -> int:
+    """Open it in this process, whose id it returns; not as an initialiser, whose errors do not reach the parent."""
     global _run
     if contender.network == "torchvision":
         _run = torchvision_peer.open_network(contender.spec, images, threads)
-        return
+        return os.getpid()
     spec = contender.spec
     engine = engines.load(spec.path, backend=spec.backend, precision=spec.precision, threads=threads)
     inputs = engine.upload(images, image_sizes)
@@ -147,6 +169,7 @@ def _open(contender: Contender, images: np.ndarray, image_sizes: np.ndarray, thr
         return int(engine.download(engine.run(inputs)).num_detections[0])
 
     _run = run
+    return os.getpid()
 
 
 def _timed() -> tuple[float, int]:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from engines import Engine
 from engines.base import check_inputs
+from refinemask.config import Preprocessing
 from refinemask.data.images import read_image
-from refinemask.data.transforms import preprocess
+from refinemask.data.transforms import STRIDE, NetworkInput, preprocess
 from refinemask.evaluation.predictions import Result, to_results
+from refinemask.files import UserError
 
 PHASES = ("decode", "preprocess", "copy in", "engine", "copy out", "paste + encode")
 """What is timed. Masks are encoded straight from the paste, so those two are one phase."""
@@ -39,6 +41,17 @@ class Sample:
     """Number of detections of each image."""
     padded: tuple[int, int]
     """(height, width) of the network's input."""
+
+
+def read_input(image: Path, canvas: tuple[int, int]) -> NetworkInput:
+    """One image as COCO's models take it, on a canvas of fixed height and width.
+
+    Raises:
+        UserError: it cannot be read, or the canvas is none that a network takes.
+    """
+    if any(side < STRIDE or side % STRIDE for side in canvas):
+        raise UserError(f"--canvas is {canvas[0]} {canvas[1]}; expected multiples of {STRIDE}, such as 800 1344")
+    return preprocess([read_image(image)], Preprocessing(), canvas)
 
 
 def process(

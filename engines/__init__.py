@@ -28,7 +28,7 @@ def load(
         path: the file.
         backend: ``pytorch``, ``onnxruntime``, ``openvino``, ``tensorrt`` or ``pycuda``; None chooses by the ending.
         precision: None is the file's own; OpenVINO alone can run an fp32 file in ``bf16``.
-        threads: CPU threads; None leaves it to the engine.
+        threads: CPU threads, at least one; None leaves the number to the engine.
         device: ``cpu`` or ``cuda``; TensorRT has ``cuda`` only.
         trust_engine: load a TensorRT engine without a sidecar: it can run any code.
 
@@ -44,6 +44,8 @@ def load(
         raise UserError(f"{path}: backend '{backend}' cannot run it; expected {' or '.join(backends[path.suffix])}")
     if not path.is_file():
         raise UserError(f"{path}: no such file")
+    if threads is not None and threads < 1:
+        raise UserError(f"{path}: cannot run on {threads} threads; expected at least 1, or None")
     # Each runtime is heavy and some are optional, so only the one asked for is imported.
     if backend == "pytorch":
         from engines.torch_engine import TorchEngine

@@ -22,7 +22,7 @@ from benchmarks.efficiency.files import Source, count_parameters, exported, find
 from benchmarks.efficiency.models import PUBLISHED_AT
 from benchmarks.efficiency.table import print_table
 from benchmarks.graph_cost import count, group, part, total
-from benchmarks.measure import Settings, measure
+from benchmarks.measure import Settings, measure, require_at_least
 from benchmarks.provenance import cpu
 from benchmarks.report import Report, build_report, write_report
 from benchmarks.spec import openvino_precisions
@@ -97,6 +97,7 @@ def efficiency(args: Args) -> Report:
     Raises:
         UserError: something given is wrong, or random weights gave other than 100 detections.
     """
+    require_at_least(1, limit=args.limit)
     size, images = parse_size(args.size), find_images([args.images])
     if not args.checkpoints and args.annotations:
         raise UserError("AP of random weights means nothing: leave out --annotations, or name trained checkpoints")

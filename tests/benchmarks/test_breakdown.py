@@ -3,16 +3,21 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
+import onnxruntime
 import pytest
 from tiny_detector import TINY
+from toy_onnx import write_toy_onnx
 
 from benchmarks import breakdown
-from benchmarks.operator_times import MARK, mark
+from benchmarks.operator_times import MARK, break_down, mark
 from benchmarks.parts import PARTS, part_of
 from benchmarks.random_weights import randomize
+from benchmarks.spec import EngineSpec
 from export.bounds import Bounds
 from export.to_onnx import to_onnx
 from refinemask.config import to_json
@@ -104,10 +109,63 @@ def test_every_engine(files: tuple[Path, Path], tmp_path: Path, capsys: pytest.C
             assert graph["parts"][part]["gflop"] == pytest.approx(eager["parts"][part]["gflop"], abs=2e-3), part
 
 
-def test_mistakes_are_one_line_and_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, message in (("a.engine", "expected a .safetensors or an .onnx file"), ("a.onnx", "no such file")):
-        assert breakdown.main(breakdown.Args(engines=(str(tmp_path / name),), canvas=(64, 96))) == 2
-        error = capsys.readouterr().err
-        assert error.startswith("error: ")
-        assert message in error
-        assert error.count("\n") == 1
+def with_precision(exported: Path, precision: str) -> Path:
+    """A copy of the export that says to be of another precision."""
+    model = ir.load(exported)
+    model.metadata_props["precision"] = precision
+    path = exported.with_name(f"{precision}.onnx")
+    ir.save(model, path)
+    return path
+
+
+def test_runs_a_quantised_file_as_its_engine_does(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[onnxruntime.SessionOptions] = []
+
+    class Session(onnxruntime.InferenceSession):
+        def __init__(self, model: object, options: onnxruntime.SessionOptions, **rest: object) -> None:
+            opened.append(options)
+            super().__init__(model, options, **rest)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    inputs = {
+        "images": np.zeros((1, 3, HEIGHT, WIDTH), np.uint8),
+        "image_sizes": np.array([[HEIGHT, WIDTH]]),
+    }
+    found = break_down(EngineSpec(with_precision(files[1], "int8")), inputs, threads=1, warmup=0, rounds=1)
+    assert (found.name, found.precision) == ("ONNX Runtime", "int8")
+    assert [options.get_session_config_entry("session.disable_quant_qdq") for options in opened] == ["1", "1"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "message", "settings"),
+    [
+        ("a.engine", "expected a .safetensors or an .onnx file", {}),
+        ("a.onnx", "no such file", {}),
+        ("foreign.onnx", "not a RefineMask export", {}),
+        ("tiny.onnx@openvno", "backend 'openvno' cannot run it; expected onnxruntime or openvino", {}),
+        ("tiny.safetensors@openvino", "backend 'openvino' cannot run it; expected pytorch", {}),
+        ("tiny.onnx@onnxruntime:fp16", "its precision is fp32", {}),
+        ("tiny.onnx@openvino:fp16", "OpenVINO runs on the cpu in fp32 or bf16", {}),
+        ("int8.onnx@openvino", "this one is int8", {}),
+        ("tiny.onnx", "tiny.onnx: images have height 128, but this file was exported for", {"canvas": (128, 128)}),
+        ("tiny.safetensors", "--canvas is 100 96; expected multiples of 32", {"canvas": (100, 96)}),
+        ("tiny.onnx", "--canvas is 0 96; expected multiples of 32", {"canvas": (0, 96)}),
+        ("tiny.onnx", "--rounds is 0; expected at least 1", {"rounds": 0}),
+        ("tiny.onnx", "--warmup is -1; expected at least 0", {"warmup": -1}),
+    ],
+)
+def test_mistakes_are_one_line_and_code_2(
+    engine: str,
+    message: str,
+    settings: dict[str, Any],
+    files: tuple[Path, Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with_precision(files[1], "int8")
+    write_toy_onnx(files[1].with_name("foreign.onnx"), config=None)
+    args = breakdown.Args(engines=(str(files[1].with_name(engine)),), canvas=(HEIGHT, WIDTH), threads=1)
+    assert breakdown.main(replace(args, **settings)) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert error.count("\n") == 1

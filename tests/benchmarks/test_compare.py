@@ -1,6 +1,7 @@
 """Accuracy beside speed: what an engine finds is taken for the truth, and found again."""
 
 import json
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -66,6 +67,22 @@ def test_ap_alone(toy_onnx: Path, annotations: Path, pictures: list[Path], capsy
     rows = [line.split("│") for line in capsys.readouterr().out.splitlines() if "ONNX Runtime" in line]
     assert [row[3].strip() for row in rows] == ["boxes", "masks", "boundaries"]
     assert rows[0][4].strip() == "100.00"
+
+
+@pytest.mark.parametrize(
+    ("command", "option"), [(compare, "--rounds"), (compare, "--limit"), (ap, "--threads"), (ap, "--limit")]
+)
+def test_counts_below_one_are_one_line_and_code_2(
+    command: ModuleType,
+    option: str,
+    annotations: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    files = ["--annotations", str(annotations), "--images", str(annotations.parent / "pictures")]
+    monkeypatch.setattr(sys, "argv", ["command", "a.onnx", *files, option, "-1"])
+    assert command.main() == 2
+    assert capsys.readouterr().err == f"error: {option} is -1; expected at least 1\n"
 
 
 @pytest.mark.parametrize("command", [compare, ap])

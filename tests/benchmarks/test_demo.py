@@ -45,6 +45,32 @@ def test_bf16_only_where_the_cpu_has_it(monkeypatch: pytest.MonkeyPatch, capsys:
     assert capsys.readouterr().out.count("not run: OpenVINO bf16") == 1
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"limit": -1}, "--limit is -1; expected at least 1"),
+        ({"pictures": -1}, "--pictures is -1; expected at least 0"),
+    ],
+)
+def test_counts_that_are_too_small(
+    settings: dict[str, int], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert demo.main(demo.Args(output=tmp_path, **settings)) == 2
+    assert capsys.readouterr().err == f"error: {message}\n"
+
+
+def test_no_pictures(
+    toy_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo.to_onnx, "main", lambda _: 0)
+    monkeypatch.setattr(demo, "engine_names", lambda *_: [str(toy_onnx)])
+    assert demo.main(demo.Args(output=tmp_path, limit=1, pictures=0)) == 0
+    out = capsys.readouterr().out
+    assert "boundary AP" in out
+    assert "drawing" not in out
+    assert "pictures: " not in out
+
+
 def test_a_missing_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert demo.main(demo.Args(checkpoint=tmp_path / "absent.safetensors", output=tmp_path)) == 2
     assert "absent.safetensors: no such file" in capsys.readouterr().err

@@ -29,6 +29,16 @@ def test_both_forms_run(form: list[str], toy_onnx: Path, pictures: list[Path], t
     assert json.loads(output.read_text())["batches"] == [["0.png"], ["1.png"]]
 
 
+@pytest.mark.parametrize("option", ["--threads", "--rounds", "--limit"])
+def test_counts_below_one_are_one_line_and_code_2(
+    option: str, pictures: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["fps", "a.onnx", "--images", str(pictures[0].parent), option, "-1"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert fps.main() == 2
+    assert capsys.readouterr().err == f"error: {option} is -1; expected at least 1\n"
+
+
 @pytest.mark.parametrize(("directory", "message"), [("pictures", "a.onnx: no such file"), (".", "holds no image")])
 def test_mistakes_are_one_line_and_code_2(
     directory: str, message: str, pictures: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import benchmarks.load
-from benchmarks.load import ForeignLoad, peak_memory_bytes
+from benchmarks.load import ForeignLoad, peak_memory_bytes, used_device_memory
 
 needs_proc = pytest.mark.skipif(not Path("/proc/stat").exists(), reason="needs Linux's /proc")
 
@@ -34,6 +34,16 @@ def test_unknown_where_there_is_no_proc(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(benchmarks.load, "PROC", tmp_path / "absent")
     assert ForeignLoad([7]).fraction() is None
     assert peak_memory_bytes() is None
+
+
+@pytest.mark.parametrize("modules", [{}, {"torch": None}])
+def test_device_memory_is_unknown_without_pytorch_or_a_gpu(
+    modules: dict[str, None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    assert used_device_memory("cuda") is None
 
 
 @needs_proc

@@ -104,6 +104,12 @@ def test_wrong_endings_backends_and_missing_files(tmp_path: Path, toy_onnx: Toy)
         engines.load(toy_onnx(), backend="tensorrt")
 
 
+@pytest.mark.parametrize("threads", [0, -1])
+def test_less_than_one_thread_is_refused(toy_onnx: Toy, threads: int) -> None:
+    with pytest.raises(UserError, match=rf"toy\.onnx: cannot run on {threads} threads; expected at least 1"):
+        engines.load(toy_onnx(), threads=threads)
+
+
 def test_onnxruntime_never_changes_the_precision_or_the_device(toy_onnx: Toy) -> None:
     with pytest.raises(UserError, match=r"its precision is fp32.*--precision bf16"):
         engines.load(toy_onnx(), precision="bf16")

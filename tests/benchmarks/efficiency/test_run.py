@@ -92,6 +92,7 @@ def test_resumes_only_the_same_measurement(
     [
         (["--size", "64"], "expected HEIGHTxWIDTH"),
         (["--rounds", 0], "rounds is 0"),
+        (["--limit", 0], "--limit is 0"),
         (["--ap-star-annotations", "a.json"], "needs --annotations"),
         (["--device", "cuda"], "there is no GPU"),
         (["--backends", "tensorrt:fp16"], "mask-rcnn-64x96-fp16.engine: no such file; build it"),
