@@ -54,8 +54,6 @@ def _predict(args: Args) -> int:
     # The engines are built on this package; only its command lines reach up to them.
     import engines
 
-    if args.threads is not None and args.threads < 1:
-        raise UserError(f"--threads is {args.threads}; expected at least 1")
     paths = find_images(args.images)
     pictures = [args.output / name for name in picture_names(paths)]
     _require_other_files(pictures, paths)
