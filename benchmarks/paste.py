@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
+from benchmarks.measure import require_at_least
 from benchmarks.provenance import provenance
+from refinemask.files import UserError
 from refinemask.masks import paste_rle
 
 
@@ -98,8 +100,13 @@ def our_route(masks: Tensor, boxes: Tensor, height: int, width: int) -> list[byt
 
 
 def main(args: Args | None = None) -> int:
-    """Print both times, their ratio and the number of bytes as JSON; 1 if a string differs."""
+    """Print both times, their ratio and the number of bytes as JSON; 1 if a string differs, 2 for bad input."""
     args = args or tyro.cli(Args, description=__doc__)
+    try:
+        require_at_least(1, rounds=args.rounds)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     torch.set_num_threads(1)
     masks, boxes = example(args)
     milliseconds: dict[str, list[float]] = {"usual": [], "ours": []}

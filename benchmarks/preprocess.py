@@ -16,6 +16,7 @@ import tyro
 from numpy.typing import NDArray
 
 from benchmarks.demo import DEMO
+from benchmarks.measure import require_at_least
 from benchmarks.provenance import provenance
 from benchmarks.summary import paired_ratio, summarize
 from refinemask.config import Preprocessing
@@ -63,6 +64,7 @@ def main(args: Args | None = None) -> int:
     """Print both times and their ratio as JSON; 1 if the network would see something else, 2 for bad input."""
     args = args or tyro.cli(Args, description=__doc__)
     try:
+        require_at_least(1, rounds=args.rounds)
         image = read_image(args.image)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

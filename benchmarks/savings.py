@@ -25,6 +25,7 @@ from benchmarks import paste
 from benchmarks.demo import DEMO
 from benchmarks.head_export import runners
 from benchmarks.load import ForeignLoad
+from benchmarks.measure import require_at_least
 from benchmarks.plain_head import PlainRefineMaskHead
 from benchmarks.provenance import provenance
 from benchmarks.rearrangements import Pair, Scene, pairs, with_image_index
@@ -66,7 +67,12 @@ class Args:
 
 
 def measure(args: Args) -> Report:
-    """Run all pairs in turns, then the whole head off and on in each runtime in turns."""
+    """Run all pairs in turns, then the whole head off and on in each runtime in turns.
+
+    Raises:
+        UserError: no rounds are asked for.
+    """
+    require_at_least(1, rounds=args.rounds)
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     plain = PlainRefineMaskHead(CHANNELS, NUM_CLASSES, RefineMaskConfig()).eval()
