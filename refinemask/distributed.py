@@ -25,7 +25,6 @@ def process_group(device: str) -> Iterator[torch.device]:
     cuda = local.type == "cuda"
     if cuda:
         local = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-    if cuda:
         torch.cuda.set_device(local)
     distributed.init_process_group("nccl" if cuda else "gloo", device_id=local if cuda else None)
     try:

@@ -21,12 +21,13 @@ from refinemask.data.coco import CocoDataset, read_coco
 from refinemask.data.lvis import LvisDataset, read_lvis
 from refinemask.distributed import is_main, process_group
 from refinemask.evaluation.ap_star import read_cocofied
+from refinemask.evaluation.classes import require_classes
 from refinemask.evaluation.coco import IOU_TYPES, IoUType, default_max_detections, evaluate_coco
 from refinemask.evaluation.lvis import IOU_TYPES as LVIS_IOU_TYPES
 from refinemask.evaluation.lvis import MAX_DETECTIONS, evaluate_lvis
 from refinemask.evaluation.predictions import PredictionFile
 from refinemask.evaluation.sharding import predict_shares
-from refinemask.files import UserError, atomic_write, sha256
+from refinemask.files import UserError, atomic_write, require_no_directory, sha256
 
 Metric = Literal["coco", "lvis", "ap-star"]
 READERS = {"coco": read_coco, "lvis": read_lvis, "ap-star": read_cocofied}
@@ -84,8 +85,8 @@ def _evaluate(args: Args) -> int:
     if args.metric != "coco" and ("boundary" in (args.iou_types or ()) or args.max_detections is not None):
         raise UserError(f"--metric {args.metric} has no boundaries and always {MAX_DETECTIONS} detections per image")
     for output in (args.output, args.results):
-        if output is not None and output.is_dir():
-            raise UserError(f"{output}: is a directory, expected the name of a file")
+        if output is not None:
+            require_no_directory(output)
     dataset = READERS[args.metric](args.annotations)
     dataset = replace(dataset, images=dataset.images[: args.limit])
     with ExitStack() as stack:
@@ -136,17 +137,11 @@ def _measure(dataset: CocoDataset, predictions: PredictionFile, args: Args) -> t
 
 
 def _check_classes(config: ModelConfig, dataset: CocoDataset, args: Args) -> None:
-    known = dict(zip(config.category_ids, config.class_names, strict=True))
     if args.metric == "ap-star" and config.category_ids != COCO.category_ids:
-        raise UserError(f"{args.checkpoint}: finds {len(known)} classes; AP* is of a detector of COCO's 80")
-    for category, name in dataset.categories.items():
-        # LVIS has other names for COCO's classes, and an official LVIS checkpoint has none.
-        agrees = category in known if isinstance(dataset, LvisDataset) else known.get(category) == name
-        if not agrees:
-            raise UserError(
-                f"{args.checkpoint}: finds {len(known)} classes, of which none is category {category} ({name}) of "
-                f"{dataset.path}; evaluate it on the data set it was trained for"
-            )
+        raise UserError(
+            f"{args.checkpoint}: finds {len(config.class_names)} classes; AP* is of a detector of COCO's 80"
+        )
+    require_classes(dataset, config, str(args.checkpoint))
 
 
 def _show(report: dict[str, Any]) -> None:

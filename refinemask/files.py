@@ -20,8 +20,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         UserError: ``path`` is a directory, or its directory cannot be made or written.
     """
     target = Path(path)
-    if target.is_dir():
-        raise UserError(f"{target}: is a directory, expected the name of a file")
+    require_no_directory(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # The suffix is kept because some writers choose the format by it.
@@ -38,6 +37,12 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_no_directory(path: Path) -> None:
+    """Raise a UserError if a directory lies where a file is to be written."""
+    if path.is_dir():
+        raise UserError(f"{path}: is a directory, expected the name of a file")
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

@@ -5,7 +5,7 @@ import math
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -196,18 +196,6 @@ def _require_size(path: str | os.PathLike[str], annotation: CocoAnnotation, size
         raise UserError(
             f"{path}: the run lengths of annotation {annotation.id} are of an image of the size "
             f"{annotation.segmentation['size']}, its image {annotation.image_id} has the height and width {size}"
-        )
-
-
-def require_files(
-    images: Sequence[CocoImage], directory: str | os.PathLike[str], annotations: str | os.PathLike[str]
-) -> None:
-    """Raise a UserError unless the file of every image is in ``directory``; ``annotations`` is what lists them."""
-    missing = [image.file_name for image in images if not (Path(directory) / image.file_name).is_file()]
-    if missing:
-        raise UserError(
-            f"{directory}: {len(missing)} of the {len(images)} files for the images of {annotations} are missing, "
-            f"the first is {missing[0]}; check --data-root"
         )
 
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from refinemask.config import DataConfig, Preprocessing
-from refinemask.data.coco import CocoAnnotation, CocoDataset, CocoImage, Segmentation, require_files
-from refinemask.data.images import read_image
+from refinemask.data.annotated import read_annotated, require_files
+from refinemask.data.coco import CocoAnnotation, CocoDataset, CocoImage, Segmentation
 from refinemask.data.lvis import repeat_factors
 from refinemask.data.sampler import Pick
 from refinemask.data.transforms import pad_batch, resize, resize_shape
@@ -141,20 +141,12 @@ class TrainingDataset(Dataset[TrainingImage]):
         for offset in range(MOST_SKIPPED):
             image, annotations = self._entries[(pick.image + offset) % len(self)]
             try:
-                pixels, semantic = self._read(image), self._read_semantic(image)
+                pixels, semantic = read_annotated(self._directory, image), self._read_semantic(image)
             except UserError as error:
                 skipped.append(str(error))
             else:
                 return self._augment(pixels, semantic, annotations, pick.seed, skipped)
         raise UserError(f"{MOST_SKIPPED} images in a row cannot be read; the first: {skipped[0]}")
-
-    def _read(self, image: CocoImage) -> NDArray[np.uint8]:
-        path = self._directory / image.file_name
-        pixels = read_image(path)
-        if pixels.shape[:2] != (image.height, image.width):
-            found = "x".join(map(str, pixels.shape[:2]))
-            raise UserError(f"{path}: is {found}, its annotation says {image.height}x{image.width}")
-        return pixels
 
     def _read_semantic(self, image: CocoImage) -> NDArray[np.uint8] | None:
         if self._semantic_directory is None:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from tqdm import trange
 
 from refinemask.config import ModelConfig
+from refinemask.data.annotated import read_annotated
 from refinemask.data.coco import CocoImage
-from refinemask.data.images import read_image
 from refinemask.data.transforms import preprocess
 from refinemask.files import UserError, atomic_write
 from refinemask.masks import paste_rle
@@ -112,28 +112,13 @@ def predict_dataset(
         pixels = {}
         for image in pending[start : start + batch_size]:
             try:
-                pixels[image.id] = read_annotated(Path(directory) / image.file_name, image)
+                pixels[image.id] = read_annotated(directory, image)
             except UserError as error:
                 skipped.append(str(error))
         if pixels:
             for image_id, results in zip(pixels, predict(predictor, list(pixels.values())), strict=True):
                 predictions.append(image_id, results)
     return skipped
-
-
-def read_annotated(path: Path, image: CocoImage) -> NDArray[np.uint8]:
-    """Decode an image file as [h, w, 3] RGB.
-
-    Raises:
-        UserError: it cannot be read, or has another size than its annotations say.
-    """
-    pixels = read_image(path)
-    if pixels.shape[:2] != (image.height, image.width):
-        raise UserError(
-            f"{path}: is {pixels.shape[0]}x{pixels.shape[1]} (height x width, upright by its EXIF orientation), "
-            f"but was annotated at {image.height}x{image.width}"
-        )
-    return pixels
 
 
 class PredictionFile(Mapping[int, list[Result]]):

@@ -138,7 +138,8 @@ class Trainer:
 
         Args:
             on_step: called with the number of iterations done and what the last one did.
-            on_epoch: called with the number of epochs done.
+            on_epoch: called with the number of epochs done; for an epoch that ends where this run starts, too, because
+                what follows it may have been cut off.
             should_stop: asked after each iteration; all processes stop when it is true in one.
 
         Returns:
@@ -148,6 +149,9 @@ class Trainer:
             UserError: the loss is not finite, or too many images cannot be read.
         """
         per_epoch = self.sampler.iterations_per_epoch
+        epochs, rest = divmod(self.progress.iteration, per_epoch)
+        if epochs and not rest:
+            on_epoch(epochs)
         for step in self.steps():
             done = self.progress.iteration
             on_step(done, step)

@@ -17,12 +17,14 @@ import torch
 import torchvision
 
 from refinemask.config import DataConfig, HTCConfig, ModelConfig
-from refinemask.data.coco import CocoDataset, read_coco, require_files
+from refinemask.data.annotated import require_files
+from refinemask.data.coco import CocoDataset, read_coco
 from refinemask.data.images import read_image
 from refinemask.data.lvis import read_lvis
 from refinemask.data.training import TrainingDataset
 from refinemask.distributed import gather, is_main, world
 from refinemask.drawing import draw
+from refinemask.evaluation.classes import require_classes
 from refinemask.files import UserError, atomic_write
 from refinemask.modeling.detector import Detector
 from refinemask.recipes import Recipe
@@ -30,7 +32,7 @@ from refinemask.training.checkpoint import run_hash
 from refinemask.training.initial_weights import initialise
 from refinemask.training.loop import Execution, Step, Trainer, profile
 from refinemask.training.report import Report
-from refinemask.training.validation import Validation, require_same_classes, validate
+from refinemask.training.validation import Validation, validate
 from refinemask.weights import save_detector
 
 PICTURES, PICTURE_SCORE = 4, 0.5
@@ -75,10 +77,9 @@ def run(plan: Plan, should_stop: Callable[[], bool]) -> bool:
         if is_main():
             print(table)
         return True
-    epochs = _Epochs(plan, trainer)
+    validation = _validation(plan, model)
     if not is_main():
-        epochs.catch_up()
-        return trainer.run(_ignore, epochs, should_stop)
+        return trainer.run(_ignore, _Epochs(plan, trainer, validation, None), should_stop)
     _write_json(plan.output / "recipe.json", {"name": plan.name, **asdict(replace(plan.recipe, model=model))})
     _write_json(plan.output / "environment.json", environment(plan.execution))
     report = Report(
@@ -90,10 +91,8 @@ def run(plan: Plan, should_stop: Callable[[], bool]) -> bool:
         every=plan.log_every,
         tensorboard=plan.tensorboard,
     )
-    epochs.report = report
     try:
-        epochs.catch_up()
-        finished = trainer.run(report.step, epochs, should_stop)
+        finished = trainer.run(report.step, _Epochs(plan, trainer, validation, report), should_stop)
         trainer.save(plan.output / "state.pt")
     finally:
         report.close()
@@ -111,7 +110,7 @@ def _prepare(plan: Plan) -> tuple[Trainer, ModelConfig]:
         initialise(detector, plan.init)
     elif plan.resume is None and (model.backbone.frozen_norm or model.backbone.frozen_stages >= 0):
         raise UserError(
-            f"{plan.name} freezes part of its backbone, so it cannot start from nothing; give --init {_weights(model)}"
+            f"{plan.name} freezes part of its backbone, so it cannot start from nothing; give --init imagenet or a file"
         )
     maps = recipe.data.semantic_maps
     if maps is None and isinstance(model.mask_head, HTCConfig):
@@ -126,6 +125,17 @@ def _prepare(plan: Plan) -> tuple[Trainer, ModelConfig]:
     return Trainer(detector, images, recipe.train, plan.execution, fingerprint), model
 
 
+def _validation(plan: Plan, model: ModelConfig) -> CocoDataset | None:
+    """What the detector is evaluated on, if it is at all: a mistake in it shows before the first iteration."""
+    if not plan.evaluate_every:
+        return None
+    validation = plan.recipe.validation
+    dataset = _read(plan.data_root / validation.annotations, plan.recipe.data)
+    require_classes(dataset, model, f"a model of {plan.data_root / plan.recipe.data.annotations}")
+    require_files(dataset.images, plan.data_root / validation.images, dataset.path)
+    return dataset
+
+
 def _read(path: Path, data: DataConfig) -> CocoDataset:
     return read_lvis(path) if data.format == "lvis" else read_coco(path)
 
@@ -133,61 +143,45 @@ def _read(path: Path, data: DataConfig) -> CocoDataset:
 class _Epochs:
     """What happens after each epoch: weights and state are written, and at times the detector is evaluated."""
 
-    def __init__(self, plan: Plan, trainer: Trainer) -> None:
-        """
-        Raises:
-            UserError: what the detector is to be evaluated on is missing, or has other classes.
-        """
-        self._plan, self._trainer = plan, trainer
-        self.report: Report | None = None
-        """Of the first process."""
-        if plan.evaluate_every:
-            validation = plan.recipe.validation
-            self._dataset = _read(plan.data_root / validation.annotations, plan.recipe.data)
-            self._images = plan.data_root / validation.images
-            require_same_classes(self._dataset, trainer.detector.config)
-            require_files(self._dataset.images, self._images, self._dataset.path)
+    def __init__(self, plan: Plan, trainer: Trainer, validation: CocoDataset | None, report: Report | None) -> None:
+        """The first process has a report; without ``validation`` nothing is evaluated."""
+        self._plan, self._trainer, self._validation, self._report = plan, trainer, validation, report
+        self._images = plan.data_root / plan.recipe.validation.images
 
     def __call__(self, epoch: int) -> None:
         self._save(epoch, "last")
-        if self._is_due(epoch):
-            self._evaluate(epoch)
-
-    def catch_up(self) -> None:
-        """Evaluate if the run ended in the evaluation after its last epoch."""
-        epoch, rest = divmod(self._trainer.progress.iteration, self._trainer.sampler.iterations_per_epoch)
-        if rest == 0 and epoch > self._trainer.progress.evaluated_epoch and self._is_due(epoch):
-            self._evaluate(epoch)
+        if self._validation is not None and self._is_due(epoch):
+            self._evaluate(epoch, self._validation)
 
     def _is_due(self, epoch: int) -> bool:
         every, last = self._plan.evaluate_every, self._plan.recipe.train.epochs
-        return bool(every) and (epoch % every == 0 or epoch == last)
+        return epoch > self._trainer.progress.evaluated_epoch and (epoch % every == 0 or epoch == last)
 
-    def _evaluate(self, epoch: int) -> None:
+    def _evaluate(self, epoch: int, dataset: CocoDataset) -> None:
         trainer = self._trainer
-        found = validate(trainer.result, self._dataset, self._images, trainer.execution.device)
-        if self.report is not None:
-            self._tell(self.report, epoch, found)
+        found = validate(trainer.result, dataset, self._images, trainer.execution.device)
+        if self._report is not None:
+            self._tell(self._report, epoch, dataset, found)
         ap = found.figures["segm"]["AP"]
         is_best = ap > trainer.progress.best_ap
         trainer.progress = replace(trainer.progress, evaluated_epoch=epoch, best_ap=max(ap, trainer.progress.best_ap))
         if is_best:
             self._save(epoch, "best", {"mask_ap": f"{ap:.4f}"})
-        elif self.report is not None:
+        elif self._report is not None:
             trainer.save(self._plan.output / "state.pt")
 
-    def _tell(self, report: Report, epoch: int, found: Validation) -> None:
+    def _tell(self, report: Report, epoch: int, dataset: CocoDataset, found: Validation) -> None:
         iteration = self._trainer.progress.iteration
         report.skip(iteration, found.skipped)
         report.write(iteration, {"epoch": epoch, "average_precision": found.figures})
-        for image in self._dataset.images[: PICTURES if self._plan.tensorboard else 0]:
+        for image in dataset.images[: PICTURES if self._plan.tensorboard else 0]:
             if image.id in found.results:
                 shown = [result for result in found.results[image.id] if result["score"] >= PICTURE_SCORE]
-                picture = draw(read_image(self._images / image.file_name), shown, self._dataset.categories)
+                picture = draw(read_image(self._images / image.file_name), shown, dataset.categories)
                 report.picture(iteration, f"image {image.id}", picture)
 
     def _save(self, epoch: int, name: str, metadata: dict[str, str] | None = None) -> None:
-        if self.report is not None:
+        if self._report is not None:
             plan = self._plan
             path = plan.output / f"{name}.safetensors"
             facts = {"epoch": str(epoch), **(metadata or {})}
@@ -203,11 +197,6 @@ def _require_same_start(trainer: Trainer, output: Path) -> None:
             f"{output / 'state.pt'}: the processes start at the iterations {starts}; the state must be the same file "
             "on every machine"
         )
-
-
-def _weights(model: ModelConfig) -> str:
-    """What to say to --init for a new backbone."""
-    return "FILE, weights of a ResNet as Caffe defines it" if model.backbone.stride_in_1x1 else "imagenet"
 
 
 def _ignore(iteration: int, step: Step) -> None:

@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,12 +12,13 @@ from numpy.typing import NDArray
 from torch.nn import Module
 
 from refinemask.config import ModelConfig
+from refinemask.data.annotated import read_annotated
 from refinemask.data.coco import CocoDataset
 from refinemask.data.lvis import LvisDataset
 from refinemask.distributed import gather, world
 from refinemask.evaluation.coco import evaluate_coco
 from refinemask.evaluation.lvis import evaluate_lvis
-from refinemask.evaluation.predictions import Result, predict, read_annotated
+from refinemask.evaluation.predictions import Result, predict
 from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
 from refinemask.structures import Detections
@@ -72,7 +72,7 @@ def validate(
     with _evaluating(detector):
         for image in dataset.images[rank::size]:
             try:
-                pixels = read_annotated(Path(image_dir) / image.file_name, image)
+                pixels = read_annotated(image_dir, image)
             except UserError as error:
                 unread.append(str(error))
                 continue
@@ -84,16 +84,6 @@ def validate(
     if isinstance(dataset, LvisDataset):
         return Validation({"segm": evaluate_lvis(dataset, results)}, results, skipped)
     return Validation(evaluate_coco(dataset, results), results, skipped)
-
-
-def require_same_classes(dataset: CocoDataset, config: ModelConfig) -> None:
-    """Raise a UserError unless a detector of ``config`` finds the classes of ``dataset``."""
-    known = dict(zip(config.category_ids, config.class_names, strict=True))
-    for category, name in dataset.categories.items():
-        if known.get(category) != name:
-            raise UserError(
-                f"{dataset.path}: its category {category} ({name}) is none of the training annotations' {len(known)}"
-            )
 
 
 @contextmanager

@@ -171,7 +171,10 @@ def test_validation_data_are_checked_before_the_first_iteration(
     (tmp_path / "other.json").write_text(json.dumps(content))
     for validation, message in (
         (ValidationData(annotations="train.json", images="val"), "8 of the 8 files for the images of "),
-        (ValidationData(annotations=str(tmp_path / "other.json"), images="images"), "its category 3 (cube) is none of"),
+        (
+            ValidationData(annotations=str(tmp_path / "other.json"), images="images"),
+            "of which none is category 3 (cube)",
+        ),
     ):
         monkeypatch.setitem(RECIPES, "tiny", replace(tiny_training.RECIPE, validation=validation))
         assert main(arguments(data_root, tmp_path / "run", evaluate_every=2)) == 2

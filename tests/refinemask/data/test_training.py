@@ -138,7 +138,7 @@ def test_a_bad_file_is_replaced_and_reported(tmp_path: Path) -> None:
 def test_an_image_of_another_size_than_annotated_is_replaced(tmp_path: Path) -> None:
     images = dataset(tmp_path, [annotation(image_id=1), annotation(image_id=2)], count=2)
     cv2.imwrite(str(tmp_path / "1.png"), np.zeros((50, 50, 3), np.uint8))
-    assert "is 50x50, its annotation says 60x80" in images[Pick(0, 0)].skipped[0]
+    assert "but was annotated at 60x80" in images[Pick(0, 0)].skipped[0]
 
 
 def test_rare_categories_repeat_their_images(tmp_path: Path) -> None:
