@@ -10,8 +10,8 @@ from pathlib import Path
 import tyro
 
 from benchmarks.compare import compare
-from benchmarks.measure import Settings
-from benchmarks.report import print_accuracy, write_report
+from benchmarks.harness.measure import Settings
+from benchmarks.harness.report import print_accuracy, write_report
 from refinemask.data.coco import read_coco
 from refinemask.files import UserError
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import tyro
 
-from benchmarks.measure import Settings, measure, require_at_least
-from benchmarks.report import Report, build_report, print_report, write_report
+from benchmarks.harness.measure import Settings, measure, require_at_least
+from benchmarks.harness.report import Report, build_report, print_report, write_report
 from refinemask.data.coco import CocoDataset, read_coco
 from refinemask.data.lvis import LvisDataset
 from refinemask.evaluation.coco import evaluate_coco
@@ -54,7 +54,7 @@ def compare(
     limit: int | None = None,
     ap_star: LvisDataset | None = None,
 ) -> Report:
-    """Measure speed and accuracy; see :func:`benchmarks.report.build_report`.
+    """Measure speed and accuracy; see :func:`benchmarks.harness.report.build_report`.
 
     Accuracy is over the images that the rounds reach, the same for every engine; with annotations of AP* for the same
     images, the accuracy has an entry ``ap_star``.

@@ -7,16 +7,15 @@ from pathlib import Path
 import tyro
 
 from benchmarks.compare import compare
-from benchmarks.measure import Settings, require_at_least
-from benchmarks.provenance import cpu
-from benchmarks.report import print_accuracy, print_report, write_report
-from benchmarks.spec import openvino_precisions
+from benchmarks.harness.measure import Settings, require_at_least
+from benchmarks.harness.provenance import cpu
+from benchmarks.harness.report import print_accuracy, print_report, write_report
+from benchmarks.harness.spec import openvino_precisions
 from export import to_onnx
 from refinemask import predict
+from refinemask.bundled import DEMO, NUCLEI
 from refinemask.data.coco import read_coco
 from refinemask.files import UserError
-
-DEMO = Path(__file__).resolve().parents[1] / "demo"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +23,8 @@ class Args:
     """Export a checkpoint to ONNX and compare PyTorch, ONNX Runtime and OpenVINO on annotated images."""
 
     checkpoint: Path = DEMO / "weights" / "refinemask-nuclei.safetensors"
-    annotations: Path = DEMO / "nuclei" / "annotations" / "instances_val.json"
-    images: Path = DEMO / "nuclei" / "images"
+    annotations: Path = NUCLEI / "annotations" / "instances_val.json"
+    images: Path = NUCLEI / "images"
     output: Path = Path("out/demo")
     """Directory for the ONNX file, the report and the pictures."""
     pictures: int = 6

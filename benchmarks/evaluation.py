@@ -19,7 +19,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from benchmarks.provenance import provenance
+from benchmarks.harness.provenance import provenance
 from refinemask.data.coco import CocoDataset, parse_coco
 from refinemask.evaluation.coco import evaluate_coco
 

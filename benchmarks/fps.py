@@ -9,8 +9,8 @@ from pathlib import Path
 
 import tyro
 
-from benchmarks.measure import Settings, measure, require_at_least
-from benchmarks.report import build_report, print_report, write_report
+from benchmarks.harness.measure import Settings, measure, require_at_least
+from benchmarks.harness.report import build_report, print_report, write_report
 from refinemask.files import UserError
 from refinemask.predict import find_images
 

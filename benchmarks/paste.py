@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from benchmarks.measure import require_at_least
-from benchmarks.provenance import provenance
+from benchmarks.harness.measure import require_at_least
+from benchmarks.harness.provenance import provenance
 from refinemask.files import UserError
 from refinemask.masks import paste_rle
 

@@ -15,10 +15,10 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from benchmarks.demo import DEMO
-from benchmarks.measure import require_at_least
-from benchmarks.provenance import provenance
-from benchmarks.summary import paired_ratio, summarize
+from benchmarks.harness.measure import require_at_least
+from benchmarks.harness.provenance import provenance
+from benchmarks.harness.summary import paired_ratio, summarize
+from refinemask.bundled import PHOTO
 from refinemask.config import Preprocessing
 from refinemask.data.images import read_image
 from refinemask.data.transforms import STRIDE, preprocess, resize, resize_shape
@@ -33,7 +33,7 @@ MEAN, STD = (np.array([*values, 0.0]) for values in (PREPROCESSING.mean, PREPROC
 class Args:
     """Time resizing, normalising and padding one photograph, and check that the network sees the same either way."""
 
-    image: Path = DEMO / "photos" / "images" / "000000126107.jpg"
+    image: Path = PHOTO
     rounds: int = 50
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import tyro
 from rich.table import Table
 
-from benchmarks.provenance import provenance
-from benchmarks.report import Report, terminal, write_report
+from benchmarks.harness.provenance import provenance
+from benchmarks.harness.report import Report, terminal, write_report
 from refinemask import evaluate
 from refinemask.files import UserError
 

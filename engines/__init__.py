@@ -61,11 +61,11 @@ def load(
         return OpenVINOEngine(path, precision=precision, threads=threads, device=device)
     if backend == "pycuda":
         try:
-            from engines.tensorrt_pycuda import PycudaEngine
+            from engines.trt.pycuda_runner import PycudaEngine
         except ImportError as error:
             raise UserError(f"{path}: pycuda cannot be imported ({error}); pip install pycuda") from error
 
         return PycudaEngine(path, precision=precision, device=device, trust=trust_engine)
-    from engines.tensorrt_engine import TensorRTEngine
+    from engines.trt.torch_runner import TensorRTEngine
 
     return TensorRTEngine(path, precision=precision, device=device, trust=trust_engine)

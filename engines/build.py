@@ -12,13 +12,13 @@ import onnx
 import tyro
 
 from engines.base import Metadata, read_metadata
-from engines.build_plan import BuildPlan
-from engines.builder import Built, build_in_child, custom_nodes
-from engines.cuda_device import cuda_device
-from engines.precision import REQUIRED_SHARE, met
-from engines.sidecar import Sidecar, sidecar_path, write_sidecar
-from engines.tensorrt_api import Flavour
-from engines.trtexec import build_with_trtexec, trtexec_command
+from engines.trt.api import Flavour
+from engines.trt.builder import Built, build_in_child, custom_nodes
+from engines.trt.device import cuda_device
+from engines.trt.plan import BuildPlan
+from engines.trt.precision import REQUIRED_SHARE, met
+from engines.trt.sidecar import Sidecar, sidecar_path, write_sidecar
+from engines.trt.trtexec import build_with_trtexec, trtexec_command
 from export.bounds import Bounds
 from refinemask.files import UserError, atomic_write, sha256
 from trt_plugins import LIBRARY_DIR, PLUGIN_LIBRARY, library_path

@@ -14,14 +14,13 @@ import torch
 import tyro
 from torch.distributed.elastic.multiprocessing.errors import record
 
+from refinemask.bundled import NUCLEI
 from refinemask.distributed import is_main, process_group
 from refinemask.files import UserError
 from refinemask.recipes import RECIPES, Recipe
 from refinemask.training.loop import Execution, Precision
 from refinemask.training.preemption import EXIT_CODE, catch_preemption
 from refinemask.training.run import Plan, run
-
-DEMO_ROOT = Path(__file__).resolve().parents[1] / "demo" / "nuclei"
 
 LIMITS: list[tuple[tuple[str, ...], Callable[[float], bool], str]] = [
     (("epochs", "batch_size", "accumulate", "log_every"), lambda value: value >= 1, "at least 1"),
@@ -149,7 +148,7 @@ def _data_root(args: Args) -> Path:
     if args.data_root is not None:
         return args.data_root
     if args.recipe.startswith("nuclei-demo"):
-        return DEMO_ROOT
+        return NUCLEI
     raise UserError(f"--data-root is missing: the directory that holds {RECIPES[args.recipe].data.annotations}")
 
 

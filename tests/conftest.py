@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from oracle_weights import make_weights
-from tiny_detector import make_tiny_detector
 
 from export import to_onnx
 from refinemask.modeling.detector import Detector
 from refinemask.official import load_official, recognise
 from refinemask.weights import save_detector
+from tests.support.oracle_weights import make_weights
+from tests.support.tiny_detector import make_tiny_detector
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = Path(__file__).resolve().parent / "golden"

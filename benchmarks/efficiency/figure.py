@@ -11,7 +11,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from benchmarks.efficiency.models import MODELS
-from benchmarks.report import Report
+from benchmarks.harness.report import Report
 from refinemask.files import atomic_write
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

@@ -16,17 +16,17 @@ import torch
 import tyro
 
 from benchmarks.compare import compare
-from benchmarks.demo import DEMO
 from benchmarks.efficiency.figure import draw
 from benchmarks.efficiency.files import Source, count_parameters, exported, find_sources
 from benchmarks.efficiency.models import PUBLISHED_AT
 from benchmarks.efficiency.table import print_table
-from benchmarks.graph_cost import count, group, part, total
-from benchmarks.measure import Settings, measure, require_at_least
-from benchmarks.provenance import cpu
-from benchmarks.report import Report, build_report, write_report
-from benchmarks.spec import openvino_precisions
+from benchmarks.harness.graph_cost import count, group, part, total
+from benchmarks.harness.measure import Settings, measure, require_at_least
+from benchmarks.harness.provenance import cpu
+from benchmarks.harness.report import Report, build_report, write_report
+from benchmarks.harness.spec import openvino_precisions
 from export.bounds import parse_size
+from refinemask.bundled import PHOTOS
 from refinemask.data.coco import read_coco
 from refinemask.evaluation.ap_star import read_cocofied
 from refinemask.files import UserError, sha256
@@ -57,7 +57,7 @@ class Args:
     """Images that every engine is timed on."""
     warmup: int = 1
     """Rounds before those that count."""
-    images: Path = DEMO / "photos" / "images"
+    images: Path = PHOTOS / "images"
     """An image or a directory of images; with annotations, the directory of the annotated ones."""
     annotations: Path | None = None
     """COCO annotations: adds AP and boundary AP, of files for all sizes."""
@@ -160,7 +160,7 @@ def _backends_here(device: str) -> list[str]:
 
 
 def _engine(backend: str, source: Source, onnx: Path) -> str:
-    """As :class:`benchmarks.spec.EngineSpec` reads it."""
+    """As :class:`benchmarks.harness.spec.EngineSpec` reads it."""
     name, _, precision = backend.partition(":")
     if name != "tensorrt":
         return f"{source.checkpoint if name == 'pytorch' else onnx}@{backend}"

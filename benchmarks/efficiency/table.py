@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.report import Report, conditions, points, terminal, warn_if_busy
+from benchmarks.harness.report import Report, conditions, points, terminal, warn_if_busy
 
 ACCURACY = {"AP": "segm", "AP*": "ap_star", "boundary AP": "boundary"}
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from toy_onnx import CONFIG
 
 import engines
 from benchmarks import ap, compare
-from benchmarks.measure import Settings
-from benchmarks.pipeline import process
+from benchmarks.harness.measure import Settings
+from benchmarks.harness.pipeline import process
+from tests.support.toy_onnx import CONFIG
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_detector import TINY
 
 from benchmarks import random_weights
 from benchmarks.random_weights import randomize
 from engines.torch_engine import TorchEngine
 from refinemask.modeling.detector import Detector
 from refinemask.weights import read_metadata, save_detector
+from tests.support.tiny_detector import TINY
 
 
 def test_all_detections_are_given_and_differ(tmp_path: Path) -> None:

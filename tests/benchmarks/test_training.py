@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import tiny_training
 
 from benchmarks.training import Args, main
+from tests.support import tiny_training
 
 
 @pytest.fixture(scope="module")

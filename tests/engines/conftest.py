@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_onnx import METADATA, write_toy_onnx
+
+from tests.support.toy_onnx import METADATA, write_toy_onnx
 
 
 @pytest.fixture

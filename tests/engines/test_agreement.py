@@ -6,8 +6,6 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime
 import pytest
-from tiny_detector import TINY
-from tolerances import TOLERANCES
 
 import engines
 from export.graph import INPUTS
@@ -16,6 +14,8 @@ from export.verify import match
 from refinemask.data.images import read_image
 from refinemask.data.transforms import preprocess
 from refinemask.structures import Detections
+from tests.support.tiny_detector import TINY
+from tests.support.tolerances import TOLERANCES
 
 PHOTOS = Path(__file__).resolve().parents[2] / "demo" / "photos" / "images"
 

@@ -13,9 +13,9 @@ import pytest
 
 import trt_plugins
 from engines import build, builder
-from engines.build_plan import BuildPlan
-from engines.builder import custom_nodes
-from engines.sidecar import read_sidecar
+from engines.trt.builder import custom_nodes
+from engines.trt.plan import BuildPlan
+from engines.trt.sidecar import read_sidecar
 from export.bounds import Bounds
 from refinemask.files import sha256
 from trt_plugins import LIBRARY_DIR, PLUGIN_LIBRARY

@@ -8,13 +8,13 @@ import numpy as np
 import onnx
 import onnx.reference
 import pytest
-from tolerances import TOLERANCES
 
 import engines
 from export.bounds import InputError
 from refinemask.data.transforms import preprocess
 from refinemask.files import UserError
 from refinemask.structures import Detections
+from tests.support.tolerances import TOLERANCES
 
 BACKENDS = ["onnxruntime", "openvino"]
 Toy = Callable[..., Path]

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_detector import TINY, make_tiny_detector
 
 import engines
 from refinemask.files import UserError
 from refinemask.structures import Detections
 from refinemask.weights import save_detector
+from tests.support.tiny_detector import TINY, make_tiny_detector
 
 
 @pytest.fixture

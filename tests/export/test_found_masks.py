@@ -7,8 +7,6 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 import torch
-from tiny_detector import TINY
-from tolerances import TOLERANCES
 
 import engines
 from benchmarks.random_weights import randomize
@@ -16,6 +14,8 @@ from export import to_onnx
 from export.graph import found_places
 from refinemask.modeling.detector import Detector
 from refinemask.weights import save_detector
+from tests.support.tiny_detector import TINY
+from tests.support.tolerances import TOLERANCES
 
 PHOTOS = Path(__file__).resolve().parents[2] / "demo" / "photos"
 PLACES = 60

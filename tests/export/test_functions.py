@@ -8,11 +8,11 @@ import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper
-from tolerances import TOLERANCES
 from torch import Tensor
 
 from export.functions import DOMAIN, OUTSIDE, PLUGIN_ATTRIBUTES, NMSBody, function_bodies
 from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align
+from tests.support.tolerances import TOLERANCES
 
 TYPES = {torch.float32: TensorProto.FLOAT, torch.float16: TensorProto.FLOAT16}
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import onnx_ir as ir
 import pytest
 import torch
-from tiny_detector import TINY, make_tiny_detector
 from torch import nn
 
 from export.graph import ExportedDetector
+from tests.support.tiny_detector import TINY, make_tiny_detector
 
 WIDTHS = [TINY.fpn_channels >> stage for stage in range(3)]
 

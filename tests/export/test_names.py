@@ -1,12 +1,12 @@
 """Names of nodes: by module, the same whatever the precision or what is dynamic."""
 
 import onnx_ir as ir
-from tiny_detector import make_tiny_detector
 
 from export.bounds import Bounds
 from export.names import SCOPES, name_by_module
 from export.qdq import layers
 from export.to_onnx import to_onnx
+from tests.support.tiny_detector import make_tiny_detector
 
 STATIC = Bounds(batch=(1, 1, 1), height=(64, 64, 64), width=(96, 96, 96))
 

@@ -6,7 +6,6 @@ import onnx
 import onnx_ir as ir
 import pytest
 from onnx_ir import DataType
-from tiny_detector import make_tiny_detector
 
 from export.bounds import Bounds
 from export.functions import DOMAIN
@@ -14,6 +13,7 @@ from export.precision import widen
 from export.to_onnx import add_bodies, to_onnx
 from export.verify import PARITY, Comparison, onnx_runner, passes, torch_runner, verification_images, verify
 from refinemask.modeling.detector import Detector
+from tests.support.tiny_detector import make_tiny_detector
 
 PHOTOS = Path(__file__).resolve().parents[2] / "demo" / "photos"
 STATIC = Bounds(batch=(1, 1, 1), height=(64, 64, 64), width=(128, 128, 128))

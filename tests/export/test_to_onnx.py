@@ -8,7 +8,6 @@ import onnx
 import onnx_ir as ir
 import pytest
 from onnx_ir import DataType
-from tiny_detector import TINY, make_tiny_detector
 
 import export.to_onnx
 from export.bounds import Bounds, Limits
@@ -17,6 +16,7 @@ from export.to_onnx import Args, main, to_onnx
 from export.verify import PARITY, onnx_runner, passes, torch_runner, verification_images, verify
 from refinemask.config import ModelConfig, from_json
 from refinemask.files import sha256
+from tests.support.tiny_detector import TINY, make_tiny_detector
 
 PHOTOS = Path(__file__).resolve().parents[2] / "demo" / "photos"
 STATIC = Bounds(batch=(1, 1, 1), height=(64, 64, 64), width=(96, 96, 96))

@@ -2,7 +2,7 @@
 
 python -m venv /tmp/lvis && /tmp/lvis/bin/pip install numpy pycocotools opencv-python-headless matplotlib
 /tmp/lvis/bin/pip install --no-deps lvis==0.5.3    # then replace np.float by float in its eval.py
-PYTHONPATH=tests /tmp/lvis/bin/python tests/golden/make_lvis_ap.py ../shared/data/lvis_mini/annotations
+PYTHONPATH=. /tmp/lvis/bin/python tests/golden/make_lvis_ap.py ../shared/data/lvis_mini/annotations
 """
 
 import json
@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lvis import LVIS, LVISEval
-from lvis_cases import SYNTHETIC, jittered, synthetic_case
+
+from tests.support.lvis_cases import SYNTHETIC, jittered, synthetic_case
 
 
 def reference(dataset: dict[str, Any], results: list[dict[str, Any]], iou_type: str) -> dict[str, float]:

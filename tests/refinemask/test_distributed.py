@@ -15,16 +15,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny_training
 import torch
-from tolerances import TOLERANCES
 
 from refinemask.data.coco import read_coco
 from refinemask.modeling.detector import Detector
 from refinemask.training.validation import validate
 from refinemask.weights import load_detector, save_detector
+from tests.support import tiny_training
+from tests.support.tolerances import TOLERANCES
 
-TESTS = Path(tiny_training.__file__).parent
+ROOT = Path(__file__).resolve().parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 EPOCHS = "6"
 PATIENCE = 600
@@ -45,11 +45,10 @@ def start(data_root: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     processes: list[subprocess.Popen[str]] = []
 
     def run(launcher: list[str], output: Path, *extra: str) -> subprocess.Popen[str]:
-        command = [*launcher, str(TESTS / "tiny_training.py"), "--recipe", "tiny-frozen", "--data-root", str(data_root)]
+        command = [*launcher, tiny_training.__file__, "--recipe", "tiny-frozen", "--data-root", str(data_root)]
         command += ["--init", str(data_root / "init.safetensors"), "--output", str(output), "--device", "cpu"]
         command += ["--workers", "0", "--log-every", "1", "--evaluate-every", "6", *extra]
-        path = f"{TESTS.parent}:{TESTS}"
-        environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         processes.append(
             subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         )
@@ -170,7 +169,7 @@ def test_evaluation_by_two_processes_counts_each_image_once(data_root: Path, who
     command = [*TORCHRUN, "-m", "refinemask.evaluate", "--checkpoint", str(whole / "last.safetensors")]
     command += ["--annotations", str(data_root / "train.json"), "--images", str(data_root / "images")]
     command += ["--output", str(tmp_path / "o.json"), "--predictions", str(tmp_path / "p.jsonl"), "--threads", "1"]
-    environment = {**os.environ, "PYTHONPATH": str(TESTS.parent), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     finish(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
     told = json.loads((tmp_path / "o.json").read_text())
     assert (told["images"], told["figures"]) == (8, figures)

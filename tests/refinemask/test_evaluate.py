@@ -9,13 +9,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tiny_detector import TINY, make_tiny_detector
 
 from benchmarks.random_weights import randomize
 from refinemask.data.categories import COCO
 from refinemask.evaluate import Args, main
 from refinemask.modeling.detector import Detector
 from refinemask.weights import save_detector
+from tests.support.tiny_detector import TINY, make_tiny_detector
 
 
 @pytest.fixture(scope="module")

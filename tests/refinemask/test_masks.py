@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
-from tolerances import TOLERANCES
 
 from benchmarks.paste import Args, example, our_route, paste_per_box, usual_route
 from refinemask.masks import decode, paste_masks, paste_rle, segmentation_rle
+from tests.support.tolerances import TOLERANCES
 
 
 def sampled(mask: np.ndarray, box: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
-from tiny_detector import make_tiny_detector
 
 from refinemask.files import UserError
 from refinemask.predict import Args, find_images, main, picture_names
 from refinemask.weights import save_detector
+from tests.support.tiny_detector import make_tiny_detector
 
 
 @pytest.fixture(scope="module")

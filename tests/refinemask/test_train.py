@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import tiny_training
 import torch
 from safetensors.torch import load_file
 
@@ -21,6 +20,7 @@ from refinemask.training import run
 from refinemask.training.loop import Trainer
 from refinemask.training.validation import Validation
 from refinemask.weights import read_metadata
+from tests.support import tiny_training
 
 
 @pytest.fixture(scope="module")
@@ -240,11 +240,20 @@ def test_sigterm_in_the_first_epoch_saves_the_state(data_root: Path, tmp_path: P
 def test_profiling_leaves_a_trace_and_no_run(data_root: Path, tmp_path: Path) -> None:
     # In a process of its own: collecting garbage while PyTorch reads its profile crashes an interpreter that has run
     # hundreds of other tests.
-    script, output = Path(tiny_training.__file__), tmp_path / "run"
-    command = [sys.executable, str(script), "--recipe", "tiny", "--data-root", str(data_root), "--output", str(output)]
-    command += ["--device", "cpu", "--workers", "0", "--profile"]
-    path = f"{script.parents[1]}:{script.parent}"
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    output = tmp_path / "run"
+    command = [
+        sys.executable,
+        tiny_training.__file__,
+        "--recipe",
+        "tiny",
+        "--data-root",
+        str(data_root),
+        "--output",
+        str(output),
+    ]
+    command += ["--output", str(output), "--device", "cpu", "--workers", "0", "--profile"]
+    root = str(Path(__file__).resolve().parents[2])
+    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert [path.name for path in output.iterdir()] == ["profile.json.gz"]

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from host_kernels import build_cache, host_functions, host_kernels, host_library, schedule
 
 from refinemask.files import UserError
+from tests.support.host_kernels import build_cache, host_functions, host_kernels, host_library, schedule
 from trt_plugins.build import Args, build
 
 __all__ = ["build_cache", "host_functions", "host_kernels", "host_library", "schedule"]

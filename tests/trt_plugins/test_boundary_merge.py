@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tolerances import TOLERANCES
 from torch import Tensor
 
 from refinemask.ops import boundary_merge
+from tests.support.tolerances import TOLERANCES
 from trt_plugins.c_api import KernelError, Kernels
 from trt_plugins.torch_ops import TorchKernels
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
-from tolerances import TOLERANCES
 from torch import Tensor
 
 from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align
+from tests.support.tolerances import TOLERANCES
 from trt_plugins import python_plugin
 from trt_plugins.c_api import Kernels
 from trt_plugins.python_plugin import BoundaryMerge, FixedNMS, MultilevelRoIAlign4, fixed_nms_workspace

@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tolerances import TOLERANCES
 from torch import Tensor
 
 from refinemask.ops import multilevel_roi_align
+from tests.support.tolerances import TOLERANCES
 from trt_plugins.c_api import FeatureMap, KernelError, Kernels
 from trt_plugins.torch_ops import TorchKernels
 

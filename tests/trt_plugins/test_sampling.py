@@ -8,9 +8,9 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tolerances import TOLERANCES
 
 from refinemask.ops import roi_levels
+from tests.support.tolerances import TOLERANCES
 
 coordinates = st.floats(width=32, allow_nan=True, allow_infinity=True) | st.floats(-200, 1600, width=32)
 bins = st.sampled_from([1, 3, 7, 14, 56])

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tolerances import TOLERANCES
 from torch import Tensor
 
 from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align
+from tests.support.tolerances import TOLERANCES
 from trt_plugins import kernels_path, torch_ops
 from trt_plugins.c_api import Kernels
 

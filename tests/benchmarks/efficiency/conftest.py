@@ -6,8 +6,6 @@ from pathlib import Path
 
 import onnx
 import pytest
-from tiny_detector import TINY
-from toy_onnx import write_toy_onnx
 
 from benchmarks.efficiency.models import MODELS
 from benchmarks.random_weights import randomize
@@ -15,6 +13,8 @@ from refinemask import __version__
 from refinemask.files import sha256
 from refinemask.modeling.detector import Detector
 from refinemask.weights import save_detector
+from tests.support.tiny_detector import TINY
+from tests.support.toy_onnx import write_toy_onnx
 
 SIZE = (64, 96)
 KEYS = ("mask-rcnn", "refinemask")

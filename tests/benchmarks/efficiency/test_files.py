@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from tiny_detector import TINY
 
 import engines
 from benchmarks.efficiency import files
@@ -11,6 +10,7 @@ from benchmarks.efficiency.files import Source, count_parameters, exported, find
 from benchmarks.efficiency.models import MODELS
 from refinemask.files import UserError
 from refinemask.weights import load_detector
+from tests.support.tiny_detector import TINY
 
 
 def test_checkpoints_are_recognised_and_ordered(checkpoints: list[Path], tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from tolerances import TOLERANCES
 
 from refinemask.data.categories import CITYSCAPES
 from refinemask.data.cityscapes import LABELS, Args, main, value_masks
 from refinemask.data.coco import read_coco
 from refinemask.evaluation.coco import evaluate_coco, group_by_image
+from tests.support.tolerances import TOLERANCES
 
 ROAD, CAR, CARAVAN, BICYCLE = 7, 26, 29, 33
 HEIGHT, WIDTH = 16, 32

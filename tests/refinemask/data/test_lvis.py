@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lvis_cases import synthetic_case
 
 from refinemask.data.coco import read_coco
 from refinemask.data.lvis import read_lvis, repeat_factors
 from refinemask.files import UserError
+from tests.support.lvis_cases import synthetic_case
 
 
 def write(path: Path, content: Any) -> Path:

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lvis_cases import jittered
-from tolerances import TOLERANCES
 
 from refinemask.data.categories import COCO
 from refinemask.evaluation.ap_star import Args, coco_synsets, cocofy, main, read_cocofied
 from refinemask.evaluation.coco import group_by_image
 from refinemask.evaluation.lvis import evaluate_lvis
 from refinemask.files import UserError
+from tests.support.lvis_cases import jittered
+from tests.support.tolerances import TOLERANCES
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "lvis_ap.json"
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tolerances import TOLERANCES
 
 from refinemask.evaluation.average_precision import (
     AREA_RANGES,
@@ -16,6 +15,7 @@ from refinemask.evaluation.average_precision import (
     judge,
     summarize,
 )
+from tests.support.tolerances import TOLERANCES
 
 EQUAL = TOLERANCES["average precision"].absolute
 AREAS = [0.0, 100.0, 1024.0, 1024.5, 9216.0, 20000.0]

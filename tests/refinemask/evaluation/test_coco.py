@@ -14,13 +14,13 @@ import pytest
 from faster_coco_eval import COCO, COCOeval_faster
 from pycocotools import coco, cocoeval
 from pycocotools import mask as coco_mask
-from tolerances import TOLERANCES
 
 from refinemask.data.coco import CocoDataset, read_coco
 from refinemask.evaluation.coco import IoUType, default_max_detections, evaluate_coco, group_by_image
 from refinemask.evaluation.predictions import Result
 from refinemask.files import UserError
 from refinemask.masks import decode, segmentation_rle
+from tests.support.tolerances import TOLERANCES
 
 DEMO = Path(__file__).resolve().parents[3] / "demo"
 PHOTOS = DEMO / "photos" / "annotations" / "instances_val.json"

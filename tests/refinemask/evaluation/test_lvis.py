@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lvis_cases import SYNTHETIC, jittered, synthetic_case
-from tolerances import TOLERANCES
 
 from refinemask.data.lvis import LvisDataset, read_lvis
 from refinemask.evaluation import lvis
 from refinemask.evaluation.coco import group_by_image
 from refinemask.files import UserError
+from tests.support.lvis_cases import SYNTHETIC, jittered, synthetic_case
+from tests.support.tolerances import TOLERANCES
 
 EXPECTED = json.loads((Path(__file__).parents[2] / "golden" / "lvis_ap.json").read_text())
 CAR, BUS, TRAM = 1, 2, 3

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from oracle_weights import make_image
-from tolerances import TOLERANCES
 from torchvision.ops import roi_align
 
 from refinemask.config import BoxHeadConfig, HTCConfig
 from refinemask.modeling.cascade import CascadeBoxHead, CascadeMaskHead, pool
 from refinemask.ops import to_rois
+from tests.support.oracle_weights import make_image
+from tests.support.tolerances import TOLERANCES
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,6 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from oracle_weights import make_image
-from tolerances import TOLERANCES
 
 from refinemask.config import (
     BackboneConfig,
@@ -19,6 +17,8 @@ from refinemask.config import (
 )
 from refinemask.modeling.box_head import Boxes
 from refinemask.modeling.detector import Detector
+from tests.support.oracle_weights import make_image
+from tests.support.tolerances import TOLERANCES
 
 
 @pytest.fixture(scope="module")

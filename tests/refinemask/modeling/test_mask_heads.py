@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tolerances import TOLERANCES
 
 from refinemask.modeling.refine_mask_head import merge_stages
 from refinemask.ops import boundary_map, upsample_aligned
+from tests.support.tolerances import TOLERANCES
 
 HEADS = [("r50-coco", "mask_head"), ("r50-coco-faster-better", "simple_mask_head")]
 

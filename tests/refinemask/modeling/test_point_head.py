@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from oracle_weights import make_image
-from tolerances import TOLERANCES
 
 from refinemask.config import PointRendConfig
 from refinemask.modeling.point_head import POINTS, PointRendHead, pixel_centres
 from refinemask.modeling.point_sampling import sample_points
 from refinemask.ops import to_rois
+from tests.support.oracle_weights import make_image
+from tests.support.tolerances import TOLERANCES
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tolerances import TOLERANCES
 
 from refinemask.config import RefineMaskConfig
 from refinemask.modeling.point_sampling import point_roi_align
 from refinemask.modeling.refine_mask_head import RefineMaskHead, StageFeatures
 from refinemask.modeling.simple_refine_mask_head import SimpleRefineMaskHead
+from tests.support.tolerances import TOLERANCES
 
 _spec = importlib.util.spec_from_file_location("plain", Path(__file__).parent / "plain_refine_mask.py")
 plain = importlib.util.module_from_spec(_spec)

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from tolerances import TOLERANCES
 
 from refinemask.config import RefineMaskConfig
 from refinemask.modeling.refine_mask_head import RefineMaskHead, merge_stages
 from refinemask.modeling.roi_window import compute_near_rois
 from refinemask.modeling.simple_refine_mask_head import SimpleRefineMaskHead
+from tests.support.tolerances import TOLERANCES
 
 HEIGHT, WIDTH = 40, 48
 ROIS = {

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny_training
 import torch
 from safetensors.torch import save_file
 
@@ -14,6 +13,7 @@ from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
 from refinemask.training.initial_weights import initialise
 from refinemask.weights import save_detector
+from tests.support import tiny_training
 
 MODEL = tiny_training.RECIPE.model
 

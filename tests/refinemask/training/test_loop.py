@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_training
 import torch
 
 from refinemask.config import TrainConfig
@@ -16,6 +15,7 @@ from refinemask.data.training import TrainingDataset
 from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
 from refinemask.training.loop import Execution, Trainer, learning_rate, profile
+from tests.support import tiny_training
 
 CPU = Execution(device=torch.device("cpu"))
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from tolerances import TOLERANCES
 from torch.nn import functional as F
 
 from refinemask.modeling.detector import Detector
 from refinemask.training.losses import STAGE_WEIGHTS, binary_loss, box_losses, refine_mask_losses, rpn_losses
+from tests.support.tolerances import TOLERANCES
 
 Array = NDArray[np.float64]
 EXACT = TOLERANCES["loss in float32"]

@@ -4,9 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tiny_training
 import torch
-from tolerances import TOLERANCES
 
 from refinemask.config import FCNMaskConfig, HTCConfig, MaskHeadConfig, PointRendConfig, RefineMaskConfig
 from refinemask.data.coco import read_coco
@@ -18,6 +16,8 @@ from refinemask.ops import multilevel_roi_align
 from refinemask.training.matching import box_iou, match, sample
 from refinemask.training.objective import anchors_on_image, detection_losses
 from refinemask.training.rois import real_boxes, sample_rois
+from tests.support import tiny_training
+from tests.support.tolerances import TOLERANCES
 
 TRAIN = tiny_training.RECIPE.train
 

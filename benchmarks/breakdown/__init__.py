@@ -1,0 +1,1 @@
+"""Where a detector's time goes: ``python -m benchmarks.breakdown``."""

@@ -1,0 +1,98 @@
+"""The kernels' results on the device against float64, torchvision and the eager operators."""
+
+from collections.abc import Iterable, Iterator
+from itertools import product
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from benchmarks.gpu_suite.cases import MERGE_CASES, NMS_CASES, ROI_ALIGN_CASES, MergeCase, NMSCase, RoIAlignCase
+from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align
+from refinemask.ops.roi_align import FINEST_SCALE
+from trt_plugins.torch_ops import TorchKernels
+
+ODD_CASES = (
+    RoIAlignCase(name="odd sizes", levels=4, channels=13, rois=37, output_size=5, image=(352, 416)),
+    RoIAlignCase(name="one RoI", levels=4, channels=256, rois=1, output_size=14),
+    RoIAlignCase(name="one channel", levels=1, channels=1, rois=100, output_size=56),
+    RoIAlignCase(name="Cityscapes", levels=4, channels=256, rois=100, output_size=14, image=(1024, 2048)),
+    RoIAlignCase(name="3000 RoIs", levels=4, channels=64, rois=3000, output_size=7),
+)
+ODD_NMS = (
+    NMSCase(name="1 box", groups=1, boxes=1, k=5, iou_threshold=0.5),
+    NMSCase(name="40 × 1000 → 1000", groups=40, boxes=1000, k=1000, iou_threshold=0.7),
+    NMSCase(name="3 × 4096 → 4096", groups=3, boxes=4096, k=4096, iou_threshold=0.3),
+    NMSCase(name="8 × 2000 → 100", groups=8, boxes=2000, k=100, iou_threshold=0.9),
+)
+ODD_MERGES = (MergeCase(rois=1, size=7), MergeCase(rois=3, size=101), MergeCase(rois=800, size=14))
+
+LIMITS = {torch.float32: 3e-5, torch.float16: 1e-3, torch.bfloat16: 8e-3}
+"""Largest relative error (norm of the difference over norm of the reference) of each type of maps: float32 leaves the
+rounding of coordinates, the others that of the result."""
+FULL_PRECISION_LIMIT = 1e-5
+"""Of the merge: float32 interpolation weights."""
+
+
+class Check(NamedTuple):
+    """One comparison."""
+
+    name: str
+    error: float
+    """Relative error of the result; for NMS, differing indices."""
+    limit: float
+    peer_error: float | None = None
+    """torchvision's error against the same reference, on the same device and type."""
+
+    @property
+    def passed(self) -> bool:
+        return self.error <= self.limit
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self._asdict(), "passed": self.passed}
+
+
+def check_kernels(kernels: TorchKernels, device: str) -> Iterator[Check]:
+    """Every kernel over the detector's shapes and awkward ones."""
+    yield from check_roi_align(kernels, device, (*ROI_ALIGN_CASES, *ODD_CASES))
+    yield from check_nms(kernels, device, (*NMS_CASES, *ODD_NMS))
+    yield from check_merge(kernels, device, (*MERGE_CASES, *ODD_MERGES))
+
+
+def check_roi_align(kernels: TorchKernels, device: str, cases: Iterable[RoIAlignCase]) -> Iterator[Check]:
+    """Against the eager operator (torchvision on each level) in float64, on the maps as they were rounded."""
+    for case, dtype, channels_last, ratio in product(cases, LIMITS, (False, True), (0, 2)):
+        features = case.features(dtype, device, channels_last, seed=1)
+        rois = case.random_rois(device, seed=2)
+        arguments = rois, case.output_size, ratio, FINEST_SCALE
+        reference = multilevel_roi_align([feature.double() for feature in features], *arguments)
+        peer = multilevel_roi_align([feature.float() for feature in features], *arguments).to(dtype)
+        found = kernels.multilevel_roi_align(features, *arguments)
+        layout = "channels last" if channels_last else "planar"
+        name = f"RoIAlign {case.name}, {str(dtype).removeprefix('torch.')}, {layout}, ratio {ratio}"
+        yield Check(name, relative_error(found, reference), LIMITS[dtype], relative_error(peer, reference))
+
+
+def check_nms(kernels: TorchKernels, device: str, cases: Iterable[NMSCase]) -> Iterator[Check]:
+    """Against the eager operator on the CPU; every index must be the same."""
+    for case, ordered in product(cases, (True, False)):
+        boxes, scores = case.random_boxes(device, seed=3, ordered=ordered)
+        found = kernels.fixed_nms(boxes, scores, case.iou_threshold, case.k)
+        expected = fixed_nms(boxes.cpu(), scores.cpu(), case.iou_threshold, case.k)
+        different = sum(int((a.cpu() != b).sum()) for a, b in zip(found, expected, strict=True))
+        yield Check(f"NMS {case.name}, {'ordered' if ordered else 'unordered'}", different, 0)
+
+
+def check_merge(kernels: TorchKernels, device: str, cases: Iterable[MergeCase]) -> Iterator[Check]:
+    """Against the eager operator on the CPU: the same choice at every pixel, so the norm sees any other."""
+    for case in cases:
+        coarse, fine = case.random_logits(device, seed=4)
+        found = kernels.boundary_merge(coarse, fine)
+        expected = boundary_merge(coarse.cpu(), fine.cpu())
+        yield Check(case.name, relative_error(found.cpu(), expected.double()), FULL_PRECISION_LIMIT)
+
+
+def relative_error(found: Tensor, reference: Tensor) -> float:
+    """Norm of the difference over norm of the reference; infinite where a value is missing."""
+    error = ((found.double() - reference).norm() / reference.norm()).item()
+    return error if error == error else float("inf")

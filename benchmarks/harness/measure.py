@@ -1,0 +1,139 @@
+"""Running several engines over the same images, and collecting all there is to report."""
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from benchmarks.harness.interleave import Round, interleave
+from benchmarks.harness.load import ForeignLoad
+from benchmarks.harness.pipeline import Sample
+from benchmarks.harness.spec import EngineSpec
+from benchmarks.harness.worker import Worker
+from refinemask.evaluation.predictions import Result
+from refinemask.files import UserError
+
+Collect = Callable[[int, int, list[Result]], None]
+"""Takes an engine's index, an image's index and the COCO results, without image ids, of the one in the other."""
+
+
+def require_at_least(least: int, **counts: int | None) -> None:
+    """Refuse counts that are given and too small.
+
+    Raises:
+        UserError: there is one; it is called as the option of that name.
+    """
+    for name, count in counts.items():
+        if count is not None and count < least:
+            raise UserError(f"--{name} is {count}; expected at least {least}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to measure."""
+
+    threads: int = 2
+    """CPU threads of every engine."""
+    device: str = "cpu"
+    """cpu or cuda."""
+    batch: int = 1
+    """Images per batch."""
+    rounds: int | None = None
+    """Batches to run on every engine, starting again with the first after the last; none is every batch once."""
+    warmup: int = 3
+    """Rounds before those that count."""
+    canvas: tuple[int, int] | None = None
+    """Padded height and width of every input; none is what each batch needs."""
+    seed: int = 0
+    """Of the order in which engines take turns."""
+    trust_engine: bool = False
+    """Load TensorRT engines that have no sidecar, too: an engine can run any code."""
+
+    def __post_init__(self) -> None:
+        require_at_least(1, threads=self.threads, batch=self.batch, rounds=self.rounds)
+        require_at_least(0, warmup=self.warmup)
+
+
+@dataclass
+class EngineRun:
+    """What one engine did."""
+
+    spec: EngineSpec
+    name: str
+    precision: str
+    samples: list[Sample] = field(default_factory=list)
+    """One per round."""
+    peak_memory_bytes: int | None = None
+    """In host memory."""
+    device_memory_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Engines side by side."""
+
+    settings: Settings
+    batches: list[list[Path]]
+    rounds: list[Round]
+    runs: list[EngineRun]
+    foreign_load: float | None
+    """Other processes' share of the CPUs during the rounds."""
+
+
+def measure(
+    engines: Sequence[str], images: Sequence[Path], settings: Settings, collect: Collect | None = None
+) -> Measurement:
+    """Run every engine over the images, taking turns.
+
+    Args:
+        engines: as :class:`EngineSpec` reads them; the first is the baseline of the others.
+        collect: is given what every engine found in every image, once; it is not kept otherwise.
+
+    Raises:
+        UserError: an engine or an image is wrong, or an engine's process ended.
+    """
+    if not engines or not images:
+        raise UserError(f"nothing to measure: {len(engines)} engines and {len(images)} images; expected one at least")
+    batches = [list(images[start : start + settings.batch]) for start in range(0, len(images), settings.batch)]
+    if len(batches[-1]) < settings.batch and len(batches) > 1:
+        raise UserError(f"{len(images)} images do not fill batches of {settings.batch}; use --limit or --batch 1")
+    with ExitStack() as stack:
+        workers = [
+            stack.enter_context(
+                Worker(
+                    EngineSpec.parse(text),
+                    threads=settings.threads,
+                    device=settings.device,
+                    trust_engine=settings.trust_engine,
+                )
+            )
+            for text in engines
+        ]
+        load = ForeignLoad([os.getpid(), *(worker.pid for worker in workers)])
+        count = settings.rounds or len(batches)
+        turns = interleave(
+            workers, batches, rounds=count, warmup=settings.warmup, seed=settings.seed, canvas=settings.canvas
+        )
+        rounds: list[Round] = []
+        for each in tqdm(turns, "measuring", count, disable=None):
+            if collect is not None and len(rounds) < len(batches):
+                for engine, results in enumerate(each.results):
+                    for offset, found in enumerate(results):
+                        collect(engine, each.batch * settings.batch + offset, found)
+            rounds.append(replace(each, results=[]))
+        foreign_load = load.fraction()
+        runs = [
+            EngineRun(
+                spec=worker.spec,
+                name=worker.name,
+                precision=worker.precision,
+                samples=[each.samples[index] for each in rounds],
+                peak_memory_bytes=worker.peak_memory_bytes(),
+                device_memory_bytes=worker.device_memory_bytes(),
+            )
+            for index, worker in enumerate(workers)
+        ]
+    return Measurement(settings, batches, rounds, runs, foreign_load)

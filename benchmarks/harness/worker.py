@@ -1,0 +1,143 @@
+"""An engine in a process of its own, so that its memory is its own and no other runtime's threads disturb it.
+
+Parent and child exchange one JSON line each way per request, on the child's standard input and output.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+import engines
+from benchmarks.harness.load import peak_memory_bytes, used_device_memory
+from benchmarks.harness.pipeline import Sample, process
+from benchmarks.harness.spec import EngineSpec
+from refinemask.evaluation.predictions import Result
+from refinemask.files import UserError
+
+
+class Worker:
+    """The parent's side; close it, or use it as a context manager.
+
+    Raises:
+        UserError: the engine cannot be loaded as asked.
+    """
+
+    def __init__(self, spec: EngineSpec, *, threads: int, device: str = "cpu", trust_engine: bool = False) -> None:
+        self.spec = spec
+        self._device = device
+        self._device_bytes: int | None = None
+        root = str(Path(__file__).resolve().parents[2])
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.harness.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))},
+        )
+        try:
+            about = self._ask(
+                path=str(spec.path),
+                backend=spec.backend,
+                precision=spec.precision,
+                threads=threads,
+                device=device,
+                trust_engine=trust_engine,
+            )
+        except BaseException:
+            self.close()
+            raise
+        self.name: str = about["name"]
+        self.precision: str = about["precision"]
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def process(
+        self, paths: Sequence[str | Path], canvas: tuple[int, int] | None = None
+    ) -> tuple[Sample, list[list[Result]]]:
+        """Run one batch, as :func:`benchmarks.harness.pipeline.process`, in the child.
+
+        Raises:
+            UserError: the images do not fit, or the child ended.
+        """
+        answer = self._ask(paths=[str(path) for path in paths], canvas=canvas)
+        return Sample(**answer["sample"]), answer["results"]
+
+    def peak_memory_bytes(self) -> int | None:
+        """Largest resident set of the child so far, loading included."""
+        return peak_memory_bytes(self.pid)
+
+    def device_memory_bytes(self) -> int | None:
+        """GPU memory that the child has taken so far, None on a CPU.
+
+        It is what appeared while the child was at work, and the others waited; allocators keep what they once took.
+        """
+        return self._device_bytes
+
+    def close(self) -> None:
+        """End the child."""
+        self._process.kill()
+        self._process.communicate()
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(self, **request: Any) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        before = used_device_memory(self._device)
+        try:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            answer = self._process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            code = self._process.wait()
+            reason = f"signal {-code} (9 is usually lack of memory)" if code < 0 else f"exit code {code}"
+            raise UserError(f"{self.spec}: its process ended with {reason}")
+        content = json.loads(answer)
+        if "error" in content:
+            raise UserError(content["error"])
+        after = used_device_memory(self._device)
+        if before is not None and after is not None:
+            self._device_bytes = (self._device_bytes or 0) + after - before
+        return content
+
+
+def main() -> int:
+    """The child's side: load the engine of the first line, then run the batch of each further line."""
+    answers = os.fdopen(os.dup(1), "w")
+    # What libraries print must not mix with the answers.
+    os.dup2(2, 1)
+    engine: engines.Engine | None = None
+    for line in sys.stdin:
+        request = json.loads(line)
+        answer: dict[str, Any]
+        try:
+            if engine is None:
+                cv2.setNumThreads(request["threads"])
+                engine = engines.load(**request)
+                answer = {"name": engine.name, "precision": engine.precision}
+            else:
+                sample, results = process(engine, **request)
+                answer = {"sample": asdict(sample), "results": results}
+        except UserError as error:
+            answer = {"error": str(error)}
+        print(json.dumps(answer), file=answers, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Mask R-CNN here and in torchvision: ``python -m benchmarks.peers``."""

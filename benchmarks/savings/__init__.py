@@ -1,0 +1,1 @@
+"""What each exact saving of work gives: ``python -m benchmarks.savings``."""

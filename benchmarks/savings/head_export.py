@@ -1,0 +1,76 @@
+"""RefineMask's head alone in ONNX Runtime and OpenVINO."""
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import onnx.inliner
+import onnx_ir as ir
+import onnxruntime
+import torch
+from onnxscript.optimizer import fold_constants, remove_unused_nodes
+from torch import Tensor, nn
+
+from benchmarks.savings.rearrangements import Scene
+from engines.openvino_engine import compile_network
+from export.operators import translation_table
+from export.precision import OPSETS
+from export.to_onnx import add_bodies
+from refinemask.modeling.refine_mask_head import RefineMaskHead
+
+INPUTS = ("p2", "p3", "p4", "p5", "rois", "labels")
+Run = Callable[[], np.ndarray]
+
+
+class _Predict(nn.Module):
+    def __init__(self, head: RefineMaskHead) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, p2: Tensor, p3: Tensor, p4: Tensor, p5: Tensor, rois: Tensor, labels: Tensor) -> Tensor:
+        return self.head.predict([p2, p3, p4, p5], rois, labels)
+
+
+def export_head(head: RefineMaskHead, scene: Scene) -> onnx.ModelProto:
+    """The head for inputs of the scene's shapes, its operators inlined."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            _Predict(head).requires_grad_(False).eval(),
+            (*scene.pyramid, scene.rois, scene.labels),
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSETS["fp32"],
+            input_names=INPUTS,
+            output_names=["masks"],
+            custom_translation_table=translation_table(),
+        )
+    assert program is not None
+    model = program.model
+    size = 1 << 40
+    fold_constants(model, input_size_limit=size, output_size_limit=size)
+    remove_unused_nodes(model)
+    add_bodies(model, "native")
+    return onnx.inliner.inline_local_functions(ir.to_proto(model))
+
+
+def runners(head: RefineMaskHead, scene: Scene, threads: int) -> dict[str, Run]:
+    """What computes the scene's masks [R, 112, 112] in each runtime."""
+    model, feed = export_head(head, scene), _feed(scene)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 3, threads
+    # Threads that wait actively would take time from whatever runs next.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    request = compile_network(model, "the mask head", "f32", threads).create_infer_request()
+
+    def openvino() -> np.ndarray:
+        request.infer(feed, share_inputs=True)
+        return request.get_tensor("masks").data
+
+    return {"ONNX Runtime": lambda: session.run(None, feed)[0], "OpenVINO": openvino}
+
+
+def _feed(scene: Scene) -> dict[str, np.ndarray]:
+    return dict(zip(INPUTS, (x.numpy() for x in (*scene.pyramid, scene.rois, scene.labels)), strict=True))

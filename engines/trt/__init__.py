@@ -1,0 +1,1 @@
+"""TensorRT: building engines of exported files, and running them."""

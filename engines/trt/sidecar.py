@@ -1,0 +1,143 @@
+"""What an engine file is made of, in ``model.engine.json`` beside it, and whether it may be loaded here.
+
+An engine is native code: loading a file of unknown origin is running it. It also runs only where it was built for.
+So the sidecar is checked before TensorRT sees the file.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from engines.base import Metadata, read_metadata
+from engines.trt.api import Flavour
+from refinemask.files import UserError, atomic_write, sha256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sidecar:
+    """An engine's origin."""
+
+    engine_sha256: str
+    onnx: str
+    """File name."""
+    onnx_sha256: str
+    plugins: str | None
+    """File name of the plugin library; None if the engine needs none."""
+    plugins_sha256: str | None
+    flavour: Flavour
+    version: str
+    """Of TensorRT."""
+    cuda: str | None
+    driver: str | None
+    gpu: str | None
+    """Name of the GPU it was built on; None where it was built ahead of time."""
+    capabilities: tuple[str, ...]
+    """Compute capabilities it runs on, such as ``8.9``."""
+    newer_capabilities: bool = False
+    """It runs on newer GPUs too (hardware compatible)."""
+    newer_versions: bool = False
+    """It runs in newer TensorRT of the same major version too (version compatible)."""
+    metadata: dict[str, str]
+    """The properties of the ONNX file: config, precision, bounds and the rest."""
+    precision: dict[str, dict[str, float]]
+    """Share of each type among the compute layers, all layers and all tensors."""
+    command: str
+    """Builds the engine again."""
+
+    def read_metadata(self, path: str | os.PathLike[str]) -> Metadata:
+        """Configuration, precision and bounds; ``path`` names the engine in errors."""
+        return read_metadata(self.metadata, path)
+
+
+def sidecar_path(engine: str | os.PathLike[str]) -> Path:
+    """``model.engine.json`` of ``model.engine``."""
+    return Path(f"{engine}.json")
+
+
+def write_sidecar(sidecar: Sidecar, engine: str | os.PathLike[str]) -> None:
+    """Write the sidecar of an engine file, atomically."""
+    with atomic_write(sidecar_path(engine)) as temporary:
+        temporary.write_text(json.dumps(asdict(sidecar), indent=1) + "\n")
+
+
+def read_sidecar(engine: str | os.PathLike[str]) -> Sidecar:
+    """Read the sidecar of an engine file.
+
+    Raises:
+        UserError: there is none, or it is unreadable.
+    """
+    path = sidecar_path(engine)
+    if not path.is_file():
+        raise UserError(
+            f"{engine}: has no sidecar {path.name}, so its origin is unknown, and an engine can run any code; build it "
+            "here (python -m engines.build), or load it with --trust-engine if you built it yourself"
+        )
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+        return Sidecar(**{**content, "capabilities": tuple(content["capabilities"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(
+            f"{path}: not a sidecar of python -m engines.build ({error}); build the engine again"
+        ) from error
+
+
+def check_sidecar(
+    sidecar: Sidecar,
+    engine: str | os.PathLike[str],
+    *,
+    flavour: Flavour,
+    version: str,
+    capability: str,
+    plugins: str | os.PathLike[str] | None,
+) -> None:
+    """Refuse an engine that is not the file its sidecar describes, or was not built for this machine.
+
+    Args:
+        flavour: of TensorRT here.
+        version: of TensorRT here.
+        capability: compute capability of the GPU here.
+        plugins: the plugin library here.
+
+    Raises:
+        UserError: names what differs, and the command that builds the engine again.
+    """
+    differences = [
+        f"{what} is {found}, the engine's is {expected}"
+        for what, found, expected, fits in (
+            ("its SHA-256", sha256(engine), sidecar.engine_sha256, None),
+            ("TensorRT's flavour", flavour, sidecar.flavour, None),
+            ("TensorRT", version, sidecar.version, _version_fits(sidecar, version)),
+            (
+                "the GPU's compute capability",
+                capability,
+                " or ".join(sidecar.capabilities),
+                _capability_fits(sidecar, capability),
+            ),
+            ("the plugin library's SHA-256", _hash(sidecar, plugins), sidecar.plugins_sha256, None),
+        )
+        if not (found == expected if fits is None else fits)
+    ]
+    if differences:
+        raise UserError(f"{engine}: does not fit: {'; '.join(differences)}; build it again: {sidecar.command}")
+
+
+def _hash(sidecar: Sidecar, plugins: str | os.PathLike[str] | None) -> str | None:
+    if sidecar.plugins_sha256 is None:
+        return None
+    return "unknown, there is no library" if plugins is None else sha256(plugins)
+
+
+def _version_fits(sidecar: Sidecar, version: str) -> bool:
+    if sidecar.newer_versions:
+        parts, built = ([int(part) for part in text.split(".")[:3]] for text in (version, sidecar.version))
+        return parts[0] == built[0] and parts >= built
+    return version == sidecar.version
+
+
+def _capability_fits(sidecar: Sidecar, capability: str) -> bool:
+    if sidecar.newer_capabilities:
+        oldest = min(tuple(map(int, each.split("."))) for each in sidecar.capabilities)
+        return tuple(map(int, capability.split("."))) >= oldest
+    return capability in sidecar.capabilities

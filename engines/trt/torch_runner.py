@@ -1,0 +1,226 @@
+"""TensorRT with PyTorch's buffers and stream."""
+
+import os
+from collections import OrderedDict
+from queue import SimpleQueue
+from threading import Lock
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from engines.base import OUTPUTS, Engine
+from engines.trt.runtime import OpenEngine, Shape, open_engine
+from refinemask.files import UserError
+from refinemask.structures import Detections
+
+CACHED_SHAPES = 4
+"""Input shapes that keep their context, buffers and CUDA graph, per slot."""
+
+_recording = Lock()
+
+
+class TensorRTEngine(Engine):
+    """An engine file on a CUDA GPU.
+
+    Several threads may call :meth:`infer` at once; as many run at the same time as there are slots, each on a stream
+    of its own.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        precision: str | None = None,
+        device: str = "cuda",
+        slots: int = 1,
+        cuda_graph: bool = True,
+        trust: bool = False,
+    ) -> None:
+        """Open an engine file.
+
+        Args:
+            slots: how many batches may be computed at the same time.
+            cuda_graph: record the work for each input shape once, and replay it: one launch instead of hundreds.
+            trust: load a file that has no sidecar.
+        """
+        require_request(path, precision=precision, device=device)
+        opened = open_engine(path, trust=trust)
+        metadata = opened.metadata
+        if precision not in (None, metadata.precision):
+            raise UserError(f"{path}: it was built in {metadata.precision}, not {precision}; export and build again")
+        self._slots: SimpleQueue[Slot] = SimpleQueue()
+        for _ in range(slots):
+            self._slots.put(Slot(opened, cuda_graph))
+        super().__init__(
+            name="TensorRT",
+            config=metadata.config,
+            precision=metadata.precision,
+            device=device,
+            bounds=metadata.bounds,
+        )
+
+    def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> "Slot":
+        slot = self._slots.get()
+        try:
+            slot.upload(images, image_sizes)
+        except BaseException:
+            self._slots.put(slot)
+            raise
+        return slot
+
+    def run(self, inputs: "Slot") -> "Slot":
+        try:
+            inputs.run()
+        except BaseException:
+            self._slots.put(inputs)
+            raise
+        return inputs
+
+    def download(self, outputs: "Slot") -> Detections:
+        try:
+            return outputs.download()
+        finally:
+            self._slots.put(outputs)
+
+
+class Slot:
+    """A stream, and the prepared runs of the input shapes last seen."""
+
+    def __init__(self, opened: OpenEngine, cuda_graph: bool) -> None:
+        self.opened = opened
+        self.cuda_graph = cuda_graph
+        self.stream = torch.cuda.Stream()
+        self.prepared: OrderedDict[Shape, Prepared] = OrderedDict()
+        self.current: Prepared | None = None
+
+    def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> None:
+        """Copy the inputs to the device."""
+        self.current = prepared = self._prepare(images.shape)
+        for name, array in (("images", images), ("image_sizes", image_sizes)):
+            prepared.staging[name].numpy()[...] = array
+            with torch.cuda.stream(self.stream):
+                prepared.inputs[name].copy_(prepared.staging[name], non_blocking=True)
+        self.stream.synchronize()
+
+    def run(self) -> None:
+        """Compute the outputs of the inputs uploaded last."""
+        assert self.current is not None
+        with torch.cuda.stream(self.stream):
+            if self.current.graph is not None:
+                self.current.graph.replay()
+            else:
+                self._execute(self.current)
+        self.stream.synchronize()
+
+    def download(self) -> Detections:
+        """The outputs as arrays of their own in host memory."""
+        assert self.current is not None
+        with torch.cuda.stream(self.stream):
+            outputs = [self.current.output(name).cpu().numpy() for name in OUTPUTS]
+        return Detections(*outputs)
+
+    def _execute(self, prepared: "Prepared") -> None:
+        succeeded = prepared.context.execute_async_v3(self.stream.cuda_stream)
+        self.opened.require(succeeded, "the execution failed")
+
+    def _prepare(self, shape: Shape) -> "Prepared":
+        if shape in self.prepared:
+            self.prepared.move_to_end(shape)
+            return self.prepared[shape]
+        while len(self.prepared) >= CACHED_SHAPES:
+            self.prepared.popitem(last=False)
+        prepared = prepare(self.opened, shape)
+        # What the allocator serves moves between calls, which a recording would not follow.
+        if self.cuda_graph and not prepared.allocators:
+            prepared = self._record(prepared)
+        self.prepared[shape] = prepared
+        return prepared
+
+    def _record(self, prepared: "Prepared") -> "Prepared":
+        # A context does its lazy initialisation in the first call, which must not be recorded.
+        with torch.cuda.stream(self.stream):
+            self._execute(prepared)
+        self.stream.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        # Other slots' threads may allocate meanwhile, which a global recording would forbid them; but not begin a
+        # recording of their own, which waits for the whole device.
+        with _recording, torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
+            self._execute(prepared)
+        return prepared._replace(graph=graph)
+
+
+class Prepared(NamedTuple):
+    """All that running one input shape needs. A recorded graph is bound to its context, so every shape has its own."""
+
+    context: Any
+    staging: dict[str, torch.Tensor]
+    """Inputs in page-locked host memory."""
+    inputs: dict[str, torch.Tensor]
+    outputs: dict[str, torch.Tensor]
+    allocators: dict[str, Any]
+    """Of the outputs whose shape depends on the data."""
+    graph: torch.cuda.CUDAGraph | None = None
+
+    def output(self, name: str) -> torch.Tensor:
+        """An output on the device."""
+        return self.allocators[name].tensor() if name in self.allocators else self.outputs[name]
+
+
+def prepare(opened: OpenEngine, shape: Shape) -> Prepared:
+    """Make context and buffers for images of ``shape`` [B, 3, H, W].
+
+    Raises:
+        UserError: TensorRT refuses, or memory runs out.
+    """
+    context = opened.create_context()
+    shapes = {"images": shape, "image_sizes": (shape[0], 2)}
+    # Zeros, because a recording runs the engine before the first upload.
+    inputs = {name: torch.zeros(sizes, dtype=_dtype(opened, name), device="cuda") for name, sizes in shapes.items()}
+    staging = {name: torch.empty_like(tensor, device="cpu").pin_memory() for name, tensor in inputs.items()}
+    outputs, allocators = {}, {}
+    for name, sizes in opened.set_shapes(context, shapes).items():
+        if -1 in sizes:
+            allocators[name] = make_allocator(opened.trt, _dtype(opened, name))
+            opened.require(context.set_output_allocator(name, allocators[name]), f"refuses an allocator for {name}")
+        else:
+            outputs[name] = torch.empty(sizes, dtype=_dtype(opened, name), device="cuda")
+    for name, tensor in {**inputs, **outputs}.items():
+        opened.require(context.set_tensor_address(name, tensor.data_ptr()), f"refuses the address of {name}")
+    return Prepared(context, staging, inputs, outputs, allocators)
+
+
+def make_allocator(trt: Any, dtype: torch.dtype) -> Any:
+    """An output allocator whose memory is PyTorch's."""
+
+    class Allocator(trt.IOutputAllocator):
+        def __init__(self) -> None:
+            trt.IOutputAllocator.__init__(self)
+            self.memory = torch.empty(0, dtype=torch.uint8, device="cuda")
+            self.shape: Shape = ()
+
+        def reallocate_output_async(self, name: str, memory: int, size: int, alignment: int, stream: int) -> int:
+            if self.memory.numel() < size:
+                self.memory = torch.empty(size, dtype=torch.uint8, device="cuda")
+            return self.memory.data_ptr()
+
+        def notify_shape(self, name: str, shape: Any) -> None:
+            self.shape = tuple(shape)
+
+        def tensor(self) -> torch.Tensor:
+            count = int(np.prod(self.shape)) * dtype.itemsize
+            return self.memory[:count].view(dtype).view(self.shape)
+
+    return Allocator()
+
+
+def require_request(path: str | os.PathLike[str], *, precision: str | None, device: str) -> None:
+    """Raise :class:`UserError` where TensorRT cannot be asked for that."""
+    if device != "cuda":
+        raise UserError(f"{path}: TensorRT runs on cuda, not on {device}; use --device cuda")
+    if not torch.cuda.is_available():
+        raise UserError(f"{path}: PyTorch sees no GPU; without PyTorch: backend pycuda")
+
+
+def _dtype(opened: OpenEngine, name: str) -> torch.dtype:
+    return torch.from_numpy(np.empty(0, opened.trt.nptype(opened.engine.get_tensor_dtype(name)))).dtype

@@ -1,0 +1,89 @@
+"""The command line of NVIDIA's ``trtexec`` that builds what a :class:`BuildPlan` describes."""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from engines.trt.api import require_known, short_version
+from engines.trt.builder import Built
+from engines.trt.plan import BuildPlan
+from engines.trt.precision import inspector_shares
+from refinemask.files import UserError
+
+
+def trtexec_command(plan: BuildPlan, output: Path, layers: Path, *, major: int, trtexec: str = "trtexec") -> list[str]:
+    """The arguments, the program first.
+
+    TensorRT 11 knows no other network than a strongly typed one; 10 has to be told. Latency is measured elsewhere
+    (``benchmarks.fps``), so inference is skipped.
+
+    Args:
+        layers: where the layer information (the inspector's JSON) is written.
+        major: TensorRT's major version, 10 or 11.
+    """
+    command = [trtexec, f"--onnx={plan.onnx}", f"--saveEngine={output}", "--skipInference"]
+    if major < 11:
+        command.append("--stronglyTyped")
+    if plan.plugins is not None:
+        command.append(f"--dynamicPlugins={plan.plugins.resolve()}")
+    if not plan.static:
+        for index, option in enumerate(("minShapes", "optShapes", "maxShapes")):
+            shapes = (f"{name}:{'x'.join(map(str, limits[index]))}" for name, limits in plan.shapes().items())
+            command.append(f"--{option}={','.join(shapes)}")
+    if plan.timing_cache is not None:
+        command.append(f"--timingCacheFile={plan.timing_cache}")
+    if plan.workspace_mib is not None:
+        command.append(f"--memPoolSize=workspace:{plan.workspace_mib}M")
+    if plan.version_compatible:
+        command.append("--versionCompatible")
+    if plan.hardware_compatible:
+        command.append("--hardwareCompatibilityLevel=ampere+")
+    return [*command, "--profilingVerbosity=detailed", f"--exportLayerInfo={layers}"]
+
+
+def trtexec_version(trtexec: str) -> str:
+    """TensorRT's version, such as ``10.13.0``, as ``trtexec`` prints it in its first line (``[TensorRT v…]``).
+
+    Raises:
+        UserError: it does not run, or is of a version that this project does not know.
+    """
+    try:
+        printed = subprocess.run([trtexec, "--help"], capture_output=True, text=True, check=False).stdout
+    except OSError as error:
+        raise UserError(f"{trtexec}: cannot be run: {error.strerror}") from error
+    found = re.search(r"\[TensorRT v([\d.]+)\]", printed)
+    if found is None:
+        raise UserError(f"{trtexec}: is not trtexec; expected a first line with [TensorRT v…]")
+    text = found[1]
+    if "." not in text:
+        # TensorRT 11 prints 11.1.0.106; 10 printed 101300 for 10.13.0.
+        number = int(text)
+        text = f"{number // 10000}.{number // 100 % 100}.{number % 100}"
+    require_known(text)
+    return short_version(text)
+
+
+def build_with_trtexec(plan: BuildPlan, engine: Path, trtexec: str) -> Built:
+    """Build ``plan`` and write the engine, passing on what trtexec prints.
+
+    Raises:
+        UserError: it fails; with its first error line.
+    """
+    version, errors = trtexec_version(trtexec), []
+    with tempfile.TemporaryDirectory() as directory:
+        layer_file = Path(directory) / "layers.json"
+        command = trtexec_command(plan, engine, layer_file, major=int(version.split(".")[0]), trtexec=trtexec)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                print(line, end="", file=sys.stderr)
+                if "[E]" in line:
+                    errors.append(line.strip())
+        if process.returncode:
+            raise UserError(f"{trtexec}: {errors[0] if errors else f'exit code {process.returncode}'}")
+        layers = json.loads(layer_file.read_text())["Layers"]
+    plugins = sum("plugin" in str(layer.get("LayerType", "")).lower() for layer in layers)
+    return Built(version, plugins, inspector_shares(layers), layers)

@@ -1,0 +1,171 @@
+"""Every operator's time ends up in the part that it belongs to."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime
+import pytest
+
+from benchmarks.breakdown import __main__ as breakdown
+from benchmarks.breakdown.operator_times import MARK, break_down, mark
+from benchmarks.breakdown.parts import PARTS, part_of
+from benchmarks.harness.spec import EngineSpec
+from benchmarks.random_weights import randomize
+from export.bounds import Bounds
+from export.to_onnx import to_onnx
+from refinemask.config import to_json
+from refinemask.modeling.detector import Detector
+from refinemask.weights import save_detector
+from tests.support.tiny_detector import TINY
+from tests.support.toy_onnx import write_toy_onnx
+
+HEIGHT, WIDTH = 64, 96
+
+
+@pytest.mark.parametrize(
+    ("module", "operator", "part"),
+    [
+        ("", "Where", "normalisation"),
+        ("backbone.layer1.0.conv1", "Conv", "backbone"),
+        ("rpn.cls_logits", "convolution", "RPN head"),
+        ("rpn.bbox_deltas", "FixedNMS", "proposals"),
+        ("box_head.fc1", "multilevel_roi_align", "box RoIAlign"),
+        ("box_head.fc2", "addmm", "box head"),
+        ("box_head.bbox_deltas", "TopK", "detections"),
+        ("mask_head.instance_convs.0", "MultilevelRoIAlign4", "mask RoIAlign"),
+        ("mask_head.instance_convs.2", "Relu", "instance convs"),
+        ("mask_head.stages.0.semantic_transform_in", "convolution", "semantic branch"),
+        ("mask_head.instance_logits.0", "bmm", "instance convs"),
+        ("mask_head.instance_logits.2", "bmm", "stage 2 other"),
+        ("mask_head.stages.1.fusion.dilated_convs.2", "Conv", "stage 2 dilated"),
+        ("mask_head.stages.2.fusion.merge", "Conv", "stage 3 other"),
+        ("mask_head.instance_logits.3", "boundary_merge", "boundary merge"),
+        ("mask_head.upsample", "ConvTranspose", "mask head"),
+        ("context.convs.0", "Conv", "context"),
+    ],
+)
+def test_parts(module: str, operator: str, part: str) -> None:
+    assert part_of(module, operator) == part
+    assert part in PARTS
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A checkpoint whose detections are as many as they can be, and its export."""
+    directory = tmp_path_factory.mktemp("breakdown")
+    config = replace(TINY, box_head=replace(TINY.box_head, score_threshold=0.0, nms_iou=1.0))
+    detector = randomize(Detector(config), seed=0)
+    checkpoint, exported = directory / "tiny.safetensors", directory / "tiny.onnx"
+    save_detector(detector, checkpoint, recipe="tiny")
+    model = to_onnx(detector, Bounds(batch=(1, 1, 1), height=(HEIGHT,) * 3, width=(WIDTH,) * 3))
+    model.metadata_props["config"] = to_json(config)
+    ir.save(model, exported)
+    return checkpoint, exported
+
+
+def test_marks(files: tuple[Path, Path]) -> None:
+    """What a function's body is inlined to belongs to the part of its call."""
+    marked = mark(files[1])
+    onnx.checker.check_model(marked.model, full_check=True)
+    nodes = marked.model.graph.node
+    assert (
+        [int(MARK.fullmatch(node.name)[1]) for node in nodes] == list(range(len(nodes))) == [*range(len(marked.parts))]
+    )
+    parts = {
+        kind: {p for node, p in zip(nodes, marked.parts, strict=True) if node.op_type == kind}
+        for kind in ("RoiAlign", "NonMaxSuppression", "AveragePool", "Conv")
+    }
+    assert parts["RoiAlign"] == {"box RoIAlign", "mask RoIAlign"}
+    assert parts["NonMaxSuppression"] == {"proposals", "detections"}
+    assert parts["AveragePool"] == {"boundary merge"}
+    assert not parts["Conv"] & {"proposals", "detections", "mask RoIAlign", "box head"}
+    assert marked.add_up(["<00001>_fused<00002>", "ReorderOutput"], [1, 2]) == {"normalisation": 3}
+
+
+def test_every_engine(files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("openvino", reason="needs the extra 'openvino'")
+    checkpoint, exported = map(str, files)
+    output = tmp_path / "breakdown.json"
+    args = breakdown.Args(
+        engines=(checkpoint, exported, f"{exported}@openvino:fp32"), canvas=(HEIGHT, WIDTH), threads=1, rounds=2,
+        output=output,
+    )  # fmt: skip
+    assert breakdown.main(args) == 0
+    assert "semantic branch" in capsys.readouterr().out
+    report = json.loads(output.read_text())
+    parts = [part for part in PARTS if part not in ("context", "mask head")]
+    for engine in report["engines"]:
+        assert set(engine["parts"]) == set(parts)
+        assert sum(part["share"] for part in engine["parts"].values()) == pytest.approx(1, abs=0.05)
+        assert engine["all"]["ms"] > 0
+    eager, *graphs = report["engines"]
+    for graph in graphs:
+        for part in parts:
+            assert graph["parts"][part]["gflop"] == pytest.approx(eager["parts"][part]["gflop"], abs=2e-3), part
+
+
+def with_precision(exported: Path, precision: str) -> Path:
+    """A copy of the export that says to be of another precision."""
+    model = ir.load(exported)
+    model.metadata_props["precision"] = precision
+    path = exported.with_name(f"{precision}.onnx")
+    ir.save(model, path)
+    return path
+
+
+def test_runs_a_quantised_file_as_its_engine_does(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[onnxruntime.SessionOptions] = []
+
+    class Session(onnxruntime.InferenceSession):
+        def __init__(self, model: object, options: onnxruntime.SessionOptions, **rest: object) -> None:
+            opened.append(options)
+            super().__init__(model, options, **rest)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    inputs = {
+        "images": np.zeros((1, 3, HEIGHT, WIDTH), np.uint8),
+        "image_sizes": np.array([[HEIGHT, WIDTH]]),
+    }
+    found = break_down(EngineSpec(with_precision(files[1], "int8")), inputs, threads=1, warmup=0, rounds=1)
+    assert (found.name, found.precision) == ("ONNX Runtime", "int8")
+    assert [options.get_session_config_entry("session.disable_quant_qdq") for options in opened] == ["1", "1"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "message", "settings"),
+    [
+        ("a.engine", "expected a .safetensors or an .onnx file", {}),
+        ("a.onnx", "no such file", {}),
+        ("foreign.onnx", "not a RefineMask export", {}),
+        ("tiny.onnx@openvno", "backend 'openvno' cannot run it; expected onnxruntime or openvino", {}),
+        ("tiny.safetensors@openvino", "backend 'openvino' cannot run it; expected pytorch", {}),
+        ("tiny.onnx@onnxruntime:fp16", "its precision is fp32", {}),
+        ("tiny.onnx@openvino:fp16", "OpenVINO runs on the cpu in fp32 or bf16", {}),
+        ("int8.onnx@openvino", "this one is int8", {}),
+        ("tiny.onnx", "tiny.onnx: images have height 128, but this file was exported for", {"canvas": (128, 128)}),
+        ("tiny.safetensors", "--canvas is 100 96; expected multiples of 32", {"canvas": (100, 96)}),
+        ("tiny.onnx", "--canvas is 0 96; expected multiples of 32", {"canvas": (0, 96)}),
+        ("tiny.onnx", "--rounds is 0; expected at least 1", {"rounds": 0}),
+        ("tiny.onnx", "--warmup is -1; expected at least 0", {"warmup": -1}),
+    ],
+)
+def test_mistakes_are_one_line_and_code_2(
+    engine: str,
+    message: str,
+    settings: dict[str, Any],
+    files: tuple[Path, Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with_precision(files[1], "int8")
+    write_toy_onnx(files[1].with_name("foreign.onnx"), config=None)
+    args = breakdown.Args(engines=(str(files[1].with_name(engine)),), canvas=(HEIGHT, WIDTH), threads=1)
+    assert breakdown.main(replace(args, **settings)) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert error.count("\n") == 1

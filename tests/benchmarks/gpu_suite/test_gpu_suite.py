@@ -1,0 +1,198 @@
+"""The GPU suite's own logic, with the kernels compiled for the CPU and a clock in place of device events."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.gpu_suite import __main__ as gpu_suite
+from benchmarks.gpu_suite import detector, kernel_times, numerics
+from benchmarks.gpu_suite.__main__ import Args, Suite, main, print_tables
+from benchmarks.gpu_suite.cases import NMS_CASES, MergeCase, NMSCase, RoIAlignCase, draw_boxes, roi_align_bytes
+from benchmarks.gpu_suite.goals import goals
+from benchmarks.gpu_suite.kernel_times import KernelTime
+from benchmarks.gpu_suite.network import NotRunError
+from benchmarks.gpu_suite.timing import Timing, Work
+from refinemask.ops import fixed_nms
+from refinemask.structures import Detections
+from tests.support.host_kernels import build_cache, host_library
+from tests.support.tiny_detector import make_tiny_detector
+from trt_plugins.c_api import Kernels
+from trt_plugins.torch_ops import TorchKernels
+
+__all__ = ["build_cache", "host_library"]
+
+ROI_CASE = RoIAlignCase(name="box head 7×7", levels=4, channels=8, rois=9, output_size=7, image=(128, 192))
+NMS_CASE = NMSCase(name="small", groups=2, boxes=100, k=50, iou_threshold=0.5)
+MERGE_CASE = MergeCase(rois=2, size=8)
+
+
+def clock(variants: Sequence[Work], graph: bool = True) -> Timing:
+    samples = []
+    for work in variants:
+        start = time.perf_counter()
+        work()
+        samples.append((time.perf_counter() - start) * 1e6)
+    return Timing.of(samples, graph)
+
+
+@pytest.fixture
+def kernels(host_library: Path) -> TorchKernels:
+    return TorchKernels(Kernels(host_library))
+
+
+def test_the_checks_pass_where_the_kernels_are_right(kernels: TorchKernels) -> None:
+    checks = [
+        *numerics.check_roi_align(kernels, "cpu", [ROI_CASE]),
+        *numerics.check_nms(kernels, "cpu", [NMS_CASE]),
+        *numerics.check_merge(kernels, "cpu", [MERGE_CASE]),
+    ]
+    assert len(checks) == 12 + 2 + 1
+    assert [check.name for check in checks if not check.passed] == []
+
+
+def test_the_checks_fail_where_a_kernel_is_wrong(kernels: TorchKernels, monkeypatch: pytest.MonkeyPatch) -> None:
+    launch = Kernels._launch
+
+    def shifted(self: Kernels, name: str, problem: object, stream: int) -> None:
+        if name == "roi_align":
+            problem.finest_scale = 1  # type: ignore[attr-defined]
+        launch(self, name, problem, stream)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Kernels, "_launch", shifted)
+    assert not any(check.passed for check in numerics.check_roi_align(kernels, "cpu", [ROI_CASE]))
+    nothing = torch.full((3,), float("nan"))
+    assert numerics.relative_error(nothing, torch.ones(3, dtype=torch.float64)) == float("inf")
+
+
+def test_times_name_their_peers_and_count_bytes(kernels: TorchKernels) -> None:
+    times = [
+        *kernel_times.time_roi_align(kernels, clock, "cpu", torch.float32, [ROI_CASE]),
+        *kernel_times.time_nms(kernels, clock, "cpu", [NMS_CASE]),
+        *kernel_times.time_merge(kernels, clock, "cpu", [MERGE_CASE]),
+    ]
+    assert [set(entry.peers) for entry in times] == [
+        {"torchvision per level"},
+        {"torchvision per level"},
+        {"torchvision", "fixpoint body", "the same in a CUDA graph"},
+        {"eager"},
+    ]
+    assert all(entry.counted_bytes for entry in times)
+    json.dumps([entry.to_json() for entry in times])
+
+
+def test_the_fixpoint_is_greedy_suppression() -> None:
+    boxes, scores = NMS_CASE.random_boxes("cpu", seed=0)
+    indices, count = fixed_nms(boxes, scores, 0.5, 50)
+    found = kernel_times.fixpoint_nms(boxes, scores, 0.5, 50)
+    for group in range(2):
+        kept = int(count[group])
+        assert found[group, :kept].tolist() == indices[group, :kept].tolist()
+
+
+def test_counted_bytes_of_a_box_that_covers_the_map() -> None:
+    feature = torch.zeros(1, 8, 50, 60, dtype=torch.float16)
+    whole = torch.tensor([[0.0, 0, 0, 240, 200]]).repeat(3, 1)
+    assert roi_align_bytes([feature], whole, 7) == 8 * (50 * 60 + 3 * 49) * 2 + 3 * 5 * 4
+
+
+def test_drawn_boxes_are_inside_and_as_large_as_said() -> None:
+    boxes = draw_boxes(2000, (800, 1344), "coco", seed=0)
+    assert (boxes >= 0).all()
+    assert (boxes[:, 2] <= 1344).all()
+    assert (boxes[:, 3] <= 800).all()
+    sides = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).sqrt() / (800 * 1344) ** 0.5
+    assert 0.08 < sides.median() < 0.12
+
+
+def test_large_boxes_have_nothing_in_common() -> None:
+    full, large = (draw_boxes(100, (800, 1344), kind, seed=0) for kind in ("full", "large"))
+    assert (full == torch.tensor([0, 0, 1344, 800])).all()
+    assert all(len(large[:, side].unique()) == 100 for side in range(4))
+    assert (large[:, 2:] - large[:, :2] >= 0.8 * torch.tensor([1344, 800])).all()
+
+
+def test_the_detector_s_nms_keeps_enough_to_be_hard() -> None:
+    boxes, scores = NMS_CASES[1].random_boxes("cpu", seed=0)
+    _, count = fixed_nms(boxes, scores, 0.5, 3840)
+    assert 200 < int(count) < 3000
+
+
+def entry(name: str, microseconds: float, **peers: float) -> KernelTime:
+    timings = {peer.replace("_", " "): Timing.of([value], False) for peer, value in peers.items()}
+    return KernelTime(name, Timing.of([microseconds], True), timings, 1000)
+
+
+def test_the_detector_agrees_with_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = tmp_path / "noise.png"
+    cv2.imwrite(str(picture), np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8))
+    monkeypatch.setattr(detector.torch_ops, "enable", lambda *_: None)
+    result = detector.compare_operators(make_tiny_detector(), [picture], None, clock, "cpu")  # type: ignore[arg-type]
+    assert 0 < result["detections"] == result["agree"]
+
+
+def test_a_moved_box_does_not_agree() -> None:
+    boxes, masks = np.zeros((1, 2, 4), np.float32), np.zeros((1, 2, 8, 8), np.float32)
+    found = Detections(boxes, np.ones((1, 2)), np.zeros((1, 2), int), np.array([2]), masks)
+    moved = found._replace(boxes=boxes + np.array([[[0, 0, 0, 0], [1, 0, 0, 0]]]))
+    assert detector._agreeing(found, found) == 2
+    assert detector._agreeing(found, moved) == 1
+    assert detector._agreeing(found._replace(num_detections=np.array([0])), found) == 0
+
+
+def test_goals_judge_ratios() -> None:
+    times = [
+        entry("RoIAlign box head 7×7, float16, planar", 10, torchvision_per_level=25),
+        entry("RoIAlign semantic 14×14, float16, planar", 10, torchvision_per_level=25),
+        entry("RoIAlign semantic 14×14, full image, float16, planar", 40, torchvision_per_level=25),
+        entry("RoIAlign semantic 14×14, large boxes, float16, planar", 20, torchvision_per_level=25),
+        entry("NMS x", 10, torchvision=9, fixpoint_body=60),
+    ]
+    assert [(goal.found, goal.met) for goal in goals(times)] == [
+        (2.5, True),
+        (4.0, False),
+        (2.0, True),
+        (6.0, True),
+        (0.9, False),
+    ]
+
+
+def test_a_part_that_fails_is_listed_and_the_rest_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    suite = Suite(Args(out=tmp_path), device="cpu", timer=clock)
+
+    def lacks() -> None:
+        raise NotRunError("the package tensorrt is not installed")
+
+    def breaks() -> None:
+        raise ZeroDivisionError("oops")
+
+    suite.run("TensorRT", lacks)
+    suite.run("broken", breaks)
+    suite.times.append(entry("NMS x", 10, torchvision=9, fixpoint_body=60))
+    print_tables(suite)
+    assert suite.not_run == ["TensorRT: the package tensorrt is not installed"]
+    assert suite.failed == ["broken: ZeroDivisionError: oops"]
+    output = capsys.readouterr().out
+    assert "not run: TensorRT: the package tensorrt is not installed" in output
+    assert "MISSED: NMS x: torchvision / kernel: 0.90, wanted at least 1" in output
+    assert "failed: broken: ZeroDivisionError: oops" in output
+    content = json.loads(json.dumps(suite.to_json()))
+    assert (content["not_run"], content["failed"]) == (suite.not_run, suite.failed)
+
+
+def test_what_does_not_fit_the_time_is_listed(tmp_path: Path) -> None:
+    suite = Suite(Args(out=tmp_path, minutes=0))
+    suite.run("late", lambda: pytest.fail("ran"))
+    assert suite.not_run == ["late: the 0 minutes were over"]
+
+
+def test_without_a_device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(gpu_suite.torch.cuda, "is_available", lambda: False)
+    assert main(Args(out=tmp_path / "out")) == 2
+    assert capsys.readouterr().err.startswith("error: no CUDA device")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,53 @@
+"""Engines take turns: same batches, shuffled order, nothing lost."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from benchmarks.harness.interleave import interleave
+
+BATCHES = [[Path("a")], [Path("b")], [Path("c")]]
+
+
+class Recorder:
+    """A worker that answers with what it was asked for and notes its turn."""
+
+    pid = 0
+
+    def __init__(self, name: str, turns: list[tuple[str, str]]) -> None:
+        self.name, self.turns = name, turns
+
+    def process(self, paths: Sequence[Path], canvas: tuple[int, int] | None) -> tuple[SimpleNamespace, list[str]]:
+        self.turns.append((self.name, paths[0].name))
+        return SimpleNamespace(engine=self.name, image=paths[0].name, canvas=canvas), [f"{self.name} found"]
+
+
+@pytest.fixture
+def turns() -> list[tuple[str, str]]:
+    return []
+
+
+def test_every_engine_gets_every_batch_once_per_round(turns: list[tuple[str, str]]) -> None:
+    workers = [Recorder(name, turns) for name in "xyz"]
+    rounds = list(interleave(workers, BATCHES, rounds=7, warmup=2, canvas=(64, 96)))
+    assert [each.batch for each in rounds] == [0, 1, 2, 0, 1, 2, 0]
+    for each in rounds:
+        assert [sample.engine for sample in each.samples] == ["x", "y", "z"]
+        assert each.results == [["x found"], ["y found"], ["z found"]]
+        assert {(sample.image, sample.canvas) for sample in each.samples} == {(BATCHES[each.batch][0].name, (64, 96))}
+    # The rounds ran one after the other, in the orders that were reported, behind the warm-up.
+    counted = turns[2 * 3 :]
+    for number, each in enumerate(rounds):
+        assert [name for name, _ in counted[3 * number : 3 * number + 3]] == ["xyz"[index] for index in each.order]
+
+
+def test_the_order_is_shuffled_by_the_seed(turns: list[tuple[str, str]]) -> None:
+    workers = [Recorder(name, turns) for name in "xyz"]
+
+    def orders(seed: int) -> list[list[int]]:
+        return [each.order for each in interleave(workers, BATCHES, rounds=60, warmup=0, seed=seed)]
+
+    assert len({tuple(order) for order in orders(0)}) == 6
+    assert orders(0) == orders(0) != orders(1)

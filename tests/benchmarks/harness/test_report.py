@@ -1,0 +1,108 @@
+"""From samples to figures, JSON and tables."""
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from benchmarks.harness.interleave import Round
+from benchmarks.harness.measure import EngineRun, Measurement, Settings, measure
+from benchmarks.harness.pipeline import PHASES, Sample
+from benchmarks.harness.report import build_report, print_report, write_report
+from benchmarks.harness.spec import EngineSpec
+from refinemask.files import UserError
+
+
+def sample(engine_seconds: float, detections: int) -> Sample:
+    seconds = {phase: 0.001 for phase in PHASES} | {"engine": engine_seconds}
+    return Sample(seconds, [detections], (64, 96))
+
+
+@pytest.fixture
+def measurement(tmp_path: Path) -> Measurement:
+    """Two engines, the second twice as fast in each of three rounds over two images."""
+    file = tmp_path / "model.onnx"
+    file.write_bytes(b"weights")
+    slow, fast = [sample(s, 3) for s in (0.1, 0.2, 0.4)], [sample(s, 4) for s in (0.05, 0.1, 0.2)]
+    rounds = [Round(n % 2, [0, 1], [slow[n], fast[n]], 0.0, []) for n in range(3)]
+    runs = [
+        EngineRun(EngineSpec(file), "PyTorch", "fp32", slow, 200 << 20),
+        EngineRun(EngineSpec(file, "openvino", "bf16"), "OpenVINO", "bf16", fast, None),
+    ]
+    batches = [[tmp_path / "a.png"], [tmp_path / "b.png"]]
+    return Measurement(Settings(rounds=3, warmup=0), batches, rounds, runs, 0.01)
+
+
+def test_figures(measurement: Measurement) -> None:
+    slow, fast = build_report(measurement)["engines"]
+    assert (slow["fps"], fast["fps"]) == (pytest.approx(5), pytest.approx(10))
+    assert fast["fps_end_to_end"] == pytest.approx(1 / 0.105)
+    assert (slow["speedup"]["p50"], fast["speedup"]["p50"]) == (1, pytest.approx(2))
+    assert fast["speedup_end_to_end"]["p50"] == pytest.approx(0.205 / 0.105)
+    assert (slow["peak_memory_mib"], fast["peak_memory_mib"]) == (200, None)
+    assert fast["detections_per_image"] == {"mean": 4, "min": 4, "max": 4}
+    assert fast["padded_sizes"] == {"64x96": 3}
+    assert fast["samples_ms"]["engine"] == [50, 100, 200]
+    assert fast["latency_ms"]["total"]["min"] == pytest.approx(55)
+
+
+def test_json_keeps_every_sample_and_names_no_directory(measurement: Measurement, tmp_path: Path) -> None:
+    report = build_report(measurement)
+    write_report(report, tmp_path / "out" / "report.json")
+    text = (tmp_path / "out" / "report.json").read_text()
+    assert json.loads(text) == json.loads(json.dumps(report))
+    assert str(tmp_path) not in text
+    assert '"order": [0, 1]' in text
+    assert '"engine": [100.0, 200.0, 400.0]' in text
+
+
+def printed(report: dict, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
+    print_report(report, Console(width=220))
+    return capsys.readouterr()
+
+
+def test_table(measurement: Measurement, capsys: pytest.CaptureFixture[str]) -> None:
+    accuracy = [{"segm": {"AP": ap}, "boundary": {"AP": ap / 2}} for ap in (0.4, 0.398)]
+    out, err = printed(build_report(measurement, accuracy), capsys)
+    row = next(line for line in out.splitlines() if "OpenVINO" in line)
+    cells = [cell.strip() for cell in row.strip("│").split("│")]
+    assert cells == ["OpenVINO", "bf16", "10.00", "2.00×", "9.52", "39.80", "-0.20", "19.90", "-0.10", "4.0", "unknown"]
+    assert "64x96 (3)" in out
+    assert err == ""
+
+
+def test_a_busy_machine_is_warned_of(measurement: Measurement, capsys: pytest.CaptureFixture[str]) -> None:
+    _, err = printed(build_report(measurement) | {"foreign_load": 0.31}, capsys)
+    assert "warning: other processes used 31% of the CPUs" in err
+
+
+def test_measures_real_engines_and_collects_each_image_once(toy_onnx: Path, pictures: list[Path]) -> None:
+    collected = []
+    engines = [str(toy_onnx), f"{toy_onnx}@onnxruntime"]
+    found = measure(engines, pictures, Settings(threads=1, batch=2, rounds=3), lambda *each: collected.append(each))
+    report = build_report(found)
+    assert [each["batch"] for each in report["rounds"]] == [0, 1, 0]
+    assert [len(engine["samples_ms"]["engine"]) for engine in report["engines"]] == [3, 3]
+    assert [(engine, image) for engine, image, _ in collected] == [
+        *((0, 0), (0, 1), (1, 0), (1, 1)),
+        *((0, 2), (0, 3), (1, 2), (1, 3)),
+    ]
+    assert all(len(results) == 3 for *_, results in collected)
+    assert collected[0][2] == collected[2][2] != collected[1][2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"threads": 0}, "threads is 0"), ({"rounds": 0}, "rounds is 0"), ({"warmup": -1}, "warmup is -1")],
+)
+def test_wrong_settings(settings: dict[str, int], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Settings(**settings)
+
+
+def test_nothing_to_measure(toy_onnx: Path, pictures: list[Path]) -> None:
+    with pytest.raises(UserError, match="0 engines and 4 images"):
+        measure([], pictures, Settings())
+    with pytest.raises(UserError, match="4 images do not fill batches of 3"):
+        measure([str(toy_onnx)], pictures, Settings(batch=3))

@@ -1,0 +1,121 @@
+"""An engine is loaded only if it is the file its sidecar describes, on a machine it was built for."""
+
+import json
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines.trt.sidecar import Sidecar, check_sidecar, read_sidecar, sidecar_path, write_sidecar
+from refinemask.files import UserError, sha256
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Path:
+    path = tmp_path / "model.engine"
+    path.write_bytes(b"native code")
+    return path
+
+
+@pytest.fixture
+def plugins(tmp_path: Path) -> Path:
+    path = tmp_path / "plugins.so"
+    path.write_bytes(b"plugins")
+    return path
+
+
+@pytest.fixture
+def sidecar(engine: Path, plugins: Path, metadata: dict[str, str]) -> Sidecar:
+    return Sidecar(
+        engine_sha256=sha256(engine),
+        onnx="model.onnx",
+        onnx_sha256="0" * 64,
+        plugins=plugins.name,
+        plugins_sha256=sha256(plugins),
+        flavour="tensorrt",
+        version="10.13.0",
+        cuda="13.0",
+        driver="580.65",
+        gpu="NVIDIA L4",
+        capabilities=("8.9",),
+        metadata=metadata,
+        precision={"compute": {"fp16": 1.0}, "layers": {}, "tensors": {}},
+        command=shlex.join(["python", "-m", "engines.build", "model.onnx", "-o", "model.engine"]),
+    )
+
+
+def check(sidecar: Sidecar, engine: Path, plugins: Path | None, **here: Any) -> None:
+    machine = {"flavour": "tensorrt", "version": "10.13.0", "capability": "8.9"} | here
+    check_sidecar(sidecar, engine, plugins=plugins, **machine)
+
+
+def test_round_trip(sidecar: Sidecar, engine: Path) -> None:
+    write_sidecar(sidecar, engine)
+    assert sidecar_path(engine).name == "model.engine.json"
+    assert read_sidecar(engine) == sidecar
+    assert read_sidecar(engine).read_metadata(engine).config.class_names == ("nucleus",)
+
+
+def test_fits(sidecar: Sidecar, engine: Path, plugins: Path) -> None:
+    check(sidecar, engine, plugins)
+
+
+@pytest.mark.parametrize(
+    ("here", "difference"),
+    [
+        ({"version": "10.14.0"}, "TensorRT is 10.14.0, the engine's is 10.13.0"),
+        ({"capability": "9.0"}, "compute capability is 9.0, the engine's is 8.9"),
+        ({"flavour": "tensorrt_rtx"}, "flavour is tensorrt_rtx, the engine's is tensorrt"),
+    ],
+)
+def test_another_machine(sidecar: Sidecar, engine: Path, plugins: Path, here: dict[str, str], difference: str) -> None:
+    with pytest.raises(UserError) as error:
+        check(sidecar, engine, plugins, **here)
+    assert difference in str(error.value)
+    assert str(error.value).endswith("build it again: python -m engines.build model.onnx -o model.engine")
+
+
+def test_all_differences_are_named(sidecar: Sidecar, engine: Path, plugins: Path) -> None:
+    engine.write_bytes(b"other code")
+    plugins.write_bytes(b"other plugins")
+    with pytest.raises(UserError, match=r"its SHA-256 is .*; the plugin library's SHA-256 is "):
+        check(sidecar, engine, plugins)
+    with pytest.raises(UserError, match="unknown, there is no library"):
+        check(sidecar, engine, None)
+
+
+@pytest.mark.parametrize(
+    ("compatible", "here", "fits"),
+    [
+        ({"newer_versions": True}, {"version": "10.14.1"}, True),
+        ({"newer_versions": True}, {"version": "10.9.0"}, False),
+        ({"newer_versions": True}, {"version": "11.0.0"}, False),
+        ({"newer_capabilities": True}, {"capability": "12.0"}, True),
+        ({"newer_capabilities": True}, {"capability": "8.6"}, False),
+        ({"newer_versions": True}, {"capability": "12.0"}, False),
+    ],
+)
+def test_compatible_engines(
+    sidecar: Sidecar, engine: Path, plugins: Path, compatible: dict[str, bool], here: dict[str, str], fits: bool
+) -> None:
+    if fits:
+        check(replace(sidecar, **compatible), engine, plugins, **here)
+    else:
+        with pytest.raises(UserError, match="does not fit"):
+            check(replace(sidecar, **compatible), engine, plugins, **here)
+
+
+def test_without_sidecar(engine: Path) -> None:
+    with pytest.raises(UserError, match=r"has no sidecar model\.engine\.json.*--trust-engine"):
+        read_sidecar(engine)
+
+
+@pytest.mark.parametrize("change", [{"engine_sha256": None}, {"extra": 1}])
+def test_a_foreign_sidecar(sidecar: Sidecar, engine: Path, change: dict[str, Any]) -> None:
+    write_sidecar(sidecar, engine)
+    content = {**json.loads(sidecar_path(engine).read_text()), **change}
+    sidecar_path(engine).write_text(json.dumps({k: v for k, v in content.items() if v is not None or k == "cuda"}))
+    with pytest.raises(UserError, match="not a sidecar"):
+        read_sidecar(engine)

@@ -1,0 +1,137 @@
+"""The command line for trtexec, right for each major version, and what comes back from it."""
+
+import json
+import stat
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from engines import build
+from engines.trt.plan import BuildPlan
+from engines.trt.sidecar import read_sidecar
+from engines.trt.trtexec import build_with_trtexec, trtexec_command, trtexec_version
+from export.bounds import Bounds
+from refinemask.files import UserError
+
+PLAN = BuildPlan(
+    onnx=Path("model.onnx"),
+    plugins=Path("/opt/plugins.so"),
+    flavour="tensorrt",
+    bounds=Bounds(batch=(1, 1, 8), height=(32, 800, 1344), width=(32, 1344, 1344)),
+)
+
+
+def test_dynamic_file_on_tensorrt_10() -> None:
+    assert trtexec_command(PLAN, Path("a.engine"), Path("a.json"), major=10) == [
+        "trtexec",
+        "--onnx=model.onnx",
+        "--saveEngine=a.engine",
+        "--skipInference",
+        "--stronglyTyped",
+        "--dynamicPlugins=/opt/plugins.so",
+        "--minShapes=images:1x3x32x32,image_sizes:1x2",
+        "--optShapes=images:1x3x800x1344,image_sizes:1x2",
+        "--maxShapes=images:8x3x1344x1344,image_sizes:8x2",
+        "--profilingVerbosity=detailed",
+        "--exportLayerInfo=a.json",
+    ]
+
+
+def test_static_file_on_tensorrt_11() -> None:
+    bounds = Bounds(batch=(1, 1, 1), height=(800, 800, 800), width=(1344, 1344, 1344))
+    plan = replace(
+        PLAN,
+        bounds=bounds,
+        plugins=None,
+        timing_cache=Path("cache"),
+        workspace_mib=4096,
+        version_compatible=True,
+        hardware_compatible=True,
+    )
+    command = trtexec_command(plan, Path("a.engine"), Path("a.json"), major=11)
+    assert command[4:8] == [
+        "--timingCacheFile=cache",
+        "--memPoolSize=workspace:4096M",
+        "--versionCompatible",
+        "--hardwareCompatibilityLevel=ampere+",
+    ]
+    assert not any("Typed" in option or "Shapes" in option or "Plugins" in option for option in command)
+
+
+def fake_trtexec(directory: Path, version: str, *, layers: list[dict] | None = None, error: str = "") -> str:
+    """A shell script that prints a version and pretends to build."""
+    script = directory / "trtexec"
+    layer_file = directory / "fake.json"
+    layer_file.write_text(json.dumps({"Layers": layers or []}))
+    script.write_text(
+        "#!/bin/sh\n"
+        f"echo '&&&& RUNNING TensorRT.trtexec [TensorRT v{version}] # trtexec'\n"
+        f"{f'echo {error!r}; exit 1' if error else ''}\n"
+        'for option in "$@"; do case $option in\n'
+        "  --saveEngine=*) echo built > ${option#*=};;\n"
+        f"  --exportLayerInfo=*) cp {layer_file} ${{option#*=}};;\n"
+        "esac; done\n"
+    )
+    script.chmod(script.stat().st_mode | stat.S_IEXEC)
+    return str(script)
+
+
+@pytest.mark.parametrize(
+    ("printed", "version"), [("101300", "10.13.0"), ("101602", "10.16.2"), ("11.1.0.106", "11.1.0")]
+)
+def test_version(tmp_path: Path, printed: str, version: str) -> None:
+    assert trtexec_version(fake_trtexec(tmp_path, printed)) == version
+
+
+@pytest.mark.parametrize("printed", ["8601", "100600", "12.0.0.1"])
+def test_unknown_version(tmp_path: Path, printed: str) -> None:
+    with pytest.raises(UserError, match=r"not supported; expected 10\.7"):
+        trtexec_version(fake_trtexec(tmp_path, printed))
+
+
+def test_not_trtexec(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not trtexec"):
+        trtexec_version("echo")
+    with pytest.raises(UserError, match="cannot be run"):
+        trtexec_version(str(tmp_path / "absent"))
+
+
+def test_build(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    tensor = [{"Format/Datatype": "Half"}]
+    layers = [
+        {"LayerType": "conv", "Inputs": tensor, "Outputs": tensor},
+        {"LayerType": "PluginV3", "Inputs": tensor, "Outputs": tensor},
+    ]
+    trtexec = fake_trtexec(tmp_path, "101300", layers=layers)
+    built = build_with_trtexec(PLAN, tmp_path / "a.engine", trtexec)
+    assert (tmp_path / "a.engine").read_text() == "built\n"
+    assert (built.version, built.plugin_layers, built.precision["compute"]) == ("10.13.0", 1, {"fp16": 1.0})
+    assert "RUNNING" in capfd.readouterr().err
+
+
+def test_the_sidecar_of_trtexec_says_tensorrt(
+    toy_onnx: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(build, "find_spec", lambda name: name == "tensorrt_rtx")
+    tensor = [{"Format/Datatype": "Float"}]
+    trtexec = fake_trtexec(tmp_path, "101300", layers=[{"LayerType": "conv", "Inputs": tensor, "Outputs": tensor}])
+    args = build.Args(onnx=toy_onnx(), output=tmp_path / "a.engine", bodies=True, trtexec=trtexec)
+    for wrong, option in (
+        (replace(args, capabilities=("8.9",)), "--capabilities"),
+        (replace(args, flavour="tensorrt_rtx"), "--flavour tensorrt_rtx"),
+    ):
+        assert build.main(wrong) == build.main(replace(wrong, trtexec=None, print_trtexec=11)) == 2
+        assert capsys.readouterr().err.count(f"toy.onnx: {option} is for TensorRT-RTX") == 2
+    assert build.main(args) == 0
+    assert read_sidecar(args.output).flavour == "tensorrt"
+
+
+def test_failure_gives_the_first_error(tmp_path: Path) -> None:
+    trtexec = fake_trtexec(tmp_path, "101300", error="[11/23/2026] [E] Error[4]: out of memory")
+    with pytest.raises(UserError, match="out of memory"):
+        build_with_trtexec(PLAN, tmp_path / "a.engine", trtexec)
