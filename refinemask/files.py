@@ -12,6 +12,10 @@ class UserError(Exception):
     """A mistake in what the user gave: one line that says what was found, what was expected and how to mend it."""
 
 
+class FailedCheckError(Exception):
+    """Something was made and is not what was asked for: one line that says what was found and what was expected."""
+
+
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces it only if the block ends without an error.

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from refinemask.command import execute
 from refinemask.files import UserError, atomic_write
 from trt_plugins import LIBRARY_DIR, PACKAGE
 from trt_plugins.ptxas import KernelResources, parse_ptxas
@@ -182,18 +183,16 @@ def _run(command: Sequence[str]) -> str:
 
 def main(args: Args | None = None) -> int:
     """Build, print the kernels' resources, and say what was not built."""
-    args = args or tyro.cli(Args)
-    try:
-        report = build(args)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return execute(Args, _build_and_tell, args)
+
+
+def _build_and_tell(args: Args) -> None:
+    report = build(args)
     print(summary(report))
     for name in report["libraries"]:
         print(args.output / name)
     if "librefinemask_plugins.so" not in report["libraries"]:
         print(HEADERS_HELP, file=sys.stderr)
-    return 0
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ and pycocotools takes a match with object 0 for none.
 """
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
+from refinemask.command import execute
 from refinemask.data.categories import CITYSCAPES
 from refinemask.data.coco import read_json_object
 from refinemask.files import UserError, atomic_write
@@ -55,24 +55,22 @@ class Frame:
 
 
 def main(args: Args | None = None) -> int:
-    """The command line; returns the exit code."""
-    args = args or tyro.cli(Args)
-    try:
-        splits = {split: find_frames(args.root, split) for split in ("train", "val")}
-        for split, frames in splits.items():
-            output = args.root / "annotations" / f"instancesonly_filtered_gtFine_{split}.json"
-            content, oddities = convert(frames, description=split)
-            with atomic_write(output) as temporary:
-                temporary.write_text(json.dumps(content))
-            crowds = sum(annotation["iscrowd"] for annotation in content["annotations"])
-            objects = len(content["annotations"]) - crowds
-            print(f"{output}: {len(frames)} images, {objects} objects, {crowds} groups")
-            for oddity, count in sorted(oddities.items()):
-                print(f"  {oddity}: {count}")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    """Run the command line; returns the exit code."""
+    return execute(Args, _write_annotations, args)
+
+
+def _write_annotations(args: Args) -> None:
+    splits = {split: find_frames(args.root, split) for split in ("train", "val")}
+    for split, frames in splits.items():
+        output = args.root / "annotations" / f"instancesonly_filtered_gtFine_{split}.json"
+        content, oddities = convert(frames, description=split)
+        with atomic_write(output) as temporary:
+            temporary.write_text(json.dumps(content))
+        crowds = sum(annotation["iscrowd"] for annotation in content["annotations"])
+        objects = len(content["annotations"]) - crowds
+        print(f"{output}: {len(frames)} images, {objects} objects, {crowds} groups")
+        for oddity, count in sorted(oddities.items()):
+            print(f"  {oddity}: {count}")
 
 
 def find_frames(root: Path, split: str) -> list[Frame]:

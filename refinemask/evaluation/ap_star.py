@@ -6,7 +6,6 @@ part of LVIS v0.5 that is of COCO's categories. Its validation images are those 
 
 import json
 import os
-import sys
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from refinemask.command import execute
 from refinemask.data.coco import parse_list, read_json_object
 from refinemask.data.lvis import LvisDataset, parse_lvis
 from refinemask.files import UserError, atomic_write
@@ -32,20 +32,18 @@ class Args:
 
 
 def main(args: Args | None = None) -> int:
-    """The command line; returns the exit code."""
-    args = args or tyro.cli(Args)
-    try:
-        content = read_json_object(args.lvis)
-        parse_lvis(args.lvis, content)
-        cocofied = cocofy(args.lvis, content)
-        with atomic_write(args.output) as temporary:
-            temporary.write_text(json.dumps(cocofied))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    """Run the command line; returns the exit code."""
+    return execute(Args, _write_cocofied, args)
+
+
+def _write_cocofied(args: Args) -> None:
+    content = read_json_object(args.lvis)
+    parse_lvis(args.lvis, content)
+    cocofied = cocofy(args.lvis, content)
+    with atomic_write(args.output) as temporary:
+        temporary.write_text(json.dumps(cocofied))
     kept, categories = cocofied["annotations"], cocofied["categories"]
     print(f"{args.output}: {len(kept)} of {len(content['annotations'])} annotations, {len(categories)} categories")
-    return 0
 
 
 def read_cocofied(path: str | os.PathLike[str]) -> LvisDataset:

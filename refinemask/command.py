@@ -1,0 +1,52 @@
+"""How every command of this project ends: an exit code, and one line where Python would print a traceback."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+import tyro
+
+from refinemask.files import FailedCheckError, UserError
+
+Args = TypeVar("Args")
+
+FAILED_CHECK, BAD_INPUT = 1, 2
+INTERRUPTED, READER_GONE = 128 + signal.SIGINT, 128 + signal.SIGPIPE
+
+
+def execute(
+    kind: type[Args], action: Callable[[Args], int | None], args: Args | None = None, description: str | None = None
+) -> int:
+    """Read the command line as ``kind`` unless ``args`` are given, do ``action`` with it, and say how that ended.
+
+    Args:
+        kind: a dataclass of the command's arguments; values that it refuses itself are bad input, too.
+        action: does the work and prints; its result is the exit code, None is 0.
+        args: arguments that need no parsing.
+        description: help text, if not the docstring of ``kind``.
+
+    Returns:
+        The exit code: the action's; 1 for :class:`FailedCheckError`, 2 for :class:`UserError`, 130 for Ctrl-C, 141
+        where nobody reads the output any more.
+    """
+    try:
+        code = action(args if args is not None else tyro.cli(kind, description=description)) or 0
+        sys.stdout.flush()
+    except UserError as error:
+        return _end(f"error: {error}", BAD_INPUT)
+    except FailedCheckError as error:
+        return _end(f"error: {error}", FAILED_CHECK)
+    except KeyboardInterrupt:
+        return _end("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # The interpreter flushes once more as it exits, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
+    return code
+
+
+def _end(line: str, code: int) -> int:
+    print(line, file=sys.stderr)
+    return code

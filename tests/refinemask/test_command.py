@@ -1,0 +1,100 @@
+"""How commands end."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from refinemask.command import execute
+from refinemask.files import FailedCheckError, UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = """
+import sys, time
+from dataclasses import dataclass
+from refinemask.command import execute
+
+@dataclass
+class Args:
+    what: str
+
+def act(args):
+    if args.what == "wait":
+        print("waiting", flush=True)
+        time.sleep(60)
+    for _ in range(100_000):
+        print("line")
+
+sys.exit(execute(Args, act))
+"""
+
+
+@dataclass(frozen=True)
+class Args:
+    """Arguments that refuse a number below one."""
+
+    number: int = 1
+
+    def __post_init__(self) -> None:
+        if self.number < 1:
+            raise UserError(f"--number is {self.number}; expected at least 1")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(UserError("a.png: no such file"), 2), (FailedCheckError("boxes differ"), 1)]
+)
+def test_an_error_is_one_line_and_a_code(error: Exception, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    def act(args: Args) -> None:
+        raise error
+
+    assert execute(Args, act, Args()) == code
+    assert capsys.readouterr() == ("", f"error: {error}\n")
+
+
+@pytest.mark.parametrize(("result", "code"), [(None, 0), (0, 0), (143, 143)])
+def test_the_result_of_the_action_is_the_code(result: int | None, code: int) -> None:
+    assert execute(Args, lambda args: result, Args()) == code
+
+
+def test_the_command_line_is_read_and_what_the_arguments_refuse_is_bad_input(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["command", "--number", "3"])
+    assert execute(Args, lambda args: args.number) == 3
+    monkeypatch.setattr(sys, "argv", ["command", "--number", "0"])
+    assert execute(Args, lambda args: args.number) == 2
+    assert capsys.readouterr().err == "error: --number is 0; expected at least 1\n"
+
+
+def test_an_error_of_ours_stays_a_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        execute(Args, lambda args: 1 // 0, Args())
+
+
+def start(what: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", SCRIPT, "--what", what]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def test_ctrl_c_is_one_line_and_code_130() -> None:
+    with start("wait") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60)[1] == "interrupted\n"
+    assert process.returncode == 130
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    with start("print") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "line\n"
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
