@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from engines.base import Engine
-from export.bounds import Bounds, InputError
+from refinemask.contract import Bounds, InputError
 from refinemask.files import UserError
 
 __all__ = ["Bounds", "Engine", "InputError", "load"]

@@ -1,55 +1,18 @@
-"""What every engine has in common: the contract, the file's metadata and the checks of what goes in.
+"""What every engine has in common: its interface, and the checks of what goes in.
 
 Imports no PyTorch: a deployment machine without it runs engines too.
 """
 
-import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from export.bounds import Bounds, InputError
-from refinemask.config import ModelConfig, from_json
+from refinemask.config import ModelConfig
+from refinemask.contract import Bounds, InputError
 from refinemask.data.transforms import STRIDE, resize_shape
-from refinemask.files import UserError
 from refinemask.structures import Detections
-
-OUTPUTS = Detections._fields
-
-
-@dataclass(frozen=True, kw_only=True)
-class Metadata:
-    """What an exported file says about itself."""
-
-    config: ModelConfig
-    precision: str
-    bounds: Bounds
-    masks: str
-    """Of all places for detections or of those found, as :data:`export.graph.Masks`."""
-
-
-def read_metadata(properties: Mapping[str, str], path: str | os.PathLike[str]) -> Metadata:
-    """Read the metadata properties that ``export.to_onnx`` wrote.
-
-    Raises:
-        UserError: a property is missing or unreadable, so the file is not ours.
-    """
-    expected = "expected a file written by `python -m export.to_onnx --checkpoint … --output …`"
-    missing = [name for name in ("config", "precision", "bounds") if name not in properties]
-    if missing:
-        raise UserError(f"{path}: not a RefineMask export: its metadata lacks {', '.join(missing)}; {expected}")
-    try:
-        return Metadata(
-            config=from_json(ModelConfig, properties["config"]),
-            precision=properties["precision"],
-            bounds=Bounds.from_json(properties["bounds"]),
-            masks=properties.get("masks", "all"),
-        )
-    except (UserError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: unreadable RefineMask metadata ({error}); {expected}") from error
 
 
 class Engine(ABC):

@@ -8,10 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
-import onnx
 import tyro
 
-from engines.base import Metadata, read_metadata
 from engines.trt.api import Flavour
 from engines.trt.builder import Built, build_in_child, custom_nodes
 from engines.trt.device import cuda_device
@@ -19,12 +17,12 @@ from engines.trt.plan import BuildPlan
 from engines.trt.precision import REQUIRED_SHARE, met
 from engines.trt.sidecar import Sidecar, sidecar_path, write_sidecar
 from engines.trt.trtexec import build_with_trtexec, trtexec_command
-from export.bounds import Bounds
-from refinemask.files import UserError, atomic_write, sha256
+from refinemask.contract import Bounds, Metadata
+from refinemask.files import FailedCheckError, UserError, atomic_write, sha256
 from trt_plugins import LIBRARY_DIR, PLUGIN_LIBRARY, library_path
 
 
-class PrecisionNotMetError(Exception):
+class PrecisionNotMetError(FailedCheckError):
     """The engine computes in another precision than was asked for."""
 
 
@@ -67,13 +65,13 @@ def main(args: Args | None = None) -> int:
     """Build; exit code 1 where the precision is not met, 2 where something given is wrong or TensorRT refuses."""
     args = args or tyro.cli(Args)
     try:
-        metadata, properties = _read(args)
+        metadata = Metadata.of_file(args.onnx)
         plan = make_plan(args, metadata)
         if args.print_trtexec is not None:
             layers = Path(f"{args.output}.layers.json")
             print(shlex.join(trtexec_command(plan, args.output, layers, major=args.print_trtexec)))
             return 0
-        sidecar = build(plan, args, metadata.precision, properties)
+        sidecar = build(plan, args, metadata)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -117,7 +115,7 @@ def make_plan(args: Args, metadata: Metadata) -> BuildPlan:
     )
 
 
-def build(plan: BuildPlan, args: Args, precision: str, properties: dict[str, str]) -> Sidecar:
+def build(plan: BuildPlan, args: Args, metadata: Metadata) -> Sidecar:
     """Build the engine and write it, its layers and its sidecar; nothing is written unless all went well.
 
     Raises:
@@ -128,28 +126,18 @@ def build(plan: BuildPlan, args: Args, precision: str, properties: dict[str, str
         built = build_with_trtexec(plan, engine, args.trtexec) if args.trtexec else build_in_child(plan, engine)
         if plan.plugins is not None and built.plugin_layers < len(custom_nodes(plan.onnx)):
             raise UserError(f"{plan.onnx}: only {built.plugin_layers} operators became plugin layers; see --plugins")
-        if not met(built.precision, precision):
+        wanted = metadata.precision
+        if not met(built.precision, wanted):
             raise PrecisionNotMetError(
-                f"{plan.onnx}: {precision} was asked for, but only {built.precision['compute'].get(precision, 0):.0%} "
-                f"of the compute layers are; expected {REQUIRED_SHARE[precision]:.0%}; no engine was written"
+                f"{plan.onnx}: {wanted} was asked for, but only {built.precision['compute'].get(wanted, 0):.0%} "
+                f"of the compute layers are; expected {REQUIRED_SHARE[wanted]:.0%}; no engine was written"
             )
     if built.layers:
         with atomic_write(Path(f"{args.output}.layers.json")) as temporary:
             temporary.write_text(json.dumps(built.layers, indent=1))
-    sidecar = _sidecar(plan, args, built, properties)
+    sidecar = _sidecar(plan, args, built, metadata)
     write_sidecar(sidecar, args.output)
     return sidecar
-
-
-def _read(args: Args) -> tuple[Metadata, dict[str, str]]:
-    if not args.onnx.is_file():
-        raise UserError(f"{args.onnx}: no such file")
-    try:
-        model = onnx.load(args.onnx, load_external_data=False)
-    except Exception as error:
-        raise UserError(f"{args.onnx}: not a readable ONNX file ({error}); export it again (export.to_onnx)") from error
-    properties = {entry.key: entry.value for entry in model.metadata_props}
-    return read_metadata(properties, args.onnx), properties
 
 
 def _flavour(args: Args) -> Flavour:
@@ -190,7 +178,7 @@ def _bounds(bounds: Bounds, args: Args) -> Bounds:
     return replace(bounds, **{axis: (low, min(typical, high), high) for axis, (low, typical, high) in limits.items()})
 
 
-def _sidecar(plan: BuildPlan, args: Args, built: Built, properties: dict[str, str]) -> Sidecar:
+def _sidecar(plan: BuildPlan, args: Args, built: Built, metadata: Metadata) -> Sidecar:
     device = None if plan.capabilities else cuda_device()
     return Sidecar(
         engine_sha256=sha256(args.output),
@@ -206,7 +194,7 @@ def _sidecar(plan: BuildPlan, args: Args, built: Built, properties: dict[str, st
         capabilities=plan.capabilities or ((device.capability,) if device else ()),
         newer_capabilities=plan.hardware_compatible,
         newer_versions=plan.version_compatible,
-        metadata={**properties, "bounds": plan.bounds.to_json()},
+        metadata=replace(metadata, bounds=plan.bounds).to_properties(),
         precision=built.precision,
         command=shlex.join(_command(args)),
     )

@@ -6,7 +6,8 @@ import warnings
 import numpy as np
 import onnxruntime as ort
 
-from engines.base import OUTPUTS, Engine, read_metadata
+from engines.base import Engine
+from refinemask.contract import OUTPUTS, Metadata
 from refinemask.files import UserError
 from refinemask.structures import Detections
 
@@ -25,7 +26,7 @@ class OnnxRuntimeEngine(Engine):
         device: str = "cpu",
     ) -> None:
         self.session = _open(path, threads, device)
-        metadata = read_metadata(self.session.get_modelmeta().custom_metadata_map, path)
+        metadata = Metadata.from_properties(self.session.get_modelmeta().custom_metadata_map, path)
         if precision not in (None, metadata.precision):
             raise UserError(
                 f"{path}: its precision is {metadata.precision}, and ONNX Runtime runs a file as it is; "

@@ -7,7 +7,8 @@ import numpy as np
 import onnx
 import onnx.inliner
 
-from engines.base import OUTPUTS, Engine, read_metadata
+from engines.base import Engine
+from refinemask.contract import OUTPUTS, Metadata, read_onnx
 from refinemask.files import UserError
 from refinemask.structures import Detections
 
@@ -29,8 +30,8 @@ class OpenVINOEngine(Engine):
         threads: int | None = None,
         device: str = "cpu",
     ) -> None:
-        model = _read(path)
-        metadata = read_metadata({entry.key: entry.value for entry in model.metadata_props}, path)
+        model = onnx.inliner.inline_local_functions(read_onnx(path, weights=True))
+        metadata = Metadata.of_model(model, path)
         if metadata.precision != "fp32":
             raise UserError(f"{path}: OpenVINO runs fp32 exports, in fp32 or bf16; this one is {metadata.precision}")
         precision = precision or "fp32"
@@ -77,14 +78,6 @@ def executed_precisions(model: Any) -> tuple[set[str], set[str]]:
                 boxes = boxes.get_node().input_value(0)
             rois.add(boxes.get_element_type().to_string())
     return convolutions, rois
-
-
-def _read(path: str | os.PathLike[str]) -> onnx.ModelProto:
-    try:
-        return onnx.inliner.inline_local_functions(onnx.load(path))
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: not a readable ONNX file ({reason}); export it again (export.to_onnx)") from error
 
 
 def compile_network(

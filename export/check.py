@@ -14,14 +14,14 @@ import onnx_ir as ir
 import tyro
 from onnx_ir import DataType
 
-from export.functions import DOMAIN, PLUGIN_ATTRIBUTES
+from refinemask.contract import DOMAIN, OPERATORS, PLUGIN_ATTRIBUTES, missing_properties
 from refinemask.files import UserError
 
 Target = Literal["tensorrt-10", "tensorrt-11", "rtx"]
 
 OPSETS = range(9, 25)
 TOP_K_LIMIT = 3840
-PLUGINS = {"MultilevelRoIAlign4", "MultilevelRoIAlign1", "FixedNMS", "BoundaryMerge"}
+PLUGINS = {operator.name for operator in OPERATORS}
 
 SUPPORTED = (
     "Abs Add And ArgMax ArgMin AveragePool BatchNormalization Cast CastLike Ceil Clip Concat Constant ConstantOfShape "
@@ -33,7 +33,7 @@ SUPPORTED = (
     "ReduceSum Relu Reshape Resize RoiAlign Round ScatterElements ScatterND Shape Sigmoid Sign Sin Size Slice Softmax "
     "Softplus SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh Tile TopK Transpose Trilu Unsqueeze Where Xor"
 )
-OPERATORS = frozenset(SUPPORTED.split())
+STANDARD = frozenset(SUPPORTED.split())
 MISSING_IN_RTX = {
     "NonZero": "its plugin is not in TensorRT-RTX",
     "NonMaxSuppression": "TensorRT-RTX parses it and has no implementation to build",
@@ -73,7 +73,7 @@ def body_problems(model: ir.Model, target: Target) -> dict[str, list[str]]:
 
 
 def _file_problems(model: ir.Model) -> Iterator[str]:
-    if missing := [name for name in ("config", "precision", "bounds") if name not in model.metadata_props]:
+    if missing := missing_properties(model.metadata_props):
         yield f"metadata: lacks {', '.join(missing)}, so engines.build refuses it: not a file of export.to_onnx"
     if model.metadata_props.get("masks") == "found":
         yield "masks found: shapes depend on the image, so engines.build refuses it; export with --masks all"
@@ -112,7 +112,7 @@ def _custom_problems(node: ir.Node, model: ir.Model) -> Iterator[str]:
 
 
 def _node_problems(node: ir.Node, target: Target) -> Iterator[str]:
-    if node.op_type not in OPERATORS:
+    if node.op_type not in STANDARD:
         yield f"not supported by {target}"
     if target == "rtx":
         yield from _rtx_problems(node)

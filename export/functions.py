@@ -6,36 +6,26 @@ TensorRT looks functions up by name alone, so a name stands for one arity.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import onnx_ir as ir
 from onnx_ir import AttributeType, DataType, Value
-from onnxscript import OpBuilder, build_function, build_graph
+from onnxscript import OpBuilder, build_function
 
-DOMAIN = "refinemask"
-PLUGIN_ATTRIBUTES = {"plugin_version": "1", "plugin_namespace": DOMAIN}
+from refinemask.contract import BOUNDARY_MERGE, DOMAIN, FIXED_NMS, PLUGIN_ATTRIBUTES, ROI_ALIGN_1, ROI_ALIGN_4, Operator
 
-SMALLEST_FLOAT = 2.0**-126
 OUTSIDE = [-256.0, -256.0, -252.0, -252.0]
 """A box left of and above every image, small, and exact in bfloat16 too: a builder may round it."""
 
-NMSBody = Literal["native", "fixpoint"]
-"""``native`` uses NonMaxSuppression, the fastest where it is known. ``fixpoint`` uses tensor arithmetic of static
-shapes in a Loop, for builders that lack the operator."""
 
-
-def function_bodies(nms: NMSBody, opset: int) -> list[ir.Function]:
+def function_bodies(opset: int) -> list[ir.Function]:
     """The bodies of all custom operators, in operator set ``opset``, which must be the model's own."""
-    pooling = dict.fromkeys(("output_size", "sampling_ratio", "finest_scale"), AttributeType.INT)
-    suppression = {"iou_threshold": AttributeType.FLOAT, "k": AttributeType.INT}
     boxes, scores = _tensor("boxes", "G", "N", 4), _tensor("scores", "G", "N")
     coarse, fine = _tensor("coarse", "R", 1, "n", "n"), _tensor("fine", "R", 1, "m", "m")
-    suppress = _native_nms if nms == "native" else _fixpoint_nms
     return [
-        _function("MultilevelRoIAlign4", _multilevel_roi_align, [*map(_map, range(4)), _rois()], pooling, opset),
-        _function("MultilevelRoIAlign1", _roi_align, [_map(0), _rois()], pooling, opset),
-        _function("FixedNMS", suppress, [boxes, scores], suppression, opset),
-        _function("BoundaryMerge", _boundary_merge, [coarse, fine], {}, opset),
+        _function(ROI_ALIGN_4, _multilevel_roi_align, [*map(_map, range(4)), _rois()], opset),
+        _function(ROI_ALIGN_1, _roi_align, [_map(0), _rois()], opset),
+        _function(FIXED_NMS, _fixed_nms, [boxes, scores], opset),
+        _function(BOUNDARY_MERGE, _boundary_merge, [coarse, fine], opset),
     ]
 
 
@@ -103,7 +93,7 @@ def _pool(op: OpBuilder, feature: Value, level: int, boxes: Value, batch: Value)
     )
 
 
-def _native_nms(op: OpBuilder, boxes: Value, scores: Value) -> tuple[Value, Value]:
+def _fixed_nms(op: OpBuilder, boxes: Value, scores: Value) -> tuple[Value, Value]:
     scores, k = _mark_padding(op, scores), _integer(op, "k")
     selected = op.NonMaxSuppression(boxes, op.Unsqueeze(scores, [1]), k, _float(op, "iou_threshold"), -0.5)
     kept = op.Gather(selected, [0, 2], axis=1)
@@ -112,51 +102,6 @@ def _native_nms(op: OpBuilder, boxes: Value, scores: Value) -> tuple[Value, Valu
     top = op.Min(op.Unsqueeze(k, [0]), op.Shape(scores, start=1, end=2))
     best, indices = op.TopK(survivors, top, axis=1, _outputs=2)
     return _pad_to_k(op, indices, op.GreaterOrEqual(best, 0.0), top)
-
-
-def _fixpoint_nms(op: OpBuilder, boxes: Value, scores: Value) -> tuple[Value, Value]:
-    """``keep ← candidate and no better kept box overlaps`` settles every chain of overlaps from its best box down;
-    what it no longer changes is the greedy result."""
-    scores, n = _mark_padding(op, scores), op.Shape(scores, start=1, end=2)
-    count = op.Squeeze(n, [0])
-    ordered, order = op.TopK(scores, n, axis=1, _outputs=2)
-    iou = _pairwise_iou(op, op.GatherND(boxes, op.Unsqueeze(order, [2]), batch_dims=1))
-    overlaps = op.Cast(op.Greater(iou, _float(op, "iou_threshold")), to=DataType.FLOAT)
-    suppressors = op.Trilu(overlaps, -1, upper=0)
-    candidates = op.Unsqueeze(op.Cast(op.GreaterOrEqual(ordered, 0.0), to=DataType.FLOAT), [2])
-
-    def step(op: OpBuilder, _: Value, __: Value, keep: Value) -> tuple[Value, Value]:
-        free = op.Less(op.MatMul(suppressors, keep), 0.5)
-        updated = op.Mul(op.Cast(free, to=DataType.FLOAT), candidates)
-        return op.Greater(op.ReduceMax(op.Abs(op.Sub(updated, keep)), keepdims=0), 0.5), updated
-
-    keep = op.Loop(count, True, candidates, body=_loop_body(op, step))
-    # Ranks differ from one another: scores could tie, and not every top-k then keeps their order.
-    ranks = op.Cast(op.Range(count, 0, -1), to=DataType.FLOAT)
-    top = op.Min(op.Unsqueeze(_integer(op, "k"), [0]), n)
-    best, places = op.TopK(op.Where(op.Greater(op.Squeeze(keep, [2]), 0.5), ranks, 0.0), top, axis=1, _outputs=2)
-    return _pad_to_k(op, op.GatherElements(order, places, axis=1), op.Greater(best, 0.0), top)
-
-
-def _loop_body(op: OpBuilder, step: Callable[..., tuple[Value, Value]]) -> ir.Graph:
-    inputs = [ir.val("trip", DataType.INT64, []), ir.val("going", DataType.BOOL, []), _tensor("keep", "G", "N", 1)]
-    outputs = [ir.val("changed", DataType.BOOL, []), _tensor("updated", "G", "N", 1)]
-    opsets = op.builder.graph.opset_imports
-    return build_graph(step, inputs, outputs, opset_imports=opsets, name="settle", parent=op.builder)
-
-
-def _pairwise_iou(op: OpBuilder, boxes: Value) -> Value:
-    """[G, N, N] of boxes [G, N, 4]; 0 between boxes without area."""
-    low, high = op.Split(boxes, axis=2, num_outputs=2, _outputs=2)
-    width, height = op.Split(op.Sub(high, low), axis=2, num_outputs=2, _outputs=2)
-    area = op.Mul(width, height)
-    common_high = op.Min(op.Unsqueeze(high, [2]), op.Unsqueeze(high, [1]))
-    common_low = op.Max(op.Unsqueeze(low, [2]), op.Unsqueeze(low, [1]))
-    common = op.Max(op.Sub(common_high, common_low), 0.0)
-    width, height = op.Split(common, axis=3, num_outputs=2, _outputs=2)
-    intersection = op.Squeeze(op.Mul(width, height), [3])
-    union = op.Sub(op.Add(area, op.Transpose(area, perm=[0, 2, 1])), intersection)
-    return op.Div(intersection, op.Max(union, SMALLEST_FLOAT))
 
 
 def _mark_padding(op: OpBuilder, scores: Value) -> Value:
@@ -185,13 +130,10 @@ def _upsample_aligned(op: OpBuilder, x: Value) -> Value:
 
 
 def _function(
-    name: str,
-    trace: Callable[..., Value | tuple[Value, ...]],
-    inputs: Sequence[Value],
-    attributes: dict[str, AttributeType],
-    opset: int,
+    operator: Operator, trace: Callable[..., Value | tuple[Value, ...]], inputs: Sequence[Value], opset: int
 ) -> ir.Function:
-    required = [ir.Attr(key, kind, None) for key, kind in attributes.items()]
+    name, kinds = operator.name, {int: AttributeType.INT, float: AttributeType.FLOAT}
+    required = [ir.Attr(key, kinds[kind], None) for key, kind in operator.attributes.items()]
     defaults = [ir.Attr(key, AttributeType.STRING, value) for key, value in PLUGIN_ATTRIBUTES.items()]
     function = build_function(
         trace, inputs, domain=DOMAIN, name=name, attributes=required + defaults, opset_imports={"": opset}

@@ -2,7 +2,7 @@
 
 import copy
 from itertools import pairwise
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -10,13 +10,10 @@ from torch import Tensor, nn
 from torch.export import Dim
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from export.bounds import Bounds, Limits
+from refinemask.contract import Bounds, Limits, Masks
 from refinemask.data.transforms import STRIDE
 from refinemask.modeling.detector import Detector
 
-INPUTS = ("images", "image_sizes")
-Masks = Literal["all", "found"]
-"""Which of the fixed number of places for detections get a mask."""
 PLACES_STEP = 8
 """Masks are computed in multiples of this number: runtimes prepare anew for every shape they have not seen."""
 

@@ -9,58 +9,43 @@ from onnx.defs import OpSchema
 from onnxscript.values import Op, Opset
 
 import refinemask.ops  # noqa: F401  (registers torch.ops.refinemask)
-from export.functions import DOMAIN, PLUGIN_ATTRIBUTES
+from refinemask.contract import BOUNDARY_MERGE, DOMAIN, FIXED_NMS, PLUGIN_ATTRIBUTES, ROI_ALIGN_1, ROI_ALIGN_4, Operator
 
 VERSION = 1
-FLOATS = ["tensor(float)", "tensor(float16)", "tensor(bfloat16)"]
-INT, FLOAT = OpSchema.AttrType.INT, OpSchema.AttrType.FLOAT
+ANY_FLOAT = ["tensor(float)", "tensor(float16)", "tensor(bfloat16)"]
+FLOAT, INT = "tensor(float)", "tensor(int32)"
 
 
-def _operator(name: str, inputs: dict[str, str], outputs: dict[str, str], **attributes: OpSchema.AttrType) -> Op:
-    """An operator of our domain; the type ``T`` stands for any float."""
+def _node_of(operator: Operator, inputs: dict[str, str], outputs: dict[str, str]) -> Op:
+    """What the exporter makes nodes of; the type ``T`` stands for any float."""
+    kinds = {int: OpSchema.AttrType.INT, float: OpSchema.AttrType.FLOAT}
     schema = OpSchema(
-        name,
+        operator.name,
         DOMAIN,
         VERSION,
         inputs=[OpSchema.FormalParameter(key, kind) for key, kind in inputs.items()],
         outputs=[OpSchema.FormalParameter(key, kind) for key, kind in outputs.items()],
-        type_constraints=[("T", FLOATS, "any float")] if "T" in inputs.values() else [],
-        attributes=[OpSchema.Attribute(key, kind) for key, kind in attributes.items()]
+        type_constraints=[("T", ANY_FLOAT, "any float")] if "T" in inputs.values() else [],
+        attributes=[OpSchema.Attribute(key, kinds[kind]) for key, kind in operator.attributes.items()]
         + [OpSchema.Attribute(key, onnx.helper.make_attribute(key, text)) for key, text in PLUGIN_ATTRIBUTES.items()],
     )
-    return Op(Opset(DOMAIN, VERSION), name, schema)
+    return Op(Opset(DOMAIN, VERSION), operator.name, schema)
 
 
-def _roi_align(levels: int) -> Op:
+def _roi_align_of(operator: Operator, levels: int) -> Op:
     # Of fixed arity: the exporter repeats an input before a variadic one.
-    features = {f"f{level}": "T" for level in range(levels)}
-    return _operator(
-        f"MultilevelRoIAlign{levels}",
-        {**features, "rois": "tensor(float)"},
-        {"pooled": "T"},
-        output_size=INT,
-        sampling_ratio=INT,
-        finest_scale=INT,
-    )
+    return _node_of(operator, {**{f"f{level}": "T" for level in range(levels)}, "rois": FLOAT}, {"pooled": "T"})
 
 
-ROI_ALIGN = {levels: _roi_align(levels) for levels in (1, 4)}
-FIXED_NMS = _operator(
-    "FixedNMS",
-    {"boxes": "tensor(float)", "scores": "tensor(float)"},
-    {"indices": "tensor(int32)", "num_kept": "tensor(int32)"},
-    iou_threshold=FLOAT,
-    k=INT,
-)
-BOUNDARY_MERGE = _operator(
-    "BoundaryMerge", {"coarse": "tensor(float)", "fine": "tensor(float)"}, {"merged": "tensor(float)"}
-)
+ROI_ALIGN_NODES = {1: _roi_align_of(ROI_ALIGN_1, 1), 4: _roi_align_of(ROI_ALIGN_4, 4)}
+FIXED_NMS_NODE = _node_of(FIXED_NMS, {"boxes": FLOAT, "scores": FLOAT}, {"indices": INT, "num_kept": INT})
+BOUNDARY_MERGE_NODE = _node_of(BOUNDARY_MERGE, {"coarse": FLOAT, "fine": FLOAT}, {"merged": FLOAT})
 
 
 def multilevel_roi_align(
     features: Sequence[Any], rois: Any, output_size: int, sampling_ratio: int, finest_scale: int
 ) -> Any:
-    return ROI_ALIGN[len(features)](
+    return ROI_ALIGN_NODES[len(features)](
         *features,
         rois,
         output_size=output_size,
@@ -71,11 +56,11 @@ def multilevel_roi_align(
 
 
 def fixed_nms(boxes: Any, scores: Any, iou_threshold: float, k: int) -> Any:
-    return FIXED_NMS(boxes, scores, iou_threshold=iou_threshold, k=k, **PLUGIN_ATTRIBUTES)
+    return FIXED_NMS_NODE(boxes, scores, iou_threshold=iou_threshold, k=k, **PLUGIN_ATTRIBUTES)
 
 
 def boundary_merge(coarse: Any, fine: Any) -> Any:
-    return BOUNDARY_MERGE(coarse, fine, **PLUGIN_ATTRIBUTES)
+    return BOUNDARY_MERGE_NODE(coarse, fine, **PLUGIN_ATTRIBUTES)
 
 
 def translation_table() -> dict[Callable[..., Any], Callable[..., Any]]:

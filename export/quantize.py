@@ -25,13 +25,13 @@ import tyro
 from numpy.typing import NDArray
 from rich.console import Console
 
-from export.bounds import Bounds
 from export.calibration import Calibration, calibrate, read_calibration, write_calibration
 from export.check import load
 from export.qdq import QuantizedType, insert_qdq, kept_layers, layers
 from export.to_onnx import add_bodies
 from export.verify import NUM_IMAGES, PARITY, MismatchError, onnx_runner, passes, report, verification_images, verify
 from refinemask.config import ModelConfig, Preprocessing, from_json
+from refinemask.contract import Bounds
 from refinemask.data.coco import read_coco
 from refinemask.data.images import read_image
 from refinemask.data.transforms import preprocess
@@ -120,7 +120,7 @@ def _runnable(path: Path, model: ir.Model) -> Iterator[Path]:
     if model.functions:
         yield path
         return
-    add_bodies(model, model.metadata_props["nms"])  # type: ignore[arg-type]
+    add_bodies(model)
     with tempfile.TemporaryDirectory() as directory:
         copy = Path(directory) / path.name
         ir.save(model, copy)

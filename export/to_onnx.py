@@ -13,19 +13,18 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass, CommonSubexpres
 from onnxscript.optimizer import fold_constants, remove_unused_nodes
 from rich.console import Console
 
-from export.bounds import Bounds, default_sizes, parse_size
 from export.check import problems
-from export.functions import NMSBody, function_bodies
-from export.graph import INPUTS, ExportedDetector, Masks, dynamic_shapes
+from export.functions import function_bodies
+from export.graph import ExportedDetector, dynamic_shapes
 from export.names import name_by_module
 from export.operators import translation_table
 from export.precision import DTYPES, Precision, choose_opset, widen
 from export.verify import PARITY, MismatchError, onnx_runner, passes, report, torch_runner, verification_images, verify
 from refinemask import __version__
-from refinemask.config import Preprocessing, to_json
+from refinemask.config import Preprocessing
+from refinemask.contract import INPUTS, OUTPUTS, Bounds, Masks, Metadata, default_sizes, parse_size
 from refinemask.files import UserError, atomic_write, sha256
 from refinemask.modeling.detector import Detector
-from refinemask.structures import Detections
 from refinemask.weights import load_detector, read_metadata
 
 
@@ -53,8 +52,6 @@ class Args:
     """Type of weights and features; box arithmetic, scores and the boundary test are float32 in any case."""
     opset: int | None = None
     """ONNX operator set, 18 to 21, and for bf16 22 to 24; by default 20 and 22."""
-    nms: NMSBody = "native"
-    """Body of the NMS: native is the fastest in ONNX Runtime; fixpoint has static shapes and no NonMaxSuppression."""
     masks: Masks = "all"
     """all: every place for a detection gets a mask and no shape depends on the image, as TensorRT needs it; found: only
     detections do, which is faster in ONNX Runtime and OpenVINO the fewer there are."""
@@ -86,7 +83,6 @@ def to_onnx(
     bounds: Bounds,
     *,
     precision: Precision = "fp32",
-    nms: NMSBody = "native",
     masks: Masks = "all",
     opset: int | None = None,
 ) -> ir.Model:
@@ -108,7 +104,7 @@ def to_onnx(
             verbose=False,
             opset_version=choose_opset(precision, opset),
             input_names=INPUTS,
-            output_names=Detections._fields,
+            output_names=OUTPUTS,
             dynamic_shapes=dynamic_shapes(bounds),
             custom_translation_table=translation_table(),
         )
@@ -116,15 +112,9 @@ def to_onnx(
     model = program.model
     _tidy(model)
     # After all optimisation, which would inline them.
-    add_bodies(model, nms)
-    model.metadata_props.update(
-        config=to_json(detector.config),
-        precision=precision,
-        bounds=bounds.to_json(),
-        nms=nms,
-        masks=masks,
-        exporter=__version__,
-    )
+    add_bodies(model)
+    metadata = Metadata(config=detector.config, precision=precision, bounds=bounds, masks=masks, exporter=__version__)
+    model.metadata_props.update(metadata.to_properties())
     return model
 
 
@@ -141,9 +131,9 @@ def _tidy(model: ir.Model) -> None:
     ClearMetadataAndDocStringPass()(model)
 
 
-def add_bodies(model: ir.Model, nms: NMSBody) -> None:
+def add_bodies(model: ir.Model) -> None:
     """Give the model the bodies of the custom operators, in its own operator set."""
-    for function in function_bodies(nms, model.opset_imports[""]):
+    for function in function_bodies(model.opset_imports[""]):
         model.functions[function.identifier()] = function
 
 
@@ -179,7 +169,7 @@ def _export(args: Args) -> None:
     detector = load_detector(args.checkpoint)
     bounds = args.bounds(detector.config.preprocessing)
     images = verification_images(args.verify_images)
-    model = to_onnx(detector, bounds, precision=args.precision, nms=args.nms, masks=args.masks, opset=args.opset)
+    model = to_onnx(detector, bounds, precision=args.precision, masks=args.masks, opset=args.opset)
     recipe = read_metadata(args.checkpoint).get("recipe", "")
     model.metadata_props.update(recipe=recipe, source_sha256=sha256(args.checkpoint))
     console, parity = Console(), PARITY[args.precision]
@@ -211,7 +201,7 @@ def _runnable(model: ir.Model, path: Path, args: Args) -> Path | bytes:
     if args.precision != "bf16":
         return path
     widened = widen(model)
-    add_bodies(widened, args.nms)
+    add_bodies(widened)
     return ir.to_proto(widened).SerializeToString()
 
 

@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from rich.table import Table
 
-from export.bounds import Bounds
 from refinemask.config import Preprocessing
+from refinemask.contract import OUTPUTS, Bounds
 from refinemask.data.images import read_image
 from refinemask.data.transforms import STRIDE, NetworkInput, preprocess
-from refinemask.files import UserError
+from refinemask.files import FailedCheckError, UserError
 from refinemask.modeling.detector import Detector
 from refinemask.structures import Detections
 
@@ -25,7 +25,7 @@ IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 NUM_IMAGES = 6
 
 
-class MismatchError(Exception):
+class MismatchError(FailedCheckError):
     """A file does not do what it was made from does."""
 
 
@@ -95,7 +95,7 @@ def onnx_runner(model: Path | bytes) -> Runner:
 
     def run(batch: NetworkInput) -> Detections:
         feed = {"images": batch.images, "image_sizes": batch.image_sizes}
-        return Detections(*session.run(list(Detections._fields), feed))
+        return Detections(*session.run(list(OUTPUTS), feed))
 
     return run
 

@@ -7,17 +7,18 @@ do not.
 """
 
 import sys
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
 
+from refinemask.contract import BOUNDARY_MERGE, FIXED_NMS, PLUGIN_ATTRIBUTES, ROI_ALIGN_1, ROI_ALIGN_4, Operator
 from trt_plugins import kernels_path
 from trt_plugins.c_api import BFLOAT16, FLOAT, HALF, INTERLEAVED, MAX_NMS_BOXES, PLANAR, FeatureMap, Kernels
 
-VERSION = "1"
-NAMESPACE = "refinemask"
+VERSION, NAMESPACE = PLUGIN_ATTRIBUTES["plugin_version"], PLUGIN_ATTRIBUTES["plugin_namespace"]
+FIELD_TYPES = {int: ("INT32", np.int32), float: ("FLOAT32", np.float32)}
+"""TensorRT's name and NumPy's type of an attribute."""
 
 
 def register(trt: Any) -> list[Any]:
@@ -46,21 +47,25 @@ def _kernels() -> Kernels:
 
 def _creator(trt: Any, logic: type["_Plugin"]) -> Any:
     plugin = _concrete(trt, logic)
-    fields = [trt.PluginField(name, np.zeros(0), getattr(trt.PluginFieldType, kind)) for name, kind in logic.ATTRIBUTES]
+    attributes = logic.OPERATOR.attributes
+    fields = [
+        trt.PluginField(name, np.zeros(0), getattr(trt.PluginFieldType, FIELD_TYPES[kind][0]))
+        for name, kind in attributes.items()
+    ]
 
     class Creator(trt.IPluginCreatorV3One):
         def __init__(self) -> None:
             trt.IPluginCreatorV3One.__init__(self)
-            self.name, self.plugin_version, self.plugin_namespace = logic.__name__, VERSION, NAMESPACE
+            self.name, self.plugin_version, self.plugin_namespace = logic.OPERATOR.name, VERSION, NAMESPACE
             self.field_names = trt.PluginFieldCollection(fields)
 
         def create_plugin(self, name: str, collection: Any, phase: Any) -> Any:
             found = {field.name: np.asarray(field.data).reshape(-1) for field in collection}
-            if missing := [name for name, _ in logic.ATTRIBUTES if name not in found]:
+            if missing := [name for name in attributes if name not in found]:
                 # Python plugins have no way to TensorRT's logger; TensorRT itself reports the null result.
                 print(f"{self.name}: attributes {', '.join(missing)} are missing", file=sys.stderr)
                 return None
-            return plugin({name: found[name][0].item() for name, _ in logic.ATTRIBUTES})
+            return plugin({name: found[name][0].item() for name in attributes})
 
     return Creator()
 
@@ -74,7 +79,7 @@ def _concrete(trt: Any, logic: type["_Plugin"]) -> type:
             base.__init__(self)
         self.attributes = attributes
         self.num_outputs = logic.OUTPUTS
-        self.plugin_name, self.plugin_version, self.plugin_namespace = logic.__name__, VERSION, NAMESPACE
+        self.plugin_name, self.plugin_version, self.plugin_namespace = logic.OPERATOR.name, VERSION, NAMESPACE
 
     return type(logic.__name__, (logic, *bases), {"__init__": init, "trt": trt})
 
@@ -82,7 +87,7 @@ def _concrete(trt: Any, logic: type["_Plugin"]) -> type:
 class _Plugin:
     """What all plugins have in common; the methods are those of TensorRT's interfaces."""
 
-    ATTRIBUTES: ClassVar[Sequence[tuple[str, str]]] = ()
+    OPERATOR: ClassVar[Operator]
     OUTPUTS: ClassVar[int] = 1
     trt: Any
     attributes: dict[str, Any]
@@ -112,11 +117,12 @@ class _Plugin:
         return 0
 
     def get_fields_to_serialize(self) -> Any:
-        return self.trt.PluginFieldCollection([self._field(name, kind) for name, kind in self.ATTRIBUTES])
+        return self.trt.PluginFieldCollection([self._field(*each) for each in self.OPERATOR.attributes.items()])
 
-    def _field(self, name: str, kind: str) -> Any:
-        value = np.array([self.attributes[name]], np.int32 if kind == "INT32" else np.float32)
-        return self.trt.PluginField(name, value, getattr(self.trt.PluginFieldType, kind))
+    def _field(self, name: str, kind: type) -> Any:
+        field_type, dtype = FIELD_TYPES[kind]
+        value = np.array([self.attributes[name]], dtype)
+        return self.trt.PluginField(name, value, getattr(self.trt.PluginFieldType, field_type))
 
     def _expect_float32(self, what: str, *types: Any) -> None:
         if any(dtype != self.trt.float32 for dtype in types):
@@ -128,8 +134,6 @@ class _Plugin:
 
 
 class _MultilevelRoIAlign(_Plugin):
-    ATTRIBUTES = (("output_size", "INT32"), ("sampling_ratio", "INT32"), ("finest_scale", "INT32"))
-
     def get_output_data_types(self, types: Any) -> list[Any]:
         self._expect_float32("rois", types[-1])
         return [types[0]]
@@ -169,15 +173,19 @@ class _MultilevelRoIAlign(_Plugin):
 class MultilevelRoIAlign4(_MultilevelRoIAlign):
     """Inputs f0, f1, f2, f3, rois."""
 
+    OPERATOR = ROI_ALIGN_4
+
 
 class MultilevelRoIAlign1(_MultilevelRoIAlign):
     """Inputs f0, rois."""
+
+    OPERATOR = ROI_ALIGN_1
 
 
 class FixedNMS(_Plugin):
     """Inputs boxes, scores; outputs indices, num_kept."""
 
-    ATTRIBUTES = (("iou_threshold", "FLOAT32"), ("k", "INT32"))
+    OPERATOR = FIXED_NMS
     OUTPUTS = 2
 
     def get_output_data_types(self, types: Any) -> list[Any]:
@@ -215,6 +223,8 @@ class FixedNMS(_Plugin):
 
 class BoundaryMerge(_Plugin):
     """Inputs coarse, fine."""
+
+    OPERATOR = BOUNDARY_MERGE
 
     def get_output_data_types(self, types: Any) -> list[Any]:
         self._expect_float32("coarse and fine logits", *types)

@@ -31,7 +31,7 @@ from benchmarks.harness.spec import EngineSpec
 from engines.base import check_inputs
 from engines.openvino_engine import PRECISIONS, compile_network
 from engines.torch_engine import TorchEngine
-from export.bounds import InputError
+from refinemask.contract import InputError
 from refinemask.files import UserError
 
 Inputs = dict[str, np.ndarray]

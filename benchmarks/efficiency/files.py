@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx
 from safetensors import safe_open
 
 from benchmarks.efficiency.models import MODELS, Model
 from benchmarks.random_weights import RECIPE, random_config, randomize
 from refinemask import __version__
 from refinemask.config import ModelConfig, from_json, to_json
+from refinemask.contract import Metadata
 from refinemask.files import UserError, sha256
 from refinemask.modeling.detector import Detector
 from refinemask.weights import read_metadata, save_detector
@@ -95,5 +95,8 @@ def exported(source: Source, work: Path, images: Path, size: tuple[int, int] | N
 
 
 def _was_made_of(path: Path, checkpoint: Path) -> bool:
-    properties = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
-    return properties.get("source_sha256") == sha256(checkpoint) and properties.get("exporter") == __version__
+    try:
+        metadata = Metadata.of_file(path)
+    except UserError:
+        return False
+    return (metadata.source_sha256, metadata.exporter) == (sha256(checkpoint), __version__)

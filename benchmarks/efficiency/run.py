@@ -25,8 +25,8 @@ from benchmarks.harness.measure import Settings, measure, require_at_least
 from benchmarks.harness.provenance import cpu
 from benchmarks.harness.report import Report, build_report, write_report
 from benchmarks.harness.spec import openvino_precisions
-from export.bounds import parse_size
 from refinemask.bundled import PHOTOS
+from refinemask.contract import parse_size
 from refinemask.data.coco import read_coco
 from refinemask.evaluation.ap_star import read_cocofied
 from refinemask.files import UserError, sha256

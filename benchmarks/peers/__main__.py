@@ -30,8 +30,8 @@ from benchmarks.harness.spec import EngineSpec, openvino_precisions
 from benchmarks.harness.summary import paired_ratio, summarize
 from benchmarks.peers import torchvision_detector
 from engines.base import check_inputs
-from export.bounds import InputError
 from refinemask.bundled import PHOTO
+from refinemask.contract import InputError
 from refinemask.data.transforms import NetworkInput
 from refinemask.files import UserError
 

@@ -51,7 +51,7 @@ def export_head(head: RefineMaskHead, scene: Scene) -> onnx.ModelProto:
     size = 1 << 40
     fold_constants(model, input_size_limit=size, output_size_limit=size)
     remove_unused_nodes(model)
-    add_bodies(model, "native")
+    add_bodies(model)
     return onnx.inliner.inline_local_functions(ir.to_proto(model))
 
 

@@ -18,18 +18,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import onnx
 from tqdm import tqdm
 
 from engines.trt.api import Flavour, import_tensorrt, load_plugins, make_logger, short_version
 from engines.trt.device import cuda_device
 from engines.trt.plan import BuildPlan
 from engines.trt.precision import Shares, inspector_shares, network_shares
+from refinemask.contract import DOMAIN, OPERATORS, read_onnx
 from refinemask.files import UserError
 
-DOMAIN = "refinemask"
-OPERATORS = ("MultilevelRoIAlign4:", "MultilevelRoIAlign1:", "FixedNMS:", "BoundaryMerge:")
-"""What the messages of our plugins begin with."""
+MESSAGE_STARTS = tuple(f"{operator.name}:" for operator in OPERATORS)
+"""Beginnings of our plugins' messages."""
 Progress = Callable[[str, float], None]
 """Takes the name of a phase and the share of it that is done."""
 
@@ -134,11 +133,7 @@ def custom_nodes(path: Path) -> list[tuple[str, str]]:
     Raises:
         UserError: the file is no ONNX model.
     """
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except Exception as error:
-        raise UserError(f"{path}: not a readable ONNX file ({error}); export it again (export.to_onnx)") from error
-    return [(node.name, node.op_type) for node in model.graph.node if node.domain == DOMAIN]
+    return [(node.name, node.op_type) for node in read_onnx(path).graph.node if node.domain == DOMAIN]
 
 
 def _parse(trt: Any, network: Any, plan: BuildPlan, logger: Any) -> None:
@@ -148,7 +143,7 @@ def _parse(trt: Any, network: Any, plan: BuildPlan, logger: Any) -> None:
         # The first is the cause; what follows is the way out of the functions it happened in.
         reason = f"{_first([errors[0].desc()], '')} (node {errors[0].node_name()})" if errors else "no reason given"
         # A plugin says what it expected to the logger; the parser knows only that it refused.
-        reason = "; ".join([*(line for line in logger.errors if line.startswith(OPERATORS)), reason])
+        reason = "; ".join([*(line for line in logger.errors if line.startswith(MESSAGE_STARTS)), reason])
         hint = "" if plan.plugins else "; without --plugins our operators are parsed from their bodies"
         raise UserError(f"{plan.onnx}: TensorRT {trt.__version__} cannot parse it: {reason}{hint}")
 

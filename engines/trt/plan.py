@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.trt.api import Flavour
-from export.bounds import Bounds
+from refinemask.contract import Bounds
 
 Shapes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 """Smallest, typical and largest."""

@@ -12,9 +12,9 @@ import numpy as np
 import pycuda.driver as cuda
 from pycuda.gpuarray import GPUArray
 
-from engines.base import OUTPUTS, Engine
+from engines.base import Engine
 from engines.trt.runtime import Shape, open_engine
-from export.bounds import InputError
+from refinemask.contract import OUTPUTS, InputError
 from refinemask.files import UserError
 from refinemask.structures import Detections
 

@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engines.base import OUTPUTS, Metadata, read_metadata
 from engines.trt.api import import_tensorrt, load_plugins, make_logger, short_version
 from engines.trt.device import cuda_device
 from engines.trt.sidecar import check_sidecar, read_sidecar, sidecar_path
+from refinemask.contract import INPUTS, OUTPUTS, Metadata
 from refinemask.files import UserError
 
-INPUTS = ("images", "image_sizes")
 Shape = tuple[int, ...]
 
 
@@ -118,7 +117,4 @@ def _metadata_beside(path: Path) -> Metadata:
     source = path.with_suffix(".onnx")
     if not source.is_file():
         raise UserError(f"{path}: has no sidecar; expected at least the file it was built of, {source.name}, beside it")
-    import onnx
-
-    model = onnx.load(source, load_external_data=False)
-    return read_metadata({entry.key: entry.value for entry in model.metadata_props}, source)
+    return Metadata.of_file(source)

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.base import Metadata, read_metadata
 from engines.trt.api import Flavour
+from refinemask.contract import Metadata
 from refinemask.files import UserError, atomic_write, sha256
 
 
@@ -48,7 +48,7 @@ class Sidecar:
 
     def read_metadata(self, path: str | os.PathLike[str]) -> Metadata:
         """Configuration, precision and bounds; ``path`` names the engine in errors."""
-        return read_metadata(self.metadata, path)
+        return Metadata.from_properties(self.metadata, path)
 
 
 def sidecar_path(engine: str | os.PathLike[str]) -> Path:

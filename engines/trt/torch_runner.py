@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from engines.base import OUTPUTS, Engine
+from engines.base import Engine
 from engines.trt.runtime import OpenEngine, Shape, open_engine
+from refinemask.contract import OUTPUTS
 from refinemask.files import UserError
 from refinemask.structures import Detections
 

@@ -8,9 +8,9 @@ import onnxruntime
 import pytest
 
 import engines
-from export.graph import INPUTS
 from export.qdq import insert_qdq, kept_layers, layers
 from export.verify import match
+from refinemask.contract import INPUTS
 from refinemask.data.images import read_image
 from refinemask.data.transforms import preprocess
 from refinemask.structures import Detections

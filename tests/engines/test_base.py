@@ -1,14 +1,11 @@
 """The checks of what goes into an engine and of what a file says about itself."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
 
-from engines.base import check_inputs, read_metadata
-from export.bounds import Bounds, InputError
-from refinemask.files import UserError
+from engines.base import check_inputs
+from refinemask.contract import Bounds, InputError
 
 LIMITS = Bounds(batch=(1, 1, 2), height=(64, 800, 800), width=(64, 1344, 1344))
 
@@ -46,43 +43,3 @@ def test_accepts_tensors_other_integers_and_strided_arrays() -> None:
     assert sizes.dtype == np.int64
     np.testing.assert_array_equal(checked, strided)
     np.testing.assert_array_equal(sizes, [[64, 90]])
-
-
-def test_static_bounds_say_the_one_size() -> None:
-    static = Bounds(batch=(1, 1, 1), height=(800, 800, 800), width=(1344, 1344, 1344))
-    assert static.canvas(1333, 800) == (800, 1344)
-    with pytest.raises(InputError, match="height of 800:"):
-        static.check((1, 3, 1344, 1344))
-
-
-@pytest.mark.parametrize(
-    ("size", "canvas"), [((50, 65), (64, 96)), ((20, 1000), (64, 1024)), ((800, 1333), (800, 1344))]
-)
-def test_canvas_is_the_smallest_that_holds_the_image(size: tuple[int, int], canvas: tuple[int, int]) -> None:
-    assert LIMITS.canvas(*size) == canvas
-
-
-def test_canvas_refuses_what_does_not_fit() -> None:
-    with pytest.raises(InputError, match="1333x800 does not fit: this file takes a height up to 800"):
-        LIMITS.canvas(1333, 800)
-
-
-def test_metadata_round_trip(metadata: dict[str, str]) -> None:
-    read = read_metadata(metadata, "m.onnx")
-    assert read.config.class_names == ("nucleus",)
-    assert read.bounds.height == tuple(json.loads(metadata["bounds"])["height"])
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"config": None}, "m.onnx: not a RefineMask export: its metadata lacks config"),
-        ({"config": "{}"}, "m.onnx: unreadable"),
-        ({"bounds": "[]"}, "m.onnx: unreadable"),
-        ({"bounds": '{"batch": [1, 1, 1]}'}, "m.onnx: unreadable"),
-    ],
-)
-def test_foreign_metadata_is_refused(metadata: dict[str, str], change: dict[str, str | None], message: str) -> None:
-    properties = {name: value for name, value in (metadata | change).items() if value is not None}
-    with pytest.raises(UserError, match=message):
-        read_metadata(properties, "m.onnx")

@@ -12,11 +12,12 @@ import onnx
 import pytest
 
 import trt_plugins
-from engines import build, builder
+from engines import build
+from engines.trt import builder
 from engines.trt.builder import custom_nodes
 from engines.trt.plan import BuildPlan
 from engines.trt.sidecar import read_sidecar
-from export.bounds import Bounds
+from refinemask.contract import Bounds, Metadata
 from refinemask.files import sha256
 from trt_plugins import LIBRARY_DIR, PLUGIN_LIBRARY
 
@@ -150,7 +151,7 @@ def test_a_killed_build_is_reported(
 
 def test_narrower_bounds(toy_onnx: Callable[..., Path], tmp_path: Path) -> None:
     args = build.Args(onnx=toy_onnx(), output=tmp_path / "toy.engine", bodies=True, max_shape=(1, 96, 128))
-    metadata, _ = build._read(args)
+    metadata = Metadata.of_file(args.onnx)
     bounds = build.make_plan(args, metadata).bounds
     assert bounds == Bounds(batch=(1, 1, 1), height=(32, 64, 96), width=(32, 64, 128))
 

@@ -10,7 +10,7 @@ import onnx.reference
 import pytest
 
 import engines
-from export.bounds import InputError
+from refinemask.contract import InputError
 from refinemask.data.transforms import preprocess
 from refinemask.files import UserError
 from refinemask.structures import Detections

@@ -10,16 +10,17 @@ import torch
 from onnx import TensorProto, helper
 from torch import Tensor
 
-from export.functions import DOMAIN, OUTSIDE, PLUGIN_ATTRIBUTES, NMSBody, function_bodies
+from export.functions import OUTSIDE, function_bodies
+from refinemask.contract import DOMAIN, PLUGIN_ATTRIBUTES
 from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align
 from tests.support.tolerances import TOLERANCES
 
 TYPES = {torch.float32: TensorProto.FLOAT, torch.float16: TensorProto.FLOAT16}
 
 
-def run(name: str, inputs: Mapping[str, Tensor], nms: NMSBody = "native", **attributes: float) -> list[Tensor]:
+def run(name: str, inputs: Mapping[str, Tensor], **attributes: float) -> list[Tensor]:
     """Run one operator in a model of its own, of dynamic shapes."""
-    (function,) = (f for f in function_bodies(nms, 20) if f.name == name)
+    (function,) = (f for f in function_bodies(20) if f.name == name)
     shapes = {"boxes": [None, None, 4], "rois": [None, 5]}
     values = [
         helper.make_tensor_value_info(key, TYPES[x.dtype], shapes.get(key, [None] * x.ndim))
@@ -141,13 +142,12 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("nms", ["native", "fixpoint"])
 @pytest.mark.parametrize("case", CASES)
-def test_fixed_nms(case: str, nms: NMSBody) -> None:
+def test_fixed_nms(case: str) -> None:
     (boxes, scores), k = CASES[case]
     for threshold in (0.3, 0.7):
         expected = fixed_nms(boxes, scores, threshold, k)
-        result = run("FixedNMS", {"boxes": boxes, "scores": scores}, nms, iou_threshold=threshold, k=k)
+        result = run("FixedNMS", {"boxes": boxes, "scores": scores}, iou_threshold=threshold, k=k)
         assert 0 < expected[1].max() <= boxes.shape[1]
         torch.testing.assert_close(result, list(expected), rtol=0, atol=0)
 

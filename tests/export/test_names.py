@@ -2,10 +2,10 @@
 
 import onnx_ir as ir
 
-from export.bounds import Bounds
 from export.names import SCOPES, name_by_module
 from export.qdq import layers
 from export.to_onnx import to_onnx
+from refinemask.contract import Bounds
 from tests.support.tiny_detector import make_tiny_detector
 
 STATIC = Bounds(batch=(1, 1, 1), height=(64, 64, 64), width=(96, 96, 96))

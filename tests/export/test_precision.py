@@ -7,11 +7,11 @@ import onnx_ir as ir
 import pytest
 from onnx_ir import DataType
 
-from export.bounds import Bounds
 from export.functions import DOMAIN
 from export.precision import widen
 from export.to_onnx import add_bodies, to_onnx
 from export.verify import PARITY, Comparison, onnx_runner, passes, torch_runner, verification_images, verify
+from refinemask.contract import Bounds
 from refinemask.modeling.detector import Detector
 from tests.support.tiny_detector import make_tiny_detector
 
@@ -62,7 +62,7 @@ def test_bf16(detector: Detector, tmp_path: Path) -> None:
     ir.save(model, path)
     onnx.checker.check_model(path, full_check=True)
     widened = widen(model)
-    add_bodies(widened, "native")
+    add_bodies(widened)
     found = run_both(ir.to_proto(widened).SerializeToString(), detector)
     assert found.unmatched == 0
     assert len(found.boxes) > 0

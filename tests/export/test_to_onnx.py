@@ -10,11 +10,11 @@ import pytest
 from onnx_ir import DataType
 
 import export.to_onnx
-from export.bounds import Bounds, Limits
 from export.functions import DOMAIN, PLUGIN_ATTRIBUTES
 from export.to_onnx import Args, main, to_onnx
 from export.verify import PARITY, onnx_runner, passes, torch_runner, verification_images, verify
 from refinemask.config import ModelConfig, from_json
+from refinemask.contract import Bounds, Limits
 from refinemask.files import sha256
 from tests.support.tiny_detector import TINY, make_tiny_detector
 
@@ -49,7 +49,7 @@ def test_metadata(model: ir.Model, tiny_files: tuple[Path, Path]) -> None:
     assert json.loads(metadata["bounds"]) == {"batch": [1, 1, 8], "height": [32, 64, 128], "width": [32, 128, 128]}
     assert metadata["source_sha256"] == sha256(tiny_files[0])
     assert metadata["recipe"] == "tiny"
-    assert (metadata["precision"], metadata["nms"]) == ("fp32", "native")
+    assert metadata["precision"] == "fp32"
 
 
 def test_custom_operators(model: ir.Model) -> None:

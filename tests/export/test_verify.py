@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.bounds import Bounds
 from export.verify import PARITY, _shapes, compare, match, passes, verification_images
+from refinemask.contract import Bounds
 from refinemask.files import UserError
 from refinemask.structures import Detections
 

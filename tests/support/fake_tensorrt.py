@@ -14,8 +14,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from engines.base import OUTPUTS
-from engines.trt.runtime import INPUTS
+from refinemask.contract import INPUTS, OUTPUTS
 
 TYPES = {"tensor(uint8)": "uint8", "tensor(int64)": "int64", "tensor(float)": "float32"}
 

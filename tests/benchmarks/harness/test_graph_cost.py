@@ -13,10 +13,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.harness.graph_cost import count, group, part, total
-from export.bounds import Bounds
 from export.graph import ExportedDetector
 from export.to_onnx import to_onnx
 from refinemask.config import FCNMaskConfig, HTCConfig, MaskHeadConfig, PointRendConfig, RefineMaskConfig
+from refinemask.contract import Bounds
 from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
 from tests.support.tiny_detector import TINY

@@ -12,7 +12,7 @@ from engines import build
 from engines.trt.plan import BuildPlan
 from engines.trt.sidecar import read_sidecar
 from engines.trt.trtexec import build_with_trtexec, trtexec_command, trtexec_version
-from export.bounds import Bounds
+from refinemask.contract import Bounds
 from refinemask.files import UserError
 
 PLAN = BuildPlan(

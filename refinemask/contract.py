@@ -1,0 +1,231 @@
+"""What an exported file promises, to whoever writes one and whoever runs one.
+
+The network takes padded images and their valid sizes, and gives the five tensors of :class:`Detections`. The file
+carries what it is as metadata, and its custom operators by the names below. Imports no PyTorch: a deployment machine
+without it runs engines too.
+"""
+
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from refinemask.config import ModelConfig, Preprocessing, from_json, to_json
+from refinemask.data.transforms import STRIDE
+from refinemask.files import UserError
+from refinemask.structures import Detections
+
+if TYPE_CHECKING:
+    import onnx
+
+INPUTS = ("images", "image_sizes")
+"""uint8 [B, 3, H, W] RGB, padded at the bottom and right; int64 [B, 2], the valid (height, width) of each image."""
+OUTPUTS = Detections._fields
+
+DOMAIN = "refinemask"
+"""ONNX domain of the custom operators, and TensorRT's plugin namespace."""
+PLUGIN_ATTRIBUTES = {"plugin_version": "1", "plugin_namespace": DOMAIN}
+"""Attributes of every custom node, by which TensorRT finds the plugin."""
+
+
+class Operator(NamedTuple):
+    """A custom operator: a node in the file, a function of standard operators, and a plugin of the same name."""
+
+    name: str
+    attributes: Mapping[str, type[int] | type[float]]
+    """Type of each attribute, by name."""
+
+
+_POOLING = {"output_size": int, "sampling_ratio": int, "finest_scale": int}
+ROI_ALIGN_4 = Operator("MultilevelRoIAlign4", _POOLING)
+ROI_ALIGN_1 = Operator("MultilevelRoIAlign1", _POOLING)
+FIXED_NMS = Operator("FixedNMS", {"iou_threshold": float, "k": int})
+BOUNDARY_MERGE = Operator("BoundaryMerge", {})
+OPERATORS = (ROI_ALIGN_4, ROI_ALIGN_1, FIXED_NMS, BOUNDARY_MERGE)
+
+Masks = Literal["all", "found"]
+"""Which places of the fixed number for detections get a mask: all of them, or those that hold a detection."""
+Limits = tuple[int, int, int]
+"""Smallest, typical and largest."""
+
+
+class InputError(UserError, ValueError):
+    """Images that do not fit the contract or the bounds of a file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """The batches and sizes of padded images that a file accepts; equal limits make it static.
+
+    Raises:
+        UserError: limits are out of order, or a height or width is no multiple of 32.
+    """
+
+    batch: Limits
+    height: Limits
+    """Heights of the padded images, in pixels."""
+    width: Limits
+    """Widths of the padded images, in pixels."""
+
+    def __post_init__(self) -> None:
+        for name, limits in dataclasses.asdict(self).items():
+            if not 1 <= limits[0] <= limits[1] <= limits[2]:
+                raise UserError(f"{name} limits {limits}: expected 1 <= smallest <= typical <= largest")
+            if name != "batch" and any(limit % STRIDE for limit in limits):
+                raise UserError(f"{name} limits {limits}: heights and widths are padded to multiples of {STRIDE}")
+
+    def to_json(self) -> str:
+        """The text that the file's metadata stores."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Bounds":
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            ValueError, TypeError, AttributeError: the text is something else.
+        """
+        return cls(**{axis: tuple(limits) for axis, limits in json.loads(text).items()})
+
+    def canvas(self, height: int, width: int) -> tuple[int, int]:
+        """The padded (height, width) for an image of ``height`` × ``width`` pixels.
+
+        The smallest accepted size that holds it. A static file has one size, to which the image will have to shrink.
+
+        Raises:
+            InputError: the image is larger than a dynamic file accepts.
+        """
+        if self.height[0] == self.height[2] and self.width[0] == self.width[2]:
+            return self.height[0], self.width[0]
+        padded = [-(-size // STRIDE) * STRIDE for size in (height, width)]
+        for name, size, (_, _, largest) in zip(("height", "width"), padded, (self.height, self.width), strict=True):
+            if size > largest:
+                raise InputError(f"an image of {height}x{width} does not fit: this file takes a {name} up to {largest}")
+        return max(padded[0], self.height[0]), max(padded[1], self.width[0])
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raise :class:`InputError` unless images of ``shape`` [B, 3, H, W] lie within the bounds."""
+        sizes = {"batch": shape[0], "height": shape[2], "width": shape[3]}
+        for name, size in sizes.items():
+            smallest, _, largest = getattr(self, name)
+            if not smallest <= size <= largest:
+                accepted = f"{smallest}" if smallest == largest else f"{smallest} to {largest}"
+                raise InputError(
+                    f"images have {name} {size}, but this file was exported for a {name} of {accepted}: "
+                    "pad or split the batch, or export again with other bounds (python -m export.to_onnx --help)"
+                )
+
+
+def default_sizes(preprocessing: Preprocessing) -> tuple[Limits, Limits]:
+    """Height and width limits that hold every image after resizing, landscape being typical."""
+    short, long = (-(-side // STRIDE) * STRIDE for side in (preprocessing.short_side, preprocessing.long_side))
+    return (STRIDE, short, long), (STRIDE, long, long)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(height, width) of ``HxW``."""
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if match is None:
+        raise UserError(f"size {text!r}: expected HEIGHTxWIDTH in pixels, such as 800x1344")
+    return int(match[1]), int(match[2])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """What an exported file says about itself."""
+
+    config: ModelConfig
+    precision: str
+    """Type of the convolutions: fp32, fp16, bf16, int8 or fp8."""
+    bounds: Bounds
+    masks: Masks = "all"
+    exporter: str = ""
+    """Version of this project that wrote the file."""
+    recipe: str = ""
+    """Recipe by which the checkpoint was trained."""
+    source_sha256: str = ""
+    """SHA-256 of the checkpoint."""
+    calibration: str = ""
+    """Tool and method that measured the ranges of a quantised file; empty if the file is not quantised."""
+    calibration_images: int = 0
+    """Number of images that the ranges were measured on."""
+
+    def to_properties(self) -> dict[str, str]:
+        """The metadata properties of the ONNX file."""
+        texts = {"config": to_json(self.config), "bounds": self.bounds.to_json()}
+        properties = {field.name: str(getattr(self, field.name)) for field in dataclasses.fields(self)} | texts
+        if not self.calibration:
+            del properties["calibration"], properties["calibration_images"]
+        return properties
+
+    @classmethod
+    def from_properties(cls, properties: Mapping[str, str], path: str | os.PathLike[str]) -> "Metadata":
+        """Read what :meth:`to_properties` made; ``path`` names the file in errors.
+
+        Raises:
+            UserError: a property is missing or unreadable, so the file is not ours.
+        """
+        expected = "expected a file written by `python -m export.to_onnx --checkpoint … --output …`"
+        if missing := missing_properties(properties):
+            raise UserError(f"{path}: not a RefineMask export: its metadata lacks {', '.join(missing)}; {expected}")
+        optional = ("masks", "exporter", "recipe", "source_sha256", "calibration")
+        try:
+            return cls(
+                config=from_json(ModelConfig, properties["config"]),
+                precision=properties["precision"],
+                bounds=Bounds.from_json(properties["bounds"]),
+                calibration_images=int(properties.get("calibration_images", 0)),
+                **{name: properties[name] for name in optional if name in properties},  # type: ignore[arg-type]
+            )
+        except (UserError, ValueError, TypeError, AttributeError) as error:
+            raise UserError(f"{path}: unreadable RefineMask metadata ({error}); {expected}") from error
+
+    @classmethod
+    def of_file(cls, path: str | os.PathLike[str]) -> "Metadata":
+        """Read the metadata of an ONNX file.
+
+        Raises:
+            UserError: the file is missing, no ONNX file, or not ours.
+        """
+        return cls.of_model(read_onnx(path), path)
+
+    @classmethod
+    def of_model(cls, model: "onnx.ModelProto", path: str | os.PathLike[str]) -> "Metadata":
+        """Read the metadata of an ONNX model; ``path`` names its file in errors.
+
+        Raises:
+            UserError: the file is not ours.
+        """
+        return cls.from_properties({entry.key: entry.value for entry in model.metadata_props}, path)
+
+
+def missing_properties(properties: Mapping[str, str]) -> list[str]:
+    """The properties without which a file is not one of ours."""
+    return [name for name in ("config", "precision", "bounds") if name not in properties]
+
+
+def read_onnx(path: str | os.PathLike[str], *, weights: bool = False) -> "onnx.ModelProto":
+    """Read an ONNX file.
+
+    Args:
+        path: the file.
+        weights: read tensors that lie in files of their own, too.
+
+    Raises:
+        UserError: the file is missing, or no ONNX file.
+    """
+    # Heavy, and not needed where an engine or its sidecar is all there is.
+    import onnx
+
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        return onnx.load(path, load_external_data=weights)
+    # Protobuf and the reader raise a dozen kinds.
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path}: not a readable ONNX file ({reason}); export it again (export.to_onnx)") from error

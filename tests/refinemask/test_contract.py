@@ -1,0 +1,66 @@
+"""What an exported file says about itself, and the sizes that it takes."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from refinemask.contract import Bounds, InputError, Metadata
+from refinemask.files import UserError
+from tests.support.toy_onnx import METADATA
+
+LIMITS = Bounds(batch=(1, 1, 2), height=(64, 800, 800), width=(64, 1344, 1344))
+
+
+@pytest.fixture
+def metadata() -> dict[str, str]:
+    """The metadata properties of the toy file."""
+    return dict(METADATA)
+
+
+def test_static_bounds_say_the_one_size() -> None:
+    static = Bounds(batch=(1, 1, 1), height=(800, 800, 800), width=(1344, 1344, 1344))
+    assert static.canvas(1333, 800) == (800, 1344)
+    with pytest.raises(InputError, match="height of 800:"):
+        static.check((1, 3, 1344, 1344))
+
+
+@pytest.mark.parametrize(
+    ("size", "canvas"), [((50, 65), (64, 96)), ((20, 1000), (64, 1024)), ((800, 1333), (800, 1344))]
+)
+def test_canvas_is_the_smallest_that_holds_the_image(size: tuple[int, int], canvas: tuple[int, int]) -> None:
+    assert LIMITS.canvas(*size) == canvas
+
+
+def test_canvas_refuses_what_does_not_fit() -> None:
+    with pytest.raises(InputError, match="1333x800 does not fit: this file takes a height up to 800"):
+        LIMITS.canvas(1333, 800)
+
+
+def test_metadata_round_trip(metadata: dict[str, str]) -> None:
+    read = Metadata.from_properties(metadata, "m.onnx")
+    assert read.config.class_names == ("nucleus",)
+    assert read.bounds.height == tuple(json.loads(metadata["bounds"])["height"])
+    quantised = replace(read, masks="found", source_sha256="ab", calibration="entropy", calibration_images=3)
+    for whole in (read, quantised):
+        assert Metadata.from_properties(whole.to_properties(), "m.onnx") == whole
+
+
+def test_only_a_quantised_file_tells_of_a_calibration(metadata: dict[str, str]) -> None:
+    properties = Metadata.from_properties(metadata, "m.onnx").to_properties()
+    assert [name for name in properties if "calibration" in name] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"config": None}, "m.onnx: not a RefineMask export: its metadata lacks config"),
+        ({"config": "{}"}, "m.onnx: unreadable"),
+        ({"bounds": "[]"}, "m.onnx: unreadable"),
+        ({"bounds": '{"batch": [1, 1, 1]}'}, "m.onnx: unreadable"),
+    ],
+)
+def test_foreign_metadata_is_refused(metadata: dict[str, str], change: dict[str, str | None], message: str) -> None:
+    properties = {name: value for name, value in (metadata | change).items() if value is not None}
+    with pytest.raises(UserError, match=message):
+        Metadata.from_properties(properties, "m.onnx")
