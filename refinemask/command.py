@@ -3,12 +3,13 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import tyro
 
 from refinemask.files import FailedCheckError, UserError
+from refinemask.spelling import Old, respell
 
 Args = TypeVar("Args")
 
@@ -17,7 +18,11 @@ INTERRUPTED, READER_GONE = 128 + signal.SIGINT, 128 + signal.SIGPIPE
 
 
 def execute(
-    kind: type[Args], action: Callable[[Args], int | None], args: Args | None = None, description: str | None = None
+    kind: type[Args],
+    action: Callable[[Args], int | None],
+    args: Args | None = None,
+    description: str | None = None,
+    old: Mapping[str, Old] | None = None,
 ) -> int:
     """Read the command line as ``kind`` unless ``args`` are given, do ``action`` with it, and say how that ended.
 
@@ -26,13 +31,17 @@ def execute(
         action: does the work and prints; its result is the exit code, None is 0.
         args: arguments that need no parsing.
         description: help text, if not the docstring of ``kind``.
+        old: spellings of options that still work.
 
     Returns:
         The exit code: the action's; 1 for :class:`FailedCheckError`, 2 for :class:`UserError`, 130 for Ctrl-C, 141
         where nobody reads the output any more.
     """
     try:
-        code = action(args if args is not None else tyro.cli(kind, description=description)) or 0
+        if args is None:
+            words = respell(sys.argv[1:], old or {})
+            args = tyro.cli(kind, args=words, prog=program_name(), description=description)
+        code = action(args) or 0
         sys.stdout.flush()
     except UserError as error:
         return _end(f"error: {error}", BAD_INPUT)
@@ -45,6 +54,14 @@ def execute(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE
     return code
+
+
+def program_name() -> str:
+    """The program as a user calls it, such as ``python -m refinemask.predict``."""
+    spec = sys.modules["__main__"].__spec__
+    if spec is None or not sys.argv[0].endswith(".py"):
+        return sys.argv[0]
+    return f"python -m {spec.name.removesuffix('.__main__')}"
 
 
 def _end(line: str, code: int) -> int:

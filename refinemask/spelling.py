@@ -1,0 +1,87 @@
+"""One spelling for what all command lines share; older ones still work, but no help text shows them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import tyro
+from tyro.constructors import PrimitiveConstructorSpec
+
+from refinemask.contract import parse_size
+from refinemask.files import UserError
+
+Model = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+Engines = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="ENGINE…")]
+Output = Annotated[Path, tyro.conf.arg(aliases=("-o",))]
+OptionalOutput = Annotated[Path | None, tyro.conf.arg(aliases=("-o",), metavar="PATH")]
+
+
+def _times(numbers: Sequence[int]) -> list[str]:
+    return ["x".join(map(str, numbers))]
+
+
+Size = Annotated[
+    tuple[int, int],
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="HxW",
+        instance_from_str=lambda texts: parse_size(texts[0]),
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=_times,
+    ),
+]
+"""(height, width) in pixels, written HxW."""
+
+
+def _parse_shape(text: str) -> tuple[int, int, int]:
+    batch, _, size = text.partition("x")
+    if not batch.isdigit():
+        raise UserError(f"shape {text!r}: expected BATCHxHEIGHTxWIDTH, such as 4x800x1344")
+    return int(batch), *parse_size(size)
+
+
+Shape = Annotated[
+    tuple[int, int, int],
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="BxHxW",
+        instance_from_str=lambda texts: _parse_shape(texts[0]),
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=_times,
+    ),
+]
+"""(batch, height, width), written BxHxW."""
+
+
+class Old(NamedTuple):
+    """How an option was spelled before."""
+
+    new: str
+    """The option's name now; empty for a positional argument."""
+    numbers: int = 0
+    """Number of separate numbers that are written with an x between them now."""
+
+
+def respell(arguments: Sequence[str], old: Mapping[str, Old]) -> list[str]:
+    """The same command line in today's spelling.
+
+    Args:
+        arguments: words of a command line, in either spelling.
+        old: by the option's old name, such as ``--checkpoint``.
+    """
+    words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    result: list[str] = []
+    while words:
+        word = words.pop(0)
+        option = old.get(word.replace("_", "-"))
+        if option is None:
+            result.append(word)
+        elif not option.new:
+            # In front, or an option that takes any number of values would swallow it.
+            result[:0] = [words.pop(0)] if words else []
+        else:
+            count = next((i for i, value in enumerate(words) if not value.isdigit()), len(words))
+            joined = "x".join(words[: option.numbers]) if 0 < option.numbers <= count else None
+            result += [option.new, joined] if joined else [option.new]
+            del words[: option.numbers if joined else 0]
+    return result

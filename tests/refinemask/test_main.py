@@ -1,0 +1,40 @@
+"""All commands behind one name."""
+
+import sys
+from importlib import import_module
+
+import pytest
+
+from refinemask.__main__ import COMMANDS, main
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_shows_its_help_by_its_own_name(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["refinemask", command, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert f"usage: refinemask {command} " in capsys.readouterr().out
+
+
+def test_the_arguments_reach_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["refinemask", "check", "missing.onnx"])
+    assert main() == 2
+    assert "missing.onnx" in capsys.readouterr().err
+
+
+def test_what_is_no_command_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["refinemask", "fly"])
+    assert main() == 2
+    assert capsys.readouterr().err.startswith("error: 'fly' is no command; expected convert, train")
+
+
+def test_the_list_names_every_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["refinemask"])
+    assert main() == 0
+    text = capsys.readouterr().out
+    for command, (module, _) in COMMANDS.items():
+        assert command in text
+        assert callable(import_module(module).main)

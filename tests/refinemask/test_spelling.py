@@ -1,0 +1,65 @@
+"""One spelling on every command line, and the older ones."""
+
+from dataclasses import dataclass
+
+import pytest
+import tyro
+
+from refinemask.files import UserError
+from refinemask.spelling import Model, Old, OptionalOutput, Shape, Size, respell
+
+OLD = {
+    "--checkpoint": Old(""),
+    "--out": Old("--output"),
+    "--canvas": Old("--size", numbers=2),
+    "--opt-shape": Old("--opt-shape", numbers=3),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """What a command takes."""
+
+    model: Model
+    output: OptionalOutput = None
+    size: Size = (800, 1344)
+    opt_shape: Shape | None = None
+    kinds: tuple[str, ...] = ()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "m.onnx -o out.json --size 64x96 --opt-shape 2x64x96 --kinds a b",
+        "--kinds a b --output out.json --size 64x96 --opt-shape 2x64x96 --checkpoint m.onnx",
+        "--checkpoint=m.onnx --out=out.json --canvas 64 96 --opt_shape 2 64 96 --kinds a b",
+        "m.onnx --out out.json --canvas=64x96 --opt-shape=2x64x96 --kinds a b",
+    ],
+)
+def test_old_and_new_spellings_mean_the_same(line: str) -> None:
+    args = tyro.cli(Args, args=respell(line.split(), OLD))
+    assert (str(args.model), str(args.output), args.size) == ("m.onnx", "out.json", (64, 96))
+    assert args.opt_shape == (2, 64, 96)
+    assert args.kinds == ("a", "b")
+
+
+def test_numbers_of_other_options_stay_apart() -> None:
+    assert respell(["--limit", "3", "4"], OLD) == ["--limit", "3", "4"]
+    assert respell(["--canvas", "64"], OLD) == ["--size", "64"]
+    assert respell(["--checkpoint"], OLD) == []
+
+
+def test_the_help_shows_the_new_spelling_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        tyro.cli(Args, args=["--help"])
+    text = capsys.readouterr().out
+    assert "MODEL" in text
+    assert "--size HxW" in text
+    assert "800x1344" in text
+    assert "--checkpoint" not in text
+
+
+@pytest.mark.parametrize(("option", "text"), [("--size", "64"), ("--size", "64x"), ("--opt-shape", "64x96")])
+def test_a_wrong_size_is_named(option: str, text: str) -> None:
+    with pytest.raises(UserError, match=f"'{text}': expected|'96': expected"):
+        tyro.cli(Args, args=["m.onnx", option, text])
