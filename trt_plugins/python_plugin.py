@@ -107,14 +107,8 @@ class _Plugin:
     def on_shape_change(self, inputs: Any, outputs: Any) -> None:
         return None
 
-    def get_valid_tactics(self) -> list[int]:
-        return []
-
     def set_tactic(self, tactic: int) -> None:
         return None
-
-    def get_workspace_size(self, inputs: Any, outputs: Any) -> int:
-        return 0
 
     def get_fields_to_serialize(self) -> Any:
         return self.trt.PluginFieldCollection([self._field(*each) for each in self.OPERATOR.attributes.items()])

@@ -6,11 +6,7 @@
 
 #include <stdint.h>
 
-#if defined(_WIN32)
-#define REFINEMASK_API __declspec(dllexport)
-#else
 #define REFINEMASK_API __attribute__((visibility("default")))
-#endif
 
 #ifdef __cplusplus
 extern "C" {
