@@ -216,13 +216,23 @@ void check_roi_align(char const* name, int32_t levels) {
     CHECK(said("rois are float16; expected float32"));
 
     std::vector<PluginTensorDesc> runtime(levels, tensor(DataType::kHALF, TensorFormat::kLINEAR, {2, 256, 8, 8}).desc);
-    for (auto const& [rois, valid] : std::map<std::vector<int64_t>, bool>{
-             {{6, 5}, true}, {{6, 4}, true}, {{0, 5}, true}, {{5, 4}, false}, {{6, 3}, false}, {{6}, false}}) {
+    std::vector<DynamicPluginTensorDesc> profile(
+        levels, tensor(DataType::kHALF, TensorFormat::kLINEAR, {2, 256, 8, 8}));
+    for (auto const& [rois, refusal] : std::map<std::vector<int64_t>, std::string>{
+             {{6, 5}, ""}, {{0, 5}, ""}, {{6, 4}, "[6, 4]"}, {{6, 6}, "[6, 6]"}, {{6}, "[6]"}, {{6, 5, 1}, "[6, 5, 1]"}}) {
         runtime.resize(levels);
-        runtime.push_back(tensor(DataType::kFLOAT, TensorFormat::kLINEAR, rois).desc);
-        CHECK((parts.runtime->onShapeChange(runtime.data(), inputs, nullptr, 1) == 0) == valid);
+        profile.resize(levels);
+        profile.push_back(tensor(DataType::kFLOAT, TensorFormat::kLINEAR, rois));
+        runtime.push_back(profile.back().desc);
+        std::string const message =
+            std::string(name) + ": rois are " + refusal + "; expected [R, 5] (batch index, x1, y1, x2, y2)";
+        last.clear();
+        CHECK((parts.runtime->onShapeChange(runtime.data(), inputs, nullptr, 1) == 0) == refusal.empty());
+        CHECK(last == (refusal.empty() ? "" : message));
+        last.clear();
+        CHECK((parts.build->configurePlugin(profile.data(), inputs, nullptr, 1) == 0) == refusal.empty());
+        CHECK(last == (refusal.empty() ? "" : message));
     }
-    CHECK(said("rois are [6]") || said("rois are [5, 4]") || said("rois are [6, 3]"));
     CHECK(parts.runtime->onShapeChange(runtime.data(), inputs - 1, nullptr, 1) != 0);
     delete parts.plugin;
 }
