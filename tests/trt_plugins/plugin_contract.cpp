@@ -1,7 +1,8 @@
 // Calls a plugin library as TensorRT does, without TensorRT. Prints "ok" or what went wrong.
-//   plugin_contract LIBRARY 10|11 [run]
+//   plugin_contract LIBRARY 10|11 [run|operators]
 // with the logger as that major version lays it out. With `run` the library must be one whose kernels run on the CPU,
-// and the plugins' enqueue is called on host memory.
+// and the plugins' enqueue is called on host memory. With `operators` prints each plugin's namespace, version, name and
+// attributes, one plugin a line, and checks nothing else.
 #include <NvInferRuntime.h>
 #include <dlfcn.h>
 
@@ -363,6 +364,17 @@ void check_enqueue_of_boundary_merge() {
     delete parts.plugin;
 }
 
+void print_operator(IPluginCreatorV3One& creator) {
+    std::printf("%s %s %s", creator.getPluginNamespace(), creator.getPluginVersion(), creator.getPluginName());
+    PluginFieldCollection const& fields = *creator.getFieldNames();
+    for (int32_t i = 0; i < fields.nbFields; ++i) {
+        bool const integer = fields.fields[i].type == PluginFieldType::kINT32;
+        CHECK(integer || fields.fields[i].type == PluginFieldType::kFLOAT32);
+        std::printf(" %s:%s", fields.fields[i].name, integer ? "int" : "float");
+    }
+    std::printf("\n");
+}
+
 }  // namespace
 
 int main(int count_of_arguments, char** arguments) {
@@ -378,16 +390,20 @@ int main(int count_of_arguments, char** arguments) {
     static Finder10 finder_of_10;
     static Finder11 finder_of_11;
     set_finder(std::strcmp(arguments[2], "10") == 0 ? static_cast<void*>(&finder_of_10) : &finder_of_11);
+    std::string const mode = count_of_arguments > 3 ? arguments[3] : "";
     int32_t count = 0;
     IPluginCreatorInterface* const* const list = get_creators(count);
     for (int32_t i = 0; i < count; ++i) {
         CHECK(std::strcmp(list[i]->getInterfaceInfo().kind, "PLUGIN CREATOR_V3ONE") == 0);
         auto* const creator = static_cast<IPluginCreatorV3One*>(list[i]);
-        CHECK(std::strcmp(creator->getPluginNamespace(), "refinemask") == 0);
         creators[creator->getPluginName()] = creator;
+        if (mode == "operators") {
+            print_operator(*creator);
+        }
     }
-    CHECK(creators.size() == 4);
-    CHECK(creators.at("FixedNMS")->getFieldNames()->nbFields == 2);
+    if (mode == "operators") {
+        return 0;
+    }
     check_identity_and_round_trip("MultilevelRoIAlign4", pooling());
     check_identity_and_round_trip("MultilevelRoIAlign1", pooling());
     check_identity_and_round_trip("FixedNMS", {real("iou_threshold", threshold), integer("k", k)});
@@ -397,7 +413,7 @@ int main(int count_of_arguments, char** arguments) {
     check_fixed_nms();
     check_boundary_merge();
     check_attribute_errors();
-    if (count_of_arguments > 3) {
+    if (mode == "run") {
         check_enqueue_of_roi_align();
         check_enqueue_of_fixed_nms();
         check_enqueue_of_boundary_merge();

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from refinemask.contract import DOMAIN, OPERATORS, PLUGIN_ATTRIBUTES
 from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align
 from tests.support.tolerances import TOLERANCES
 from trt_plugins import python_plugin
@@ -22,6 +23,7 @@ from trt_plugins.python_plugin import (
     MultilevelRoIAlign1,
     MultilevelRoIAlign4,
     fixed_nms_workspace,
+    register,
 )
 
 TRT = SimpleNamespace(
@@ -94,6 +96,25 @@ def test_boundary_merge() -> None:
 @pytest.mark.parametrize(("groups", "boxes"), [(1, 1), (5, 1000), (2, 3840), (3, 64), (1, 0)])
 def test_the_workspace_is_the_library_s(host_kernels: Kernels, groups: int, boxes: int) -> None:
     assert fixed_nms_workspace(groups, boxes) == host_kernels.fixed_nms_workspace(groups, boxes)
+
+
+class Registering:
+    """What ``register`` uses of TensorRT: the interfaces, fields, and a registry that takes every creator."""
+
+    IPluginCreatorV3One, IPluginV3, IPluginV3OneCore, IPluginV3OneBuild, IPluginV3OneRuntime = (
+        type(f"Interface{index}", (), {}) for index in range(5)
+    )
+    PluginFieldType = SimpleNamespace(INT32=int, FLOAT32=float)
+    PluginField = staticmethod(lambda name, data, type: (name, type))
+    PluginFieldCollection = dict
+    get_plugin_registry = staticmethod(lambda: SimpleNamespace(register_creator=lambda creator, namespace: True))
+
+
+def test_the_operators_are_those_of_the_contract() -> None:
+    creators = register(Registering)
+    assert [(creator.name, creator.field_names) for creator in creators] == [(*each,) for each in OPERATORS]
+    version = PLUGIN_ATTRIBUTES["plugin_version"]
+    assert {(each.plugin_namespace, each.plugin_version) for each in creators} == {(DOMAIN, version)}
 
 
 IN_TENSORRT_11 = """
