@@ -24,7 +24,7 @@ class _RoiAlign(Structure):
         ("widths", c_int32 * MAX_LEVELS),
         *((name, c_int32) for name in ("num_levels", "type", "layout", "batch", "channels")),
         ("rois", c_void_p),
-        *((name, c_int32) for name in ("num_rois", "rois_per_image", "output_size", "sampling_ratio", "finest_scale")),
+        *((name, c_int32) for name in ("num_rois", "output_size", "sampling_ratio", "finest_scale")),
         ("output", c_void_p),
     ]
 
@@ -88,7 +88,6 @@ class Kernels:
         finest_scale: int,
         type: int,
         layout: int = PLANAR,
-        rois_per_image: int = 0,
         stream: int = 0,
     ) -> None:
         """Pool RoIs from the pyramid; see ``RefinemaskRoiAlign``."""
@@ -100,7 +99,6 @@ class Kernels:
             channels=channels,
             rois=rois,
             num_rois=num_rois,
-            rois_per_image=rois_per_image,
             output_size=output_size,
             sampling_ratio=sampling_ratio,
             finest_scale=finest_scale,

@@ -107,14 +107,8 @@ class _Plugin:
     def on_shape_change(self, inputs: Any, outputs: Any) -> None:
         return None
 
-    def get_valid_tactics(self) -> list[int]:
-        return []
-
     def set_tactic(self, tactic: int) -> None:
         return None
-
-    def get_workspace_size(self, inputs: Any, outputs: Any) -> int:
-        return 0
 
     def get_fields_to_serialize(self) -> Any:
         return self.trt.PluginFieldCollection([self._field(*each) for each in self.OPERATOR.attributes.items()])
@@ -142,6 +136,18 @@ class _MultilevelRoIAlign(_Plugin):
         size = builder.constant(self.attributes["output_size"])
         return [self.trt.DimsExprs([inputs[-1][0], inputs[0][1], size, size])]
 
+    def configure_plugin(self, inputs: Any, outputs: Any) -> None:
+        self._expect_rois(inputs[-1].max)
+
+    def on_shape_change(self, inputs: Any, outputs: Any) -> None:
+        self._expect_rois(inputs[-1].dims)
+
+    def _expect_rois(self, dims: Any) -> None:
+        if len(dims) != 2 or dims[1] != 5:
+            raise ValueError(
+                f"{type(self).__name__}: rois are {list(dims)}; expected [R, 5] (batch index, x1, y1, x2, y2)"
+            )
+
     def supports_format_combination(self, position: int, tensors: Any, num_inputs: int) -> bool:
         trt, tensor, first = self.trt, tensors[position].desc, tensors[0].desc
         if position == num_inputs - 1:
@@ -162,7 +168,6 @@ class _MultilevelRoIAlign(_Plugin):
             batch=batch,
             channels=channels,
             num_rois=rois.dims[0],
-            rois_per_image=rois.dims[0] // batch if rois.dims[1] == 4 else 0,
             type={trt.float32: FLOAT, trt.float16: HALF, trt.bfloat16: BFLOAT16}[maps[0].type],
             layout=INTERLEAVED if maps[0].format == trt.TensorFormat.HWC8 else PLANAR,
             stream=stream,

@@ -80,7 +80,13 @@ class TorchKernels:
     def multilevel_roi_align(
         self, features: Sequence[Tensor], rois: Tensor, output_size: int, sampling_ratio: int, finest_scale: int
     ) -> Tensor:
-        """As ``refinemask.ops.multilevel_roi_align``, in the maps' memory format: planar or channels last."""
+        """As ``refinemask.ops.multilevel_roi_align``, in the maps' memory format: planar or channels last.
+
+        Raises:
+            ValueError: the RoIs are not [R, 5].
+        """
+        if rois.dim() != 2 or rois.shape[1] != 5:
+            raise ValueError(f"rois are {list(rois.shape)}; expected [R, 5] (batch index, x1, y1, x2, y2)")
         batch, channels = features[0].shape[:2]
         interleaved = _is_channels_last(features)
         if not interleaved:

@@ -18,10 +18,10 @@ FLAGS = ("-std=c++17", "-O2", "-ffp-contract=off", "-fPIC", "-shared", "-Wall", 
 
 
 @pytest.fixture(scope="session")
-def build_cache(pytestconfig: pytest.Config) -> Path:
-    """A directory that outlives the test run."""
-    assert pytestconfig.cache is not None
-    return pytestconfig.cache.mkdir("trt_plugins")
+def build_cache(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory that outlives the test run, unless pytest runs without its cache (``-p no:cacheprovider``)."""
+    cache = getattr(pytestconfig, "cache", None)
+    return tmp_path_factory.mktemp("trt_plugins") if cache is None else cache.mkdir("trt_plugins")
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
 // Calls a plugin library as TensorRT does, without TensorRT. Prints "ok" or what went wrong.
-//   plugin_contract LIBRARY 10|11 [run]
+//   plugin_contract LIBRARY 10|11 [run|operators]
 // with the logger as that major version lays it out. With `run` the library must be one whose kernels run on the CPU,
-// and the plugins' enqueue is called on host memory.
+// and the plugins' enqueue is called on host memory. With `operators` prints each plugin's namespace, version, name and
+// attributes, one plugin a line, and checks nothing else.
 #include <NvInferRuntime.h>
 #include <dlfcn.h>
 
@@ -216,13 +217,23 @@ void check_roi_align(char const* name, int32_t levels) {
     CHECK(said("rois are float16; expected float32"));
 
     std::vector<PluginTensorDesc> runtime(levels, tensor(DataType::kHALF, TensorFormat::kLINEAR, {2, 256, 8, 8}).desc);
-    for (auto const& [rois, valid] : std::map<std::vector<int64_t>, bool>{
-             {{6, 5}, true}, {{6, 4}, true}, {{0, 5}, true}, {{5, 4}, false}, {{6, 3}, false}, {{6}, false}}) {
+    std::vector<DynamicPluginTensorDesc> profile(
+        levels, tensor(DataType::kHALF, TensorFormat::kLINEAR, {2, 256, 8, 8}));
+    for (auto const& [rois, refusal] : std::map<std::vector<int64_t>, std::string>{
+             {{6, 5}, ""}, {{0, 5}, ""}, {{6, 4}, "[6, 4]"}, {{6, 6}, "[6, 6]"}, {{6}, "[6]"}, {{6, 5, 1}, "[6, 5, 1]"}}) {
         runtime.resize(levels);
-        runtime.push_back(tensor(DataType::kFLOAT, TensorFormat::kLINEAR, rois).desc);
-        CHECK((parts.runtime->onShapeChange(runtime.data(), inputs, nullptr, 1) == 0) == valid);
+        profile.resize(levels);
+        profile.push_back(tensor(DataType::kFLOAT, TensorFormat::kLINEAR, rois));
+        runtime.push_back(profile.back().desc);
+        std::string const message =
+            std::string(name) + ": rois are " + refusal + "; expected [R, 5] (batch index, x1, y1, x2, y2)";
+        last.clear();
+        CHECK((parts.runtime->onShapeChange(runtime.data(), inputs, nullptr, 1) == 0) == refusal.empty());
+        CHECK(last == (refusal.empty() ? "" : message));
+        last.clear();
+        CHECK((parts.build->configurePlugin(profile.data(), inputs, nullptr, 1) == 0) == refusal.empty());
+        CHECK(last == (refusal.empty() ? "" : message));
     }
-    CHECK(said("rois are [6]") || said("rois are [5, 4]") || said("rois are [6, 3]"));
     CHECK(parts.runtime->onShapeChange(runtime.data(), inputs - 1, nullptr, 1) != 0);
     delete parts.plugin;
 }
@@ -353,6 +364,17 @@ void check_enqueue_of_boundary_merge() {
     delete parts.plugin;
 }
 
+void print_operator(IPluginCreatorV3One& creator) {
+    std::printf("%s %s %s", creator.getPluginNamespace(), creator.getPluginVersion(), creator.getPluginName());
+    PluginFieldCollection const& fields = *creator.getFieldNames();
+    for (int32_t i = 0; i < fields.nbFields; ++i) {
+        bool const integer = fields.fields[i].type == PluginFieldType::kINT32;
+        CHECK(integer || fields.fields[i].type == PluginFieldType::kFLOAT32);
+        std::printf(" %s:%s", fields.fields[i].name, integer ? "int" : "float");
+    }
+    std::printf("\n");
+}
+
 }  // namespace
 
 int main(int count_of_arguments, char** arguments) {
@@ -368,16 +390,20 @@ int main(int count_of_arguments, char** arguments) {
     static Finder10 finder_of_10;
     static Finder11 finder_of_11;
     set_finder(std::strcmp(arguments[2], "10") == 0 ? static_cast<void*>(&finder_of_10) : &finder_of_11);
+    std::string const mode = count_of_arguments > 3 ? arguments[3] : "";
     int32_t count = 0;
     IPluginCreatorInterface* const* const list = get_creators(count);
     for (int32_t i = 0; i < count; ++i) {
         CHECK(std::strcmp(list[i]->getInterfaceInfo().kind, "PLUGIN CREATOR_V3ONE") == 0);
         auto* const creator = static_cast<IPluginCreatorV3One*>(list[i]);
-        CHECK(std::strcmp(creator->getPluginNamespace(), "refinemask") == 0);
         creators[creator->getPluginName()] = creator;
+        if (mode == "operators") {
+            print_operator(*creator);
+        }
     }
-    CHECK(creators.size() == 4);
-    CHECK(creators.at("FixedNMS")->getFieldNames()->nbFields == 2);
+    if (mode == "operators") {
+        return 0;
+    }
     check_identity_and_round_trip("MultilevelRoIAlign4", pooling());
     check_identity_and_round_trip("MultilevelRoIAlign1", pooling());
     check_identity_and_round_trip("FixedNMS", {real("iou_threshold", threshold), integer("k", k)});
@@ -387,7 +413,7 @@ int main(int count_of_arguments, char** arguments) {
     check_fixed_nms();
     check_boundary_merge();
     check_attribute_errors();
-    if (count_of_arguments > 3) {
+    if (mode == "run") {
         check_enqueue_of_roi_align();
         check_enqueue_of_fixed_nms();
         check_enqueue_of_boundary_merge();

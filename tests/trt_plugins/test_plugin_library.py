@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from refinemask.contract import DOMAIN, OPERATORS, PLUGIN_ATTRIBUTES
 from trt_plugins import PACKAGE
 from trt_plugins.build import find_headers
 
@@ -80,6 +81,14 @@ def host_plugins(compiler: list[str], host_library: Path, tmp_path_factory: pyte
 
 def test_enqueue_hands_the_tensors_to_the_kernels(host_plugins: Path, contract_program: Path) -> None:
     assert run([contract_program, host_plugins, "11", "run"]) == "ok\n"
+
+
+def test_the_operators_are_those_of_the_contract(host_plugins: Path, contract_program: Path) -> None:
+    expected = [
+        " ".join([DOMAIN, PLUGIN_ATTRIBUTES["plugin_version"], name, *(f"{a}:{t.__name__}" for a, t in types.items())])
+        for name, types in OPERATORS
+    ]
+    assert run([contract_program, host_plugins, "11", "operators"]).splitlines() == expected
 
 
 @pytest.mark.parametrize("version", ["10", "11"])

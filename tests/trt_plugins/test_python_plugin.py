@@ -1,6 +1,7 @@
 """What the Python plugins hand to the kernels, with stand-ins for TensorRT's objects and the kernels on the CPU; and
 their creators in the registry of TensorRT 11 itself."""
 
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -11,11 +12,19 @@ import pytest
 import torch
 from torch import Tensor
 
+from refinemask.contract import DOMAIN, OPERATORS, PLUGIN_ATTRIBUTES
 from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align
 from tests.support.tolerances import TOLERANCES
 from trt_plugins import python_plugin
 from trt_plugins.c_api import Kernels
-from trt_plugins.python_plugin import BoundaryMerge, FixedNMS, MultilevelRoIAlign4, fixed_nms_workspace
+from trt_plugins.python_plugin import (
+    BoundaryMerge,
+    FixedNMS,
+    MultilevelRoIAlign1,
+    MultilevelRoIAlign4,
+    fixed_nms_workspace,
+    register,
+)
 
 TRT = SimpleNamespace(
     float32="float32", float16="float16", bfloat16="bfloat16", TensorFormat=SimpleNamespace(LINEAR=0, HWC8=1)
@@ -42,17 +51,25 @@ def _kernels_on_the_cpu(host_kernels: Kernels, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
-@pytest.mark.parametrize("by_position", [False, True])
-def test_roi_align(layout: torch.memory_format, by_position: bool) -> None:
+def test_roi_align(layout: torch.memory_format) -> None:
     maps = [torch.randn(2, 8, 64 >> i, 96 >> i).half().contiguous(memory_format=layout) for i in range(4)]
     rois = torch.tensor([[0, 5, 5, 60, 80], [0, 0, 0, 380, 250], [1, 9, 9, 30, 30], [1, 0, 0, 250, 250]]).float()
     pooled = torch.empty(4, 8, 7, 7, dtype=torch.float16, memory_format=layout)
-    given = rois[:, 1:].contiguous() if by_position else rois
     made = plugin(MultilevelRoIAlign4, output_size=7, sampling_ratio=0, finest_scale=56)
-    enqueue(made, [*maps, given], [pooled], format=int(layout is torch.channels_last))
+    enqueue(made, [*maps, rois], [pooled], format=int(layout is torch.channels_last))
     expected = multilevel_roi_align(maps, rois, 7, 0, 56)
     tolerance = TOLERANCES["roi_align float16"]
     torch.testing.assert_close(pooled, expected, atol=tolerance.absolute, rtol=2 * tolerance.relative)
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (6, 6), (6,), (6, 5, 1)], ids=str)
+def test_rois_that_are_not_r_5_are_refused(shape: tuple[int, ...]) -> None:
+    made = plugin(MultilevelRoIAlign1, output_size=7, sampling_ratio=0, finest_scale=56)
+    maps = SimpleNamespace(dims=(2, 8, 20, 24), max=(2, 8, 20, 24))
+    for call in (made.configure_plugin, made.on_shape_change):
+        call([maps, SimpleNamespace(dims=(6, 5), max=(6, 5))], [])
+        with pytest.raises(ValueError, match=rf"rois are {re.escape(str(list(shape)))}; expected \[R, 5\]"):
+            call([maps, SimpleNamespace(dims=shape, max=shape)], [])
 
 
 def test_fixed_nms() -> None:
@@ -79,6 +96,25 @@ def test_boundary_merge() -> None:
 @pytest.mark.parametrize(("groups", "boxes"), [(1, 1), (5, 1000), (2, 3840), (3, 64), (1, 0)])
 def test_the_workspace_is_the_library_s(host_kernels: Kernels, groups: int, boxes: int) -> None:
     assert fixed_nms_workspace(groups, boxes) == host_kernels.fixed_nms_workspace(groups, boxes)
+
+
+class Registering:
+    """What ``register`` uses of TensorRT: the interfaces, fields, and a registry that takes every creator."""
+
+    IPluginCreatorV3One, IPluginV3, IPluginV3OneCore, IPluginV3OneBuild, IPluginV3OneRuntime = (
+        type(f"Interface{index}", (), {}) for index in range(5)
+    )
+    PluginFieldType = SimpleNamespace(INT32=int, FLOAT32=float)
+    PluginField = staticmethod(lambda name, data, type: (name, type))
+    PluginFieldCollection = dict
+    get_plugin_registry = staticmethod(lambda: SimpleNamespace(register_creator=lambda creator, namespace: True))
+
+
+def test_the_operators_are_those_of_the_contract() -> None:
+    creators = register(Registering)
+    assert [(creator.name, creator.field_names) for creator in creators] == [(*each,) for each in OPERATORS]
+    version = PLUGIN_ATTRIBUTES["plugin_version"]
+    assert {(each.plugin_namespace, each.plugin_version) for each in creators} == {(DOMAIN, version)}
 
 
 IN_TENSORRT_11 = """

@@ -190,27 +190,6 @@ def test_images_of_no_batch_give_zeros(host_kernels: Kernels) -> None:
     assert (found[:3] == 0).all()
 
 
-def test_batch_index_by_position(host_kernels: Kernels) -> None:
-    maps, rois = feature_maps(PYRAMID[:1]), random_rois(6)
-    rois[:, 0] = torch.tensor([0, 0, 0, 1, 1, 1])
-    boxes = rois[:, 1:].contiguous()
-    found = torch.empty(6, 8, 7, 7)
-    host_kernels.roi_align(
-        [FeatureMap(maps[0].data_ptr(), *PYRAMID[0])],
-        boxes.data_ptr(),
-        found.data_ptr(),
-        batch=2,
-        channels=8,
-        num_rois=6,
-        rois_per_image=3,
-        output_size=7,
-        sampling_ratio=0,
-        finest_scale=56,
-        type=0,
-    )
-    assert_equals_eager(found, maps, rois, 7, 0)
-
-
 def test_channels_that_fill_no_vector_are_padded_with_zeros(host_kernels: Kernels) -> None:
     """TensorRT's kHWC8: nine channels in the space of sixteen."""
     channels, padded = 9, 16

@@ -45,7 +45,9 @@ def model(nodes: list[onnx.NodeProto], inputs: dict, outputs: dict, weights: lis
     ).SerializeToString()
 
 
-def pooling_model(dtype: int, levels: int, rois: int = FLOAT, convolutions: bool = False) -> bytes:
+def pooling_model(
+    dtype: int, levels: int, rois: int = FLOAT, convolutions: bool = False, roi_columns: int = 5
+) -> bytes:
     """RoIAlign of inputs or, as in the detector, between convolutions, which like channels last."""
     maps = {f"f{i}": (dtype, ["B", 16, "h", "w"]) for i in range(levels)}
     nodes, weights, pooled = [], [], list(maps)
@@ -58,7 +60,7 @@ def pooling_model(dtype: int, levels: int, rois: int = FLOAT, convolutions: bool
     nodes.append(
         oh.make_node("Conv" if convolutions else "Identity", ["pooled", *(["weight"] * convolutions)], ["out"])
     )
-    inputs = {**maps, "rois": (rois, ["R", 5])}
+    inputs = {**maps, "rois": (rois, ["R", roi_columns])}
     return model(nodes, inputs, {"out": (dtype, ["R", 16, 7, 7])}, weights)
 
 
@@ -121,6 +123,19 @@ def test_half_precision_rois_are_refused_by_the_python_plugin(tmp_path: Path) ->
     result = rtx_build.run_with_library_path(["python", str(tmp_path / "model.onnx")])
     assert json.loads(result.stdout)["engines"] == {}
     assert "MultilevelRoIAlign4: rois are HALF; expected float32" in result.stderr
+
+
+def test_rois_without_a_batch_index_are_refused_by_name(plugin_library: Path, tmp_path: Path) -> None:
+    (result,) = run(str(plugin_library), [pooling_model(HALF, 4, roi_columns=4)], tmp_path, ("SM89",))
+    assert not any(result["engines"].values())
+    assert any("MultilevelRoIAlign4: rois are [1000, 4]; expected [R, 5]" in line for line in result["messages"])
+
+
+def test_rois_without_a_batch_index_are_refused_by_the_python_plugin(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(pooling_model(HALF, 4, roi_columns=4))
+    result = rtx_build.run_with_library_path(["python", str(tmp_path / "model.onnx"), "--targets", "SM89"])
+    assert json.loads(result.stdout)["engines"] == {"SM89": None}
+    assert "MultilevelRoIAlign4: rois are [1000, 4]; expected [R, 5]" in result.stderr
 
 
 def test_without_plugins_the_parser_names_the_operator(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The CUDA registration of the operators. The kernels' arithmetic is tested elsewhere, on a CPU."""
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -80,6 +81,14 @@ def test_the_dispatcher_takes_the_kernels_where_it_can(host_library: Path, recor
     tolerance = TOLERANCES["roi_align float32"]
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, atol=tolerance.absolute, rtol=tolerance.relative)
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (6, 6), (6,), (1, 6, 5)], ids=str)
+def test_rois_that_are_not_r_5_are_refused(host_library: Path, recorded: list[str], shape: tuple[int, ...]) -> None:
+    kernels = torch_ops.TorchKernels(Kernels(host_library))
+    with pytest.raises(ValueError, match=rf"rois are {re.escape(str(list(shape)))}; expected \[R, 5\]"):
+        kernels.multilevel_roi_align([torch.zeros(2, 8, 20, 24)], torch.zeros(shape), 7, 0, 56)
+    assert not recorded
 
 
 def rois_of(count: int, device: str) -> Tensor:

@@ -84,7 +84,6 @@ struct Divisor {
 
     REFINEMASK_HD Divisor(int value) : value(value), inverse(1.0f / static_cast<float>(value)) {}
     REFINEMASK_HD int quotient(int n) const { return static_cast<int>((static_cast<float>(n) + 0.5f) * inverse); }
-    REFINEMASK_HD int remainder(int n) const { return n - quotient(n) * value; }
 };
 
 REFINEMASK_HD int ceil_div(int n, int divisor) { return (n + divisor - 1) / divisor; }

@@ -6,11 +6,7 @@
 
 #include <stdint.h>
 
-#if defined(_WIN32)
-#define REFINEMASK_API __declspec(dllexport)
-#else
 #define REFINEMASK_API __attribute__((visibility("default")))
-#endif
 
 #ifdef __cplusplus
 extern "C" {
@@ -37,9 +33,8 @@ struct RefinemaskRoiAlign {
     int32_t layout;      // RefinemaskLayout of features and output
     int32_t batch;
     int32_t channels;
-    const float* rois;       // [R, 5] (batch index, x1, y1, x2, y2), or [R, 4] where rois_per_image > 0
+    const float* rois;       // [R, 5] (batch index, x1, y1, x2, y2)
     int32_t num_rois;        // R; none is no error
-    int32_t rois_per_image;  // 0: the batch index is in the row; else RoI r belongs to image r / rois_per_image
     int32_t output_size;     // P
     int32_t sampling_ratio;  // samples per bin and axis; 0 takes ceil of the bin's size
     int32_t finest_scale;

@@ -12,9 +12,9 @@ constexpr int kMostItems = 1 << 20;
 
 bool valid(const RefinemaskRoiAlign& problem) {
     bool ok = problem.num_levels >= 1 && problem.num_levels <= kMaxLevels && problem.batch >= 0 &&
-              problem.channels > 0 && problem.num_rois >= 0 && problem.rois_per_image >= 0 &&
+              problem.channels > 0 && problem.channels <= kMostChannels && problem.num_rois >= 0 &&
               problem.output_size >= 1 && problem.output_size <= 128 && problem.sampling_ratio >= 0 &&
-              problem.sampling_ratio <= 64 && problem.finest_scale > 0 && problem.channels <= kMostChannels;
+              problem.sampling_ratio <= 64 && problem.finest_scale > 0;
     for (int i = 0; ok && i < problem.num_levels; ++i) {
         ok = problem.heights[i] > 0 && problem.widths[i] > 0 && problem.widths[i] <= kWidestMap;
     }

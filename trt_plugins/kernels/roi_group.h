@@ -67,10 +67,8 @@ __device__ Member read_member(const RefinemaskRoiAlign& problem, int index, MapB
     if (index >= problem.num_rois) {
         return member;
     }
-    const bool by_position = problem.rois_per_image > 0;
-    const float* row = problem.rois + static_cast<int64_t>(index) * (by_position ? 4 : 5);
-    const float image = by_position ? static_cast<float>(index / problem.rois_per_image) : *row++;
-    const float x1 = row[0], y1 = row[1], x2 = row[2], y2 = row[3];
+    const float* const row = problem.rois + static_cast<int64_t>(index) * 5;
+    const float image = row[0], x1 = row[1], y1 = row[2], x2 = row[3], y2 = row[4];
     const int level = roi_level(x1, y1, x2, y2, problem.finest_scale, problem.num_levels);
     // Indexed by constants only, or the parameter would be copied to local memory.
     const void* features = nullptr;

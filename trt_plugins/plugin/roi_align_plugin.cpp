@@ -1,7 +1,7 @@
 // MultilevelRoIAlign4 (f0, f1, f2, f3, rois) and MultilevelRoIAlign1 (f0, rois).
 //
 // Maps [B, C, H, W] and output [R, C, P, P] of one float type, linear or, for 16-bit types, channels last (kHWC8, what
-// convolutions use). RoIs float32 [R, 5] with a batch index, or [R, 4], R / B of each image in turn.
+// convolutions use). RoIs float32 [R, 5]: batch index, x1, y1, x2, y2.
 #include "plugin_base.h"
 #include "plugins.h"
 
@@ -51,7 +51,7 @@ public:
                    "4, [B, C, H, W]");
         }
         expect(inputs[levels()].nbDims == 2, "rois have rank " + std::to_string(inputs[levels()].nbDims),
-               "2, [R, 5] or [R, 4]");
+               "2, [R, 5]");
         nvinfer1::DimsExprs output{};
         output.nbDims = 4;
         output.d[0] = inputs[levels()].d[0];
@@ -81,10 +81,8 @@ public:
                    input_name(i) + " is " + to_string(map),
                    "[B, C, H, W] with batch and channels of " + to_string(inputs[0].dims));
         }
-        expect(rois.nbDims == 2 && (rois.d[1] == 5 || rois.d[1] == 4), "rois are " + to_string(rois),
-               "[R, 5] (batch index, x1, y1, x2, y2) or [R, 4]");
-        expect(rois.d[1] == 5 || inputs[0].dims.d[0] == 0 || rois.d[0] % inputs[0].dims.d[0] == 0,
-               "rois are " + to_string(rois), "as many for each of " + std::to_string(inputs[0].dims.d[0]) + " images");
+        expect(rois.nbDims == 2 && rois.d[1] == 5, "rois are " + to_string(rois),
+               "[R, 5] (batch index, x1, y1, x2, y2)");
     }
 
     size_t workspace(Tensors const&) const { return 0; }
@@ -106,7 +104,6 @@ public:
         problem.channels = static_cast<int32_t>(map.d[1]);
         problem.rois = static_cast<float const*>(in[levels()]);
         problem.num_rois = static_cast<int32_t>(rois.d[0]);
-        problem.rois_per_image = rois.d[1] == 4 && map.d[0] > 0 ? static_cast<int32_t>(rois.d[0] / map.d[0]) : 0;
         problem.output_size = output_size();
         problem.sampling_ratio = attributes.integer(1);
         problem.finest_scale = attributes.integer(2);
