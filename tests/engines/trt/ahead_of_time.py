@@ -12,7 +12,7 @@ from pathlib import Path
 
 import tensorrt_rtx
 
-from engines.trt.builder import build_engine
+from engines.trt.builder import build_in_process
 from engines.trt.plan import BuildPlan
 from refinemask.files import UserError
 from trt_plugins.python_plugin import register
@@ -26,7 +26,7 @@ def main() -> None:
             keep = register(tensorrt_rtx)
         with tempfile.NamedTemporaryFile() as engine:
             try:
-                answer = asdict(build_engine(plan, Path(engine.name), lambda phase, share: None))
+                answer = asdict(build_in_process(plan, Path(engine.name), lambda phase, share: None))
                 answer["bytes"] = Path(engine.name).stat().st_size
             except UserError as error:
                 answer = {"error": str(error)}
