@@ -77,7 +77,7 @@ class FakeContext:
 
     def _view(self, name: str, shape: Shape) -> np.ndarray:
         dtype = np.dtype(self.engine.types[name])
-        data = (ctypes.c_byte * (int(np.prod(shape)) * dtype.itemsize)).from_address(self.addresses[name])
+        data: Any = (ctypes.c_byte * (int(np.prod(shape)) * dtype.itemsize)).from_address(self.addresses[name])
         return np.frombuffer(data, dtype).reshape(shape)
 
 
