@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Bounds", "Engine", "InputError", "PrecisionNotMetError", "Sidecar", "build_engine", "load"]
 
 BACKENDS = {".safetensors": ("pytorch",), ".onnx": ("onnxruntime", "openvino"), ".engine": ("tensorrt", "pycuda")}
-"""What can run a file, by its ending; the first is the default."""
+"""Names of the engines that can run a file, by its ending; the first is the default."""
 
 
 def load(

@@ -16,7 +16,7 @@ from refinemask.files import UserError
 MESSAGE_STARTS = tuple(f"{operator.name}:" for operator in OPERATORS)
 """Beginnings of our plugins' messages."""
 Progress = Callable[[str, float], None]
-"""Takes the name of a phase and the share of it that is done."""
+"""Receiver of the name of a phase and the share of it that is done."""
 
 
 def build_in_process(plan: BuildPlan, output: Path, progress: Progress) -> Built:

@@ -24,18 +24,18 @@ Shapes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class BuildOptions:
-    """What a caller may ask of a build."""
+    """The choices of a build; left alone, the file and the machine decide."""
 
     precision: str | None = None
     """fp32, fp16, bf16, int8 or fp8 to insist on; the file decides, and the build is checked either way."""
     flavour: Flavour | None = None
-    """The one that is installed, TensorRT first; with trtexec always tensorrt."""
+    """tensorrt or tensorrt_rtx; by default the one installed, TensorRT first, and with trtexec tensorrt."""
     plugins: Path | None = None
     """The plugin library; by default the one that python -m trt_plugins.build makes."""
     bodies: bool = False
     """Build the operators' bodies of standard operators, without plugins."""
     opt_shape: tuple[int, int, int] | None = None
-    """Batch, height and width to tune for."""
+    """Batch, height and width to tune for; by default the typical ones of the file."""
     max_shape: tuple[int, int, int] | None = None
     """Largest batch, height and width, where the file takes more than is needed."""
     capabilities: tuple[str, ...] = ()
@@ -47,12 +47,12 @@ class BuildOptions:
     timing_cache: Path | None = None
     """File that makes the next build faster."""
     workspace_mib: Annotated[int | None, tyro.conf.arg(name="workspace")] = None
-    """Scratch memory in MiB; none is the whole GPU."""
+    """Limit of the scratch memory in MiB; by default the whole GPU."""
     trtexec: str | None = None
     """Build with this trtexec instead of the Python package."""
 
     def command_line(self) -> list[str]:
-        """The options of ``python -m engines.build`` that say the same; those left alone are left out."""
+        """The same choices as options of ``python -m engines.build``."""
         words = []
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -78,19 +78,21 @@ class BuildPlan:
 
     onnx: Path
     onnx_sha256: str
+    """SHA-256 of the file that ``metadata`` and ``custom_nodes`` were read from."""
     metadata: Metadata
     """The file's own account of itself."""
     custom_nodes: tuple[CustomNode, ...]
+    """All nodes of our domain."""
     options: BuildOptions
-    """The request, as it was made; what it left open is decided in the fields below."""
+    """The choices as they were made; ``flavour``, ``plugins`` and ``bounds`` decide what they left open."""
     flavour: Flavour
     plugins: Path | None
-    """Library with our operators; None only for a file without them, or to build their bodies."""
+    """The library with our operators; None only for a file without them, or to build their bodies."""
     bounds: Bounds
     """Limits of the optimisation profile."""
 
     def command(self, output: Path) -> list[str]:
-        """The command line that builds the engine again, files named without this machine's directories."""
+        """The command line that builds the engine again, in the directory of its files."""
         return ["python", "-m", "engines.build", self.onnx.name, "-o", output.name, *self.options.command_line()]
 
     def to_json(self) -> str:
@@ -128,7 +130,7 @@ class BuildPlan:
 
 @dataclass(frozen=True)
 class Built:
-    """What a build tells of itself."""
+    """What came of a build, beside the engine."""
 
     version: str
     """TensorRT's version, such as ``10.13.0``."""
