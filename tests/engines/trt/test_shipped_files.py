@@ -163,8 +163,8 @@ def test_builds_with_all_plugins_in_its_precision(case: Case, shipped: Callable[
     assert built["bytes"] > 2**20
 
 
-def test_a_missing_library_half_precision_rois_and_a_damaged_file_fail(
-    shipped: Callable[[Case], Path], tmp_path: Path
+def test_half_precision_rois_a_damaged_file_a_missing_library_and_an_unknown_operator_fail(
+    shipped: Callable[[Case], Path], toy_onnx: Callable[..., Path], tmp_path: Path
 ) -> None:
     case = Case("demo", "fp16", static=True, base="fp16")
     good, narrow, damaged = shipped(case), tmp_path / "narrow.onnx", tmp_path / "damaged.onnx"
@@ -177,6 +177,8 @@ def test_a_missing_library_half_precision_rois_and_a_damaged_file_fail(
     damaged.write_bytes(good.read_bytes()[:-1000])
     whole = plan(good)
     plans = [replace(whole, onnx=narrow), replace(whole, onnx=damaged), replace(whole, plugins=tmp_path / "absent.so")]
+    # The toy's operator has a body, but there is no plugin of its name.
+    plans.append(plan(toy_onnx()))
     errors = [built["error"] for built in build(*plans)]
     assert f"{narrow}: TensorRT" in errors[0]
     assert "MultilevelRoIAlign4" in errors[0]
@@ -186,3 +188,4 @@ def test_a_missing_library_half_precision_rois_and_a_damaged_file_fail(
     assert f"{damaged}: TensorRT" in errors[1]
     assert "cannot parse it" in errors[1]
     assert "absent.so: no such plugin library; build it with" in errors[2]
+    assert "toy.onnx: 1 Squash did not become plugin layers; TensorRT" in errors[3]
