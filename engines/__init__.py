@@ -1,13 +1,33 @@
-"""Running a detector: one interface over PyTorch, ONNX Runtime, OpenVINO and TensorRT."""
+"""Running a detector, whatever computes it: PyTorch, ONNX Runtime, OpenVINO or TensorRT.
+
+    import engines
+
+    model = engines.load("r50.onnx")
+    for result in model.predict(["street.jpg", "yard.jpg"]):
+        print(result.class_names, result.scores, result.masks().shape)
+        result.save("out")
+
+TensorRT runs what :func:`build_engine` makes of an exported file. Importing this package loads no runtime: each is
+heavy, some are optional, and only the one asked for is imported.
+"""
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from engines.base import Engine
+from engines.trt.precision import PrecisionNotMetError
+from engines.trt.sidecar import Sidecar
 from refinemask.contract import Bounds, InputError
 from refinemask.files import UserError
 
-__all__ = ["Bounds", "Engine", "InputError", "load"]
+if TYPE_CHECKING:
+    from engines.trt.api import Flavour
+
+__all__ = ["Bounds", "Engine", "InputError", "PrecisionNotMetError", "Sidecar", "build_engine", "load"]
+
+BACKENDS = {".safetensors": ("pytorch",), ".onnx": ("onnxruntime", "openvino"), ".engine": ("tensorrt", "pycuda")}
+"""Names of the engines that can run a file, by its ending; the first is the default."""
 
 
 def load(
@@ -18,6 +38,8 @@ def load(
     threads: int | None = None,
     device: str = "cpu",
     trust_engine: bool = False,
+    slots: int = 1,
+    cuda_graph: bool = True,
 ) -> Engine:
     """Open a checkpoint or an exported file with the engine its ending calls for.
 
@@ -28,44 +50,122 @@ def load(
         path: the file.
         backend: ``pytorch``, ``onnxruntime``, ``openvino``, ``tensorrt`` or ``pycuda``; None chooses by the ending.
         precision: None is the file's own; OpenVINO alone can run an fp32 file in ``bf16``.
-        threads: CPU threads, at least one; None leaves the number to the engine.
+        threads: CPU threads, at least one; None leaves the number to the engine. TensorRT computes on the GPU.
         device: ``cpu`` or ``cuda``; TensorRT has ``cuda`` only.
         trust_engine: load a TensorRT engine without a sidecar: it can run any code.
+        slots: how many batches, of as many threads, may be computed at the same time (backend ``tensorrt`` only).
+        cuda_graph: record the work for each input shape once and replay it: one launch instead of hundreds
+            (backend ``tensorrt`` only).
 
     Raises:
         UserError: the file is missing or not ours, or the request cannot be met exactly.
     """
     path = Path(path)
-    backends = {".safetensors": ("pytorch",), ".onnx": ("onnxruntime", "openvino"), ".engine": ("tensorrt", "pycuda")}
-    if path.suffix not in backends:
-        raise UserError(f"{path}: no engine for '{path.suffix}' files; expected {', '.join(backends)}")
-    backend = backend or backends[path.suffix][0]
-    if backend not in backends[path.suffix]:
-        raise UserError(f"{path}: backend '{backend}' cannot run it; expected {' or '.join(backends[path.suffix])}")
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
+    backend = _backend(path, backend)
     if threads is not None and threads < 1:
         raise UserError(f"{path}: cannot run on {threads} threads; expected at least 1, or None")
-    # Each runtime is heavy and some are optional, so only the one asked for is imported.
+    if slots < 1:
+        raise UserError(f"{path}: cannot run in {slots} slots; expected at least 1")
+    common: dict[str, Any] = {"precision": precision, "device": device}
+    if backend == "tensorrt":
+        from engines.trt.torch_runner import TensorRTEngine
+
+        return TensorRTEngine(path, **common, trust=trust_engine, slots=slots, cuda_graph=cuda_graph)
+    if slots != 1 or not cuda_graph:
+        option = "slots" if slots != 1 else "cuda_graph"
+        raise UserError(f"{path}: backend '{backend}' has no {option}; leave it out, or use backend 'tensorrt'")
     if backend == "pytorch":
         from engines.torch_engine import TorchEngine
 
-        return TorchEngine(path, precision=precision, threads=threads, device=device)
+        return TorchEngine(path, **common, threads=threads)
     if backend == "onnxruntime":
         from engines.onnxruntime_engine import OnnxRuntimeEngine
 
-        return OnnxRuntimeEngine(path, precision=precision, threads=threads, device=device)
+        return OnnxRuntimeEngine(path, **common, threads=threads)
     if backend == "openvino":
         from engines.openvino_engine import OpenVINOEngine
 
-        return OpenVINOEngine(path, precision=precision, threads=threads, device=device)
-    if backend == "pycuda":
-        try:
-            from engines.trt.pycuda_runner import PycudaEngine
-        except ImportError as error:
-            raise UserError(f"{path}: pycuda cannot be imported ({error}); pip install pycuda") from error
+        return OpenVINOEngine(path, **common, threads=threads)
+    try:
+        from engines.trt.pycuda_runner import PycudaEngine
+    except ImportError as error:
+        raise UserError(f"{path}: pycuda cannot be imported ({error}); pip install pycuda") from error
 
-        return PycudaEngine(path, precision=precision, device=device, trust=trust_engine)
-    from engines.trt.torch_runner import TensorRTEngine
+    return PycudaEngine(path, **common, trust=trust_engine)
 
-    return TensorRTEngine(path, precision=precision, device=device, trust=trust_engine)
+
+def _backend(path: Path, backend: str | None) -> str:
+    if path.suffix not in BACKENDS:
+        raise UserError(f"{path}: no engine for '{path.suffix}' files; expected {', '.join(BACKENDS)}")
+    possible = BACKENDS[path.suffix]
+    if backend not in (None, *possible):
+        raise UserError(f"{path}: backend '{backend}' cannot run it; expected {' or '.join(possible)}")
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    return backend or possible[0]
+
+
+def build_engine(
+    onnx: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    precision: str | None = None,
+    flavour: "Flavour | None" = None,
+    plugins: str | os.PathLike[str] | None = None,
+    bodies: bool = False,
+    opt_shape: tuple[int, int, int] | None = None,
+    max_shape: tuple[int, int, int] | None = None,
+    capabilities: tuple[str, ...] = (),
+    version_compatible: bool = False,
+    hardware_compatible: bool = False,
+    timing_cache: str | os.PathLike[str] | None = None,
+    workspace_mib: int | None = None,
+    trtexec: str | None = None,
+) -> Sidecar:
+    """Build a TensorRT engine of an exported file and prove what it is.
+
+    Written are the engine, its layers in ``OUTPUT.layers.json`` and its sidecar in ``OUTPUT.json``; nothing is written
+    unless all went well.
+
+    Args:
+        onnx: a file of ``export.to_onnx`` or ``export.quantize``, exported with ``--masks all``.
+        output: the engine.
+        precision: ``fp32``, ``fp16``, ``bf16``, ``int8`` or ``fp8`` to insist on; the file decides, and the build is
+            checked either way.
+        flavour: ``tensorrt`` or ``tensorrt_rtx``; None is the one that is installed, TensorRT first.
+        plugins: the plugin library; None is the one that ``trt_plugins.build`` makes.
+        bodies: build the operators' bodies of standard operators, without plugins.
+        opt_shape: batch, height and width to tune for.
+        max_shape: largest batch, height and width, where the file takes more than is needed.
+        capabilities: compute capabilities, such as ``8.9``, to build for without a GPU (TensorRT-RTX).
+        version_compatible: run in newer TensorRT of the same major version too, a little slower.
+        hardware_compatible: run on newer GPUs too, from Ampere on, slower.
+        timing_cache: file that makes the next build faster.
+        workspace_mib: scratch memory in MiB; None is the whole GPU.
+        trtexec: build with this ``trtexec`` instead of the Python package.
+
+    Returns:
+        What the sidecar says: versions, hashes, the share of each precision, the command that builds it again.
+
+    Raises:
+        UserError: the request contradicts the file or itself, or TensorRT or the plugin library is missing or refuses.
+        PrecisionNotMetError: too few layers compute in the precision of the file.
+    """
+    from engines.trt.plan import BuildOptions, make_plan
+    from engines.trt.verified_build import build_verified
+
+    options = BuildOptions(
+        precision=precision,
+        flavour=flavour,
+        plugins=None if plugins is None else Path(plugins),
+        bodies=bodies,
+        opt_shape=opt_shape,
+        max_shape=max_shape,
+        capabilities=capabilities,
+        version_compatible=version_compatible,
+        hardware_compatible=hardware_compatible,
+        timing_cache=None if timing_cache is None else Path(timing_cache),
+        workspace_mib=workspace_mib,
+        trtexec=trtexec,
+    )
+    return build_verified(make_plan(Path(onnx), options), Path(output))

@@ -9,6 +9,7 @@ import onnxruntime as ort
 from engines.base import Engine
 from refinemask.contract import OUTPUTS, Metadata
 from refinemask.files import UserError
+from refinemask.onnx_session import session_options
 from refinemask.structures import Detections
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -61,16 +62,11 @@ class OnnxRuntimeEngine(Engine):
 def _open(path: str | os.PathLike[str], threads: int | None, device: str) -> ort.InferenceSession:
     if device not in PROVIDERS:
         raise UserError(f"{path}: no ONNX Runtime provider for device '{device}'; expected {' or '.join(PROVIDERS)}")
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = threads or 0
-    # Compute Q/DQ as it is written: the fused integer kernels quantise biases too, wrongly with float16 scales.
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
     try:
         with warnings.catch_warnings():
             # A provider that is not there is only warned of; the check below makes it an error.
             warnings.simplefilter("ignore")
-            session = ort.InferenceSession(path, options, providers=[PROVIDERS[device]])
+            session = ort.InferenceSession(path, session_options(threads), providers=[PROVIDERS[device]])
     # Its exceptions share no base class of their own.
     except Exception as error:
         reason = str(error).splitlines()[0]

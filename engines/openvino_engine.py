@@ -91,7 +91,7 @@ def compile_network(
     """An inlined export as a compiled network of OpenVINO, whose first outputs are those of the file.
 
     Args:
-        path: of the file, for messages.
+        path: the file, for messages.
         precision: ``f32`` or ``bf16``.
         threads: None leaves the number to OpenVINO.
         profile: measure the time of every node.

@@ -19,6 +19,7 @@ from refinemask.data.images import read_image
 from refinemask.data.transforms import STRIDE, NetworkInput, preprocess
 from refinemask.files import FailedCheckError, UserError
 from refinemask.modeling.detector import Detector
+from refinemask.onnx_session import session_options
 from refinemask.structures import Detections
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
@@ -87,10 +88,7 @@ def torch_runner(detector: Detector) -> Runner:
 
 def onnx_runner(model: Path | bytes) -> Runner:
     """An exported file, or its bytes, in ONNX Runtime on the CPU."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
-    # Compute Q/DQ as it is written: the fused integer kernels quantise biases too, wrongly with float16 scales.
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    options = session_options(torch.get_num_threads())
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def run(batch: NetworkInput) -> Detections:

@@ -33,6 +33,7 @@ from engines.openvino_engine import PRECISIONS, compile_network
 from engines.torch_engine import TorchEngine
 from refinemask.contract import InputError
 from refinemask.files import UserError
+from refinemask.onnx_session import session_options
 
 Inputs = dict[str, np.ndarray]
 Times = tuple[list[dict[str, float]], list[float]]
@@ -186,10 +187,7 @@ def mark(path: Path) -> MarkedFile:
 
 
 def _onnxruntime(marked: MarkedFile, inputs: Inputs, threads: int, warmup: int, rounds: int) -> Times:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level, options.intra_op_num_threads = 3, threads
-    # As OnnxRuntimeEngine does.
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    options = session_options(threads)
     with TemporaryDirectory() as directory:
         options.enable_profiling, options.profile_file_prefix = True, str(Path(directory) / "profile")
         session = onnxruntime.InferenceSession(

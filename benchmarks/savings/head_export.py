@@ -18,6 +18,7 @@ from export.operators import translation_table
 from export.precision import OPSETS
 from export.to_onnx import add_bodies
 from refinemask.modeling.refine_mask_head import RefineMaskHead
+from refinemask.onnx_session import session_options
 
 INPUTS = ("p2", "p3", "p4", "p5", "rois", "labels")
 Run = Callable[[], np.ndarray]
@@ -58,8 +59,7 @@ def export_head(head: RefineMaskHead, scene: Scene) -> onnx.ModelProto:
 def runners(head: RefineMaskHead, scene: Scene, threads: int) -> dict[str, Run]:
     """What computes the scene's masks [R, 112, 112] in each runtime."""
     model, feed = export_head(head, scene), _feed(scene)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level, options.intra_op_num_threads = 3, threads
+    options = session_options(threads)
     # Threads that wait actively would take time from whatever runs next.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -45,7 +45,7 @@ def short_version(version: str) -> str:
     return ".".join(version.split(".")[:3])
 
 
-def make_logger(trt: Any, *, verbose: bool = False) -> Any:
+def make_logger(trt: Any) -> Any:
     """A logger that prints warnings to standard error and keeps the errors in its list ``errors``."""
 
     class Logger(trt.ILogger):
@@ -56,7 +56,7 @@ def make_logger(trt: Any, *, verbose: bool = False) -> Any:
         def log(self, severity: Any, message: str) -> None:
             if severity <= trt.ILogger.Severity.ERROR:
                 self.errors.append(message)
-            elif verbose or severity <= trt.ILogger.Severity.WARNING:
+            elif severity <= trt.ILogger.Severity.WARNING:
                 os.write(2, f"{message}\n".encode())
 
     return Logger()

@@ -1,51 +1,25 @@
-"""Building an engine through TensorRT's Python API, in a child process: a crash in there, or the kernel's
-out-of-memory killer, leaves a parent to report it.
-
-The child takes one JSON argument, ``{"plan": …, "output": …}``, and answers in JSON lines: ``{"progress": …}`` while it
-builds, then ``{"result": …}`` or ``{"error": …}``.
-"""
+"""Building an engine through TensorRT's Python API, in this process."""
 
 import json
-import os
-import subprocess
-import sys
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from importlib.util import find_spec
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from engines.trt.api import Flavour, import_tensorrt, load_plugins, make_logger, short_version
+from engines.trt.api import import_tensorrt, load_plugins, make_logger, short_version
 from engines.trt.device import cuda_device
-from engines.trt.plan import BuildPlan
-from engines.trt.precision import Shares, inspector_shares, network_shares
-from refinemask.contract import DOMAIN, OPERATORS, read_onnx
+from engines.trt.plan import BuildPlan, Built
+from engines.trt.precision import inspector_shares, network_shares
+from refinemask.contract import OPERATORS
 from refinemask.files import UserError
 
 MESSAGE_STARTS = tuple(f"{operator.name}:" for operator in OPERATORS)
 """Beginnings of our plugins' messages."""
 Progress = Callable[[str, float], None]
-"""Takes the name of a phase and the share of it that is done."""
+"""Receiver of the name of a phase and the share of it that is done."""
 
 
-@dataclass(frozen=True)
-class Built:
-    """What a build tells of itself."""
-
-    version: str
-    """TensorRT's."""
-    plugin_layers: int
-    precision: Shares
-    layers: list[Any]
-    """The inspector's records of the engine's layers; empty where the engine cannot be loaded, ahead of time."""
-
-
-def build_engine(plan: BuildPlan, output: Path, progress: Progress) -> Built:
+def build_in_process(plan: BuildPlan, output: Path, progress: Progress) -> Built:
     """Build ``plan`` and write the engine to ``output``.
 
     Raises:
@@ -54,7 +28,7 @@ def build_engine(plan: BuildPlan, output: Path, progress: Progress) -> Built:
     """
     trt = import_tensorrt(plan.flavour)
     device = cuda_device()
-    if device is None and not plan.capabilities:
+    if device is None and not plan.options.capabilities:
         raise UserError(
             "this machine has no GPU: TensorRT builds where the engine will run; TensorRT-RTX also ahead of time: "
             "--flavour tensorrt_rtx --capabilities 8.9"
@@ -69,7 +43,7 @@ def build_engine(plan: BuildPlan, output: Path, progress: Progress) -> Built:
     except (RuntimeError, TypeError) as error:
         raise UserError(f"TensorRT {trt.__version__} does not start: {_first(logger.errors, error)}") from error
     _parse(trt, network, plan, logger)
-    plugin_layers = _require_plugins(trt, network, plan)
+    _require_plugins(trt, network, plan)
     config = _configure(trt, builder, plan)
     # Kept by this name: the builder holds no reference of its own.
     config.progress_monitor = monitor = _make_monitor(trt, progress)
@@ -79,61 +53,11 @@ def build_engine(plan: BuildPlan, output: Path, progress: Progress) -> Built:
         raise UserError(_explain(plan, _first(logger.errors, "no reason given")))
     del monitor
     output.write_bytes(serialized)
-    if cache is not None and plan.timing_cache is not None:
-        plan.timing_cache.write_bytes(cache.serialize())
-    layers = [] if plan.capabilities else _inspect(trt, serialized, logger)
+    if cache is not None and plan.options.timing_cache is not None:
+        plan.options.timing_cache.write_bytes(cache.serialize())
+    layers = [] if plan.options.capabilities else _inspect(trt, serialized, logger)
     shares = inspector_shares(layers) if layers else network_shares(trt, network)
-    return Built(short_version(trt.__version__), plugin_layers, shares, layers)
-
-
-def build_in_child(plan: BuildPlan, engine: Path) -> Built:
-    """:func:`build_engine` in a process of its own, with a progress bar.
-
-    Raises:
-        UserError: as there; or the process ended.
-    """
-    with _environment(plan.flavour) as environment, tqdm(total=1.0, bar_format="{desc}: {bar}", disable=None) as bar:
-        request = json.dumps({"plan": plan.to_json(), "output": str(engine)})
-        command = [sys.executable, "-m", "engines.trt.builder", request]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
-            assert child.stdout is not None
-            for line in child.stdout:
-                answer = json.loads(line)
-                if "result" in answer:
-                    return Built(**answer["result"])
-                if "error" in answer:
-                    raise UserError(answer["error"])
-                phase, share = answer["progress"]
-                bar.set_description(phase)
-                bar.update(share - bar.n)
-    code = child.returncode
-    reason = f"signal {-code} (9 is usually lack of memory)" if code < 0 else f"exit code {code}"
-    raise UserError(f"{plan.onnx}: the build for {plan.shapes()} ended with {reason}; try a smaller --max-shape")
-
-
-@contextmanager
-def _environment(flavour: Flavour) -> Iterator[dict[str, str]]:
-    """The child's environment: our packages, and for TensorRT-RTX a library name that its wheel leaves out."""
-    root = str(Path(__file__).resolve().parents[2])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
-    libraries = find_spec("tensorrt_rtx_libs") if flavour == "tensorrt_rtx" else None
-    with tempfile.TemporaryDirectory() as directory:
-        if libraries is not None and libraries.submodule_search_locations:
-            # Its parser opens libtensorrt_rtx.so as soon as it meets a plugin, and aborts the process without it.
-            found = next(Path(libraries.submodule_search_locations[0]).glob("libtensorrt_rtx.so.*"))
-            (Path(directory) / "libtensorrt_rtx.so").symlink_to(found)
-            paths = (directory, os.environ.get("LD_LIBRARY_PATH"))
-            environment["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, paths))
-        yield environment
-
-
-def custom_nodes(path: Path) -> list[tuple[str, str]]:
-    """(name, operator) of every node of our domain in an ONNX file.
-
-    Raises:
-        UserError: the file is no ONNX model.
-    """
-    return [(node.name, node.op_type) for node in read_onnx(path).graph.node if node.domain == DOMAIN]
+    return Built(short_version(trt.__version__), shares, layers)
 
 
 def _parse(trt: Any, network: Any, plan: BuildPlan, logger: Any) -> None:
@@ -148,33 +72,37 @@ def _parse(trt: Any, network: Any, plan: BuildPlan, logger: Any) -> None:
         raise UserError(f"{plan.onnx}: TensorRT {trt.__version__} cannot parse it: {reason}{hint}")
 
 
-def _require_plugins(trt: Any, network: Any, plan: BuildPlan) -> int:
-    """The number of plugin layers; the parser falls back to a function's body without a word."""
+def _require_plugins(trt: Any, network: Any, plan: BuildPlan) -> None:
+    """Raise :class:`UserError` for custom nodes that became no plugin layers.
+
+    The parser falls back to a function's body without a word.
+    """
+    if plan.options.bodies:
+        return
     layers = (network.get_layer(index) for index in range(network.num_layers))
     found = {layer.name for layer in layers if layer.type == trt.LayerType.PLUGIN_V3}
-    missing = Counter(operator for name, operator in custom_nodes(plan.onnx) if name not in found)
-    if plan.plugins is not None and missing:
+    missing = Counter(node.operator for node in plan.custom_nodes if node.name not in found)
+    if missing:
         names = ", ".join(f"{count} {operator}" for operator, count in missing.items())
         raise UserError(
             f"{plan.onnx}: {names} did not become plugin layers; TensorRT {trt.__version__} took their bodies although "
-            f"{plan.plugins.name} is loaded: build the library again (python -m trt_plugins.build --force), or export "
+            "plugins are loaded: build the library again (python -m trt_plugins.build --force), or export "
             "without bodies (--no-bodies)"
         )
-    return len(found)
 
 
 def _configure(trt: Any, builder: Any, plan: BuildPlan) -> Any:
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    if plan.workspace_mib is not None:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, plan.workspace_mib << 20)
-    if plan.version_compatible:
+    if plan.options.workspace_mib is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, plan.options.workspace_mib << 20)
+    if plan.options.version_compatible:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
-    if plan.hardware_compatible:
+    if plan.options.hardware_compatible:
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
-    if plan.capabilities:
-        config.num_compute_capabilities = len(plan.capabilities)
-        for index, capability in enumerate(plan.capabilities):
+    if plan.options.capabilities:
+        config.num_compute_capabilities = len(plan.options.capabilities)
+        for index, capability in enumerate(plan.options.capabilities):
             name = f"SM{capability.replace('.', '')}"
             if not hasattr(trt.ComputeCapability, name):
                 raise UserError(f"TensorRT-RTX {trt.__version__} does not build for compute capability {capability}")
@@ -189,11 +117,15 @@ def _configure(trt: Any, builder: Any, plan: BuildPlan) -> Any:
 
 
 def _load_timing_cache(config: Any, plan: BuildPlan) -> Any:
-    if plan.timing_cache is None:
+    if plan.options.timing_cache is None:
         return None
-    cache = config.create_timing_cache(plan.timing_cache.read_bytes() if plan.timing_cache.is_file() else b"")
+    cache = config.create_timing_cache(
+        plan.options.timing_cache.read_bytes() if plan.options.timing_cache.is_file() else b""
+    )
     if not config.set_timing_cache(cache, ignore_mismatch=False):
-        raise UserError(f"{plan.timing_cache}: a timing cache of another machine or version; delete it or name another")
+        raise UserError(
+            f"{plan.options.timing_cache}: a timing cache of another machine or version; delete it or name another"
+        )
     return cache
 
 
@@ -233,27 +165,3 @@ def _make_monitor(trt: Any, progress: Progress) -> Any:
             progress(phase_name, 1.0)
 
     return Monitor()
-
-
-def main() -> int:
-    """The child's side of ``engines.build``."""
-    answers = os.fdopen(os.dup(1), "w")
-    # What TensorRT prints must not mix with the answers.
-    os.dup2(2, 1)
-
-    def answer(**content: Any) -> None:
-        print(json.dumps(content), file=answers, flush=True)
-
-    request = json.loads(sys.argv[1])
-    try:
-        plan = BuildPlan.from_json(request["plan"])
-        built = build_engine(plan, Path(request["output"]), lambda phase, share: answer(progress=[phase, share]))
-        answer(result=asdict(built))
-    except UserError as error:
-        answer(error=str(error))
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -22,14 +22,14 @@ class CudaDevice(NamedTuple):
     """Version of the driver itself, where the system tells."""
 
 
-def cuda_device(index: int = 0) -> CudaDevice | None:
-    """The GPU of that index, in the order of ``CUDA_VISIBLE_DEVICES``; None on a machine without one."""
+def cuda_device() -> CudaDevice | None:
+    """The first GPU of ``CUDA_VISIBLE_DEVICES``; None on a machine without one."""
     try:
         cuda = ctypes.CDLL("libcuda.so.1")
     except OSError:
         return None
     device, number, name = ctypes.c_int(), ctypes.c_int(), ctypes.create_string_buffer(256)
-    if cuda.cuInit(0) or cuda.cuDeviceGet(ctypes.byref(device), index) or cuda.cuDeviceGetName(name, 256, device):
+    if cuda.cuInit(0) or cuda.cuDeviceGet(ctypes.byref(device), 0) or cuda.cuDeviceGetName(name, 256, device):
         return None
     capability = []
     for attribute in (CAPABILITY_MAJOR, CAPABILITY_MINOR):

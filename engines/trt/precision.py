@@ -6,15 +6,18 @@ TensorRT keeps silent when a request for a precision comes to nothing, so every 
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
+
+from refinemask.files import FailedCheckError
 
 Shares = dict[str, dict[str, float]]
 """Share of each type among ``compute`` (convolutions and matrix products), all ``layers`` and all ``tensors``; integers
 other than int8 are left out."""
 
 REQUIRED_SHARE = {"fp32": 1.0, "fp16": 0.9, "bf16": 0.9, "int8": 0.5, "fp8": 0.5}
-"""Of the compute layers in the precision asked for. The islands of higher precision are the rest; int8 and fp8 also
-leave out layers that need more."""
+"""Share of the compute layers that must be in the precision of the file. The islands of higher precision are the rest;
+int8 and fp8 also leave out layers that need more."""
 COMPUTE = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY")
 NAMES = {"FLOAT": "fp32", "HALF": "fp16"}
 PATTERNS = {
@@ -30,9 +33,18 @@ PATTERNS = {
 """The inspector's spellings, the specific before the general."""
 
 
-def met(shares: Shares, precision: str) -> bool:
-    """Whether the compute layers are in the precision asked for."""
-    return shares["compute"].get(precision, 0.0) >= REQUIRED_SHARE[precision]
+class PrecisionNotMetError(FailedCheckError):
+    """An engine computes in another precision than its file is of."""
+
+
+def require_met(shares: Shares, precision: str, onnx: Path) -> None:
+    """Raise :class:`PrecisionNotMetError`, which names the file, unless enough compute layers are in ``precision``."""
+    share = shares["compute"].get(precision, 0.0)
+    if share < REQUIRED_SHARE[precision]:
+        raise PrecisionNotMetError(
+            f"{onnx}: {precision} was asked for, but only {share:.0%} of the compute layers are; "
+            f"expected {REQUIRED_SHARE[precision]:.0%}; no engine was written"
+        )
 
 
 def network_shares(trt: Any, network: Any) -> Shares:

@@ -1,15 +1,17 @@
 """Opening an engine file, and what its two runners share. Imports no PyTorch."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from engines.trt.api import import_tensorrt, load_plugins, make_logger, short_version
 from engines.trt.device import cuda_device
 from engines.trt.sidecar import check_sidecar, read_sidecar, sidecar_path
 from refinemask.contract import INPUTS, OUTPUTS, Metadata
 from refinemask.files import UserError
+from trt_plugins import library_path
 
 Shape = tuple[int, ...]
 
@@ -35,15 +37,23 @@ class OpenEngine(NamedTuple):
             raise UserError(f"{self.path}: no memory for one more execution context{self._errors()}")
         return context
 
-    def set_shapes(self, context: Any, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
-        """Set the shapes of the inputs; returns those of the outputs, -1 where they depend on the data.
+    def set_shapes(self, context: Any, images: Shape) -> tuple[dict[str, Shape], dict[str, Shape]]:
+        """Set the shapes of the inputs for images of shape [B, 3, H, W].
+
+        Returns:
+            The shapes of the inputs, and those of the outputs, with -1 where they depend on the data.
 
         Raises:
             UserError: the engine does not take such inputs.
         """
-        for name, shape in shapes.items():
+        inputs = {"images": images, "image_sizes": (images[0], 2)}
+        for name, shape in inputs.items():
             self.require(context.set_input_shape(name, shape), f"does not take {name} of shape {list(shape)}")
-        return {name: tuple(context.get_tensor_shape(name)) for name in OUTPUTS}
+        return inputs, {name: tuple(context.get_tensor_shape(name)) for name in OUTPUTS}
+
+    def dtype(self, name: str) -> np.dtype:
+        """The type of an input or output."""
+        return np.dtype(self.trt.nptype(self.engine.get_tensor_dtype(name)))
 
     def require(self, succeeded: bool, what: str) -> None:
         """Raise :class:`UserError` with TensorRT's reason if a call returned false."""
@@ -54,17 +64,22 @@ class OpenEngine(NamedTuple):
         return f": {self.logger.errors[-1]}" if self.logger.errors else ""
 
 
-def open_engine(
-    path: str | os.PathLike[str], *, trust: bool = False, plugins: str | os.PathLike[str] | None = None
-) -> OpenEngine:
+def require_cuda(path: str | os.PathLike[str], device: str) -> None:
+    """Raise :class:`UserError` unless the device asked for is one that TensorRT has."""
+    if device != "cuda":
+        raise UserError(f"{path}: TensorRT runs on cuda, not on {device}; use --device cuda")
+
+
+def open_engine(path: str | os.PathLike[str], *, precision: str | None = None, trust: bool = False) -> OpenEngine:
     """Check an engine file against its sidecar, then load its plugins and the engine.
 
     Args:
+        precision: the precision that the engine must have been built in; None takes any.
         trust: load a file without a sidecar; its metadata is then that of the .onnx file of the same name beside it.
-        plugins: the plugin library; None is the one that ``trt_plugins.build`` makes.
 
     Raises:
-        UserError: the file or its sidecar is not in order, does not fit this machine, or TensorRT refuses it.
+        UserError: the file or its sidecar is not in order, does not fit this machine or the request, or TensorRT
+            refuses it.
     """
     path = Path(path)
     device = cuda_device()
@@ -72,7 +87,7 @@ def open_engine(
         raise UserError(f"{path}: a TensorRT engine needs a GPU, and this machine has none (or no driver)")
     sidecar = None if trust and not sidecar_path(path).is_file() else read_sidecar(path)
     trt = import_tensorrt(sidecar.flavour if sidecar else "tensorrt")
-    library = _library(plugins) if sidecar is None or sidecar.plugins else None
+    library = _library() if sidecar is None or sidecar.plugins else None
     if sidecar is not None:
         check_sidecar(
             sidecar,
@@ -99,14 +114,12 @@ def open_engine(
             f"{path}: not an engine of ours: its tensors are {sorted(names)}; build it: python -m engines.build"
         )
     metadata = sidecar.read_metadata(path) if sidecar else _metadata_beside(path)
+    if precision not in (None, metadata.precision):
+        raise UserError(f"{path}: it was built in {metadata.precision}, not {precision}; export and build again")
     return OpenEngine(trt, logger, runtime, engine, metadata, path)
 
 
-def _library(plugins: str | os.PathLike[str] | None) -> str | os.PathLike[str] | None:
-    if plugins is not None:
-        return plugins
-    from trt_plugins import library_path
-
+def _library() -> Path | None:
     try:
         return library_path()
     except FileNotFoundError:

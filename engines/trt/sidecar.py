@@ -21,30 +21,31 @@ class Sidecar:
 
     engine_sha256: str
     onnx: str
-    """File name."""
+    """File name of the exported file."""
     onnx_sha256: str
+    """SHA-256 of the exported file, as it was when the build was planned."""
     plugins: str | None
     """File name of the plugin library; None if the engine needs none."""
     plugins_sha256: str | None
     flavour: Flavour
     version: str
-    """Of TensorRT."""
+    """Version of TensorRT, such as ``10.13.0``."""
     cuda: str | None
     driver: str | None
     gpu: str | None
-    """Name of the GPU it was built on; None where it was built ahead of time."""
+    """Name of the GPU that built it; None for a build ahead of time."""
     capabilities: tuple[str, ...]
-    """Compute capabilities it runs on, such as ``8.9``."""
+    """Compute capabilities of the GPUs that run it, such as ``8.9``."""
     newer_capabilities: bool = False
-    """It runs on newer GPUs too (hardware compatible)."""
+    """Whether newer GPUs run it too (hardware compatible)."""
     newer_versions: bool = False
-    """It runs in newer TensorRT of the same major version too (version compatible)."""
+    """Whether newer TensorRT of the same major version runs it too (version compatible)."""
     metadata: dict[str, str]
     """The properties of the ONNX file: config, precision, bounds and the rest."""
     precision: dict[str, dict[str, float]]
     """Share of each type among the compute layers, all layers and all tensors."""
     command: str
-    """Builds the engine again."""
+    """The command line that builds the engine again."""
 
     def read_metadata(self, path: str | os.PathLike[str]) -> Metadata:
         """Configuration, precision and bounds; ``path`` names the engine in errors."""
@@ -95,8 +96,8 @@ def check_sidecar(
     """Refuse an engine that is not the file its sidecar describes, or was not built for this machine.
 
     Args:
-        flavour: of TensorRT here.
-        version: of TensorRT here.
+        flavour: the flavour of TensorRT here.
+        version: the version of TensorRT here.
         capability: compute capability of the GPU here.
         plugins: the plugin library here.
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from engines.base import Engine
-from engines.trt.runtime import OpenEngine, Shape, open_engine
+from engines.trt.runtime import OpenEngine, Shape, open_engine, require_cuda
 from refinemask.contract import OUTPUTS
 from refinemask.files import UserError
 from refinemask.structures import Detections
@@ -45,11 +45,11 @@ class TensorRTEngine(Engine):
             cuda_graph: record the work for each input shape once, and replay it: one launch instead of hundreds.
             trust: load a file that has no sidecar.
         """
-        require_request(path, precision=precision, device=device)
-        opened = open_engine(path, trust=trust)
+        require_cuda(path, device)
+        if not torch.cuda.is_available():
+            raise UserError(f"{path}: PyTorch sees no GPU; without PyTorch: backend pycuda")
+        opened = open_engine(path, precision=precision, trust=trust)
         metadata = opened.metadata
-        if precision not in (None, metadata.precision):
-            raise UserError(f"{path}: it was built in {metadata.precision}, not {precision}; export and build again")
         self._slots: SimpleQueue[Slot] = SimpleQueue()
         for _ in range(slots):
             self._slots.put(Slot(opened, cuda_graph))
@@ -160,7 +160,7 @@ class Prepared(NamedTuple):
     inputs: dict[str, torch.Tensor]
     outputs: dict[str, torch.Tensor]
     allocators: dict[str, Any]
-    """Of the outputs whose shape depends on the data."""
+    """Allocators of the outputs whose shape depends on the data."""
     graph: torch.cuda.CUDAGraph | None = None
 
     def output(self, name: str) -> torch.Tensor:
@@ -175,12 +175,14 @@ def prepare(opened: OpenEngine, shape: Shape) -> Prepared:
         UserError: TensorRT refuses, or memory runs out.
     """
     context = opened.create_context()
-    shapes = {"images": shape, "image_sizes": (shape[0], 2)}
+    input_shapes, output_shapes = opened.set_shapes(context, shape)
     # Zeros, because a recording runs the engine before the first upload.
-    inputs = {name: torch.zeros(sizes, dtype=_dtype(opened, name), device="cuda") for name, sizes in shapes.items()}
+    inputs = {
+        name: torch.zeros(sizes, dtype=_dtype(opened, name), device="cuda") for name, sizes in input_shapes.items()
+    }
     staging = {name: torch.empty_like(tensor, device="cpu").pin_memory() for name, tensor in inputs.items()}
     outputs, allocators = {}, {}
-    for name, sizes in opened.set_shapes(context, shapes).items():
+    for name, sizes in output_shapes.items():
         if -1 in sizes:
             allocators[name] = make_allocator(opened.trt, _dtype(opened, name))
             opened.require(context.set_output_allocator(name, allocators[name]), f"refuses an allocator for {name}")
@@ -215,13 +217,5 @@ def make_allocator(trt: Any, dtype: torch.dtype) -> Any:
     return Allocator()
 
 
-def require_request(path: str | os.PathLike[str], *, precision: str | None, device: str) -> None:
-    """Raise :class:`UserError` where TensorRT cannot be asked for that."""
-    if device != "cuda":
-        raise UserError(f"{path}: TensorRT runs on cuda, not on {device}; use --device cuda")
-    if not torch.cuda.is_available():
-        raise UserError(f"{path}: PyTorch sees no GPU; without PyTorch: backend pycuda")
-
-
 def _dtype(opened: OpenEngine, name: str) -> torch.dtype:
-    return torch.from_numpy(np.empty(0, opened.trt.nptype(opened.engine.get_tensor_dtype(name)))).dtype
+    return torch.from_numpy(np.empty(0, opened.dtype(name))).dtype

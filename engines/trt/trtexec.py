@@ -6,15 +6,15 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from engines.trt.api import require_known, short_version
-from engines.trt.builder import Built
-from engines.trt.plan import BuildPlan
+from engines.trt.plan import BuildPlan, Built
 from engines.trt.precision import inspector_shares
 from refinemask.files import UserError
 
 
-def trtexec_command(plan: BuildPlan, output: Path, layers: Path, *, major: int, trtexec: str = "trtexec") -> list[str]:
+def trtexec_command(plan: BuildPlan, output: Path, layers: Path, *, major: int) -> list[str]:
     """The arguments, the program first.
 
     TensorRT 11 knows no other network than a strongly typed one; 10 has to be told. Latency is measured elsewhere
@@ -24,7 +24,8 @@ def trtexec_command(plan: BuildPlan, output: Path, layers: Path, *, major: int, 
         layers: where the layer information (the inspector's JSON) is written.
         major: TensorRT's major version, 10 or 11.
     """
-    command = [trtexec, f"--onnx={plan.onnx}", f"--saveEngine={output}", "--skipInference"]
+    options = plan.options
+    command = [options.trtexec or "trtexec", f"--onnx={plan.onnx}", f"--saveEngine={output}", "--skipInference"]
     if major < 11:
         command.append("--stronglyTyped")
     if plan.plugins is not None:
@@ -33,13 +34,13 @@ def trtexec_command(plan: BuildPlan, output: Path, layers: Path, *, major: int, 
         for index, option in enumerate(("minShapes", "optShapes", "maxShapes")):
             shapes = (f"{name}:{'x'.join(map(str, limits[index]))}" for name, limits in plan.shapes().items())
             command.append(f"--{option}={','.join(shapes)}")
-    if plan.timing_cache is not None:
-        command.append(f"--timingCacheFile={plan.timing_cache}")
-    if plan.workspace_mib is not None:
-        command.append(f"--memPoolSize=workspace:{plan.workspace_mib}M")
-    if plan.version_compatible:
+    if options.timing_cache is not None:
+        command.append(f"--timingCacheFile={options.timing_cache}")
+    if options.workspace_mib is not None:
+        command.append(f"--memPoolSize=workspace:{options.workspace_mib}M")
+    if options.version_compatible:
         command.append("--versionCompatible")
-    if plan.hardware_compatible:
+    if options.hardware_compatible:
         command.append("--hardwareCompatibilityLevel=ampere+")
     return [*command, "--profilingVerbosity=detailed", f"--exportLayerInfo={layers}"]
 
@@ -66,16 +67,17 @@ def trtexec_version(trtexec: str) -> str:
     return short_version(text)
 
 
-def build_with_trtexec(plan: BuildPlan, engine: Path, trtexec: str) -> Built:
+def build_with_trtexec(plan: BuildPlan, engine: Path) -> Built:
     """Build ``plan`` and write the engine, passing on what trtexec prints.
 
     Raises:
-        UserError: it fails; with its first error line.
+        UserError: it fails, with its first error line; or an operator became no plugin layer.
     """
-    version, errors = trtexec_version(trtexec), []
+    trtexec, errors = plan.options.trtexec or "trtexec", []
+    version = trtexec_version(trtexec)
     with tempfile.TemporaryDirectory() as directory:
         layer_file = Path(directory) / "layers.json"
-        command = trtexec_command(plan, engine, layer_file, major=int(version.split(".")[0]), trtexec=trtexec)
+        command = trtexec_command(plan, engine, layer_file, major=int(version.split(".")[0]))
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
             assert process.stdout is not None
             for line in process.stdout:
@@ -85,5 +87,13 @@ def build_with_trtexec(plan: BuildPlan, engine: Path, trtexec: str) -> Built:
         if process.returncode:
             raise UserError(f"{trtexec}: {errors[0] if errors else f'exit code {process.returncode}'}")
         layers = json.loads(layer_file.read_text())["Layers"]
-    plugins = sum("plugin" in str(layer.get("LayerType", "")).lower() for layer in layers)
-    return Built(version, plugins, inspector_shares(layers), layers)
+    _require_plugins(plan, layers)
+    return Built(version, inspector_shares(layers), layers)
+
+
+def _require_plugins(plan: BuildPlan, layers: list[Any]) -> None:
+    found = sum("plugin" in str(layer.get("LayerType", "")).lower() for layer in layers)
+    if not plan.options.bodies and found < len(plan.custom_nodes):
+        raise UserError(
+            f"{plan.onnx}: only {found} of {len(plan.custom_nodes)} operators became plugin layers; see --plugins"
+        )

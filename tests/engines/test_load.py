@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -108,6 +109,19 @@ def test_wrong_endings_backends_and_missing_files(tmp_path: Path, toy_onnx: Toy)
 def test_less_than_one_thread_is_refused(toy_onnx: Toy, threads: int) -> None:
     with pytest.raises(UserError, match=rf"toy\.onnx: cannot run on {threads} threads; expected at least 1"):
         engines.load(toy_onnx(), threads=threads)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"slots": 0}, "cannot run in 0 slots; expected at least 1"),
+        ({"slots": 2}, "backend 'onnxruntime' has no slots; leave it out"),
+        ({"cuda_graph": False, "backend": "openvino"}, "backend 'openvino' has no cuda_graph; leave it out"),
+    ],
+)
+def test_what_only_tensorrt_has_is_refused_elsewhere(toy_onnx: Toy, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=rf"toy\.onnx: {message}"):
+        engines.load(toy_onnx(), **options)
 
 
 def test_onnxruntime_never_changes_the_precision_or_the_device(toy_onnx: Toy) -> None:

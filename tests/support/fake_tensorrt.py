@@ -1,79 +1,124 @@
-"""Stand-ins for ``tensorrt`` and ``pycuda`` whose device memory is host memory.
+"""A stand-in for ``tensorrt`` on the GPU of :mod:`tests.support.fake_cuda`.
 
-The engine is an ONNX file that ONNX Runtime computes, so a runner's results can be compared. They check what the real
-ones only punish later: every address set, every shape within the profile, work in the pushed context only.
+The engine is an ONNX file that ONNX Runtime computes, so a runner's results can be compared. It checks what the real
+one only punishes later: every address set, every shape within the profile, work on a stream that exists.
 """
 
 import ctypes
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnxruntime
 import pytest
 
 from refinemask.contract import INPUTS, OUTPUTS
+from tests.support import fake_cuda
 
 TYPES = {"tensor(uint8)": "uint8", "tensor(int64)": "int64", "tensor(float)": "float32"}
+Shape = tuple[int, ...]
+
+
+class FakeAllocator:
+    """The base class of output allocators."""
 
 
 class FakeContext:
-    """Of one engine; runs synchronously."""
+    """An execution context."""
 
     def __init__(self, engine: "FakeEngine") -> None:
-        self.engine, self.shapes, self.addresses = engine, {}, {}
+        self.engine = engine
+        self.shapes: dict[str, Shape] = {}
+        self.addresses: dict[str, int] = {}
+        self.allocators: dict[str, Any] = {}
+        self.calls = 0
+        """Times that it was told to execute."""
+        self.executions = 0
+        """Times that it did, recordings replayed included."""
 
-    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+    def set_input_shape(self, name: str, shape: Shape) -> bool:
         self.shapes[name] = tuple(shape)
         return shape[0] <= self.engine.largest_batch
 
-    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+    def get_tensor_shape(self, name: str) -> Shape:
         batch = self.shapes["images"][0]
-        return {"boxes": (batch, 3, 4), "num_detections": (batch,), "masks": (batch, 3, 4, 4)}.get(name, (batch, 3))
+        places = -1 if name in self.engine.data_dependent else 3
+        shapes = {"boxes": (batch, places, 4), "num_detections": (batch,), "masks": (batch, places, 4, 4)}
+        return shapes.get(name, (batch, places))
 
     def set_tensor_address(self, name: str, address: int) -> bool:
         self.addresses[name] = address
         return True
 
-    def execute_async_v3(self, stream: int) -> bool:
-        if self.engine.fails:
-            return False
-        assert stream == STREAM
-        feed = {name: self._view(name, self.shapes[name]) for name in INPUTS}
-        for name, array in zip(OUTPUTS, self.engine.session.run(list(OUTPUTS), feed), strict=True):
-            self._view(name, array.shape)[...] = array
+    def set_output_allocator(self, name: str, allocator: Any) -> bool:
+        self.allocators[name] = allocator
         return True
 
-    def _view(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    def execute_async_v3(self, stream: int) -> bool:
+        self.calls += 1
+        if self.engine.fails:
+            return False
+        fake_cuda.launch(stream, lambda: self._execute(stream))
+        return True
+
+    def _execute(self, stream: int) -> None:
+        self.executions += 1
+        self.engine.while_executing(self)
+        feed = {name: self._view(name, self.shapes[name]) for name in INPUTS}
+        for name, array in zip(OUTPUTS, self.engine.session.run(list(OUTPUTS), feed), strict=True):
+            if name in self.engine.data_dependent:
+                allocator = self.allocators[name]
+                self.addresses[name] = allocator.reallocate_output_async(name, 0, array.nbytes, 256, stream)
+                allocator.notify_shape(name, array.shape)
+            self._view(name, array.shape)[...] = array
+
+    def _view(self, name: str, shape: Shape) -> np.ndarray:
         dtype = np.dtype(self.engine.types[name])
-        data = (ctypes.c_byte * (int(np.prod(shape)) * dtype.itemsize)).from_address(self.addresses[name])
+        data: Any = (ctypes.c_byte * (int(np.prod(shape)) * dtype.itemsize)).from_address(self.addresses[name])
         return np.frombuffer(data, dtype).reshape(shape)
 
 
 class FakeEngine:
-    """A "deserialised" ONNX file."""
+    """A "deserialised" ONNX file. Tests set what stands before ``__init__``."""
 
     largest_batch = 4
     fails = False
+    most_contexts = 100
+    """Number of execution contexts that there is memory for."""
+    data_dependent: tuple[str, ...] = ()
+    """Outputs whose shape is known after the execution only."""
+    while_executing: Callable[[FakeContext], None] = staticmethod(lambda context: None)
+    opened: ClassVar[list["FakeEngine"]] = []
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, logger: "FakeLogger") -> None:
         self.session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        self.logger = logger
+        self.contexts: list[FakeContext] = []
         described = (*self.session.get_inputs(), *self.session.get_outputs())
         self.types = {each.name: TYPES[each.type] for each in described}
         self.num_io_tensors = len(described)
         self.get_tensor_name = [each.name for each in described].__getitem__
         self.get_tensor_dtype = self.types.__getitem__
+        self.opened.append(self)
 
-    def create_execution_context(self) -> FakeContext:
-        return FakeContext(self)
+    def create_execution_context(self) -> FakeContext | None:
+        if len(self.contexts) == self.most_contexts:
+            self.logger.log(1, "out of memory")
+            return None
+        self.contexts.append(FakeContext(self))
+        return self.contexts[-1]
 
 
 class FakeLogger:
     """The base class of loggers."""
 
     Severity = SimpleNamespace(ERROR=1, WARNING=2)
+
+    def log(self, severity: Any, message: str) -> None:
+        raise NotImplementedError
 
 
 class FakeRuntime:
@@ -84,53 +129,33 @@ class FakeRuntime:
 
     def deserialize_cuda_engine(self, content: bytes) -> FakeEngine | None:
         try:
-            return FakeEngine(content)
+            return FakeEngine(content, self.logger)
+        # The runtime of ONNX has many kinds; TensorRT logs and returns nothing.
         except Exception as error:
             self.logger.log(1, str(error))
             return None
 
 
-STREAM = 1234
-
-
-class FakeArray:
-    """A pycuda GPUArray, in host memory."""
-
-    def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
-        self.memory = np.zeros(shape, dtype)
-        self.gpudata = self.memory.ctypes.data
-
-    @property
-    def __cuda_array_interface__(self) -> dict[str, Any]:
-        return dict(self.memory.__array_interface__)
-
-    def set(self, array: np.ndarray) -> None:
-        self.memory[...] = array
-
-    def get(self) -> np.ndarray:
-        return self.memory.copy()
-
-
 def install(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Put the stand-ins in the place of the real modules; returns the log of pushed and popped contexts."""
-    log: list[str] = []
+    """Put the stand-ins in the place of TensorRT, pycuda and PyTorch's GPU.
+
+    Returns:
+        The log of the contexts that pycuda pushed and popped.
+    """
     trt = ModuleType("tensorrt")
-    trt.__version__ = "10.13.0.35"
-    trt.ILogger, trt.Runtime, trt.nptype = FakeLogger, FakeRuntime, np.dtype
-    trt.get_plugin_registry = lambda: SimpleNamespace(load_library=Path)
-    primary = SimpleNamespace(push=lambda: log.append("push"))
-    driver = ModuleType("pycuda.driver")
-    driver.init = lambda: None
-    driver.Device = lambda index: SimpleNamespace(retain_primary_context=lambda: primary)
-    driver.Context = SimpleNamespace(pop=lambda: log.append("pop"), synchronize=lambda: None)
-    driver.Stream = lambda: SimpleNamespace(handle=STREAM, synchronize=lambda: None)
-    pycuda, gpuarray = ModuleType("pycuda"), ModuleType("pycuda.gpuarray")
-    pycuda.driver, gpuarray.GPUArray = driver, FakeArray
-    modules = {"tensorrt": trt, "pycuda": pycuda, "pycuda.driver": driver, "pycuda.gpuarray": gpuarray}
-    for name, module in modules.items():
-        monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.delitem(sys.modules, "engines.trt.pycuda_runner", raising=False)
-    return log
+    members: dict[str, Any] = {
+        "__version__": "10.13.0.35",
+        "ILogger": FakeLogger,
+        "IOutputAllocator": FakeAllocator,
+        "Runtime": FakeRuntime,
+        "nptype": np.dtype,
+        "get_plugin_registry": lambda: SimpleNamespace(load_library=Path),
+    }
+    vars(trt).update(members)
+    monkeypatch.setitem(sys.modules, "tensorrt", trt)
+    monkeypatch.setattr(FakeEngine, "opened", [])
+    fake_cuda.install_torch(monkeypatch)
+    return fake_cuda.install_pycuda(monkeypatch)
 
 
 def write_engine(onnx: Path) -> Path:

@@ -9,24 +9,25 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import tensorrt_rtx
 
-from engines.trt.builder import build_engine
+from engines.trt.builder import build_in_process
 from engines.trt.plan import BuildPlan
 from refinemask.files import UserError
 from trt_plugins.python_plugin import register
 
 
 def main() -> None:
-    keep = []
+    keep: list[Any] = []
     for line in sys.stdin:
         plan = BuildPlan.from_json(line)
         if plan.plugins is None and not keep:
             keep = register(tensorrt_rtx)
         with tempfile.NamedTemporaryFile() as engine:
             try:
-                answer = asdict(build_engine(plan, Path(engine.name), lambda phase, share: None))
+                answer = asdict(build_in_process(plan, Path(engine.name), lambda phase, share: None))
                 answer["bytes"] = Path(engine.name).stat().st_size
             except UserError as error:
                 answer = {"error": str(error)}

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.random_weights import randomize
 from engines import build
-from engines.trt.builder import custom_nodes
+from engines.trt.plan import BuildOptions, make_plan
 from engines.trt.sidecar import read_sidecar
 from export import to_onnx
 from refinemask.config import HTCConfig, MaskHeadConfig, PointRendConfig
@@ -31,7 +31,7 @@ def test_builds_ahead_of_time_with_all_plugins(tmp_path: Path, head: MaskHeadCon
     checkpoint, source, engine = (tmp_path / f"tiny.{suffix}" for suffix in ("safetensors", "onnx", "engine"))
     save_detector(randomize(Detector(replace(TINY, mask_head=head)), 0), checkpoint, recipe="tiny")
     assert to_onnx.main(to_onnx.Args(checkpoint, source, static="64x96", batch=(1,))) == 0
-    args = build.Args(onnx=source, output=engine, flavour="tensorrt_rtx", capabilities=("8.9",))
-    assert build.main(args) == 0
-    assert len(custom_nodes(source)) == plugins
+    options = BuildOptions(flavour="tensorrt_rtx", capabilities=("8.9",))
+    assert len(make_plan(source, options).custom_nodes) == plugins
+    assert build.main(build.Args(onnx=source, output=engine, build=options)) == 0
     assert read_sidecar(engine).precision["compute"] == {"fp32": 1.0}

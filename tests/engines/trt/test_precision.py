@@ -1,8 +1,11 @@
 """In which types an engine computes, from the records of TensorRT's inspector."""
 
+from contextlib import nullcontext
+from pathlib import Path
+
 import pytest
 
-from engines.trt.precision import inspector_shares, met
+from engines.trt.precision import PrecisionNotMetError, inspector_shares, require_met
 
 
 def layer(kind: str, *types: str) -> dict[str, object]:
@@ -42,5 +45,7 @@ def test_fields_of_another_version() -> None:
         ({}, "fp32", False),
     ],
 )
-def test_met(compute: dict[str, float], precision: str, fulfilled: bool) -> None:
-    assert met({"compute": compute, "layers": {}, "tensors": {}}, precision) is fulfilled
+def test_enough_compute_layers(compute: dict[str, float], precision: str, fulfilled: bool) -> None:
+    refused = pytest.raises(PrecisionNotMetError, match=rf"a\.onnx: {precision} was asked for, but only \d+% of")
+    with nullcontext() if fulfilled else refused:
+        require_met({"compute": compute, "layers": {}, "tensors": {}}, precision, Path("a.onnx"))

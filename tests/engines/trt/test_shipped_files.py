@@ -20,9 +20,9 @@ from onnx_ir import DataType
 
 from benchmarks.random_weights import Args as RandomWeights
 from benchmarks.random_weights import random_detector
-from engines.trt.builder import _environment, custom_nodes
-from engines.trt.plan import BuildPlan
-from engines.trt.precision import met
+from engines.trt.child import child_environment
+from engines.trt.plan import BuildOptions, BuildPlan, make_plan
+from engines.trt.precision import require_met
 from export.calibration import read_calibration
 from export.precision import Precision
 from export.qdq import insert_qdq, kept_layers, layers
@@ -133,7 +133,7 @@ def ranges(model: str, graph: ir.Graph) -> dict[str, float]:
 
 def build(*plans: BuildPlan) -> list[dict[str, Any]]:
     """Build in one process of its own."""
-    with _environment("tensorrt_rtx") as environment:
+    with child_environment("tensorrt_rtx") as environment:
         done = subprocess.run(
             [sys.executable, HERE / "ahead_of_time.py"],
             input="\n".join(plan.to_json() for plan in plans),
@@ -145,24 +145,26 @@ def build(*plans: BuildPlan) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def plan(path: Path, bounds: Bounds) -> BuildPlan:
-    plugins = LIBRARY if LIBRARY.is_file() else None
-    return BuildPlan(onnx=path, plugins=plugins, flavour="tensorrt_rtx", bounds=bounds, capabilities=("8.9", "12.0"))
+def plan(path: Path) -> BuildPlan:
+    """A plan that requires every custom node to become a plugin layer, of whatever library."""
+    options = BuildOptions(flavour="tensorrt_rtx", capabilities=("8.9", "12.0"))
+    return replace(make_plan(path, options), plugins=LIBRARY if LIBRARY.is_file() else None)
 
 
 @pytest.mark.parametrize("case", [*CASES, *(pytest.param(case, marks=pytest.mark.slow) for case in SLOW)], ids=str)
 def test_builds_with_all_plugins_in_its_precision(case: Case, shipped: Callable[[Case], Path]) -> None:
     path = shipped(case)
-    (built,) = build(plan(path, case.bounds()))
+    whole = plan(path)
+    assert whole.bounds == case.bounds()
+    assert len(whole.custom_nodes) == PLUGINS
+    (built,) = build(whole)
     assert "error" not in built, built
-    assert len(custom_nodes(path)) == PLUGINS
-    assert built["plugin_layers"] == PLUGINS
-    assert met(built["precision"], case.precision), built["precision"]
+    require_met(built["precision"], case.precision, path)
     assert built["bytes"] > 2**20
 
 
-def test_a_missing_library_half_precision_rois_and_a_damaged_file_fail(
-    shipped: Callable[[Case], Path], tmp_path: Path
+def test_half_precision_rois_a_damaged_file_a_missing_library_and_an_unknown_operator_fail(
+    shipped: Callable[[Case], Path], toy_onnx: Callable[..., Path], tmp_path: Path
 ) -> None:
     case = Case("demo", "fp16", static=True, base="fp16")
     good, narrow, damaged = shipped(case), tmp_path / "narrow.onnx", tmp_path / "damaged.onnx"
@@ -173,8 +175,10 @@ def test_a_missing_library_half_precision_rois_and_a_damaged_file_fail(
     pooling.replace_input_with(len(pooling.inputs) - 1, cast.outputs[0])
     ir.save(model, narrow)
     damaged.write_bytes(good.read_bytes()[:-1000])
-    whole = plan(good, case.bounds())
+    whole = plan(good)
     plans = [replace(whole, onnx=narrow), replace(whole, onnx=damaged), replace(whole, plugins=tmp_path / "absent.so")]
+    # The toy's operator has a body, but there is no plugin of its name.
+    plans.append(plan(toy_onnx()))
     errors = [built["error"] for built in build(*plans)]
     assert f"{narrow}: TensorRT" in errors[0]
     assert "MultilevelRoIAlign4" in errors[0]
@@ -184,3 +188,4 @@ def test_a_missing_library_half_precision_rois_and_a_damaged_file_fail(
     assert f"{damaged}: TensorRT" in errors[1]
     assert "cannot parse it" in errors[1]
     assert "absent.so: no such plugin library; build it with" in errors[2]
+    assert "toy.onnx: 1 Squash did not become plugin layers; TensorRT" in errors[3]

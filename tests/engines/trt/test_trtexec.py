@@ -5,21 +5,29 @@ import stat
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engines import build
-from engines.trt.plan import BuildPlan
+from engines.trt import plan
+from engines.trt.plan import BuildOptions, BuildPlan, CustomNode
 from engines.trt.sidecar import read_sidecar
 from engines.trt.trtexec import build_with_trtexec, trtexec_command, trtexec_version
-from refinemask.contract import Bounds
+from refinemask.config import ModelConfig
+from refinemask.contract import Bounds, Metadata
 from refinemask.files import UserError
 
+BOUNDS = Bounds(batch=(1, 1, 8), height=(32, 800, 1344), width=(32, 1344, 1344))
 PLAN = BuildPlan(
     onnx=Path("model.onnx"),
-    plugins=Path("/opt/plugins.so"),
+    onnx_sha256="0" * 64,
+    metadata=Metadata(config=ModelConfig(class_names=("nucleus",), category_ids=(1,)), precision="fp16", bounds=BOUNDS),
+    custom_nodes=(CustomNode("node", "FixedNMS"),),
+    options=BuildOptions(),
     flavour="tensorrt",
-    bounds=Bounds(batch=(1, 1, 8), height=(32, 800, 1344), width=(32, 1344, 1344)),
+    plugins=Path("/opt/plugins.so"),
+    bounds=BOUNDS,
 )
 
 
@@ -41,16 +49,16 @@ def test_dynamic_file_on_tensorrt_10() -> None:
 
 def test_static_file_on_tensorrt_11() -> None:
     bounds = Bounds(batch=(1, 1, 1), height=(800, 800, 800), width=(1344, 1344, 1344))
-    plan = replace(
-        PLAN,
-        bounds=bounds,
-        plugins=None,
+    options = BuildOptions(
         timing_cache=Path("cache"),
         workspace_mib=4096,
         version_compatible=True,
         hardware_compatible=True,
+        trtexec="/opt/trtexec",
     )
-    command = trtexec_command(plan, Path("a.engine"), Path("a.json"), major=11)
+    static = replace(PLAN, bounds=bounds, plugins=None, options=options)
+    command = trtexec_command(static, Path("a.engine"), Path("a.json"), major=11)
+    assert command[0] == "/opt/trtexec"
     assert command[4:8] == [
         "--timingCacheFile=cache",
         "--memPoolSize=workspace:4096M",
@@ -98,17 +106,32 @@ def test_not_trtexec(tmp_path: Path) -> None:
         trtexec_version(str(tmp_path / "absent"))
 
 
+def through(trtexec: str, **options: Any) -> BuildPlan:
+    """The plan, built with that trtexec."""
+    return replace(PLAN, options=BuildOptions(trtexec=trtexec, **options))
+
+
+TENSOR = [{"Format/Datatype": "Half"}]
+CONVOLUTION = {"LayerType": "conv", "Inputs": TENSOR, "Outputs": TENSOR}
+PLUGIN = {"LayerType": "PluginV3", "Inputs": TENSOR, "Outputs": TENSOR}
+
+
 def test_build(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    tensor = [{"Format/Datatype": "Half"}]
-    layers = [
-        {"LayerType": "conv", "Inputs": tensor, "Outputs": tensor},
-        {"LayerType": "PluginV3", "Inputs": tensor, "Outputs": tensor},
-    ]
-    trtexec = fake_trtexec(tmp_path, "101300", layers=layers)
-    built = build_with_trtexec(PLAN, tmp_path / "a.engine", trtexec)
+    trtexec = fake_trtexec(tmp_path, "101300", layers=[CONVOLUTION, PLUGIN])
+    built = build_with_trtexec(through(trtexec), tmp_path / "a.engine")
     assert (tmp_path / "a.engine").read_text() == "built\n"
-    assert (built.version, built.plugin_layers, built.precision["compute"]) == ("10.13.0", 1, {"fp16": 1.0})
-    assert "RUNNING" in capfd.readouterr().err
+    assert (built.version, built.layers) == ("10.13.0", [CONVOLUTION, PLUGIN])
+    assert built.precision["compute"] == {"fp16": 1.0}
+    captured = capfd.readouterr()
+    assert "RUNNING" in captured.err
+    assert not captured.out
+
+
+def test_an_operator_that_fell_back_to_its_body(tmp_path: Path) -> None:
+    trtexec = fake_trtexec(tmp_path, "101300", layers=[CONVOLUTION])
+    with pytest.raises(UserError, match=r"model\.onnx: only 0 of 1 operators became plugin layers; see --plugins"):
+        build_with_trtexec(through(trtexec), tmp_path / "a.engine")
+    build_with_trtexec(through(trtexec, bodies=True), tmp_path / "a.engine")
 
 
 def test_the_sidecar_of_trtexec_says_tensorrt(
@@ -117,15 +140,17 @@ def test_the_sidecar_of_trtexec_says_tensorrt(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(build, "find_spec", lambda name: name == "tensorrt_rtx")
+    monkeypatch.setattr(plan, "find_spec", lambda name: name == "tensorrt_rtx")
     tensor = [{"Format/Datatype": "Float"}]
     trtexec = fake_trtexec(tmp_path, "101300", layers=[{"LayerType": "conv", "Inputs": tensor, "Outputs": tensor}])
-    args = build.Args(onnx=toy_onnx(), output=tmp_path / "a.engine", bodies=True, trtexec=trtexec)
+    options = BuildOptions(bodies=True, trtexec=trtexec)
+    args = build.Args(onnx=toy_onnx(), output=tmp_path / "a.engine", build=options)
     for wrong, option in (
-        (replace(args, capabilities=("8.9",)), "--capabilities"),
-        (replace(args, flavour="tensorrt_rtx"), "--flavour tensorrt_rtx"),
+        (replace(options, capabilities=("8.9",)), "--capabilities"),
+        (replace(options, flavour="tensorrt_rtx"), "--flavour tensorrt_rtx"),
     ):
-        assert build.main(wrong) == build.main(replace(wrong, trtexec=None, print_trtexec=11)) == 2
+        assert build.main(replace(args, build=wrong)) == 2
+        assert build.main(replace(args, build=replace(wrong, trtexec=None), print_trtexec=11)) == 2
         assert capsys.readouterr().err.count(f"toy.onnx: {option} is for TensorRT-RTX") == 2
     assert build.main(args) == 0
     assert read_sidecar(args.output).flavour == "tensorrt"
@@ -134,4 +159,4 @@ def test_the_sidecar_of_trtexec_says_tensorrt(
 def test_failure_gives_the_first_error(tmp_path: Path) -> None:
     trtexec = fake_trtexec(tmp_path, "101300", error="[11/23/2026] [E] Error[4]: out of memory")
     with pytest.raises(UserError, match="out of memory"):
-        build_with_trtexec(PLAN, tmp_path / "a.engine", trtexec)
+        build_with_trtexec(through(trtexec), tmp_path / "a.engine")

@@ -1,0 +1,67 @@
+"""Build an engine, prove that it is what was asked for, and only then write it, with a sidecar that says what it is."""
+
+import json
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+from engines.trt.child import build_in_child
+from engines.trt.device import cuda_device
+from engines.trt.plan import BuildPlan, Built
+from engines.trt.precision import require_met
+from engines.trt.sidecar import Sidecar, write_sidecar
+from engines.trt.trtexec import build_with_trtexec
+from refinemask.files import UserError, atomic_write, sha256
+from trt_plugins import library_path
+
+
+def build_verified(plan: BuildPlan, output: Path) -> Sidecar:
+    """Build an engine; write it, its layers and its sidecar. Nothing is written unless all went well.
+
+    Raises:
+        UserError: TensorRT or the plugin library is missing, TensorRT refuses, or an operator became no plugin layer.
+        PrecisionNotMetError: too few layers compute in the precision of the file.
+    """
+    _require_library(plan)
+    with atomic_write(output) as engine:
+        built = build_with_trtexec(plan, engine) if plan.options.trtexec else build_in_child(plan, engine)
+        require_met(built.precision, plan.metadata.precision, plan.onnx)
+    if built.layers:
+        with atomic_write(Path(f"{output}.layers.json")) as temporary:
+            temporary.write_text(json.dumps(built.layers, indent=1))
+    sidecar = _describe(plan, output, built)
+    write_sidecar(sidecar, output)
+    return sidecar
+
+
+def _require_library(plan: BuildPlan) -> None:
+    # A library that the caller named is judged by who loads it.
+    if plan.plugins is None or plan.options.plugins is not None:
+        return
+    try:
+        library_path()
+    except FileNotFoundError as error:
+        raise UserError(f"{error}; or name one (--plugins), or build the operators' bodies (--bodies)") from error
+
+
+def _describe(plan: BuildPlan, output: Path, built: Built) -> Sidecar:
+    options = plan.options
+    device = None if options.capabilities else cuda_device()
+    return Sidecar(
+        engine_sha256=sha256(output),
+        onnx=plan.onnx.name,
+        onnx_sha256=plan.onnx_sha256,
+        plugins=plan.plugins.name if plan.plugins else None,
+        plugins_sha256=sha256(plan.plugins) if plan.plugins else None,
+        flavour=plan.flavour,
+        version=built.version,
+        cuda=device and device.cuda,
+        driver=device and device.driver,
+        gpu=device and device.name,
+        capabilities=options.capabilities or ((device.capability,) if device else ()),
+        newer_capabilities=options.hardware_compatible,
+        newer_versions=options.version_compatible,
+        metadata=replace(plan.metadata, bounds=plan.bounds).to_properties(),
+        precision=built.precision,
+        command=shlex.join(plan.command(output)),
+    )

@@ -1,0 +1,330 @@
+"""TensorRT's two runners, with PyTorch's buffers and without PyTorch, on stand-ins for TensorRT and the GPU."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from threading import Barrier, Lock, Thread
+
+import numpy as np
+import pytest
+
+import engines
+from engines.trt import runtime
+from engines.trt.device import CudaDevice
+from engines.trt.sidecar import Sidecar, write_sidecar
+from engines.trt.torch_runner import CACHED_SHAPES
+from refinemask.files import UserError, sha256
+from refinemask.structures import Detections
+from tests.support import fake_tensorrt
+from tests.support.fake_tensorrt import FakeContext, FakeEngine
+
+Batch = tuple[np.ndarray, np.ndarray]
+Load = Callable[..., engines.Engine]
+ROOT = Path(__file__).resolve().parents[3]
+NAMES = {"tensorrt": "TensorRT", "pycuda": "TensorRT (pycuda)"}
+
+
+@pytest.fixture(params=list(NAMES))
+def backend(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def gpu_contexts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The stand-ins, and an L4 as the GPU; gives pycuda's log of pushed and popped contexts."""
+    monkeypatch.setattr(runtime, "cuda_device", lambda: CudaDevice("NVIDIA L4", "8.9", "13.0", "580.65"))
+    return fake_tensorrt.install(monkeypatch)
+
+
+@pytest.fixture
+def engine_file(toy_onnx: Callable[..., Path]) -> Path:
+    return fake_tensorrt.write_engine(toy_onnx())
+
+
+@pytest.fixture
+def sidecar(engine_file: Path, metadata: dict[str, str]) -> Sidecar:
+    sidecar = Sidecar(
+        engine_sha256=sha256(engine_file),
+        onnx="toy.onnx",
+        onnx_sha256="0" * 64,
+        plugins=None,
+        plugins_sha256=None,
+        flavour="tensorrt",
+        version="10.13.0",
+        cuda=None,
+        driver=None,
+        gpu="NVIDIA L4",
+        capabilities=("8.9",),
+        metadata=metadata,
+        precision={},
+        command="python -m engines.build toy.onnx -o toy.engine",
+    )
+    write_sidecar(sidecar, engine_file)
+    return sidecar
+
+
+@pytest.fixture
+def load(engine_file: Path, backend: str, gpu_contexts: list[str], sidecar: Sidecar) -> Load:
+    """Opens the engine file with one of the runners."""
+    return partial(engines.load, engine_file, backend=backend, device="cuda")
+
+
+@pytest.fixture
+def load_torch(engine_file: Path, gpu_contexts: list[str], sidecar: Sidecar) -> Load:
+    """Opens the engine file with the runner that has slots and CUDA graphs."""
+    return partial(engines.load, engine_file, backend="tensorrt", device="cuda")
+
+
+@pytest.fixture
+def expected(engine_file: Path) -> Callable[..., Detections]:
+    """The detections of ONNX Runtime."""
+    return engines.load(engine_file.with_suffix(".onnx"), threads=1).infer
+
+
+def batch_of(width: int, seed: int = 0) -> Batch:
+    """One image, 64 high."""
+    images = np.random.default_rng(seed).integers(0, 256, (1, 3, 64, width), dtype=np.uint8)
+    return images, np.array([[60, width - 3]], np.int64)
+
+
+def assert_same(found: Detections, expected: Detections) -> None:
+    for name, ours, theirs in zip(Detections._fields, found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs, err_msg=name)
+
+
+def finish(call: Callable[[], Detections]) -> Detections:
+    """The result of a call that must not wait for ever."""
+    results: list[Detections] = []
+    thread = Thread(target=lambda: results.append(call()), daemon=True)
+    thread.start()
+    thread.join(timeout=60)
+    assert results, "it waits for a slot that nobody gives back"
+    return results[0]
+
+
+def test_gives_the_detections_of_the_file(
+    load: Load, backend: str, batch: Batch, expected: Callable[..., Detections], gpu_contexts: list[str]
+) -> None:
+    engine = load()
+    assert (engine.name, engine.precision, engine.device) == (NAMES[backend], "fp32", "cuda")
+    assert engine.bounds is not None
+    assert engine.bounds.width == (32, 64, 256)
+    assert_same(engine.infer(*batch), expected(*batch))
+    assert gpu_contexts.count("push") == gpu_contexts.count("pop")
+    assert ("push" in gpu_contexts) == (backend == "pycuda")
+
+
+def test_every_shape_in_turn(load: Load, batch: Batch, expected: Callable[..., Detections]) -> None:
+    engine = load()
+    shapes = [batch, *(batch_of(width) for width in range(32, 32 * (CACHED_SHAPES + 3), 32)), batch]
+    assert len(shapes) > CACHED_SHAPES
+    for each in shapes:
+        assert_same(engine.infer(*each), expected(*each))
+
+
+@pytest.mark.parametrize("cuda_graph", [False, True])
+def test_the_shapes_last_seen_keep_their_context(load_torch: Load, cuda_graph: bool) -> None:
+    engine = load_torch(cuda_graph=cuda_graph)
+    for index in (*range(CACHED_SHAPES), 0, CACHED_SHAPES, 0):
+        engine.infer(*batch_of(32 * (index + 1)))
+    (opened,) = FakeEngine.opened
+    assert len(opened.contexts) == CACHED_SHAPES + 1, "the shape used in between is not the one that gives way"
+    engine.infer(*batch_of(64))
+    assert len(opened.contexts) == CACHED_SHAPES + 2, "the shape used longest ago is"
+
+
+def test_results_stay_valid_after_the_next_call(load: Load, batch: Batch, expected: Callable[..., Detections]) -> None:
+    engine = load()
+    first = engine.infer(*batch)
+    engine.infer(255 - batch[0], batch[1])
+    assert_same(first, expected(*batch))
+
+
+@pytest.mark.parametrize(("cuda_graph", "calls", "executions"), [(False, 3, 3), (True, 2, 4)])
+def test_a_recorded_graph_replaces_the_calls(
+    load_torch: Load,
+    expected: Callable[..., Detections],
+    cuda_graph: bool,
+    calls: int,
+    executions: int,
+) -> None:
+    engine = load_torch(cuda_graph=cuda_graph)
+    for seed in range(3):
+        assert_same(engine.infer(*batch_of(64, seed)), expected(*batch_of(64, seed)))
+    (context,) = FakeEngine.opened[0].contexts
+    # With a graph: once to warm up and once to record, which executes nothing.
+    assert (context.calls, context.executions) == (calls, executions)
+
+
+@pytest.mark.parametrize("cuda_graph", [False, True])
+def test_output_shapes_that_depend_on_the_data(
+    load_torch: Load, expected: Callable[..., Detections], monkeypatch: pytest.MonkeyPatch, cuda_graph: bool
+) -> None:
+    monkeypatch.setattr(FakeEngine, "data_dependent", ("boxes", "labels", "masks"))
+    engine = load_torch(cuda_graph=cuda_graph)
+    for seed in range(3):
+        assert_same(engine.infer(*batch_of(64, seed)), expected(*batch_of(64, seed)))
+    (context,) = FakeEngine.opened[0].contexts
+    assert context.calls == context.executions == 3, "a recording would not follow the allocator"
+
+
+def test_pycuda_refuses_output_shapes_that_depend_on_the_data(
+    engine_file: Path, sidecar: Sidecar, gpu_contexts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeEngine, "data_dependent", ("boxes",))
+    with pytest.raises(UserError, match="its output shapes depend on the data; build it with plugins"):
+        engines.load(engine_file, backend="pycuda", device="cuda").infer(*batch_of(64))
+
+
+@pytest.mark.parametrize("cuda_graph", [False, True])
+def test_slots_run_at_the_same_time_each_in_its_context(
+    load_torch: Load, expected: Callable[..., Detections], monkeypatch: pytest.MonkeyPatch, cuda_graph: bool
+) -> None:
+    engine = load_torch(slots=2, cuda_graph=cuda_graph)
+    batches = [batch_of(64, seed) for seed in range(4)]
+    for each in batches[:2]:
+        engine.infer(*each)
+    both, executed = Barrier(2), []
+
+    def meet(context: FakeContext) -> None:
+        executed.append(context)
+        both.wait(timeout=60)
+
+    monkeypatch.setattr(FakeEngine, "while_executing", staticmethod(meet))
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(lambda each: engine.infer(*each), batches))
+    for each, detections in zip(batches, found, strict=True):
+        assert_same(detections, expected(*each))
+    assert len(executed) == 4
+    assert len(set(executed)) == 2
+
+
+def test_threads_take_turns_in_one_slot(
+    load_torch: Load, expected: Callable[..., Detections], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, busy = load_torch(), Lock()
+
+    def alone(context: FakeContext) -> None:
+        assert busy.acquire(blocking=False), "two batches at a time"
+        time.sleep(0.01)
+        busy.release()
+
+    monkeypatch.setattr(FakeEngine, "while_executing", staticmethod(alone))
+    batches = [batch_of(64, seed) for seed in range(8)]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda each: engine.infer(*each), batches))
+    for each, detections in zip(batches, found, strict=True):
+        assert_same(detections, expected(*each))
+
+
+def test_goes_on_after_a_refusal(
+    load: Load, batch: Batch, expected: Callable[..., Detections], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, single = load(), batch_of(96)
+    assert_same(engine.infer(*single), expected(*single))
+    with monkeypatch.context() as refusing:
+        refusing.setattr(FakeEngine, "largest_batch", 1)
+        with pytest.raises(UserError, match=r"does not take images of shape \[2, 3, 64, 96\]"):
+            engine.infer(*batch)
+    assert_same(finish(lambda: engine.infer(*single)), expected(*single))
+    with monkeypatch.context() as failing:
+        failing.setattr(FakeEngine, "fails", True)
+        with pytest.raises(UserError, match="the execution failed"):
+            engine.infer(*batch)
+    assert_same(finish(lambda: engine.infer(*batch)), expected(*batch))
+
+
+def test_a_slot_whose_run_fails_is_given_back(load_torch: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = load_torch(cuda_graph=False)
+    uploaded = engine.upload(*batch_of(64))
+    with monkeypatch.context() as failing:
+        failing.setattr(FakeEngine, "fails", True)
+        with pytest.raises(UserError, match="the execution failed"):
+            engine.run(uploaded)
+    assert finish(lambda: engine.infer(*batch_of(64))).num_detections.tolist() == [3]
+
+
+def test_a_lack_of_memory_is_named(load: Load, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeEngine, "most_contexts", 0)
+    with pytest.raises(UserError, match=r"toy\.engine: no memory for one more execution context: out of memory"):
+        load().infer(*batch)
+
+
+def test_refuses_a_foreign_engine_before_loading_it(
+    load: Load, engine_file: Path, sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fake_tensorrt.FakeRuntime, "deserialize_cuda_engine", lambda *_: pytest.fail("it was loaded"))
+    engine_file.write_bytes(b"other code")
+    with pytest.raises(UserError, match=r"its SHA-256 is .*build it again: python -m engines\.build"):
+        load()
+    write_sidecar(replace(sidecar, engine_sha256=sha256(engine_file), capabilities=("9.0",)), engine_file)
+    with pytest.raises(UserError, match=r"compute capability is 8\.9, the engine's is 9\.0"):
+        load(trust_engine=True)
+
+
+@pytest.mark.usefixtures("gpu_contexts")
+def test_an_engine_without_a_sidecar_needs_trust(engine_file: Path, backend: str, batch: Batch) -> None:
+    load = partial(engines.load, engine_file, backend=backend, device="cuda")
+    with pytest.raises(UserError, match="--trust-engine"):
+        load()
+    assert load(trust_engine=True).infer(*batch).num_detections.tolist() == [3, 3]
+    engine_file.with_suffix(".onnx").unlink()
+    with pytest.raises(UserError, match=r"expected at least the file it was built of, toy\.onnx"):
+        load(trust_engine=True)
+
+
+def test_a_broken_engine(load: Load, engine_file: Path, sidecar: Sidecar, gpu_contexts: list[str]) -> None:
+    engine_file.write_bytes(b"no engine")
+    write_sidecar(replace(sidecar, engine_sha256=sha256(engine_file)), engine_file)
+    with pytest.raises(UserError, match=r"TensorRT 10\.13\.0\.35 cannot load it"):
+        load()
+    assert gpu_contexts.count("push") == gpu_contexts.count("pop")
+
+
+def test_wrong_requests(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="use --device cuda"):
+        load(device="cpu")
+    with pytest.raises(UserError, match="built in fp32, not fp16"):
+        load(precision="fp16")
+    monkeypatch.setattr(runtime, "cuda_device", lambda: None)
+    with pytest.raises(UserError, match="needs a GPU"):
+        load()
+
+
+@pytest.mark.parametrize(("option", "value"), [("slots", 2), ("cuda_graph", False)])
+def test_pycuda_has_one_slot_and_no_graph(engine_file: Path, option: str, value: object) -> None:
+    with pytest.raises(UserError, match=f"backend 'pycuda' has no {option}; leave it out, or use backend 'tensorrt'"):
+        engines.load(engine_file, backend="pycuda", device="cuda", **{option: value})  # type: ignore[arg-type]
+
+
+def test_pycuda_imports_no_pytorch() -> None:
+    script = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from types import ModuleType as M, SimpleNamespace as N\n"
+        "sys.modules.update({'pycuda': M('pycuda'), 'pycuda.driver': M('driver'), 'pycuda.gpuarray': N(GPUArray=0)})\n"
+        "sys.modules['pycuda'].driver = sys.modules['pycuda.driver']\n"
+        "import engines.trt.pycuda_runner, refinemask.masks, refinemask.data.transforms, refinemask.data.images\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, env={"PYTHONPATH": str(ROOT)})
+
+
+def test_a_missing_pycuda_is_named(engine_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pycuda", None)
+    monkeypatch.delitem(sys.modules, "engines.trt.pycuda_runner", raising=False)
+    with pytest.raises(UserError, match="pip install pycuda"):
+        engines.load(engine_file, backend="pycuda", device="cuda")
+
+
+def test_the_pytorch_runner_says_what_it_needs(engine_file: Path) -> None:
+    import torch
+
+    with pytest.raises(UserError, match="use --device cuda"):
+        engines.load(engine_file)
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match="PyTorch sees no GPU"):
+            engines.load(engine_file, device="cuda")
