@@ -7,8 +7,8 @@ import numpy as np
 import supervision as sv
 from numpy.typing import NDArray
 
-from refinemask.evaluation.predictions import Result
 from refinemask.masks import decode
+from refinemask.structures import Result
 
 SMALLEST, LARGEST = 640, 1600
 """Limits of the drawing's longer side in pixels: outlines are too coarse on less, and nobody looks at more."""

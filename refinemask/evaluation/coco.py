@@ -26,9 +26,9 @@ from refinemask.evaluation.average_precision import (
     judge,
     summarize,
 )
-from refinemask.evaluation.predictions import Result
 from refinemask.files import UserError
 from refinemask.masks import segmentation_rle
+from refinemask.structures import Result
 
 IoUType = Literal["bbox", "segm", "boundary"]
 IOU_TYPES: tuple[IoUType, ...] = ("bbox", "segm", "boundary")

@@ -24,9 +24,9 @@ from refinemask.evaluation.average_precision import (
     mean_precision,
     summarize,
 )
-from refinemask.evaluation.predictions import Result
 from refinemask.files import UserError
 from refinemask.masks import segmentation_rle
+from refinemask.structures import Result
 
 MAX_DETECTIONS = 300
 """Per image, over all categories."""
