@@ -17,7 +17,7 @@ CROWDED = 25
 """From so many objects on, outlines are thin."""
 MOST_NAMES = 20
 NAMED_SHARE = 0.004
-"""Of the picture's area: a smaller object would be hidden by its name."""
+"""Smallest share of the picture's area that a named object covers: a name would hide a smaller one."""
 COLOURS = sv.ColorPalette.DEFAULT
 LUMA = (0.299, 0.587, 0.114)
 TEXT_COLOURS = sv.ColorPalette(

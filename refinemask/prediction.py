@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -44,7 +44,7 @@ class Predictor(Protocol):
         """The fixed padded (height, width) for original images of these sizes; None is what the images need."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Prediction:
     """The objects found in one image, best first, in pixels of the original image."""
 
@@ -60,13 +60,16 @@ class Prediction:
     """[N] float32, descending."""
     labels: NDArray[np.int64]
     """[N] int64, 0-based positions among the detector's classes."""
-    rles: Sequence[RLE] = field(repr=False)
+    rles: Sequence[RLE]
     """N masks of the whole image in COCO's compressed run-length encoding."""
-    config: ModelConfig = field(repr=False)
+    config: ModelConfig
     """Configuration of the detector, which names the classes."""
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def __repr__(self) -> str:
+        return f"Prediction({self.path or 'array'}: {self.height}x{self.width} pixels, {len(self)} objects)"
 
     @property
     def class_names(self) -> tuple[str, ...]:

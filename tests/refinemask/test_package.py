@@ -37,3 +37,8 @@ assert main.__module__ == "refinemask.{verb}" and sys.modules["refinemask.{verb}
 """
     run(f"{door}; {verbs}{check}")
     run(f"{verbs}; {door}{check}")
+
+
+def test_commands_import_no_drawing_library_until_they_draw() -> None:
+    commands = "refinemask.train, refinemask.evaluate, refinemask.predict"
+    run(f"import sys; sys.modules['supervision'] = None; import {commands}")

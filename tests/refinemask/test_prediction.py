@@ -51,6 +51,7 @@ def test_results_are_in_pixels_of_the_original_image(canvas: tuple[int, int] | N
         assert (found.path, found.height, found.width, len(found)) == (None, height, width, 1)
         assert (found.class_names, found.category_ids, found.labels.tolist()) == (("b",), (9,), [1])
         assert found.scores.tolist() == [pytest.approx(0.2)]
+        assert repr(found) == f"Prediction(array: {height}x{width} pixels, 1 objects)"
         np.testing.assert_allclose(found.boxes, [[0, 0, width, height]], rtol=1e-6)
         assert found.masks().shape == (1, height, width)
         assert found.masks().dtype == bool
