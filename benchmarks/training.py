@@ -15,7 +15,8 @@ from rich.table import Table
 
 from benchmarks.harness.provenance import provenance
 from benchmarks.harness.report import Report, terminal, write_report
-from refinemask import evaluate
+from refinemask.evaluate import Args as EvaluateArgs
+from refinemask.evaluate import main as evaluate
 from refinemask.files import UserError
 
 SETS = {"training images": "data", "held-out images": "validation"}
@@ -81,7 +82,7 @@ def _read_run(run: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 def _evaluate(checkpoint: Path, data: dict[str, Any], args: Args) -> dict[str, dict[str, float]]:
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.json"
-        wanted = evaluate.Args(
+        wanted = EvaluateArgs(
             checkpoint=checkpoint,
             annotations=args.data_root / data["annotations"],
             images=args.data_root / data["images"],
@@ -89,7 +90,7 @@ def _evaluate(checkpoint: Path, data: dict[str, Any], args: Args) -> dict[str, d
             limit=args.limit,
             threads=args.threads,
         )
-        if evaluate.main(wanted):
+        if evaluate(wanted):
             raise UserError(f"{checkpoint}: could not be evaluated")
         return json.loads(report.read_text())["figures"]
 

@@ -4,7 +4,7 @@ Imports no PyTorch: a deployment machine without it runs engines too.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,15 @@ import numpy as np
 from refinemask.config import ModelConfig
 from refinemask.contract import Bounds, InputError
 from refinemask.data.transforms import STRIDE, resize_shape
+from refinemask.prediction import ImageSource, Prediction, predict_images
 from refinemask.structures import Detections
 
 
 class Engine(ABC):
     """A detector behind one interface, whatever runs it.
 
-    :meth:`infer` is all most callers need. It is ``download(run(upload(…)))``; the three phases are public so that
-    a benchmark can time each.
+    :meth:`predict` is all most callers need. Beneath it, :meth:`infer` is ``download(run(upload(…)))``; the three
+    phases are public so that a benchmark can time each.
     """
 
     def __init__(
@@ -33,6 +34,22 @@ class Engine(ABC):
         self.device = device
         self.bounds = bounds
         """None: any batch and size."""
+
+    def predict(self, images: Iterable[ImageSource], *, batch_size: int = 1) -> Iterator[Prediction]:
+        """Detect objects in image files and decoded images.
+
+        Args:
+            images: paths, and arrays [h, w, 3] uint8 RGB, of any sizes.
+            batch_size: images that run together.
+
+        Returns:
+            The prediction of each image, in order. It is computed as it is asked for, a batch in memory at a time.
+
+        Raises:
+            UserError: an image cannot be read, is no such array, or does not fit the model. The iterator raises it
+                when it reaches the image.
+        """
+        return predict_images(self, images, batch_size=batch_size)
 
     def infer(self, images: Any, image_sizes: Any) -> Detections:
         """Detect objects.

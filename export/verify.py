@@ -15,14 +15,13 @@ from rich.table import Table
 
 from refinemask.config import Preprocessing
 from refinemask.contract import OUTPUTS, Bounds
-from refinemask.data.images import read_image
+from refinemask.data.images import IMAGE_SUFFIXES, read_image
 from refinemask.data.transforms import STRIDE, NetworkInput, preprocess
 from refinemask.files import FailedCheckError, UserError
 from refinemask.modeling.detector import Detector
 from refinemask.onnx_session import session_options
 from refinemask.structures import Detections
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 NUM_IMAGES = 6
 
 

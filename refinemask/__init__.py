@@ -1,21 +1,45 @@
 """RefineMask: high-quality instance segmentation with fine-grained features, from training to production."""
 
+import sys
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Detections", "Detector", "ModelConfig", "load_detector"]
+__all__ = [
+    "Detections",
+    "Detector",
+    "Evaluation",
+    "ModelConfig",
+    "Plan",
+    "Prediction",
+    "convert_checkpoint",
+    "evaluate",
+    "load_detector",
+    "train",
+]
 
 if TYPE_CHECKING:
     from refinemask.config import ModelConfig
+    from refinemask.conversion import convert_checkpoint
+    from refinemask.evaluation.run import Evaluation, evaluate
     from refinemask.modeling.detector import Detector
+    from refinemask.prediction import Prediction
     from refinemask.structures import Detections
+    from refinemask.training.run import Plan, train
     from refinemask.weights import load_detector
 
 _HOMES = {
     "Detections": "refinemask.structures",
     "Detector": "refinemask.modeling.detector",
+    "Evaluation": "refinemask.evaluation.run",
     "ModelConfig": "refinemask.config",
+    "Plan": "refinemask.training.run",
+    "Prediction": "refinemask.prediction",
+    "convert_checkpoint": "refinemask.conversion",
+    "evaluate": "refinemask.evaluation.run",
     "load_detector": "refinemask.weights",
+    "train": "refinemask.training.run",
 }
 
 
@@ -23,6 +47,19 @@ def __getattr__(name: str) -> Any:
     # Loaded on first use: masks and structures must import on machines without PyTorch.
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
     return getattr(import_module(_HOMES[name]), name)
+
+
+class _Package(ModuleType):
+    """This package, whose verbs are not hidden by commands of the same name."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Python sets every imported submodule as an attribute of its package. The modules of
+        # ``python -m refinemask.evaluate`` and ``refinemask.train`` would take the place of the functions; they are
+        # still found by ``from refinemask.evaluate import main``.
+        if name in _HOMES and isinstance(value, ModuleType):
+            return
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

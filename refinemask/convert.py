@@ -1,13 +1,12 @@
 """``python -m refinemask.convert OFFICIAL.pth OUT.safetensors``: an official checkpoint as one of ours."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from refinemask.files import UserError, sha256
+from refinemask.command import execute
 
 HEAD_NAMES = {"fcn": "Mask R-CNN", "pointrend": "PointRend", "htc": "HTC"}
 
@@ -23,34 +22,19 @@ class Args:
 
 
 def main(args: Args | None = None) -> int:
-    args = args or tyro.cli(Args)
-    try:
-        print(convert(args.checkpoint, args.output))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    """Convert, and say what the checkpoint was; 2 for bad input."""
+    return execute(Args, _convert, args)
 
 
-def convert(checkpoint: Path, output: Path) -> str:
-    """Write ``output`` and return one line that says what the checkpoint was.
+def _convert(args: Args) -> None:
+    # Loads PyTorch, which --help does not need.
+    from refinemask.conversion import convert_checkpoint
 
-    Raises:
-        UserError: the checkpoint cannot be used; nothing is written.
-    """
-    from refinemask.official import detector_from_official
-    from refinemask.weights import save_detector
-
-    if output.suffix != ".safetensors":
-        raise UserError(f"{output}: the output is a safetensors file; name it {output.with_suffix('.safetensors')}")
-    detector = detector_from_official(checkpoint)
-    config = detector.config
+    found = convert_checkpoint(args.checkpoint, args.output)
+    config = found.config
     head = getattr(config.mask_head, "variant", HEAD_NAMES.get(config.mask_head.kind))
-    recipe = f"official: {checkpoint.name}"
-    save_detector(detector, output, recipe=recipe, metadata={"source_sha256": sha256(checkpoint)})
-    depth = 3 * sum(config.backbone.blocks) + 2
-    parameters = sum(p.numel() for p in detector.parameters()) / 1e6
-    return f"{output}: ResNet-{depth}, {config.num_classes} classes, {head} head, {parameters:.2f} M parameters"
+    depth, parameters = 3 * sum(config.backbone.blocks) + 2, found.parameters / 1e6
+    print(f"{found.path}: ResNet-{depth}, {config.num_classes} classes, {head} head, {parameters:.2f} M parameters")
 
 
 if __name__ == "__main__":

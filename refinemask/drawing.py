@@ -7,8 +7,8 @@ import numpy as np
 import supervision as sv
 from numpy.typing import NDArray
 
-from refinemask.evaluation.predictions import Result
 from refinemask.masks import decode
+from refinemask.structures import Result
 
 SMALLEST, LARGEST = 640, 1600
 """Limits of the drawing's longer side in pixels: outlines are too coarse on less, and nobody looks at more."""
@@ -17,7 +17,7 @@ CROWDED = 25
 """From so many objects on, outlines are thin."""
 MOST_NAMES = 20
 NAMED_SHARE = 0.004
-"""Of the picture's area: a smaller object would be hidden by its name."""
+"""Smallest share of the picture's area that a named object covers: a name would hide a smaller one."""
 COLOURS = sv.ColorPalette.DEFAULT
 LUMA = (0.299, 0.587, 0.114)
 TEXT_COLOURS = sv.ColorPalette(

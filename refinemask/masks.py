@@ -58,13 +58,8 @@ def paste_rle(masks: NDArray[np.float32], boxes: NDArray[np.float32], height: in
     return coco_mask.frPyObjects(encodings, height, width)
 
 
-def paste_masks(masks: NDArray[np.float32], boxes: NDArray[np.float32], height: int, width: int) -> NDArray[np.bool_]:
-    """[N, height, width] boolean masks, as :func:`paste_rle` encodes them; for drawing."""
-    return decode(paste_rle(masks, boxes, height, width), height, width)
-
-
 def decode(rles: Sequence[Any], height: int, width: int) -> NDArray[np.bool_]:
-    """[N, height, width] boolean masks of run-length encodings of that size."""
+    """Boolean masks [N, height, width] of run-length encodings of that size."""
     if not rles:
         return np.zeros((0, height, width), dtype=bool)
     return coco_mask.decode(list(rles)).transpose(2, 0, 1).astype(bool)

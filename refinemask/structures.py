@@ -4,6 +4,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+Result = dict[str, Any]
+"""An entry of COCO's results format: image_id, category_id, bbox (x, y, w, h), score, segmentation (RLE)."""
+
 
 class Detections(NamedTuple):
     """A batch of detections, padded to a fixed number ``K`` per image and sorted by score.

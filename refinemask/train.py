@@ -11,16 +11,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
-import tyro
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from refinemask.bundled import NUCLEI
+from refinemask.command import execute
 from refinemask.distributed import is_main, process_group
 from refinemask.files import UserError
 from refinemask.recipes import RECIPES, Recipe
 from refinemask.training.loop import Execution, Precision
 from refinemask.training.preemption import EXIT_CODE, catch_preemption
-from refinemask.training.run import Plan, run
+from refinemask.training.run import Plan, train
 
 LIMITS: list[tuple[tuple[str, ...], Callable[[float], bool], str]] = [
     (("epochs", "batch_size", "accumulate", "log_every"), lambda value: value >= 1, "at least 1"),
@@ -59,9 +59,9 @@ class Args:
     """Evaluate and keep a moving average of the weights, such as with 0.999."""
     workers: int = 2
     """Processes per GPU that load images."""
-    evaluate_every: int = 12
+    evaluate_every: int = Plan.evaluate_every
     """Epochs between evaluations on the recipe's validation images, besides the last epoch's; 0 is never."""
-    log_every: int = 20
+    log_every: int = Plan.log_every
     """Iterations per line of metrics.jsonl."""
     tensorboard: bool = False
     """Write TensorBoard events, too."""
@@ -168,20 +168,20 @@ def main(args: Args | None = None) -> int:
     Returns:
         0; 2 for bad input; 143 when SIGTERM stopped the run, whose state is then saved.
     """
-    args = args or tyro.cli(Args, description=__doc__)
-    try:
-        if args.print:
-            print(json.dumps(asdict(resolve(args)), indent=2))
-            return 0
-        with process_group(args.device) as device, catch_preemption() as preemption:
-            chosen = plan(args, device)
-            finished = run(chosen, lambda: preemption.requested)
-            if is_main():
-                print(chosen.output if finished else f"stopped; go on with --resume auto --output {chosen.output}")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0 if finished else EXIT_CODE
+    return execute(Args, _train, args, __doc__)
+
+
+def _train(args: Args) -> int:
+    if args.print:
+        print(json.dumps(asdict(resolve(args)), indent=2))
+        return 0
+    with process_group(args.device) as device, catch_preemption() as preemption:
+        run = train(plan(args, device), lambda: preemption.requested)
+        if is_main():
+            if run.profile is not None:
+                print(run.profile)
+            print(run.output if run.finished else f"stopped; go on with --resume auto --output {run.output}")
+    return 0 if run.finished else EXIT_CODE
 
 
 if __name__ == "__main__":

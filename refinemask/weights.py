@@ -18,18 +18,10 @@ def save_detector(
     path: str | os.PathLike[str],
     *,
     recipe: str,
-    dtype: torch.dtype = torch.float32,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the weights as safetensors, atomically, with the configuration in the file's metadata.
-
-    Args:
-        dtype: float type of the weights in the file; batch-norm statistics stay float32, fp16 cannot hold some.
-    """
-    state = {
-        key: tensor.detach().cpu().to(tensor.dtype if "running_" in key else dtype).contiguous()
-        for key, tensor in detector.state_dict().items()
-    }
+    """Write the weights as float32 safetensors, atomically, with the configuration in the file's metadata."""
+    state = {key: tensor.detach().cpu().to(torch.float32).contiguous() for key, tensor in detector.state_dict().items()}
     header = {"config": to_json(detector.config), "recipe": recipe, **(metadata or {})}
     with atomic_write(path) as temporary:
         save_file(state, temporary, header)

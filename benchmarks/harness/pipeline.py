@@ -10,8 +10,9 @@ from engines.base import check_inputs
 from refinemask.config import Preprocessing
 from refinemask.data.images import read_image
 from refinemask.data.transforms import STRIDE, NetworkInput, preprocess
-from refinemask.evaluation.predictions import Result, to_results
 from refinemask.files import UserError
+from refinemask.prediction import to_predictions
+from refinemask.structures import Result
 
 PHASES = ("decode", "preprocess", "copy in", "engine", "copy out", "paste + encode")
 """What is timed. Masks are encoded straight from the paste, so those two are one phase."""
@@ -81,6 +82,7 @@ def process(
     watch.lap("engine")
     detections = engine.download(outputs)
     watch.lap("copy out")
-    results = to_results(detections, batch.scale_factors, shapes, engine.config.category_ids)
+    predictions = to_predictions(detections, batch.scale_factors, shapes, engine.config)
+    results = [prediction.to_coco() for prediction in predictions]
     watch.lap("paste + encode")
     return Sample(watch.seconds, detections.num_detections.tolist(), batch.images.shape[2:]), results

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import subprocess
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from importlib import metadata
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from refinemask.files import sha256
+from refinemask.provenance import git_revision
 
 PACKAGES = (
     "refinemask", "torch", "torchvision", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt",
@@ -33,17 +33,6 @@ def provenance(files: Iterable[Path]) -> dict[str, Any]:
         "cpu": cpu(),
         "files": {file.name: {"sha256": sha256(file), "bytes": file.stat().st_size} for file in sorted(set(files))},
     }
-
-
-def git_revision() -> str | None:
-    """The commit of this code, with ``-dirty`` where tracked files differ from it; None outside a repository."""
-    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-    try:
-        return subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def cpu() -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""Reading image files. Imports no PyTorch."""
+"""Finding and reading image files. Imports no PyTorch."""
 
 import os
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from PIL import Image
 
 from refinemask.files import UserError
 
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp"}
+"""Endings, in lower case, by which image files are found in a folder."""
 JPEG_START_OF_SCAN, JPEG_END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 PNG_END = b"IEND"
 
@@ -42,6 +45,26 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     if image is None:
         raise UserError(f"{path}: cannot be decoded, the image is damaged or of an unsupported kind")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+
+
+def find_images(inputs: Sequence[Path]) -> list[Path]:
+    """The given files, and the image files of the given folders, by name.
+
+    Raises:
+        UserError: a folder holds no image file, or nothing was given.
+    """
+    paths: list[Path] = []
+    for path in inputs:
+        if path.is_dir():
+            found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+            if not found:
+                raise UserError(f"{path}: the folder holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
+            paths += found
+        else:
+            paths.append(path)
+    if not paths:
+        raise UserError("no image was given; expected files or folders")
+    return paths
 
 
 def _image_format(path: str | os.PathLike[str], data: bytes) -> str:

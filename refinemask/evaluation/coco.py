@@ -26,20 +26,19 @@ from refinemask.evaluation.average_precision import (
     judge,
     summarize,
 )
-from refinemask.evaluation.predictions import Result
-from refinemask.files import UserError
 from refinemask.masks import segmentation_rle
+from refinemask.structures import Result
 
 IoUType = Literal["bbox", "segm", "boundary"]
 IOU_TYPES: tuple[IoUType, ...] = ("bbox", "segm", "boundary")
 COCO_MAX_DETECTIONS = 100
 BOUNDARY_WIDTH = 0.02
-"""Of the image's diagonal."""
+"""Width of a boundary, as a share of the image's diagonal."""
 
 
 @dataclass
 class _Category:
-    """What accumulates of one category: some ninety bytes per detection and IoU type."""
+    """The running counts of one category: some ninety bytes per detection and IoU type."""
 
     num_objects: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(AREA_RANGES), np.int64))
     judgements: dict[IoUType, list[Judgement]] = field(default_factory=lambda: defaultdict(list))
@@ -48,20 +47,6 @@ class _Category:
 def default_max_detections(dataset: CocoDataset) -> int:
     """COCO's 100 detections per image, or as many as the most crowded image has objects."""
     return max([COCO_MAX_DETECTIONS, *map(len, dataset.annotations.values())])
-
-
-def group_by_image(dataset: CocoDataset, results: Sequence[Result]) -> dict[int, list[Result]]:
-    """A COCO results list by image id; every image of the data set has an entry.
-
-    Raises:
-        UserError: a result is of an image that the data set does not list.
-    """
-    grouped: dict[int, list[Result]] = {image.id: [] for image in dataset.images}
-    for result in results:
-        if result["image_id"] not in grouped:
-            raise UserError(f"{dataset.path}: does not list image {result['image_id']} of the results")
-        grouped[result["image_id"]].append(result)
-    return grouped
 
 
 def evaluate_coco(
@@ -76,8 +61,8 @@ def evaluate_coco(
 
     Args:
         dataset: the annotations.
-        results: entries by image id (a ``PredictionFile``, or :func:`group_by_image`); an image without detections
-            has an empty list, and one that is absent is not evaluated.
+        results: entries by image id, such as a ``PredictionFile``; an image without detections has an empty list,
+            and one that is absent is not evaluated.
         iou_types: which overlaps to judge by.
         max_detections: per image and category, best first; None is :func:`default_max_detections`.
 

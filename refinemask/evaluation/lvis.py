@@ -24,12 +24,12 @@ from refinemask.evaluation.average_precision import (
     mean_precision,
     summarize,
 )
-from refinemask.evaluation.predictions import Result
 from refinemask.files import UserError
 from refinemask.masks import segmentation_rle
+from refinemask.structures import Result
 
 MAX_DETECTIONS = 300
-"""Per image, over all categories."""
+"""Detections that count per image, over all categories."""
 
 IoUType = Literal["bbox", "segm"]
 IOU_TYPES: tuple[IoUType, ...] = ("bbox", "segm")
@@ -46,7 +46,7 @@ def evaluate_lvis(
 
     Args:
         dataset: the annotations, or for AP* those of ``read_cocofied``.
-        results: entries by image id, read one image at a time (``PredictionFile``, ``group_by_image``). An image
+        results: entries by image id, read one image at a time, such as a ``PredictionFile``. An image
             without detections has an empty list; categories unknown to the dataset are left out.
         iou_type: overlap of masks (``segmentation``) or of boxes (``bbox``).
 

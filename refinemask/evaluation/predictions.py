@@ -4,88 +4,14 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from tqdm import trange
 
-from refinemask.config import ModelConfig
 from refinemask.data.annotated import read_annotated
 from refinemask.data.coco import CocoImage
-from refinemask.data.transforms import preprocess
 from refinemask.files import UserError, atomic_write
-from refinemask.masks import paste_rle
-from refinemask.structures import Detections
-
-Result = dict[str, Any]
-"""An entry of COCO's results format: image_id, category_id, bbox (x, y, w, h), score, segmentation (RLE)."""
-
-
-class Predictor(Protocol):
-    """What an evaluation needs of a detector; every engine is one."""
-
-    config: ModelConfig
-
-    def infer(self, images: NDArray[np.uint8], image_sizes: NDArray[np.int64]) -> Detections:
-        """NumPy detections of a padded batch, boxes in network-input pixels."""
-
-    def canvas(self, image_shapes: Iterable[tuple[int, int]]) -> tuple[int, int] | None:
-        """The fixed padded (height, width) for original images of these sizes; None is what the images need."""
-
-
-def predict(predictor: Predictor, images: Sequence[NDArray[np.uint8]]) -> list[list[Result]]:
-    """Detect the objects of decoded [h, w, 3] RGB images, in one batch.
-
-    Returns:
-        For each image its results, best first, in pixels of the original image; they lack ``image_id``.
-    """
-    shapes = [image.shape[:2] for image in images]
-    batch = preprocess(images, predictor.config.preprocessing, predictor.canvas(shapes))
-    detections = predictor.infer(batch.images, batch.image_sizes)
-    return to_results(detections, batch.scale_factors, shapes, predictor.config.category_ids)
-
-
-def to_results(
-    detections: Detections,
-    scale_factors: NDArray[np.float32],
-    image_shapes: Sequence[tuple[int, int]],
-    category_ids: Sequence[int],
-) -> list[list[Result]]:
-    """Detections of a batch in COCO's results format, without ``image_id``.
-
-    The masks are pasted once, into the original image. ``bbox`` is part of an entry, as in the official result files.
-
-    Args:
-        detections: NumPy arrays, boxes in network-input pixels.
-        scale_factors: [B, 4] (x, y, x, y) from the original image to the network's input.
-        image_shapes: (height, width) of each original image.
-        category_ids: the category id of each label.
-    """
-    results = []
-    for index, (height, width) in enumerate(image_shapes):
-        count = int(detections.num_detections[index])
-        boxes = detections.boxes[index, :count] / scale_factors[index]
-        rles = paste_rle(detections.masks[index, :count], boxes, height, width)
-        rows = zip(
-            detections.labels[index, :count].tolist(),
-            boxes.tolist(),
-            detections.scores[index, :count].tolist(),
-            rles,
-            strict=True,
-        )
-        results.append(
-            [
-                {
-                    "category_id": category_ids[label],
-                    "bbox": [x1, y1, x2 - x1, y2 - y1],
-                    "score": score,
-                    "segmentation": {"size": rle["size"], "counts": rle["counts"].decode("ascii")},
-                }
-                for label, (x1, y1, x2, y2), score, rle in rows
-            ]
-        )
-    return results
+from refinemask.prediction import Predictor, predict
+from refinemask.structures import Result
 
 
 def predict_dataset(
@@ -101,10 +27,14 @@ def predict_dataset(
     Memory is that of one batch.
 
     Args:
-        directory: where the images' files lie.
+        predictor: the detector.
+        images: the images to predict.
+        directory: folder of the images' files.
+        predictions: takes the results.
+        batch_size: images per batch.
 
     Returns:
-        For each image that was skipped, because its file cannot be read or is not the annotated picture, the reason.
+        The reason for each image that was skipped, because its file cannot be read or is not the annotated picture.
     """
     skipped = []
     pending = [image for image in images if image.id not in predictions]
@@ -116,8 +46,8 @@ def predict_dataset(
             except UserError as error:
                 skipped.append(str(error))
         if pixels:
-            for image_id, results in zip(pixels, predict(predictor, list(pixels.values())), strict=True):
-                predictions.append(image_id, results)
+            for image_id, prediction in zip(pixels, predict(predictor, list(pixels.values())), strict=True):
+                predictions.append(image_id, prediction.to_coco())
     return skipped
 
 
@@ -131,7 +61,7 @@ class PredictionFile(Mapping[int, list[Result]]):
         """Open or create the file.
 
         Args:
-            path: of the file.
+            path: the file.
             source: what the predictions depend on, such as hashes of the model and the annotations.
 
         Raises:
@@ -197,16 +127,6 @@ class PredictionFile(Mapping[int, list[Result]]):
         """From now on hold only the results of these images; the others stay in the file."""
         self._offsets = {image_id: self._offsets[image_id] for image_id in image_ids if image_id in self._offsets}
 
-    def export(self, path: str | os.PathLike[str]) -> None:
-        """Write all results as one COCO results file (a JSON list)."""
-        with atomic_write(path) as temporary, open(temporary, "w") as file:
-            separator = "["
-            for image_id in sorted(self):
-                for result in self[image_id]:
-                    file.write(separator + json.dumps(result))
-                    separator = ",\n"
-            file.write("[]\n" if separator == "[" else "]\n")
-
     def close(self) -> None:
         """Close the file; it stays on disk."""
         self._file.close()
@@ -216,3 +136,14 @@ class PredictionFile(Mapping[int, list[Result]]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def export_results(results: Mapping[int, Sequence[Result]], path: str | os.PathLike[str]) -> None:
+    """Write the results of all images, by image id, as one COCO results file (a JSON list)."""
+    with atomic_write(path) as temporary, open(temporary, "w") as file:
+        separator = "["
+        for image_id in sorted(results):
+            for result in results[image_id]:
+                file.write(separator + json.dumps(result))
+                separator = ",\n"
+        file.write("[]\n" if separator == "[" else "]\n")

@@ -1,15 +1,18 @@
 """Predictions of a data set by the processes that ``torchrun`` started; alone, by this one."""
 
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from refinemask.data.coco import CocoImage
 from refinemask.distributed import gather, world
-from refinemask.evaluation.predictions import PredictionFile, Predictor, predict_dataset
+from refinemask.evaluation.predictions import PredictionFile, predict_dataset
+from refinemask.prediction import Predictor
+from refinemask.structures import Result
 
 
+@contextmanager
 def predict_shares(
     predictor: Predictor,
     images: Sequence[CocoImage],
@@ -18,31 +21,40 @@ def predict_shares(
     source: Mapping[str, str],
     *,
     batch_size: int = 1,
-) -> tuple[PredictionFile, list[str]]:
+) -> Iterator[tuple[Mapping[int, Sequence[Result]], list[str]]]:
     """As ``predict_dataset``, each image by one process.
 
     Each process has a file of its own beside ``path``, from which it goes on when it was interrupted.
 
     Args:
-        path: of the file that holds all predictions in the end; the first process writes it.
+        predictor: the detector.
+        images: the images to predict.
+        directory: folder of the images' files.
+        path: the file that holds all predictions in the end; the first process writes it.
         source: what the predictions depend on.
+        batch_size: images per batch.
 
-    Returns:
-        An open file, in the first process with the predictions of all; and the reasons why images were skipped.
+    Yields:
+        In every process the results of all ``images`` by image id, and the reasons why images were skipped.
     """
     rank, size = world()
+    ids = [image.id for image in images]
     if size == 1:
-        predictions = PredictionFile(path, source)
-        return predictions, predict_dataset(predictor, images, directory, predictions, batch_size=batch_size)
-    with ExitStack() as stack:
-        own = stack.enter_context(PredictionFile(path.with_name(f"{path.name}.{rank + 1}-of-{size}"), source))
+        with PredictionFile(path, source) as predictions:
+            skipped = predict_dataset(predictor, images, directory, predictions, batch_size=batch_size)
+            predictions.restrict(ids)
+            yield predictions, skipped
+        return
+    with PredictionFile(path.with_name(f"{path.name}.{rank + 1}-of-{size}"), source) as own:
         skipped = predict_dataset(predictor, images[rank::size], directory, own, batch_size=batch_size)
+        own.restrict(ids)
         found = {image_id: results for part in gather(dict(own)) for image_id, results in part.items()}
         skipped = [reason for reasons in gather(skipped) for reason in reasons]
-        if rank > 0:
-            stack.pop_all()
-            return own, skipped
-    predictions = PredictionFile(path, source)
-    for image_id in sorted(found.keys() - predictions.keys()):
-        predictions.append(image_id, found[image_id])
-    return predictions, skipped
+    if rank > 0:
+        yield found, skipped
+        return
+    with PredictionFile(path, source) as predictions:
+        for image_id in sorted(found.keys() - predictions.keys()):
+            predictions.append(image_id, found[image_id])
+        predictions.restrict(ids)
+        yield predictions, skipped

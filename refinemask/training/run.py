@@ -6,7 +6,6 @@ a resumed run needs, ``last.safetensors`` and ``best.safetensors`` are what the 
 
 import json
 import platform
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -16,53 +15,76 @@ from typing import Any
 import torch
 import torchvision
 
-from refinemask.config import DataConfig, HTCConfig, ModelConfig
+from refinemask.config import HTCConfig, ModelConfig
 from refinemask.data.annotated import require_files
-from refinemask.data.coco import CocoDataset, read_coco
-from refinemask.data.images import read_image
-from refinemask.data.lvis import read_lvis
+from refinemask.data.coco import CocoDataset
 from refinemask.data.training import TrainingDataset
 from refinemask.distributed import gather, is_main, world
-from refinemask.drawing import draw
-from refinemask.evaluation.classes import require_classes
+from refinemask.evaluation.measurement import Measurement
+from refinemask.evaluation.metrics import METRICS
 from refinemask.files import UserError, atomic_write
 from refinemask.modeling.detector import Detector
+from refinemask.provenance import git_revision
 from refinemask.recipes import Recipe
 from refinemask.training.checkpoint import run_hash
 from refinemask.training.initial_weights import initialise
 from refinemask.training.loop import Execution, Step, Trainer, profile
 from refinemask.training.report import Report
-from refinemask.training.validation import Validation, validate
+from refinemask.training.validation import draw_first, validate
 from refinemask.weights import save_detector
 
-PICTURES, PICTURE_SCORE = 4, 0.5
-"""The first images of the validation set are shown, with their detections of at least this score."""
+PICTURES = 4
+"""Number of images of the validation set that TensorBoard shows with their detections."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What the command line decided."""
+    """A training run before it begins."""
 
     name: str
-    """Of the recipe."""
+    """Name of the recipe."""
     recipe: Recipe
     data_root: Path
+    """Directory under which the recipe's annotation files and image folders lie."""
     output: Path
+    """Directory of the run."""
     execution: Execution
-    resume: Path | None
-    init: str | None
-    evaluate_every: int
+    resume: Path | None = None
+    """A state.pt to go on from, of the same recipe."""
+    init: str | None = None
+    """Weights to start from: ``imagenet``, a backbone's file, or a .safetensors of this project of the same model."""
+    evaluate_every: int = 12
     """Epochs between evaluations; the last epoch has one in any case. 0: none at all."""
-    log_every: int
-    tensorboard: bool
-    profile: bool
+    log_every: int = 20
+    """Iterations per line of metrics.jsonl."""
+    tensorboard: bool = False
+    """Write TensorBoard events, too."""
+    profile: bool = False
+    """Only write a PyTorch profiler trace of 20 steps to profile.json.gz."""
 
 
-def run(plan: Plan, should_stop: Callable[[], bool]) -> bool:
-    """Train.
+@dataclass(frozen=True, kw_only=True)
+class TrainingRun:
+    """What became of a :class:`Plan`."""
 
-    Returns:
-        Whether the run reached its end; otherwise its state is saved.
+    output: Path
+    """Directory of the run."""
+    finished: bool
+    """Whether the run reached its end; otherwise its state is saved."""
+    best_ap: float | None = None
+    """Mask AP in 0..1 of ``best.safetensors``; None if nothing was evaluated."""
+    profile: str | None = None
+    """The profiler's table, if the plan asked for it."""
+
+
+def train(plan: Plan, should_stop: Callable[[], bool] = lambda: False) -> TrainingRun:
+    """Train a detector.
+
+    The processes that ``torchrun`` started train it together, inside ``refinemask.distributed.process_group``.
+
+    Args:
+        plan: what to train, on what and how.
+        should_stop: asked after every iteration; once it says yes, the state is saved and the run ends.
 
     Raises:
         UserError: the data, the weights or the state do not fit, or the training diverged.
@@ -74,12 +96,20 @@ def run(plan: Plan, should_stop: Callable[[], bool]) -> bool:
     _require_same_start(trainer, plan.output)
     if plan.profile:
         table = profile(trainer, plan.output / "profile.json.gz" if is_main() else None)
-        if is_main():
-            print(table)
-        return True
+        return TrainingRun(output=plan.output, finished=True, profile=table)
     validation = _validation(plan, model)
-    if not is_main():
-        return trainer.run(_ignore, _Epochs(plan, trainer, validation, None), should_stop)
+    if is_main():
+        finished = _run_and_report(plan, trainer, model, validation, should_stop)
+    else:
+        finished = trainer.run(_ignore, _Epochs(plan, trainer, validation, None), should_stop)
+    best = trainer.progress.best_ap
+    return TrainingRun(output=plan.output, finished=finished, best_ap=best if best >= 0 else None)
+
+
+def _run_and_report(
+    plan: Plan, trainer: Trainer, model: ModelConfig, validation: CocoDataset | None, should_stop: Callable[[], bool]
+) -> bool:
+    """The first process writes the files of the run; the result says whether the run reached its end."""
     _write_json(plan.output / "recipe.json", {"name": plan.name, **asdict(replace(plan.recipe, model=model))})
     _write_json(plan.output / "environment.json", environment(plan.execution))
     report = Report(
@@ -102,7 +132,7 @@ def run(plan: Plan, should_stop: Callable[[], bool]) -> bool:
 def _prepare(plan: Plan) -> tuple[Trainer, ModelConfig]:
     """The trainer, and its model's configuration with the classes of the annotations."""
     recipe = plan.recipe
-    dataset = _read(plan.data_root / recipe.data.annotations, recipe.data)
+    dataset = METRICS[recipe.data.format].read(plan.data_root / recipe.data.annotations)
     model = replace(recipe.model, class_names=dataset.class_names, category_ids=dataset.category_ids)
     torch.manual_seed(recipe.train.seed)
     detector = Detector(model)
@@ -129,15 +159,11 @@ def _validation(plan: Plan, model: ModelConfig) -> CocoDataset | None:
     """What the detector is evaluated on, if it is at all: a mistake in it shows before the first iteration."""
     if not plan.evaluate_every:
         return None
-    validation = plan.recipe.validation
-    dataset = _read(plan.data_root / validation.annotations, plan.recipe.data)
-    require_classes(dataset, model, f"a model of {plan.data_root / plan.recipe.data.annotations}")
+    validation, metric = plan.recipe.validation, METRICS[plan.recipe.data.format]
+    dataset = metric.read(plan.data_root / validation.annotations)
+    metric.require_classes(dataset, model, f"a model of {plan.data_root / plan.recipe.data.annotations}")
     require_files(dataset.images, plan.data_root / validation.images, dataset.path)
     return dataset
-
-
-def _read(path: Path, data: DataConfig) -> CocoDataset:
-    return read_lvis(path) if data.format == "lvis" else read_coco(path)
 
 
 class _Epochs:
@@ -159,7 +185,8 @@ class _Epochs:
 
     def _evaluate(self, epoch: int, dataset: CocoDataset) -> None:
         trainer = self._trainer
-        found = validate(trainer.result, dataset, self._images, trainer.execution.device)
+        metric = METRICS[self._plan.recipe.data.format]
+        found = validate(trainer.result, metric, dataset, self._images, trainer.execution.device)
         if self._report is not None:
             self._tell(self._report, epoch, dataset, found)
         ap = found.figures["segm"]["AP"]
@@ -170,15 +197,14 @@ class _Epochs:
         elif self._report is not None:
             trainer.save(self._plan.output / "state.pt")
 
-    def _tell(self, report: Report, epoch: int, dataset: CocoDataset, found: Validation) -> None:
+    def _tell(self, report: Report, epoch: int, dataset: CocoDataset, found: Measurement) -> None:
         iteration = self._trainer.progress.iteration
         report.skip(iteration, found.skipped)
         report.write(iteration, {"epoch": epoch, "average_precision": found.figures})
-        for image in dataset.images[: PICTURES if self._plan.tensorboard else 0]:
-            if image.id in found.results:
-                shown = [result for result in found.results[image.id] if result["score"] >= PICTURE_SCORE]
-                picture = draw(read_image(self._images / image.file_name), shown, dataset.categories)
-                report.picture(iteration, f"image {image.id}", picture)
+        if self._plan.tensorboard:
+            device = self._trainer.execution.device
+            for image_id, picture in draw_first(self._trainer.result, dataset, self._images, device, PICTURES):
+                report.picture(iteration, f"image {image_id}", picture)
 
     def _save(self, epoch: int, name: str, metadata: dict[str, str] | None = None) -> None:
         if self._report is not None:
@@ -208,7 +234,7 @@ def environment(execution: Execution) -> dict[str, Any]:
     cuda = execution.device.type == "cuda"
     return {
         "command": sys.argv,
-        "git_revision": _git_revision(),
+        "git_revision": git_revision(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
@@ -218,17 +244,6 @@ def environment(execution: Execution) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "execution": {**asdict(execution), "device": str(execution.device)},
     }
-
-
-def _git_revision() -> str | None:
-    """The checkout's commit, with ``-dirty`` where files differ from it; None outside a checkout."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        return subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=30
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -1,10 +1,9 @@
-"""Average precision of a detector that is still being trained, measured by all processes together."""
+"""Average precision of a detector that is still being trained, and pictures of what it finds."""
 
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import chain
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,31 +13,18 @@ from torch.nn import Module
 from refinemask.config import ModelConfig
 from refinemask.data.annotated import read_annotated
 from refinemask.data.coco import CocoDataset
-from refinemask.data.lvis import LvisDataset
-from refinemask.distributed import gather, world
-from refinemask.evaluation.coco import evaluate_coco
-from refinemask.evaluation.lvis import evaluate_lvis
-from refinemask.evaluation.predictions import Result, predict
+from refinemask.evaluation.measurement import Measurement, measure
+from refinemask.evaluation.metrics import Metric
 from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
+from refinemask.prediction import predict
 from refinemask.structures import Detections
-
-Figures = dict[str, dict[str, float]]
-"""Average precisions by kind of overlap (bbox, segm, boundary), then by name."""
-
-
-class Validation(NamedTuple):
-    """What an evaluation found."""
-
-    figures: Figures
-    results: dict[int, list[Result]]
-    """By image id."""
-    skipped: list[str]
-    """Why images were left out."""
 
 
 class LivePredictor:
-    """The detector as an evaluation wants it."""
+    """A detector in memory as a predictor."""
+
+    name, precision = "PyTorch", "fp32"
 
     def __init__(self, detector: Detector, device: torch.device) -> None:
         self.config: ModelConfig = detector.config
@@ -56,34 +42,37 @@ class LivePredictor:
 
 
 def validate(
-    detector: Detector, dataset: CocoDataset, image_dir: str | os.PathLike[str], device: torch.device
-) -> Validation:
-    """Predict every image once, each process its share, and score the whole in every process.
-
-    An image that cannot be read, or is not the annotated picture, is left out of predictions and scores.
+    detector: Detector,
+    metric: Metric[Any],
+    dataset: CocoDataset,
+    image_dir: str | os.PathLike[str],
+    device: torch.device,
+) -> Measurement:
+    """Measure the detector as it is, by all processes together.
 
     Raises:
-        UserError: no image is left.
+        UserError: no image could be used.
     """
-    rank, size = world()
-    predictor = LivePredictor(detector, device)
-    own: dict[int, list[Result]] = {}
-    unread: list[str] = []
     with _evaluating(detector):
-        for image in dataset.images[rank::size]:
-            try:
-                pixels = read_annotated(image_dir, image)
-            except UserError as error:
-                unread.append(str(error))
-                continue
-            own[image.id] = [{"image_id": image.id, **result} for result in predict(predictor, [pixels])[0]]
-    results = {image_id: found for part in gather(own) for image_id, found in part.items()}
-    skipped = list(chain.from_iterable(gather(unread)))
-    if not results:
-        raise UserError(f"{image_dir}: none of the {len(dataset.images)} images to evaluate on could be used")
-    if isinstance(dataset, LvisDataset):
-        return Validation({"segm": evaluate_lvis(dataset, results)}, results, skipped)
-    return Validation(evaluate_coco(dataset, results), results, skipped)
+        return measure(LivePredictor(detector, device), metric, dataset, image_dir)
+
+
+def draw_first(
+    detector: Detector, dataset: CocoDataset, image_dir: str | os.PathLike[str], device: torch.device, count: int
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """The ids of the first ``count`` images, and what the detector finds in each as an RGB picture [h, w, 3].
+
+    An image that cannot be used is left out.
+    """
+    predictor = LivePredictor(detector, device)
+    for image in dataset.images[:count]:
+        try:
+            pixels = read_annotated(image_dir, image)
+        except UserError:
+            continue
+        with _evaluating(detector):
+            [prediction] = predict(predictor, [pixels])
+        yield image.id, prediction.draw(pixels)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from refinemask.data.coco import read_coco
+from refinemask.evaluation.metrics import METRICS
 from refinemask.modeling.detector import Detector
 from refinemask.training.validation import validate
 from refinemask.weights import load_detector, save_detector
@@ -161,17 +162,16 @@ def test_a_killed_process_ends_the_job(start: Callable[..., subprocess.Popen[str
 def test_evaluation_by_two_processes_counts_each_image_once(data_root: Path, whole: Path, tmp_path: Path) -> None:
     (record,) = (r for r in records(whole) if "average_precision" in r)
     dataset = read_coco(data_root / "train.json")
-    figures, results, skipped = validate(
-        load_detector(whole / "last.safetensors"), dataset, data_root / "images", torch.device("cpu")
-    )
-    assert (len(results), skipped) == (8, [])
-    assert record["average_precision"] == figures
+    detector = load_detector(whole / "last.safetensors")
+    found = validate(detector, METRICS["coco"], dataset, data_root / "images", torch.device("cpu"))
+    assert (found.images, found.skipped) == (8, ())
+    assert record["average_precision"] == found.figures
     command = [*TORCHRUN, "-m", "refinemask.evaluate", "--checkpoint", str(whole / "last.safetensors")]
     command += ["--annotations", str(data_root / "train.json"), "--images", str(data_root / "images")]
     command += ["--output", str(tmp_path / "o.json"), "--predictions", str(tmp_path / "p.jsonl"), "--threads", "1"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     finish(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
     told = json.loads((tmp_path / "o.json").read_text())
-    assert (told["images"], told["figures"]) == (8, figures)
+    assert (told["images"], told["figures"]) == (8, found.figures)
     own = [(tmp_path / f"p.jsonl.{n}-of-2").read_text().count("\n") - 1 for n in (1, 2)]
     assert own == [4, 4]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 from benchmarks.paste import Args, example, our_route, paste_per_box, usual_route
-from refinemask.masks import decode, paste_masks, paste_rle, segmentation_rle
+from refinemask.masks import decode, paste_rle, segmentation_rle
 from tests.support.tolerances import TOLERANCES
 
 
@@ -34,20 +34,25 @@ def test_strings_equal_the_usual_route(mask_size: int, height: int, width: int) 
     assert our_route(masks, boxes, height, width) == usual_route(masks, boxes, height, width)
 
 
+def paste(masks: np.ndarray, boxes: np.ndarray, height: int, width: int) -> np.ndarray:
+    """[N, height, width] boolean masks."""
+    return decode(paste_rle(masks, boxes, height, width), height, width)
+
+
 def test_golden_pasted_masks(golden: Callable[[str], dict[str, np.ndarray]]) -> None:
     stored = golden("mask_head")
     probabilities = torch.from_numpy(stored["refined_logits"])[:, 0].sigmoid().numpy()
     boxes = stored["rois"][:, 1:] / stored["scale_factor"]
     shape = stored["pasted_shape"]
     expected = np.unpackbits(stored["pasted_bits"])[: shape.prod()].reshape(shape).astype(bool)
-    pasted = paste_masks(probabilities, boxes, *stored["ori_shape"].tolist())
+    pasted = paste(probabilities, boxes, *stored["ori_shape"].tolist())
     np.testing.assert_array_equal(pasted, expected)
 
 
 def test_golden_masks_of_the_whole_detector(golden: Callable[[str], dict[str, np.ndarray]]) -> None:
     stored = golden("detector")
     logits = stored["final_logits_first12"].astype(np.float32)
-    pasted = paste_masks(
+    pasted = paste(
         torch.from_numpy(logits).reshape(12, 112, 112).sigmoid().numpy(),
         stored["det_bboxes"][:12, :4],
         *stored["ori_shape"].tolist(),
@@ -111,12 +116,12 @@ def test_one_pixel_image() -> None:
 def test_no_masks() -> None:
     empty = np.zeros((0, 28, 28), np.float32), np.zeros((0, 4), np.float32)
     assert paste_rle(*empty, 30, 40) == []
-    assert paste_masks(*empty, 30, 40).shape == (0, 30, 40)
+    assert decode([], 30, 40).shape == (0, 30, 40)
 
 
-def test_paste_masks_equals_full_sampling() -> None:
+def test_decoded_masks_equal_full_sampling() -> None:
     masks, boxes = example(Args(detections=5, height=60, width=80, mask_size=28))
-    pasted = paste_masks(masks.numpy(), boxes.numpy(), 60, 80)
+    pasted = paste(masks.numpy(), boxes.numpy(), 60, 80)
     assert pasted.dtype == bool
     np.testing.assert_array_equal(pasted, paste_per_box(masks, boxes, 60, 80))
 

@@ -6,14 +6,16 @@ import types
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from refinemask import convert_checkpoint
 from refinemask.config import FCNMaskConfig, HTCConfig, PointRendConfig, RefineMaskConfig
 from refinemask.convert import Args, main
 from refinemask.data.categories import CITYSCAPES
 from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
 from refinemask.official import load_official, read_checkpoint, recognise, translate
-from refinemask.weights import load_detector, save_detector
+from refinemask.weights import load_detector, read_metadata, save_detector
 
 MODELS = {
     "r50-coco": ((3, 4, 6, 3), 80, RefineMaskConfig(), 48.16),
@@ -171,12 +173,18 @@ def test_cascades_keep_boxes_of_low_score(official_state):
     assert recognise(official_state("htc_r50_fpn")).box_head.score_threshold == 0.001
 
 
-def test_converted_checkpoint_reproduces_the_detector(official_state, official_detector, tmp_path):
-    """From a file in the official layout to the same parameters through the command line's path."""
+def test_converted_checkpoint_reproduces_the_detector(official_state, official_detector, tmp_path, capsys):
+    """From a file in the official layout to the same parameters, by the command and by the function."""
     source, output = tmp_path / "refinemask_r50.pth", tmp_path / "r50.safetensors"
     torch.save({"meta": {"epoch": 12}, "state_dict": official_state("r50-coco")}, source)
     assert main(Args(source, output)) == 0
-    loaded, expected = load_detector(output), official_detector("r50-coco")
+    assert capsys.readouterr().out == f"{output}: ResNet-50, 80 classes, original head, 48.16 M parameters\n"
+    found = convert_checkpoint(source, tmp_path / "again.safetensors")
+    assert read_metadata(found.path) == read_metadata(output)
+    assert (found.config, capsys.readouterr().out) == (official_detector("r50-coco").config, "")
+    with pytest.raises(UserError, match=r"name it .*r50\.safetensors"):
+        convert_checkpoint(source, tmp_path / "r50.pth")
+    loaded, expected = load_detector(found.path), official_detector("r50-coco")
     assert loaded.config == expected.config
     assert not loaded.training
     for (name, ours), theirs in zip(loaded.state_dict().items(), expected.state_dict().values(), strict=True):
@@ -195,8 +203,11 @@ def test_half_precision_file_loads_as_float32(tmp_path):
     )
     detector = Detector(config)
     detector.backbone.bn1.running_var.fill_(1e6)  # beyond float16
-    save_detector(detector, tmp_path / "half.safetensors", recipe="test", dtype=torch.float16)
-    loaded = load_detector(tmp_path / "half.safetensors")
+    path = tmp_path / "half.safetensors"
+    save_detector(detector, path, recipe="test")
+    state = {k: x if "running_" in k else x.half() for k, x in load_file(path).items()}
+    save_file(state, path, read_metadata(path))
+    loaded = load_detector(path)
     assert loaded.config == config
     assert loaded.backbone.bn1.running_var.max() == 1e6
     weight = detector.rpn.conv.weight
@@ -205,8 +216,6 @@ def test_half_precision_file_loads_as_float32(tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", None])
 def test_loading_what_is_not_ours(tmp_path, content):
-    from safetensors.torch import save_file
-
     path = tmp_path / "x.safetensors"
     if content is None:
         save_file({"a": torch.zeros(1)}, path)

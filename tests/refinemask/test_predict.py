@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from refinemask.files import UserError
-from refinemask.predict import Args, find_images, main, picture_names
+from refinemask.predict import Args, main
 from refinemask.weights import save_detector
 from tests.support.tiny_detector import make_tiny_detector
 
@@ -87,17 +86,6 @@ def test_mistakes(
     assert main(Args(**given)) == 2
     assert message in capsys.readouterr().err
     assert not (folder / "out").exists()
-
-
-def test_images_of_a_folder_come_by_name(folder: Path) -> None:
-    assert [path.name for path in find_images([folder / "c.png", folder])] == ["c.png", "a.png", "b.jpg", "c.png"]
-    with pytest.raises(UserError, match="no image"):
-        find_images([])
-
-
-def test_pictures_of_the_same_name_do_not_overwrite_each_other() -> None:
-    paths = [Path(name) for name in ("x/a.png", "y/a.png", "a.jpg", "a-2.png", "b.png")]
-    assert picture_names(paths) == ["a.png", "a-2.png", "a-3.png", "a-2-2.png", "b.png"]
 
 
 def test_the_given_images_are_not_overwritten(

@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import load_file
 
 from refinemask import load_detector
+from refinemask.evaluation.measurement import Measurement
 from refinemask.recipes import RECIPES, ValidationData
 from refinemask.train import Args, main, resolve
 from refinemask.training import run
 from refinemask.training.loop import Trainer
-from refinemask.training.validation import Validation
 from refinemask.weights import read_metadata
 from tests.support import tiny_training
 
@@ -138,8 +138,12 @@ def test_the_best_weights_are_those_of_the_best_evaluation(data_root: Path, tmp_
     output = tmp_path / "run"
     figures = iter([0.2, 0.6, 0.4])
     with pytest.MonkeyPatch.context() as patch:
-        score = {"bbox": {"AP": 0.0}, "segm": {"AP": 0.0}}
-        patch.setattr(run, "validate", lambda *_: Validation({**score, "segm": {"AP": next(figures)}}, {}, []))
+
+        def measured(*_: object) -> Measurement:
+            scores = {"bbox": {"AP": 0.0}, "segm": {"AP": next(figures)}}
+            return Measurement(figures=scores, images=8, skipped=(), max_detections=100)
+
+        patch.setattr(run, "validate", measured)
         assert main(arguments(data_root, output, epochs=3, evaluate_every=1)) == 0
     best, last = (read_metadata(output / f"{name}.safetensors") for name in ("best", "last"))
     assert (best["epoch"], best["mask_ap"], last["epoch"]) == ("2", "0.6000", "3")
@@ -149,7 +153,7 @@ def test_an_evaluation_that_was_cut_off_is_made_up_for(data_root: Path, tmp_path
     class PowerCutError(Exception):
         pass
 
-    def fail(*_: object) -> Validation:
+    def fail(*_: object) -> Measurement:
         raise PowerCutError
 
     output = tmp_path / "run"

@@ -11,7 +11,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from refinemask import train
 from refinemask.config import (
     BackboneConfig,
     BoxHeadConfig,
@@ -23,6 +22,7 @@ from refinemask.config import (
     TrainConfig,
 )
 from refinemask.recipes import RECIPES, Recipe, ValidationData
+from refinemask.train import main
 
 SIDE = 64
 RECIPE = Recipe(
@@ -96,4 +96,4 @@ def _run_lengths(mask: np.ndarray) -> list[int]:
 if __name__ == "__main__":
     RECIPES["tiny"] = RECIPE
     RECIPES["tiny-frozen"] = FROZEN_RECIPE
-    raise SystemExit(train.main())
+    raise SystemExit(main())

@@ -17,7 +17,8 @@ from pycocotools.cocoeval import COCOeval
 from refinemask.data.categories import CITYSCAPES
 from refinemask.data.cityscapes import LABELS, Args, main, value_masks
 from refinemask.data.coco import read_coco
-from refinemask.evaluation.coco import evaluate_coco, group_by_image
+from refinemask.evaluation.coco import evaluate_coco
+from tests.support.coco_results import group_by_image
 from tests.support.tolerances import TOLERANCES
 
 ROAD, CAR, CARAVAN, BICYCLE = 7, 26, 29, 33

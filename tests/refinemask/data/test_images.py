@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refinemask.data.images import read_image
+from refinemask.data.images import find_images, read_image
 from refinemask.files import UserError
 
 ORIENTATION = 0x0112
@@ -131,3 +131,15 @@ def test_decompression_bomb_is_refused_from_its_header(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match=r"bomb\.png: the image is too large"):
         read_image(write(tmp_path / "bomb.png", b"\x89PNG\r\n\x1a\n" + chunks))
+
+
+def test_images_of_a_folder_come_by_name(tmp_path: Path) -> None:
+    for name in ("c.png", "b.JPG", "a.webp", "notes.txt"):
+        (tmp_path / name).touch()
+    found = find_images([tmp_path / "c.png", tmp_path])
+    assert [path.name for path in found] == ["c.png", "a.webp", "b.JPG", "c.png"]
+    with pytest.raises(UserError, match="no image was given"):
+        find_images([])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty: the folder holds no image"):
+        find_images([tmp_path / "empty"])

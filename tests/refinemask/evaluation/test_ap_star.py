@@ -8,9 +8,9 @@ import pytest
 
 from refinemask.data.categories import COCO
 from refinemask.evaluation.ap_star import Args, coco_synsets, cocofy, main, read_cocofied
-from refinemask.evaluation.coco import group_by_image
 from refinemask.evaluation.lvis import evaluate_lvis
 from refinemask.files import UserError
+from tests.support.coco_results import group_by_image
 from tests.support.lvis_cases import jittered
 from tests.support.tolerances import TOLERANCES
 

@@ -16,10 +16,10 @@ from pycocotools import coco, cocoeval
 from pycocotools import mask as coco_mask
 
 from refinemask.data.coco import CocoDataset, read_coco
-from refinemask.evaluation.coco import IoUType, default_max_detections, evaluate_coco, group_by_image
+from refinemask.evaluation.coco import IoUType, default_max_detections, evaluate_coco
 from refinemask.evaluation.predictions import Result
-from refinemask.files import UserError
 from refinemask.masks import decode, segmentation_rle
+from tests.support.coco_results import group_by_image
 from tests.support.tolerances import TOLERANCES
 
 DEMO = Path(__file__).resolve().parents[3] / "demo"
@@ -151,11 +151,6 @@ def test_an_object_with_id_zero_counts() -> None:
 def test_cap_on_detections_follows_the_most_crowded_image() -> None:
     assert default_max_detections(read_coco(PHOTOS)) == 100
     assert default_max_detections(read_coco(NUCLEI)) == 101
-
-
-def test_results_of_an_unlisted_image_are_refused() -> None:
-    with pytest.raises(UserError, match="does not list image 999"):
-        group_by_image(read_coco(PHOTOS), [{"image_id": 999}])
 
 
 def test_memory_does_not_grow_with_the_images_masks() -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from refinemask.data.lvis import LvisDataset, read_lvis
 from refinemask.evaluation import lvis
-from refinemask.evaluation.coco import group_by_image
 from refinemask.files import UserError
+from tests.support.coco_results import group_by_image
 from tests.support.lvis_cases import SYNTHETIC, jittered, synthetic_case
 from tests.support.tolerances import TOLERANCES
 

@@ -1,48 +1,19 @@
 """Predictions reach the disk as they come and survive an interruption; bad images are skipped and counted."""
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from pycocotools import mask as coco_mask
 
-from refinemask.config import ModelConfig, Preprocessing
 from refinemask.data.coco import CocoImage
-from refinemask.evaluation.predictions import PredictionFile, predict, predict_dataset, to_results
+from refinemask.evaluation.predictions import PredictionFile, export_results, predict_dataset
 from refinemask.files import UserError
-from refinemask.structures import Detections
+from tests.support.bright_box import BrightBox
 
 SOURCE = {"model": "a", "annotations": "b"}
 RESULT = {"category_id": 9, "bbox": [0.0, 0.0, 1.0, 1.0], "score": 0.5}
-
-
-class BrightBox:
-    """A predictor that finds one full box of class 1 per image, its score the image's first red value."""
-
-    config = ModelConfig(
-        class_names=("a", "b"), category_ids=(4, 9), preprocessing=Preprocessing(short_side=32, long_side=64)
-    )
-
-    def __init__(self, canvas: tuple[int, int] | None = None) -> None:
-        self.seen: list[tuple[int, ...]] = []
-        self._canvas = canvas
-
-    def canvas(self, image_shapes: Iterable[tuple[int, int]]) -> tuple[int, int] | None:
-        return self._canvas
-
-    def infer(self, images: np.ndarray, image_sizes: np.ndarray) -> Detections:
-        self.seen.append(images.shape)
-        batch = len(images)
-        boxes = np.zeros((batch, 3, 4), np.float32)
-        boxes[:, 0, 2:] = image_sizes[:, ::-1]
-        scores = np.zeros((batch, 3), np.float32)
-        scores[:, 0] = images[:, 0, 0, 0] / 255
-        labels = np.zeros((batch, 3), np.int64)
-        labels[:, 0] = 1
-        return Detections(boxes, scores, labels, np.ones(batch, np.int64), np.ones((batch, 3, 28, 28), np.float32))
 
 
 def write_images(folder: Path, count: int) -> list[CocoImage]:
@@ -52,30 +23,6 @@ def write_images(folder: Path, count: int) -> list[CocoImage]:
         cv2.imwrite(str(folder / image.file_name), np.full((image.height, image.width, 3), number, np.uint8))
         images.append(image)
     return images
-
-
-@pytest.mark.parametrize("canvas", [None, (32, 32)])
-def test_results_are_in_pixels_of_the_original_image(canvas: tuple[int, int] | None) -> None:
-    predictor = BrightBox(canvas)
-    images = [np.full(shape, 51, np.uint8) for shape in ((21, 30, 3), (40, 10, 3))]
-    for image, [result] in zip(images, predict(predictor, images), strict=True):
-        height, width = image.shape[:2]
-        assert result["category_id"] == 9
-        assert result["score"] == pytest.approx(0.2)
-        np.testing.assert_allclose(result["bbox"], [0, 0, width, height], rtol=1e-6)
-        assert result["segmentation"]["size"] == [height, width]
-        assert coco_mask.area(result["segmentation"]) == height * width
-    assert predictor.seen == [(2, 3, *(canvas or (64, 64)))]
-
-
-def test_image_without_detections() -> None:
-    nothing = Detections(
-        *(np.zeros(shape, np.float32) for shape in ((1, 5, 4), (1, 5))),
-        np.zeros((1, 5), np.int64),
-        np.zeros(1, np.int64),
-        np.zeros((1, 5, 28, 28), np.float32),
-    )
-    assert to_results(nothing, np.ones((1, 4), np.float32), [(10, 10)], (1,)) == [[]]
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
@@ -117,13 +64,13 @@ def test_bad_images_are_skipped_with_their_reason(tmp_path: Path) -> None:
 
 def test_export_is_a_coco_results_file(tmp_path: Path) -> None:
     with_nothing = PredictionFile(tmp_path / "none.jsonl", SOURCE)
-    with_nothing.export(tmp_path / "none.json")
+    export_results(with_nothing, tmp_path / "none.json")
     assert json.loads((tmp_path / "none.json").read_text()) == []
     predictions = PredictionFile(tmp_path / "some.jsonl", SOURCE)
     predictions.append(7, [RESULT, RESULT])
     predictions.append(3, [])
     predictions.append(5, [RESULT])
-    predictions.export(tmp_path / "some.json")
+    export_results(predictions, tmp_path / "some.json")
     assert json.loads((tmp_path / "some.json").read_text()) == [{"image_id": i, **RESULT} for i in (5, 7, 7)]
 
 

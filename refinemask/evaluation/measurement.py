@@ -1,0 +1,81 @@
+"""A detector run over a data set and measured, by all processes together."""
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from refinemask.data.coco import CocoDataset
+from refinemask.distributed import is_main
+from refinemask.evaluation.coco import IoUType
+from refinemask.evaluation.metrics import Figures, Metric
+from refinemask.evaluation.predictions import export_results
+from refinemask.evaluation.sharding import predict_shares
+from refinemask.files import UserError
+from refinemask.prediction import Predictor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """How accurate a detector is on a data set."""
+
+    figures: Figures
+    """Average precisions in 0..1 by kind of overlap (bbox, segm, boundary), then by name; -1 without an object."""
+    images: int
+    """Images that were measured."""
+    skipped: tuple[str, ...]
+    """Reason for each image that was left out, because its file cannot be read or is not the annotated picture."""
+    max_detections: int
+    """Detections that counted per image, and class for COCO."""
+
+
+def measure(
+    predictor: Predictor,
+    metric: Metric[Any],
+    dataset: CocoDataset,
+    image_dir: str | os.PathLike[str],
+    *,
+    iou_types: Sequence[IoUType] | None = None,
+    max_detections: int | None = None,
+    batch_size: int = 1,
+    predictions: Path | None = None,
+    source: Mapping[str, str] | None = None,
+    results: Path | None = None,
+) -> Measurement:
+    """Predict every image once, each process its share, and score the whole in every process.
+
+    Args:
+        predictor: the detector.
+        metric: the kind of ``dataset``, and of the figures.
+        dataset: the annotated images.
+        image_dir: folder of the images' files.
+        iou_types: kinds of overlap; None is all that the metric has.
+        max_detections: detections that count per image and class; None is the metric's own number.
+        batch_size: images per batch.
+        predictions: file that keeps the predictions, from which an interrupted run goes on.
+        source: what the predictions depend on, such as hashes of files; kept predictions of another source are refused.
+        results: COCO results file of all detections to write.
+
+    Raises:
+        UserError: no image could be used, or a file cannot be written or is of another source.
+    """
+    with ExitStack() as stack:
+        path = predictions or Path(stack.enter_context(TemporaryDirectory())) / "predictions.jsonl"
+        found, skipped = stack.enter_context(
+            predict_shares(predictor, dataset.images, image_dir, path, source or {}, batch_size=batch_size)
+        )
+        if len(skipped) == len(dataset.images):
+            first = f"; the first: {skipped[0]}" if skipped else ""
+            raise UserError(f"{image_dir}: none of the {len(dataset.images)} images could be used{first}")
+        if results is not None and is_main():
+            export_results(found, results)
+        limit = metric.max_detections(dataset, max_detections)
+        return Measurement(
+            figures=metric.average_precision(dataset, found, iou_types or metric.iou_types, limit),
+            images=len(dataset.images) - len(skipped),
+            skipped=tuple(skipped),
+            max_detections=limit,
+        )

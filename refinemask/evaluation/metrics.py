@@ -1,0 +1,100 @@
+"""The metrics of an evaluation: the annotations that each reads, the detectors that it is for, and its figures."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+from refinemask.config import ModelConfig
+from refinemask.data.categories import COCO
+from refinemask.data.coco import CocoDataset, read_coco
+from refinemask.data.lvis import LvisDataset, read_lvis
+from refinemask.evaluation.ap_star import read_cocofied
+from refinemask.evaluation.coco import IOU_TYPES, IoUType, default_max_detections, evaluate_coco
+from refinemask.evaluation.lvis import IOU_TYPES as LVIS_IOU_TYPES
+from refinemask.evaluation.lvis import MAX_DETECTIONS, evaluate_lvis
+from refinemask.files import UserError
+from refinemask.structures import Result
+
+MetricName = Literal["coco", "lvis", "ap-star"]
+Figures = dict[str, dict[str, float]]
+"""Average precisions by kind of overlap (bbox, segm, boundary), then by name."""
+Data = TypeVar("Data", bound=CocoDataset)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric(Generic[Data]):
+    """One way to measure accuracy."""
+
+    name: MetricName
+    read: Callable[[str | os.PathLike[str]], Data]
+    """Reads an annotation file of the metric's kind."""
+    average_precision: Callable[[Data, Mapping[int, Sequence[Result]], Sequence[IoUType], int], Figures]
+    """Figures of the results by image id, by kinds of overlap, of at most so many detections."""
+    iou_types: tuple[IoUType, ...] = IOU_TYPES
+    """Kinds of overlap that the metric has."""
+    fixed_max_detections: int | None = None
+    """Detections that count per image, if the metric leaves no choice."""
+    same_names: bool = True
+    """Whether a detector must call a category what the annotations call it, or only have its id."""
+    category_ids: tuple[int, ...] | None = None
+    """Category ids of the only detectors that the metric is for; None is for any."""
+
+    def max_detections(self, dataset: Data, wanted: int | None = None) -> int:
+        """Detections that count per image, and class if they are not fixed; ``wanted`` if it is given."""
+        return self.fixed_max_detections or wanted or default_max_detections(dataset)
+
+    def require_options(self, iou_types: Sequence[IoUType] | None, max_detections: int | None) -> None:
+        """Raise a UserError unless the metric can be measured so."""
+        if not set(iou_types or ()) <= set(self.iou_types) or (self.fixed_max_detections and max_detections):
+            raise UserError(
+                f"--metric {self.name} has no boundaries and always {self.fixed_max_detections} detections per image"
+            )
+
+    def require_classes(self, dataset: Data, config: ModelConfig, detector: str) -> None:
+        """Raise a UserError unless a detector of ``config`` finds all classes of ``dataset``.
+
+        Args:
+            dataset: the annotations.
+            config: the detector's configuration.
+            detector: what the error calls it.
+        """
+        known = dict(zip(config.category_ids, config.class_names, strict=True))
+        if self.category_ids not in (None, config.category_ids):
+            raise UserError(f"{detector}: finds {len(known)} classes; AP* is of a detector of COCO's 80")
+        for category, name in dataset.categories.items():
+            if category not in known or (self.same_names and known[category] != name):
+                raise UserError(
+                    f"{detector}: finds {len(known)} classes, of which none is category {category} ({name}) of "
+                    f"{dataset.path}; evaluate it on the data set it was trained for"
+                )
+
+
+def _lvis_figures(
+    dataset: LvisDataset, results: Mapping[int, Sequence[Result]], iou_types: Sequence[IoUType], _: int
+) -> Figures:
+    return {iou_type: evaluate_lvis(dataset, results, iou_type) for iou_type in iou_types if iou_type != "boundary"}
+
+
+def _lvis(
+    name: MetricName,
+    read: Callable[[str | os.PathLike[str]], LvisDataset],
+    category_ids: tuple[int, ...] | None = None,
+) -> Metric[LvisDataset]:
+    return Metric(
+        name=name,
+        read=read,
+        average_precision=_lvis_figures,
+        iou_types=LVIS_IOU_TYPES,
+        fixed_max_detections=MAX_DETECTIONS,
+        # LVIS has other names for COCO's classes, and an official LVIS checkpoint has none.
+        same_names=False,
+        category_ids=category_ids,
+    )
+
+
+METRICS: dict[MetricName, Metric[Any]] = {
+    "coco": Metric(name="coco", read=read_coco, average_precision=evaluate_coco),
+    "lvis": _lvis("lvis", read_lvis),
+    "ap-star": _lvis("ap-star", read_cocofied, COCO.category_ids),
+}

@@ -1,0 +1,280 @@
+"""What a detector finds in images, in their own pixels. Imports no PyTorch."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from refinemask.config import ModelConfig
+from refinemask.contract import InputError
+from refinemask.data.images import read_image
+from refinemask.data.transforms import preprocess
+from refinemask.files import UserError, atomic_write
+from refinemask.masks import RLE, decode, paste_rle
+from refinemask.structures import Detections, Result
+
+if TYPE_CHECKING:
+    import supervision
+
+ImageSource = str | os.PathLike[str] | NDArray[np.uint8]
+"""An image file, or a decoded image [h, w, 3] uint8 RGB."""
+DRAWN_SCORE = 0.5
+"""Lowest score of the detections that a drawing shows unless it is asked for others."""
+
+
+class Predictor(Protocol):
+    """A detector as predictions need it; every engine is one."""
+
+    name: str
+    """The runtime, such as ``PyTorch``."""
+    config: ModelConfig
+    precision: str
+    """Arithmetic of the convolutions."""
+
+    def infer(self, images: NDArray[np.uint8], image_sizes: NDArray[np.int64]) -> Detections:
+        """NumPy detections of a padded batch, boxes in network-input pixels."""
+
+    def canvas(self, image_shapes: Iterable[tuple[int, int]]) -> tuple[int, int] | None:
+        """The fixed padded (height, width) for original images of these sizes; None is what the images need."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Prediction:
+    """The objects found in one image, best first, in pixels of the original image."""
+
+    path: Path | None
+    """The image's file; None for an image that was given as an array."""
+    height: int
+    """Height of the image in pixels."""
+    width: int
+    """Width of the image in pixels."""
+    boxes: NDArray[np.float32]
+    """[N, 4] float32 (x1, y1, x2, y2)."""
+    scores: NDArray[np.float32]
+    """[N] float32, descending."""
+    labels: NDArray[np.int64]
+    """[N] int64, 0-based positions among the detector's classes."""
+    rles: Sequence[RLE]
+    """N masks of the whole image in COCO's compressed run-length encoding."""
+    config: ModelConfig
+    """Configuration of the detector, which names the classes."""
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __repr__(self) -> str:
+        return f"Prediction({self.path or 'array'}: {self.height}x{self.width} pixels, {len(self)} objects)"
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The class name of each detection."""
+        return tuple(self.config.class_names[label] for label in self.labels.tolist())
+
+    @property
+    def category_ids(self) -> tuple[int, ...]:
+        """The data set's category id of each detection."""
+        return tuple(self.config.category_ids[label] for label in self.labels.tolist())
+
+    def masks(self) -> NDArray[np.bool_]:
+        """The masks [N, height, width]; a hundred of a large photo take gigabytes, ``rles`` do not."""
+        return decode(self.rles, self.height, self.width)
+
+    def to_coco(self, image_id: int | None = None) -> list[Result]:
+        """The entries of a COCO results file.
+
+        ``bbox`` is part of an entry, as in the official result files.
+
+        Args:
+            image_id: the image's number in its data set; None leaves the key out.
+        """
+        first = {} if image_id is None else {"image_id": image_id}
+        rows = zip(self.category_ids, self.boxes.tolist(), self.scores.tolist(), self.rles, strict=True)
+        return [
+            {
+                **first,
+                "category_id": category_id,
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "score": score,
+                "segmentation": {"size": rle["size"], "counts": rle["counts"].decode("ascii")},
+            }
+            for category_id, (x1, y1, x2, y2), score, rle in rows
+        ]
+
+    def to_supervision(self) -> "supervision.Detections":
+        """The detections as ``supervision`` takes them, class names in ``data["class_name"]``."""
+        import supervision
+
+        return supervision.Detections(
+            xyxy=self.boxes,
+            mask=self.masks(),
+            confidence=self.scores,
+            class_id=self.labels,
+            data={"class_name": np.array(self.class_names, dtype=np.str_)},
+        )
+
+    def draw(self, image: NDArray[np.uint8] | None = None, *, min_score: float = DRAWN_SCORE) -> NDArray[np.uint8]:
+        """Draw the masks over the image, and names where they help (``refinemask.drawing``).
+
+        Args:
+            image: the image [height, width, 3] uint8 RGB; its file is read again if not given.
+            min_score: lowest score of a detection that is drawn.
+
+        Returns:
+            [h, w, 3] uint8 RGB; small images are enlarged and huge ones reduced.
+
+        Raises:
+            UserError: there is no image to draw on, or it has another size than the predicted one.
+        """
+        # Heavy, and of no use to whoever wants numbers.
+        from refinemask.drawing import draw
+
+        if image is None:
+            if self.path is None:
+                raise UserError("the predicted image was an array, which is not kept; give it again: draw(image)")
+            image = read_image(self.path)
+        if image.shape != (self.height, self.width, 3):
+            name = self.path or "the image to draw on"
+            raise UserError(
+                f"{name}: has the shape {list(image.shape)}, expected [{self.height}, {self.width}, 3] as predicted"
+            )
+        shown = [result for result in self.to_coco() if result["score"] >= min_score]
+        return draw(image, shown, dict(zip(self.config.category_ids, self.config.class_names, strict=True)))
+
+    def save(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        image: NDArray[np.uint8] | None = None,
+        min_score: float = DRAWN_SCORE,
+    ) -> Path:
+        """Write :meth:`draw` as a PNG file, atomically.
+
+        Args:
+            directory: folder of the drawing; made if missing.
+            name: name of the PNG file; that of the image's file, ending in ``.png``, if not given.
+            image: as :meth:`draw` takes it.
+            min_score: as :meth:`draw` takes it.
+
+        Returns:
+            The file's path.
+
+        Raises:
+            UserError: there is no image or no name, the file would replace the image, or it cannot be written.
+        """
+        if name is None:
+            if self.path is None:
+                raise UserError('the predicted image was an array without a name; give one: save(…, name="a.png")')
+            name = f"{self.path.stem}.png"
+        target = Path(directory) / name
+        if self.path is not None and target.resolve() == self.path.resolve():
+            raise UserError(f"{target}: is the predicted image and would be overwritten; give another directory")
+        picture = cv2.cvtColor(self.draw(image, min_score=min_score), cv2.COLOR_RGB2BGR)
+        with atomic_write(target) as temporary:
+            cv2.imwrite(str(temporary), picture)
+        return target
+
+
+def predict(
+    predictor: Predictor, images: Sequence[NDArray[np.uint8]], paths: Sequence[Path | None] | None = None
+) -> list[Prediction]:
+    """Detect the objects of decoded [h, w, 3] uint8 RGB images, in one batch.
+
+    Args:
+        predictor: the detector.
+        images: the decoded images, of any sizes.
+        paths: their files, if they have any.
+
+    Raises:
+        InputError: an image, or their number, is more than the predictor takes.
+    """
+    shapes = [image.shape[:2] for image in images]
+    batch = preprocess(images, predictor.config.preprocessing, predictor.canvas(shapes))
+    detections = predictor.infer(batch.images, batch.image_sizes)
+    return to_predictions(detections, batch.scale_factors, shapes, predictor.config, paths)
+
+
+def to_predictions(
+    detections: Detections,
+    scale_factors: NDArray[np.float32],
+    image_shapes: Sequence[tuple[int, int]],
+    config: ModelConfig,
+    paths: Sequence[Path | None] | None = None,
+) -> list[Prediction]:
+    """The detections of a batch, image by image; the masks are pasted once, into the original image.
+
+    Args:
+        detections: NumPy arrays, boxes in network-input pixels.
+        scale_factors: [B, 4] (x, y, x, y) from the original image to the network's input.
+        image_shapes: (height, width) of each original image.
+        config: the detector's configuration.
+        paths: the images' files, if they have any.
+    """
+    predictions = []
+    for index, (height, width) in enumerate(image_shapes):
+        found = slice(int(detections.num_detections[index]))
+        boxes = detections.boxes[index, found] / scale_factors[index]
+        predictions.append(
+            Prediction(
+                path=None if paths is None else paths[index],
+                height=height,
+                width=width,
+                boxes=boxes,
+                scores=detections.scores[index, found],
+                labels=detections.labels[index, found],
+                rles=paste_rle(detections.masks[index, found], boxes, height, width),
+                config=config,
+            )
+        )
+    return predictions
+
+
+def predict_images(predictor: Predictor, images: Iterable[ImageSource], *, batch_size: int = 1) -> Iterator[Prediction]:
+    """Detect the objects of image files and decoded images, one batch in memory at a time.
+
+    Args:
+        predictor: the detector.
+        images: paths, and arrays [h, w, 3] uint8 RGB, of any sizes.
+        batch_size: images per batch.
+
+    Returns:
+        The prediction of each image, in order, as it is asked for.
+
+    Raises:
+        UserError: an image cannot be read, is no [h, w, 3] uint8 array, or does not fit the predictor; or one path is
+            given where a list of images is expected.
+    """
+    if isinstance(images, str | os.PathLike):
+        raise UserError(f"{images}: expected a list of images, found one path; write [path]")
+    if batch_size < 1:
+        raise UserError(f"batch_size is {batch_size}; expected at least 1")
+    return _predict_batches(predictor, enumerate(images), batch_size)
+
+
+def _predict_batches(
+    predictor: Predictor, images: Iterator[tuple[int, ImageSource]], batch_size: int
+) -> Iterator[Prediction]:
+    while batch := list(islice(images, batch_size)):
+        paths = [None if isinstance(image, np.ndarray) else Path(image) for _, image in batch]
+        yield from predict(predictor, [_decoded(predictor, *image) for image in batch], paths)
+
+
+def _decoded(predictor: Predictor, index: int, image: ImageSource) -> NDArray[np.uint8]:
+    """The pixels of an image that fits the predictor; ``index`` names an array in errors."""
+    if isinstance(image, np.ndarray):
+        name, pixels = f"image {index}", image
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
+            raise InputError(f"{name}: is {pixels.dtype} {list(pixels.shape)}, expected uint8 [h, w, 3] RGB")
+    else:
+        name, pixels = str(image), read_image(image)
+    try:
+        predictor.canvas([pixels.shape[:2]])
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+    return pixels

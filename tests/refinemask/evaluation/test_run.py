@@ -1,0 +1,110 @@
+"""The evaluation as a function: typed figures, nothing printed, mistakes as errors."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import refinemask
+from refinemask.evaluation.run import Evaluation, evaluate
+from refinemask.files import UserError, sha256
+from tests.support.bright_box import BrightBox
+
+
+@pytest.fixture
+def annotations(tmp_path: Path) -> Path:
+    """Three bright images that are one object each, as :class:`BrightBox` finds them."""
+    images, objects = [], []
+    for number in (1, 2, 3):
+        picture = np.full((40, 60, 3), 100 + number, np.uint8)
+        assert cv2.imwrite(str(tmp_path / f"{number}.png"), picture)
+        images.append({"id": number, "file_name": f"{number}.png", "height": 40, "width": 60})
+        polygon = [0, 0, 60, 0, 60, 40, 0, 40]
+        objects.append(
+            {"id": number, "image_id": number, "category_id": 9, "bbox": [0, 0, 60, 40], "area": 2400}
+            | {"segmentation": [polygon]}
+        )
+    content = {"images": images, "annotations": objects, "categories": [{"id": 4, "name": "a"}, {"id": 9, "name": "b"}]}
+    path = tmp_path / "annotations.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_the_verb_returns_figures_and_prints_nothing(annotations: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    found = refinemask.evaluate(BrightBox(), annotations, annotations.parent)
+    assert isinstance(found, refinemask.Evaluation)
+    assert list(found.figures) == ["bbox", "segm", "boundary"]
+    assert found.figures["bbox"]["AP"] == found.figures["segm"]["AP"] == pytest.approx(1)
+    assert (found.images, found.skipped, found.metric, found.max_detections) == (3, (), "coco", 100)
+    assert capfd.readouterr().out == ""
+
+
+def test_skipped_images_are_told_and_not_counted(annotations: Path) -> None:
+    (annotations.parent / "2.png").write_bytes(b"")
+    found = evaluate(BrightBox(), annotations, annotations.parent, iou_types=("bbox",), batch_size=2)
+    assert found.images == 2
+    (reason,) = found.skipped
+    assert "2.png: the file is empty" in reason
+    assert found.figures.keys() == {"bbox"}
+    assert found.figures["bbox"]["AP"] == pytest.approx(1)
+
+
+def test_files_are_written_and_the_predictions_go_on(annotations: Path) -> None:
+    folder = annotations.parent
+    model = folder / "model.onnx"
+    model.write_bytes(b"weights")
+    kept, results = folder / "p.jsonl", folder / "r.json"
+    first = evaluate(BrightBox(), annotations, folder, limit=2, model=model, predictions=kept, results=results)
+    assert [result["image_id"] for result in json.loads(results.read_text())] == [1, 2]
+    again = BrightBox()
+    assert evaluate(again, annotations, folder, model=model, predictions=kept).images == 3
+    assert len(again.seen) == 1
+    assert first.sha256 == {"model": sha256(model), "annotations": sha256(annotations)}
+
+
+def test_the_report_has_counts_instead_of_reasons() -> None:
+    found = Evaluation(
+        figures={"segm": {"AP": 0.5}},
+        images=3,
+        skipped=("1.png: the file is empty",),
+        max_detections=100,
+        model="r50.onnx",
+        metric="coco",
+        engine="ONNX Runtime",
+        precision="fp32",
+        sha256={"model": "a", "annotations": "b"},
+    )
+    report = json.loads(found.to_json())
+    assert list(report) == [
+        "model", "metric", "engine", "precision", "sha256", "images", "skipped", "max_detections", "figures"
+    ]  # fmt: skip
+    assert (report["model"], report["skipped"], report["figures"]) == ("r50.onnx", 1, {"segm": {"AP": 0.5}})
+    assert json.loads(replace(found, model=None).to_json())["model"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metric": "voc"}, "--metric is voc; expected coco, lvis, ap-star"),
+        ({"limit": 0}, "--limit is 0; expected at least 1"),
+        ({"batch_size": 0}, "--batch-size is 0"),
+        ({"max_detections": 0}, "--max-detections is 0"),
+        ({"predictions": "p.jsonl"}, r"p\.jsonl: predictions are kept of a model's file; name it, too"),
+        ({"results": "."}, "is a directory, expected the name of a file"),
+    ],
+)
+def test_mistakes_are_errors_before_anything_is_predicted(
+    annotations: Path, options: dict[str, object], message: str
+) -> None:
+    predictor = BrightBox()
+    with pytest.raises(UserError, match=message):
+        evaluate(predictor, annotations, annotations.parent, **options)
+    assert predictor.seen == []
+
+
+def test_a_wrong_folder_is_one_error_that_says_why(annotations: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none of the 3 images could be used; the first: .*1\.png: cannot be read"):
+        evaluate(BrightBox(), annotations, tmp_path / "elsewhere")
