@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from refinemask.modeling.mask_output import MaskOutput
-from refinemask.modeling.refine_mask_head import STAGE_SIZES, RefineMaskHead, merge_stages, upsample_features
+from refinemask.modeling.blocks import MaskOutput, upsample_features
+from refinemask.modeling.refine_mask_head import STAGE_SIZES, RefineMaskHead, merge_stages
 from refinemask.ops import FINEST_SCALE, multilevel_roi_align, upsample_aligned
 
 

@@ -12,14 +12,8 @@ from torch import Tensor, nn
 from benchmarks.savings.plain_head import logits_of_labels
 from export.graph import fold_batch_norm
 from refinemask.config import BackboneConfig
-from refinemask.modeling.mask_output import bias_of, project
-from refinemask.modeling.refine_mask_head import (
-    STAGE_SIZES,
-    RefineMaskHead,
-    RefinementStage,
-    joint_conv,
-    upsample_features,
-)
+from refinemask.modeling.blocks import bias_of, joint_conv, project, upsample_features
+from refinemask.modeling.refine_mask_head import STAGE_SIZES, RefineMaskHead, RefinementStage
 from refinemask.modeling.resnet import ResNet
 from refinemask.modeling.roi_window import compute_near_rois
 from refinemask.ops import FINEST_SCALE, multilevel_roi_align

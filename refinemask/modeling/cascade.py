@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refinemask.config import BoxHeadConfig, FCNMaskConfig, HTCConfig
+from refinemask.modeling.blocks import MaskOutput, init_mask_convs
 from refinemask.modeling.box_coder import clip, decode
 from refinemask.modeling.box_head import ROI_SIZE as BOX_ROI_SIZE
 from refinemask.modeling.box_head import Boxes, BoxHead
 from refinemask.modeling.fcn_mask_head import ROI_SIZE as MASK_ROI_SIZE
 from refinemask.modeling.fcn_mask_head import FCNMaskHead
-from refinemask.modeling.mask_output import MaskOutput, init_mask_convs
 from refinemask.modeling.rpn import Proposals
 from refinemask.ops import FINEST_SCALE, full_precision, multilevel_roi_align, to_rois
 

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refinemask.config import FCNMaskConfig
-from refinemask.modeling.mask_output import LabelPredictor, MaskOutput, init_mask_convs
+from refinemask.modeling.blocks import LabelPredictor, MaskOutput, init_mask_convs
 from refinemask.ops import FINEST_SCALE, full_precision, multilevel_roi_align
 
 ROI_SIZE = 14

@@ -5,9 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refinemask.config import PointRendConfig
-from refinemask.modeling.mask_output import MaskOutput, init_mask_convs
+from refinemask.modeling.blocks import MaskOutput, init_mask_convs, upsample_features
 from refinemask.modeling.point_sampling import point_roi_align, sample_points
-from refinemask.modeling.refine_mask_head import upsample_features
 from refinemask.ops import full_precision
 
 COARSE_SIZE = 7

@@ -8,7 +8,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refinemask.config import RefineMaskConfig
-from refinemask.modeling.mask_output import LabelPredictor, MaskOutput, bias_of, init_mask_convs, project
+from refinemask.modeling.blocks import (
+    LabelPredictor,
+    MaskOutput,
+    conv_relus,
+    init_mask_convs,
+    joint_conv,
+    project,
+    upsample_features,
+)
 from refinemask.modeling.roi_window import compute_near_rois
 from refinemask.modeling.semantic_fusion import DILATIONS, SemanticFusion
 from refinemask.ops import FINEST_SCALE, boundary_merge, full_precision, multilevel_roi_align, upsample_aligned
@@ -22,11 +30,6 @@ def merge_stages(stage_logits: list[Tensor]) -> Tensor:
     for finer in stage_logits[2:]:
         merged = boundary_merge(merged, finer)
     return merged
-
-
-def upsample_features(x: Tensor) -> Tensor:
-    """Twice the size, bilinear, half-pixel centres: what carries features to the next stage."""
-    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 class StageFeatures(NamedTuple):
@@ -142,16 +145,3 @@ class RefineMaskHead(nn.Module):
         heads = [stage.semantic_transform_in for stage in self.stages] + [self.semantic_logits]
         # One convolution reads the large map once for all four.
         return joint_conv(self.semantic_convs(p2), heads)
-
-
-def joint_conv(x: Tensor, convs: Sequence[nn.Conv2d]) -> Tensor:
-    """Several 1×1 convolutions of one map as one, their channels side by side."""
-    return F.conv2d(x, torch.cat([conv.weight for conv in convs]), torch.cat([bias_of(conv) for conv in convs]))
-
-
-def conv_relus(channels: int, count: int) -> nn.Sequential:
-    """``count`` 3×3 convolutions of one width, each followed by a ReLU."""
-    layers: list[nn.Module] = []
-    for _ in range(count):
-        layers += [nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU()]
-    return nn.Sequential(*layers)

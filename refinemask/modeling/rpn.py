@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from refinemask.config import RPNConfig
 from refinemask.modeling.anchors import pyramid_anchors
+from refinemask.modeling.blocks import bias_of
 from refinemask.modeling.box_coder import clip, decode
-from refinemask.modeling.mask_output import bias_of
 from refinemask.ops import fixed_nms, full_precision
 
 

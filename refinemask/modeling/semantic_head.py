@@ -4,8 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refinemask.config import HTCConfig
-from refinemask.modeling.mask_output import init_mask_convs
-from refinemask.modeling.refine_mask_head import conv_relus
+from refinemask.modeling.blocks import conv_relus, init_mask_convs
 
 FUSED_LEVEL = 1
 """The pyramid is brought together at P3, stride 8."""

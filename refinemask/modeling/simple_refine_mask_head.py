@@ -7,15 +7,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refinemask.config import RefineMaskConfig
-from refinemask.modeling.mask_output import LabelPredictor, MaskOutput, init_mask_convs, project
-from refinemask.modeling.point_sampling import point_roi_align
-from refinemask.modeling.refine_mask_head import (
-    STAGE_SIZES,
+from refinemask.modeling.blocks import (
+    LabelPredictor,
+    MaskOutput,
     conv_relus,
+    init_mask_convs,
     joint_conv,
-    merge_stages,
+    project,
     upsample_features,
 )
+from refinemask.modeling.point_sampling import point_roi_align
+from refinemask.modeling.refine_mask_head import STAGE_SIZES, merge_stages
 from refinemask.modeling.roi_window import compute_near_rois
 from refinemask.modeling.semantic_fusion import DILATIONS, SemanticFusion
 from refinemask.ops import FINEST_SCALE, full_precision, multilevel_roi_align, upsample_aligned
