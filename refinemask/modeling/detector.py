@@ -23,8 +23,8 @@ MaskHead = FCNMaskHead | RefineMaskHead | SimpleRefineMaskHead | PointRendHead |
 class Detector(nn.Module):
     """ResNet → FPN → RPN → box head → mask head.
 
-    Proposals and detections are padded to fixed numbers, so that every tensor of a traced graph has a shape that
-    depends on the input's shape alone.
+    Proposals and detections are padded to fixed numbers, so that a traced graph, which segments a fixed number of
+    places (:meth:`segment_first`), has only shapes that depend on the input's shape.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -58,20 +58,20 @@ class Detector(nn.Module):
         return features, self.box_head.detect(features, proposals, image_sizes)
 
     def segment(self, features: list[Tensor], boxes: Boxes) -> Tensor:
-        """Mask probabilities [B, K, M, M] of detections; those of padding mean nothing."""
-        places = boxes.labels.shape[1]
-        if torch.compiler.is_compiling():
-            # A traced graph has one shape, so it segments padding too.
-            return self.segment_first(features, boxes, places)
+        """Mask probabilities [B, K, M, M] of the detections; zero in the places of padding, which are left out."""
+        places = torch.arange(boxes.labels.shape[1], device=boxes.labels.device)
+        real = (places < boxes.num_detections[:, None]).flatten()
         rois, labels = to_rois(boxes.boxes), boxes.labels.flatten()
-        real = (torch.arange(places, device=labels.device) < boxes.num_detections[:, None]).flatten()
         found = self.mask_head.predict(features, rois[real], labels[real])
         masks = found.new_zeros(len(rois), *found.shape[1:])
         masks[real] = found
         return masks.unflatten(0, boxes.labels.shape)
 
     def segment_first(self, features: list[Tensor], boxes: Boxes, count: int) -> Tensor:
-        """Mask probabilities [B, count, M, M] of the first places of every image, whether filled or not."""
+        """Mask probabilities [B, count, M, M] of the first places of every image, whether filled or not.
+
+        For traced graphs, whose shapes must not depend on which places are filled.
+        """
         labels = boxes.labels[:, :count]
         masks = self.mask_head.predict(features, to_rois(boxes.boxes[:, :count]), labels.flatten())
         return masks.unflatten(0, labels.shape)
