@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from refinemask.config import BoxHeadConfig
 from refinemask.modeling.box_coder import clip, decode
 from refinemask.modeling.rpn import Proposals
-from refinemask.ops import FINEST_SCALE, fixed_nms, full_precision, multilevel_roi_align, to_rois
+from refinemask.ops import fixed_nms, full_precision, pool, to_rois
 
 ROI_SIZE = 7
 
@@ -53,7 +53,7 @@ class BoxHead(nn.Module):
 
     def detect(self, pyramid: list[Tensor], proposals: Proposals, image_sizes: Tensor) -> Boxes:
         """The detections among the proposals, from P2..P5."""
-        roi_features = multilevel_roi_align(pyramid[:4], to_rois(proposals.boxes), ROI_SIZE, 0, FINEST_SCALE)
+        roi_features = pool(pyramid[:4], to_rois(proposals.boxes), ROI_SIZE)
         class_logits, deltas = self(roi_features)
         return self.select(proposals, class_logits, deltas, image_sizes)
 

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from refinemask.config import FCNMaskConfig
 from refinemask.modeling.blocks import LabelPredictor, MaskOutput, init_mask_convs
-from refinemask.ops import FINEST_SCALE, full_precision, multilevel_roi_align
+from refinemask.ops import full_precision, pool
 
 ROI_SIZE = 14
 
@@ -22,7 +22,7 @@ class FCNMaskHead(nn.Module):
 
     def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> MaskOutput:
         """Logits [R, 1, 28, 28] of RoIs [R, 5] with labels [R]."""
-        hidden = self.hidden(multilevel_roi_align(pyramid[:4], rois, ROI_SIZE, 0, FINEST_SCALE))
+        hidden = self.hidden(pool(pyramid[:4], rois, ROI_SIZE))
         return MaskOutput([self.logits(hidden, labels)], None)
 
     def hidden(self, roi_features: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from refinemask.modeling.blocks import (
 )
 from refinemask.modeling.roi_window import compute_near_rois
 from refinemask.modeling.semantic_fusion import DILATIONS, SemanticFusion
-from refinemask.ops import FINEST_SCALE, boundary_merge, full_precision, multilevel_roi_align, upsample_aligned
+from refinemask.ops import boundary_merge, full_precision, pool, upsample_aligned
 
 STAGE_SIZES = (14, 28, 56)
 
@@ -109,19 +109,30 @@ class RefineMaskHead(nn.Module):
         )
         init_mask_convs(self)
 
-    def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor, *, whole_map: bool = True) -> MaskOutput:
+    def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> MaskOutput:
         """Logits at 14, 28, 56 and 112 of RoIs [R, 5] with labels [R], from P2..P5.
 
-        The semantic logits are those of the whole map, or hold only where RoIs look.
+        The semantic logits are those of the whole map.
         """
-        if whole_map:
-            semantic = self._semantic_branch(pyramid[0])
-        else:
-            semantic = compute_near_rois(self._semantic_branch, pyramid[0], rois, self.semantic_reach)
+        return self.refine(pyramid, self.semantic_branch(pyramid[0]), rois, labels)
+
+    def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
+        """Mask probabilities [R, 112, 112]; the semantic branch is computed only where RoIs look."""
+        semantic = compute_near_rois(self.semantic_branch, pyramid[0], rois, self.semantic_reach)
+        return merge_stages(self.refine(pyramid, semantic, rois, labels).stage_logits).sigmoid()[:, 0]
+
+    def semantic_branch(self, p2: Tensor) -> Tensor:
+        """What every stage pools, side by side: features [B, c_k, H/4, W/4], and last the semantic logits."""
+        heads = [stage.semantic_transform_in for stage in self.stages] + [self.semantic_logits]
+        # One convolution reads the large map once for all four.
+        return joint_conv(self.semantic_convs(p2), heads)
+
+    def refine(self, pyramid: list[Tensor], semantic: Tensor, rois: Tensor, labels: Tensor) -> MaskOutput:
+        """What :meth:`forward` returns, given what :meth:`semantic_branch` returned where RoIs look."""
         semantic_maps = F.relu(semantic[:, :-1]).split([stage.channels for stage in self.stages], dim=1)
         semantic_logits = full_precision(semantic[:, -1:])
         semantic_prob = semantic_logits.sigmoid().to(pyramid[0].dtype)
-        pooled = multilevel_roi_align(pyramid[:4], rois, STAGE_SIZES[0], 0, FINEST_SCALE)
+        pooled = pool(pyramid[:4], rois, STAGE_SIZES[0])
         features = StageFeatures(self.instance_convs(pooled), None)
         stage_logits = []
         for stage, predictor, size, semantic_map in zip(
@@ -130,18 +141,8 @@ class RefineMaskHead(nn.Module):
             logits = features.predict(predictor, labels)
             stage_logits.append(logits)
             # Every RoI reads the stride-4 map, whatever level its instance features come from.
-            pooled = multilevel_roi_align([semantic_map], rois, size, 0, FINEST_SCALE)
-            semantic_mask = multilevel_roi_align([semantic_prob], rois, size, 0, FINEST_SCALE)
+            pooled = pool([semantic_map], rois, size)
+            semantic_mask = pool([semantic_prob], rois, size)
             features = stage(features, pooled, logits.sigmoid().to(pooled.dtype), semantic_mask)
         stage_logits.append(features.predict(self.instance_logits[-1], labels))
         return MaskOutput(stage_logits, semantic_logits)
-
-    def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
-        """Mask probabilities [R, 112, 112]."""
-        return merge_stages(self(pyramid, rois, labels, whole_map=False).stage_logits).sigmoid()[:, 0]
-
-    def _semantic_branch(self, p2: Tensor) -> Tensor:
-        """What every stage pools, side by side: features [B, c_k, H/4, W/4], and last the semantic logits."""
-        heads = [stage.semantic_transform_in for stage in self.stages] + [self.semantic_logits]
-        # One convolution reads the large map once for all four.
-        return joint_conv(self.semantic_convs(p2), heads)

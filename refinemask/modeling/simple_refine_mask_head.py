@@ -20,7 +20,7 @@ from refinemask.modeling.point_sampling import point_roi_align
 from refinemask.modeling.refine_mask_head import STAGE_SIZES, merge_stages
 from refinemask.modeling.roi_window import compute_near_rois
 from refinemask.modeling.semantic_fusion import DILATIONS, SemanticFusion
-from refinemask.ops import FINEST_SCALE, full_precision, multilevel_roi_align, upsample_aligned
+from refinemask.ops import full_precision, pool, upsample_aligned
 
 
 class SimpleRefinementStage(nn.Module):
@@ -65,9 +65,9 @@ class SimpleRefineMaskHead(nn.Module):
 
     def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> MaskOutput:
         """Logits at 14, 28, 56 and 112 of RoIs [R, 5] with labels [R], from P2..P5."""
-        semantic = compute_near_rois(self._semantic_branch, pyramid[0], rois, self.semantic_reach)
+        semantic = compute_near_rois(self.semantic_branch, pyramid[0], rois, self.semantic_reach)
         semantic_maps = semantic.split([stage.channels for stage in self.stages], dim=1)
-        features = self.instance_convs(multilevel_roi_align(pyramid[:4], rois, STAGE_SIZES[0], 0, FINEST_SCALE))
+        features = self.instance_convs(pool(pyramid[:4], rois, STAGE_SIZES[0]))
         stage_logits = []
         for stage, predictor, size, semantic_map in zip(
             self.stages, self.instance_logits, STAGE_SIZES, semantic_maps, strict=False
@@ -85,7 +85,7 @@ class SimpleRefineMaskHead(nn.Module):
         """Mask probabilities [R, 112, 112]."""
         return merge_stages(self(pyramid, rois, labels).stage_logits).sigmoid()[:, 0]
 
-    def _semantic_branch(self, p2: Tensor) -> Tensor:
+    def semantic_branch(self, p2: Tensor) -> Tensor:
         """What every stage pools, side by side: features [B, c_k, H/4, W/4]."""
         return F.relu(joint_conv(self.semantic_convs(p2), [stage.semantic_transform_in for stage in self.stages]))
 

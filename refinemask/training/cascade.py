@@ -8,7 +8,7 @@ from torch import Tensor
 from refinemask.config import TrainConfig
 from refinemask.data.training import ImageTargets
 from refinemask.modeling.box_head import ROI_SIZE as BOX_ROI_SIZE
-from refinemask.modeling.cascade import CascadeBoxHead, CascadeMaskHead, ClassAgnosticBoxHead, pool
+from refinemask.modeling.cascade import CascadeBoxHead, CascadeMaskHead, ClassAgnosticBoxHead, pool_with_embedding
 from refinemask.modeling.detector import Detector
 from refinemask.modeling.fcn_mask_head import ROI_SIZE as MASK_ROI_SIZE
 from refinemask.modeling.semantic_head import SemanticHead
@@ -50,7 +50,7 @@ def cascade_terms(
     num_classes = detector.config.num_classes
     for index, (head, weight, iou) in enumerate(zip(box_head.heads, STAGE_WEIGHTS, STAGE_IOUS, strict=True)):
         sampled = sample_rois(proposals, targets, num_classes, config, generators, iou)
-        class_logits, deltas = head(pool(features, sampled.rois, BOX_ROI_SIZE))
+        class_logits, deltas = head(pool_with_embedding(features, sampled.rois, BOX_ROI_SIZE))
         terms = box_terms(head, (class_logits, deltas), sampled, config)
         proposals = _refine(head, sampled, deltas.detach(), image_sizes)
         positives = sample_rois(proposals, targets, num_classes, config, generators, iou).positives
@@ -71,7 +71,7 @@ def _refine(head: ClassAgnosticBoxHead, sampled: SampledRoIs, deltas: Tensor, im
 def _mask_loss(
     head: CascadeMaskHead, stage: int, features: list[Tensor], positives: Positives, targets: Sequence[ImageTargets]
 ) -> Tensor:
-    hidden = head.hidden(pool(features, positives.rois, MASK_ROI_SIZE), stages=stage + 1)
+    hidden = head.hidden(pool_with_embedding(features, positives.rois, MASK_ROI_SIZE), stages=stage + 1)
     logits = head.heads[stage].logits(hidden[-1], positives.labels)
     (masks,) = batch_mask_targets(targets, positives, (MASK_SIZE,))
     return binary_loss(logits.float(), masks[:, None])

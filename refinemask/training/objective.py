@@ -13,7 +13,7 @@ from refinemask.modeling.box_head import ROI_SIZE, BoxHead
 from refinemask.modeling.detector import Detector
 from refinemask.modeling.point_head import PointRendHead
 from refinemask.modeling.rpn import RPNOutput
-from refinemask.ops import FINEST_SCALE, multilevel_roi_align
+from refinemask.ops import pool
 from refinemask.training.cascade import cascade_terms
 from refinemask.training.losses import STAGE_WEIGHTS, binary_loss, refine_mask_losses, rpn_losses
 from refinemask.training.matching import box_iou, match, sample
@@ -62,7 +62,7 @@ def detection_losses(
     if not isinstance(detector.box_head, BoxHead):
         return losses | cascade_terms(detector, pyramid, proposals, image_sizes, targets, config, generators)
     sampled = sample_rois(proposals, targets, detector.config.num_classes, config, generators)
-    roi_features = multilevel_roi_align(pyramid[:4], sampled.rois, ROI_SIZE, 0, FINEST_SCALE)
+    roi_features = pool(pyramid[:4], sampled.rois, ROI_SIZE)
     losses |= box_terms(detector.box_head, detector.box_head(roi_features), sampled, config)
     if isinstance(detector.mask_head, PointRendHead):
         return losses | point_rend_terms(detector.mask_head, pyramid, sampled.positives, targets, generators)
