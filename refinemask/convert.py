@@ -9,8 +9,6 @@ import tyro
 
 from refinemask.files import UserError, sha256
 
-HEAD_NAMES = {"fcn": "Mask R-CNN", "pointrend": "PointRend", "htc": "HTC"}
-
 
 @dataclass(frozen=True)
 class Args:
@@ -38,6 +36,7 @@ def convert(checkpoint: Path, output: Path) -> str:
     Raises:
         UserError: the checkpoint cannot be used; nothing is written.
     """
+    from refinemask.modeling.families import family_of
     from refinemask.official import detector_from_official
     from refinemask.weights import save_detector
 
@@ -45,7 +44,7 @@ def convert(checkpoint: Path, output: Path) -> str:
         raise UserError(f"{output}: the output is a safetensors file; name it {output.with_suffix('.safetensors')}")
     detector = detector_from_official(checkpoint)
     config = detector.config
-    head = getattr(config.mask_head, "variant", HEAD_NAMES.get(config.mask_head.kind))
+    head = family_of(config.mask_head).head_name(config.mask_head)
     recipe = f"official: {checkpoint.name}"
     save_detector(detector, output, recipe=recipe, metadata={"source_sha256": sha256(checkpoint)})
     depth = 3 * sum(config.backbone.blocks) + 2

@@ -7,10 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from refinemask.config import BoxHeadConfig
-from refinemask.modeling.box_coder import clip, decode
+from refinemask.config import BoxHeadConfig, TrainConfig
+from refinemask.modeling.box_coder import clip, decode, encode
+from refinemask.modeling.losses import box_losses
 from refinemask.modeling.rpn import Proposals
 from refinemask.ops import fixed_nms, full_precision, pool, to_rois
+from refinemask.targets.rois import SampledRoIs
 
 ROI_SIZE = 7
 
@@ -87,6 +89,16 @@ class BoxHead(nn.Module):
             torch.where(real, labels.gather(1, kept), 0),
             num_kept.long(),
         )
+
+    def losses(
+        self, predictions: tuple[Tensor, Tensor], sampled: SampledRoIs, config: TrainConfig
+    ) -> dict[str, Tensor]:
+        """The weighted losses of class logits and deltas, as :meth:`forward` returns them, of the sampled RoIs."""
+        class_logits, deltas = predictions
+        std = sampled.boxes.new_tensor(self.config.delta_std)
+        encoded = encode(sampled.boxes, sampled.positives.rois[:, 1:]) / std
+        terms = box_losses(class_logits.float(), deltas.float(), sampled.labels, encoded, config.smooth_l1_beta)
+        return {name: config.box_loss_weight * term for name, term in zip(("box_class", "box_box"), terms, strict=True)}
 
 
 def _gather_boxes(boxes: Tensor, index: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Hybrid Task Cascade's box and mask stages (HTC, sections 3.1 and 3.2; official ``HybridTaskCascadeRoIHead``)."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refinemask.config import BoxHeadConfig, FCNMaskConfig, HTCConfig
+from refinemask.data.training import ImageTargets
 from refinemask.modeling.blocks import MaskOutput, init_mask_convs
 from refinemask.modeling.box_coder import clip, decode
 from refinemask.modeling.box_head import ROI_SIZE as BOX_ROI_SIZE
@@ -16,6 +18,7 @@ from refinemask.modeling.fcn_mask_head import ROI_SIZE as MASK_ROI_SIZE
 from refinemask.modeling.fcn_mask_head import FCNMaskHead
 from refinemask.modeling.rpn import Proposals
 from refinemask.ops import full_precision, pool, to_rois
+from refinemask.targets.rois import Positives
 
 SEMANTIC_ROI_SIZE = 14
 
@@ -113,3 +116,10 @@ class CascadeMaskHead(nn.Module):
         for head, flow in zip(others, self.flow, strict=False):
             hidden.append(head.hidden(roi_features + F.relu(flow(hidden[-1]))))
         return hidden
+
+    def stage_loss(
+        self, stage: int, features: list[Tensor], positives: Positives, targets: Sequence[ImageTargets]
+    ) -> Tensor:
+        """The loss of one stage's masks."""
+        hidden = self.hidden(pool_with_embedding(features, positives.rois, MASK_ROI_SIZE), stages=stage + 1)
+        return self.heads[stage].loss(hidden[-1], positives, targets)

@@ -3,21 +3,14 @@
 import torch
 from torch import Tensor, nn
 
-from refinemask.config import FCNMaskConfig, HTCConfig, ModelConfig, PointRendConfig
-from refinemask.modeling.box_head import Boxes, BoxHead
-from refinemask.modeling.cascade import CascadeBoxHead, CascadeMaskHead
-from refinemask.modeling.fcn_mask_head import FCNMaskHead
+from refinemask.config import ModelConfig
+from refinemask.modeling.box_head import Boxes
+from refinemask.modeling.families import family_of
 from refinemask.modeling.fpn import FPN
-from refinemask.modeling.point_head import PointRendHead
-from refinemask.modeling.refine_mask_head import RefineMaskHead
 from refinemask.modeling.resnet import ResNet
 from refinemask.modeling.rpn import RPN
-from refinemask.modeling.semantic_head import SemanticHead
-from refinemask.modeling.simple_refine_mask_head import SimpleRefineMaskHead
 from refinemask.ops import to_rois
 from refinemask.structures import Detections
-
-MaskHead = FCNMaskHead | RefineMaskHead | SimpleRefineMaskHead | PointRendHead | CascadeMaskHead
 
 
 class Detector(nn.Module):
@@ -33,8 +26,10 @@ class Detector(nn.Module):
         self.backbone = ResNet(config.backbone)
         self.fpn = FPN(config.backbone, config.fpn_channels)
         self.rpn = RPN(config.fpn_channels, config.rpn)
-        self.context, self.box_head = _context_and_box_head(config)
-        self.mask_head = _mask_head(config)
+        family, channels, num_classes = family_of(config.mask_head), config.fpn_channels, config.num_classes
+        self.context = family.context(channels, config.mask_head)
+        self.box_head = family.box_head(channels, num_classes, config.box_head, config.mask_head)
+        self.mask_head = family.mask_head(channels, num_classes, config.mask_head)
 
     def forward(self, images: Tensor, image_sizes: Tensor) -> Detections:
         """Detect and segment.
@@ -90,23 +85,3 @@ class Detector(nn.Module):
     def pyramid(self, images: Tensor) -> list[Tensor]:
         """P2..P6 of normalised images."""
         return self.fpn(self.backbone(images.to(self.backbone.conv1.weight.dtype)))
-
-
-def _context_and_box_head(config: ModelConfig) -> tuple[nn.Module, BoxHead | CascadeBoxHead]:
-    """What the heads read beside the pyramid (HTC's semantic embedding; nothing in others), and the box head."""
-    channels, num_classes, head = config.fpn_channels, config.num_classes, config.mask_head
-    if isinstance(head, HTCConfig):
-        return SemanticHead(channels, head), CascadeBoxHead(channels, num_classes, config.box_head, head)
-    return nn.Identity(), BoxHead(channels, num_classes, config.box_head)
-
-
-def _mask_head(config: ModelConfig) -> MaskHead:
-    channels, num_classes, head = config.fpn_channels, config.num_classes, config.mask_head
-    if isinstance(head, FCNMaskConfig):
-        return FCNMaskHead(channels, num_classes, head)
-    if isinstance(head, PointRendConfig):
-        return PointRendHead(channels, num_classes, head)
-    if isinstance(head, HTCConfig):
-        return CascadeMaskHead(channels, num_classes, head)
-    kind = RefineMaskHead if head.variant == "original" else SimpleRefineMaskHead
-    return kind(channels, num_classes, head)

@@ -17,11 +17,15 @@ from refinemask.modeling.blocks import (
     project,
     upsample_features,
 )
+from refinemask.modeling.refine_mask_losses import semantic_loss, stage_terms
 from refinemask.modeling.roi_window import compute_near_rois
 from refinemask.modeling.semantic_fusion import DILATIONS, SemanticFusion
 from refinemask.ops import boundary_merge, full_precision, pool, upsample_aligned
+from refinemask.targets.rois import Positives, Supervision
 
 STAGE_SIZES = (14, 28, 56)
+LOSS_WEIGHTS = (0.25, 0.5, 0.75, 1.0)
+"""Weights of the losses at 14, 28, 56 and 112."""
 
 
 def merge_stages(stage_logits: list[Tensor]) -> Tensor:
@@ -114,12 +118,20 @@ class RefineMaskHead(nn.Module):
 
         The semantic logits are those of the whole map.
         """
-        return self.refine(pyramid, self.semantic_branch(pyramid[0]), rois, labels)
+        features, logits = split_semantic(self.semantic_branch(pyramid[0]))
+        return MaskOutput(self.refine(pyramid, features, logits, rois, labels), logits)
 
     def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
         """Mask probabilities [R, 112, 112]; the semantic branch is computed only where RoIs look."""
         semantic = compute_near_rois(self.semantic_branch, pyramid[0], rois, self.semantic_reach)
-        return merge_stages(self.refine(pyramid, semantic, rois, labels).stage_logits).sigmoid()[:, 0]
+        return merge_stages(self.refine(pyramid, *split_semantic(semantic), rois, labels)).sigmoid()[:, 0]
+
+    def losses(self, pyramid: list[Tensor], positives: Positives, supervision: Supervision) -> dict[str, Tensor]:
+        """The losses of all stages, and of the semantic branch on the whole map."""
+        features, logits = split_semantic(self.semantic_branch(pyramid[0]))
+        stage_logits = self.refine(pyramid, features, logits, positives.rois, positives.labels)
+        losses = stage_terms(stage_logits, LOSS_WEIGHTS, positives, supervision.targets)
+        return losses | {"semantic": semantic_loss(logits, supervision.targets)}
 
     def semantic_branch(self, p2: Tensor) -> Tensor:
         """What every stage pools, side by side: features [B, c_k, H/4, W/4], and last the semantic logits."""
@@ -127,13 +139,13 @@ class RefineMaskHead(nn.Module):
         # One convolution reads the large map once for all four.
         return joint_conv(self.semantic_convs(p2), heads)
 
-    def refine(self, pyramid: list[Tensor], semantic: Tensor, rois: Tensor, labels: Tensor) -> MaskOutput:
-        """What :meth:`forward` returns, given what :meth:`semantic_branch` returned where RoIs look."""
-        semantic_maps = F.relu(semantic[:, :-1]).split([stage.channels for stage in self.stages], dim=1)
-        semantic_logits = full_precision(semantic[:, -1:])
+    def refine(
+        self, pyramid: list[Tensor], semantic: Tensor, semantic_logits: Tensor, rois: Tensor, labels: Tensor
+    ) -> list[Tensor]:
+        """Logits of every stage, given both parts of the semantic map where RoIs look."""
+        semantic_maps = semantic.split([stage.channels for stage in self.stages], dim=1)
         semantic_prob = semantic_logits.sigmoid().to(pyramid[0].dtype)
-        pooled = pool(pyramid[:4], rois, STAGE_SIZES[0])
-        features = StageFeatures(self.instance_convs(pooled), None)
+        features = StageFeatures(self.instance_convs(pool(pyramid[:4], rois, STAGE_SIZES[0])), None)
         stage_logits = []
         for stage, predictor, size, semantic_map in zip(
             self.stages, self.instance_logits, STAGE_SIZES, semantic_maps, strict=False
@@ -144,5 +156,9 @@ class RefineMaskHead(nn.Module):
             pooled = pool([semantic_map], rois, size)
             semantic_mask = pool([semantic_prob], rois, size)
             features = stage(features, pooled, logits.sigmoid().to(pooled.dtype), semantic_mask)
-        stage_logits.append(features.predict(self.instance_logits[-1], labels))
-        return MaskOutput(stage_logits, semantic_logits)
+        return [*stage_logits, features.predict(self.instance_logits[-1], labels)]
+
+
+def split_semantic(semantic: Tensor) -> tuple[Tensor, Tensor]:
+    """The stages' features [B, c, H/4, W/4] and the logits [B, 1, H/4, W/4] float32 of the semantic branch."""
+    return F.relu(semantic[:, :-1]), full_precision(semantic[:, -1:])

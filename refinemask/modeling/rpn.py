@@ -31,6 +31,11 @@ class Proposals(NamedTuple):
     """[B, P] objectness probabilities."""
 
 
+def real_boxes(proposals: Proposals) -> list[Tensor]:
+    """The boxes of each image without padding."""
+    return [boxes[scores >= 0] for boxes, scores in zip(proposals.boxes, proposals.scores, strict=True)]
+
+
 class RPN(nn.Module):
     """One 3×3 convolution and two 1×1 predictors, shared by P2..P6."""
 

@@ -18,9 +18,14 @@ from refinemask.modeling.blocks import (
 )
 from refinemask.modeling.point_sampling import point_roi_align
 from refinemask.modeling.refine_mask_head import STAGE_SIZES, merge_stages
+from refinemask.modeling.refine_mask_losses import stage_terms
 from refinemask.modeling.roi_window import compute_near_rois
 from refinemask.modeling.semantic_fusion import DILATIONS, SemanticFusion
 from refinemask.ops import full_precision, pool, upsample_aligned
+from refinemask.targets.rois import Positives, Supervision
+
+LOSS_WEIGHTS = (0.5, 0.75, 0.75, 1.0)
+"""Weights of the losses at 14, 28, 56 and 112."""
 
 
 class SimpleRefinementStage(nn.Module):
@@ -84,6 +89,11 @@ class SimpleRefineMaskHead(nn.Module):
     def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
         """Mask probabilities [R, 112, 112]."""
         return merge_stages(self(pyramid, rois, labels).stage_logits).sigmoid()[:, 0]
+
+    def losses(self, pyramid: list[Tensor], positives: Positives, supervision: Supervision) -> dict[str, Tensor]:
+        """The losses of all stages."""
+        output = self(pyramid, positives.rois, positives.labels)
+        return stage_terms(output.stage_logits, LOSS_WEIGHTS, positives, supervision.targets)
 
     def semantic_branch(self, p2: Tensor) -> Tensor:
         """What every stage pools, side by side: features [B, c_k, H/4, W/4]."""
