@@ -17,7 +17,7 @@ from refinemask.targets.rois import SampledRoIs
 ROI_SIZE = 7
 
 
-class Boxes(NamedTuple):
+class DetectedBoxes(NamedTuple):
     """Final boxes, best first and padded to a fixed number ``K`` with zeros."""
 
     boxes: Tensor
@@ -53,13 +53,13 @@ class BoxHead(nn.Module):
         hidden = F.relu(self.fc2(F.relu(self.fc1(roi_features.flatten(1)))))
         return self.cls_logits(hidden), self.bbox_deltas(hidden)
 
-    def detect(self, pyramid: list[Tensor], proposals: Proposals, image_sizes: Tensor) -> Boxes:
+    def detect(self, pyramid: list[Tensor], proposals: Proposals, image_sizes: Tensor) -> DetectedBoxes:
         """The detections among the proposals, from P2..P5."""
         roi_features = pool(pyramid[:4], to_rois(proposals.boxes), ROI_SIZE)
         class_logits, deltas = self(roi_features)
         return self.select(proposals, class_logits, deltas, image_sizes)
 
-    def select(self, proposals: Proposals, class_logits: Tensor, deltas: Tensor, image_sizes: Tensor) -> Boxes:
+    def select(self, proposals: Proposals, class_logits: Tensor, deltas: Tensor, image_sizes: Tensor) -> DetectedBoxes:
         """The best detections of each image after class-wise NMS.
 
         Args:
@@ -83,7 +83,7 @@ class BoxHead(nn.Module):
         kept, num_kept = fixed_nms(apart, scores, config.nms_iou, config.detections)
         kept = kept.long()
         real = torch.arange(config.detections, device=kept.device) < num_kept[:, None]
-        return Boxes(
+        return DetectedBoxes(
             _gather_boxes(boxes, kept) * real[..., None],
             torch.where(real, scores.gather(1, kept), 0.0),
             torch.where(real, labels.gather(1, kept), 0),

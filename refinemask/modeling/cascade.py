@@ -13,7 +13,7 @@ from refinemask.data.training import ImageTargets
 from refinemask.modeling.blocks import MaskOutput, init_mask_convs
 from refinemask.modeling.box_coder import clip, decode
 from refinemask.modeling.box_head import ROI_SIZE as BOX_ROI_SIZE
-from refinemask.modeling.box_head import Boxes, BoxHead
+from refinemask.modeling.box_head import BoxHead, DetectedBoxes
 from refinemask.modeling.fcn_mask_head import ROI_SIZE as MASK_ROI_SIZE
 from refinemask.modeling.fcn_mask_head import FCNMaskHead
 from refinemask.modeling.rpn import Proposals
@@ -72,7 +72,7 @@ class CascadeBoxHead(nn.Module):
         """The stages."""
         return cast(list[ClassAgnosticBoxHead], list(self.stages))
 
-    def detect(self, features: list[Tensor], proposals: Proposals, image_sizes: Tensor) -> Boxes:
+    def detect(self, features: list[Tensor], proposals: Proposals, image_sizes: Tensor) -> DetectedBoxes:
         """The detections among the proposals: classified by all stages together, boxes of the last."""
         *others, last = self.heads
         stages_logits = []

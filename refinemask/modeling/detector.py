@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from refinemask.config import ModelConfig
-from refinemask.modeling.box_head import Boxes
+from refinemask.modeling.box_head import DetectedBoxes
 from refinemask.modeling.families import family_of
 from refinemask.modeling.fpn import FPN
 from refinemask.modeling.resnet import ResNet
@@ -39,10 +39,10 @@ class Detector(nn.Module):
                 type when already normalised.
             image_sizes: [B, 2] int64, (height, width) of the valid part.
         """
-        features, boxes = self.detect(images, image_sizes)
-        return Detections(*boxes, self.segment(features, boxes))
+        features, detected = self.detect(images, image_sizes)
+        return Detections(*detected, self.segment(features, detected))
 
-    def detect(self, images: Tensor, image_sizes: Tensor) -> tuple[list[Tensor], Boxes]:
+    def detect(self, images: Tensor, image_sizes: Tensor) -> tuple[list[Tensor], DetectedBoxes]:
         """What the mask head reads: feature maps, and the detections' boxes."""
         pyramid = self.pyramid(self.normalize(images, image_sizes))
         rpn = self.config.rpn
@@ -52,23 +52,23 @@ class Detector(nn.Module):
         features = self.context(pyramid)
         return features, self.box_head.detect(features, proposals, image_sizes)
 
-    def segment(self, features: list[Tensor], boxes: Boxes) -> Tensor:
+    def segment(self, features: list[Tensor], detected: DetectedBoxes) -> Tensor:
         """Mask probabilities [B, K, M, M] of the detections; zero in the places of padding, which are left out."""
-        places = torch.arange(boxes.labels.shape[1], device=boxes.labels.device)
-        real = (places < boxes.num_detections[:, None]).flatten()
-        rois, labels = to_rois(boxes.boxes), boxes.labels.flatten()
+        places = torch.arange(detected.labels.shape[1], device=detected.labels.device)
+        real = (places < detected.num_detections[:, None]).flatten()
+        rois, labels = to_rois(detected.boxes), detected.labels.flatten()
         found = self.mask_head.predict(features, rois[real], labels[real])
         masks = found.new_zeros(len(rois), *found.shape[1:])
         masks[real] = found
-        return masks.unflatten(0, boxes.labels.shape)
+        return masks.unflatten(0, detected.labels.shape)
 
-    def segment_first(self, features: list[Tensor], boxes: Boxes, count: int) -> Tensor:
+    def segment_first(self, features: list[Tensor], detected: DetectedBoxes, count: int) -> Tensor:
         """Mask probabilities [B, count, M, M] of the first places of every image, whether filled or not.
 
         For traced graphs, whose shapes must not depend on which places are filled.
         """
-        labels = boxes.labels[:, :count]
-        masks = self.mask_head.predict(features, to_rois(boxes.boxes[:, :count]), labels.flatten())
+        labels = detected.labels[:, :count]
+        masks = self.mask_head.predict(features, to_rois(detected.boxes[:, :count]), labels.flatten())
         return masks.unflatten(0, labels.shape)
 
     def normalize(self, images: Tensor, image_sizes: Tensor) -> Tensor:

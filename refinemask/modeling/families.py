@@ -19,7 +19,7 @@ from refinemask.config import (
     PointRendConfig,
     RefineMaskConfig,
 )
-from refinemask.modeling.box_head import ROI_SIZE, Boxes, BoxHead
+from refinemask.modeling.box_head import ROI_SIZE, BoxHead, DetectedBoxes
 from refinemask.modeling.cascade import CascadeBoxHead, CascadeMaskHead
 from refinemask.modeling.cascade_losses import cascade_losses
 from refinemask.modeling.fcn_mask_head import FCNMaskHead
@@ -35,7 +35,7 @@ from refinemask.targets.rois import Positives, Supervision, sample_rois
 class BoxPredictor(Protocol):
     """What a detector asks of its box head."""
 
-    def detect(self, features: list[Tensor], proposals: Proposals, image_sizes: Tensor) -> Boxes:
+    def detect(self, features: list[Tensor], proposals: Proposals, image_sizes: Tensor) -> DetectedBoxes:
         """The detections among the proposals."""
 
 

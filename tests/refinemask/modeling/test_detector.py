@@ -15,7 +15,7 @@ from refinemask.config import (
     PointRendConfig,
     RefineMaskConfig,
 )
-from refinemask.modeling.box_head import Boxes
+from refinemask.modeling.box_head import DetectedBoxes
 from refinemask.modeling.detector import Detector
 from tests.support.oracle_weights import make_image
 from tests.support.tolerances import TOLERANCES
@@ -134,12 +134,14 @@ def test_only_detections_are_segmented(head, num_detections):
     detector = tiny(head)
     corners = torch.rand(2, 3, 2) * 40
     boxes = torch.cat([corners, corners + 5 + torch.rand(2, 3, 2) * 40], dim=2)
-    boxes = Boxes(boxes, torch.ones(2, 3), torch.tensor([[0, 1, 2], [2, 2, 0]]), torch.tensor(num_detections))
+    detected = DetectedBoxes(
+        boxes, torch.ones(2, 3), torch.tensor([[0, 1, 2], [2, 2, 0]]), torch.tensor(num_detections)
+    )
     with torch.no_grad():
         features = detector.context(detector.pyramid(torch.randn(2, 3, 96, 96)))
-        found = detector.segment(features, boxes)
-        expected = detector.segment_first(features, boxes, 3)
-    real = torch.arange(3) < boxes.num_detections[:, None]
+        found = detector.segment(features, detected)
+        expected = detector.segment_first(features, detected, 3)
+    real = torch.arange(3) < detected.num_detections[:, None]
     assert found.shape == expected.shape
     torch.testing.assert_close(found[real], expected[real], rtol=1e-4, atol=1e-4)
     assert not found[~real].any()
