@@ -17,7 +17,8 @@ from refinemask.config import BackboneConfig, BoxHeadConfig, MaskHeadConfig, Mod
 from refinemask.data.categories import CITYSCAPES, COCO, LVIS, Dataset
 from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
-from refinemask.modeling.families import FAMILIES, OfficialLayout, family_of
+from refinemask.modeling.families import FAMILIES, family_of
+from refinemask.modeling.family import OfficialLayout
 
 # Official key → ours, for the parts that all families share.
 _SHARED_RULES: tuple[tuple[str, str], ...] = (

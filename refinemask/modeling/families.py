@@ -1,127 +1,23 @@
-"""The families of detectors: in one table, all that depends on the kind of mask head.
+"""The table of families.
 
 A new mask head is its configuration (a dataclass in :mod:`refinemask.config`, named in the union ``MaskHeadConfig``
 there), its modules, and an entry in :data:`FAMILIES`.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from operator import attrgetter
-from typing import Any, Protocol
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from refinemask.config import (
-    BoxHeadConfig,
-    FCNMaskConfig,
-    HTCConfig,
-    MaskHeadConfig,
-    PointRendConfig,
-    RefineMaskConfig,
-)
-from refinemask.modeling.box_head import ROI_SIZE, BoxHead, DetectedBoxes
+from refinemask.config import FCNMaskConfig, HTCConfig, MaskHeadConfig, PointRendConfig, RefineMaskConfig
 from refinemask.modeling.cascade import CascadeBoxHead, CascadeMaskHead
 from refinemask.modeling.cascade_losses import cascade_losses
+from refinemask.modeling.family import Family, MaskPredictor, OfficialLayout
 from refinemask.modeling.fcn_mask_head import FCNMaskHead
 from refinemask.modeling.point_head import PointRendHead
 from refinemask.modeling.refine_mask_head import RefineMaskHead
-from refinemask.modeling.rpn import Proposals
 from refinemask.modeling.semantic_head import SemanticHead
 from refinemask.modeling.simple_refine_mask_head import SimpleRefineMaskHead
-from refinemask.ops import pool
-from refinemask.targets.rois import Positives, Supervision, sample_rois
-
-
-class BoxPredictor(Protocol):
-    """What a detector asks of its box head."""
-
-    def detect(self, features: list[Tensor], proposals: Proposals, image_sizes: Tensor) -> DetectedBoxes:
-        """The detections among the proposals."""
-
-
-class MaskPredictor(Protocol):
-    """What a detector asks of its mask head."""
-
-    def predict(self, features: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
-        """Mask probabilities [R, M, M] of RoIs [R, 5] with labels [R]."""
-
-
-class LearningMaskHead(MaskPredictor, Protocol):
-    """What :func:`two_stage_losses` asks of a mask head."""
-
-    def losses(self, features: list[Tensor], positives: Positives, supervision: Supervision) -> dict[str, Tensor]:
-        """The weighted loss terms, by name."""
-
-
-def two_stage_losses(
-    context: nn.Module,
-    box_head: BoxHead,
-    mask_head: LearningMaskHead,
-    pyramid: list[Tensor],
-    proposals: list[Tensor],
-    supervision: Supervision,
-) -> dict[str, Tensor]:
-    """The weighted losses of a box head and, on the positive ones of its RoIs, of a mask head.
-
-    Args:
-        pyramid: P2..P6.
-        proposals: [N, 4] per image.
-    """
-    features = context(pyramid)
-    sampled = sample_rois(proposals, supervision)
-    predictions = box_head(pool(features[:4], sampled.rois, ROI_SIZE))
-    losses = box_head.losses(predictions, sampled, supervision.config)
-    return losses | mask_head.losses(features, sampled.positives, supervision)
-
-
-@dataclass(frozen=True, kw_only=True)
-class OfficialLayout:
-    """How the official code (mmdetection 2.3) stores a family's models, beside what all models have in common."""
-
-    recognise: Callable[[Mapping[str, Tensor]], MaskHeadConfig | None]
-    """Configuration of the mask head in a state dict; None where it is not this family's."""
-    rules: tuple[tuple[str, str], ...]
-    """Pairs of an official key's pattern and our name, in which ``<3*2>`` stands for 6 and ``<3-1>`` for 2."""
-    adapt: Callable[[str, Tensor], Tensor] = lambda name, tensor: tensor
-    """An official tensor in our layout, by our name."""
-    caffe_backbone: bool = False
-    """Whether the backbone is of Caffe's style: strides in 1×1 convolutions, input in BGR and not scaled."""
-    score_threshold: float = 1.0
-    """The models' threshold of detections' scores, where the data set's is not lower."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Family:
-    """What a kind of mask head brings with it.
-
-    The first three fields build modules. Their arguments are the pyramid's channels, the number of classes and the
-    box head's configuration (where listed), and last the mask head's configuration.
-    """
-
-    name: str
-    """Name of the models in tables and messages."""
-    mask_head: Callable[[int, int, Any], MaskPredictor]
-    box_head: Callable[[int, int, BoxHeadConfig, Any], BoxPredictor] = lambda channels, num_classes, config, _: BoxHead(
-        channels, num_classes, config
-    )
-    context: Callable[[int, Any], nn.Module] = nn.Identity
-    """Module that makes the list of maps that the heads read of the pyramid."""
-    losses: Callable[..., dict[str, Tensor]] = two_stage_losses
-    """Loss terms of context, box head and mask head; the arguments are those of :func:`two_stage_losses`."""
-    training: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of :class:`refinemask.config.TrainConfig` that recipes set, whatever the data set."""
-    polygons: bool = False
-    """Whether recipes take mask targets from polygons as they are."""
-    semantic_maps: bool = False
-    """Whether models learn from class maps of whole images too."""
-    variant: Callable[[Any], str] | None = None
-    """Name of the head that a configuration chooses, in a family of several heads."""
-    official: OfficialLayout | None = None
-    """None where there are no official models."""
-
-    def head_name(self, config: MaskHeadConfig) -> str:
-        """The mask head's name: its variant's in a family of several, else the family's."""
-        return self.variant(config) if self.variant else self.name
 
 
 def family_of(mask_head: MaskHeadConfig) -> Family:

@@ -26,7 +26,8 @@ from refinemask.data.training import TrainingBatch, TrainingDataset, collate
 from refinemask.files import UserError
 from refinemask.modeling.blocks import LabelPredictor
 from refinemask.modeling.detector import Detector
-from refinemask.modeling.families import FAMILIES, Family, family_of
+from refinemask.modeling.families import FAMILIES, family_of
+from refinemask.modeling.family import Family
 from refinemask.modeling.losses import binary_loss
 from refinemask.official import load_official, recognise
 from refinemask.ops import pool
