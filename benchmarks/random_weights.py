@@ -21,7 +21,7 @@ from refinemask.weights import save_detector
 
 COCO_CLASSES = 80
 RECIPE = "random weights"
-"""In the file's metadata."""
+"""Recipe in the metadata of such a checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,26 +74,16 @@ def random_detector(args: Args) -> Detector:
     """The detector that the arguments describe, without writing it.
 
     Raises:
-        UserError: there is no such depth.
+        UserError: the depth is neither 50 nor 101.
     """
-    blocks = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
-    if args.depth not in blocks:
-        raise UserError(f"depth is {args.depth}; expected 50 or 101")
-    config = ModelConfig(
-        class_names=tuple(f"class {label}" for label in range(COCO_CLASSES)),
-        category_ids=tuple(range(1, COCO_CLASSES + 1)),
-        backbone=replace(BackboneConfig(), blocks=blocks[args.depth]),
-        box_head=BoxHeadConfig(score_threshold=0.0),
-        mask_head=args.mask_head,
-    )
-    return randomize(Detector(config), args.seed)
+    return randomize(Detector(random_config(args.mask_head, args.depth)), args.seed)
 
 
 def main(args: Args | None = None) -> int:
     """Write the checkpoint; exit code 2 where something given is wrong."""
     args = args or tyro.cli(Args)
     try:
-        save_detector(random_detector(args), args.output, recipe="random weights")
+        save_detector(random_detector(args), args.output, recipe=RECIPE)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

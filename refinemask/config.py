@@ -119,6 +119,7 @@ class HTCConfig:
 
 
 MaskHeadConfig = FCNMaskConfig | RefineMaskConfig | PointRendConfig | HTCConfig
+"""The kinds of mask heads; ``refinemask.modeling.families`` says what each brings with it."""
 
 
 @dataclass(frozen=True, kw_only=True)

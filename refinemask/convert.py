@@ -8,8 +8,6 @@ import tyro
 
 from refinemask.command import execute
 
-HEAD_NAMES = {"fcn": "Mask R-CNN", "pointrend": "PointRend", "htc": "HTC"}
-
 
 @dataclass(frozen=True)
 class Args:
@@ -29,10 +27,11 @@ def main(args: Args | None = None) -> int:
 def _convert(args: Args) -> None:
     # Loads PyTorch, which --help does not need.
     from refinemask.conversion import convert_checkpoint
+    from refinemask.modeling.families import family_of
 
     found = convert_checkpoint(args.checkpoint, args.output)
     config = found.config
-    head = getattr(config.mask_head, "variant", HEAD_NAMES.get(config.mask_head.kind))
+    head = family_of(config.mask_head).head_name(config.mask_head)
     depth, parameters = 3 * sum(config.backbone.blocks) + 2, found.parameters / 1e6
     print(f"{found.path}: ResNet-{depth}, {config.num_classes} classes, {head} head, {parameters:.2f} M parameters")
 

@@ -6,29 +6,22 @@ import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from refinemask.config import (
-    BackboneConfig,
-    BoxHeadConfig,
-    FCNMaskConfig,
-    HTCConfig,
-    MaskHeadConfig,
-    ModelConfig,
-    PointRendConfig,
-    RefineMaskConfig,
-)
+from refinemask.config import BackboneConfig, BoxHeadConfig, MaskHeadConfig, ModelConfig
 from refinemask.data.categories import CITYSCAPES, COCO, LVIS, Dataset
 from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
+from refinemask.modeling.families import FAMILIES, family_of
+from refinemask.modeling.family import OfficialLayout
 
-_MASK = r"roi_head\.mask_head\."
-# Official key → ours. Convolutions followed by ReLU sit at the even places of our sequences.
-_RULES: tuple[tuple[str, str], ...] = (
+# Official key → ours, for the parts that all families share.
+_SHARED_RULES: tuple[tuple[str, str], ...] = (
     (r"backbone\.(.+)", r"backbone.\1"),
     (r"neck\.lateral_convs\.(\d)\.conv\.(.+)", r"fpn.lateral_convs.\1.\2"),
     (r"neck\.fpn_convs\.(\d)\.conv\.(.+)", r"fpn.output_convs.\1.\2"),
@@ -39,36 +32,8 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"roi_head\.bbox_head\.shared_fcs\.1\.(.+)", r"box_head.fc2.\1"),
     (r"roi_head\.bbox_head\.fc_cls\.(.+)", r"box_head.cls_logits.\1"),
     (r"roi_head\.bbox_head\.fc_reg\.(.+)", r"box_head.bbox_deltas.\1"),
-    (_MASK + r"(instance|semantic)_convs\.(\d)\.conv\.(.+)", r"mask_head.\1_convs.<\2*2>.\3"),
-    (_MASK + r"semantic_logits\.(.+)", r"mask_head.semantic_logits.\1"),
-    (_MASK + r"final_instance_logits\.(.+)", r"mask_head.instance_logits.3.\1"),
-    (_MASK + r"stage_instance_logits\.(\d)\.(.+)", r"mask_head.instance_logits.\1.\2"),
-    (_MASK + r"stages\.(\d)\.instance_logits\.(.+)", r"mask_head.instance_logits.\1.\2"),
-    (_MASK + r"stages\.(\d)\.(semantic_transform_(?:in|out))\.(.+)", r"mask_head.stages.\1.\2.\3"),
-    (_MASK + r"stages\.(\d)\.fuse_conv\.0\.(.+)", r"mask_head.stages.\1.fuse.\2"),
-    (
-        _MASK + r"stages\.(\d)\.fuse_conv\.1\.dilation_conv_(\d)\.conv\.(.+)",
-        r"mask_head.stages.\1.fusion.dilated_convs.<\2-1>.\3",
-    ),
-    (_MASK + r"stages\.(\d)\.fuse_conv\.1\.merge_conv\.conv\.(.+)", r"mask_head.stages.\1.fusion.merge.\2"),
-    (_MASK + r"stages\.(\d)\.fuse_transform_out\.(.+)", r"mask_head.stages.\1.transform_out.\2"),
-    (_MASK + r"convs\.(\d)\.conv\.(.+)", r"mask_head.convs.\1.\2"),
-    (_MASK + r"upsample\.(.+)", r"mask_head.upsample.\1"),
-    (_MASK + r"conv_logits\.(.+)", r"mask_head.predictor.\1"),
-    (_MASK + r"downsample_conv\.conv\.(.+)", r"mask_head.coarse_head.downsample.\1"),
-    (_MASK + r"fcs\.0\.(.+)", r"mask_head.coarse_head.fc1.\1"),
-    (_MASK + r"fcs\.1\.(.+)", r"mask_head.coarse_head.fc2.\1"),
-    (_MASK + r"fc_logits\.(.+)", r"mask_head.coarse_head.logits.\1"),
-    (r"roi_head\.point_head\.fcs\.0\.conv\.(.+)", r"mask_head.point_head.fc1.\1"),
-    (r"roi_head\.point_head\.fcs\.1\.conv\.(.+)", r"mask_head.point_head.fc2.\1"),
-    (r"roi_head\.point_head\.fcs\.2\.conv\.(.+)", r"mask_head.point_head.fc3.\1"),
-    (r"roi_head\.point_head\.fc_logits\.(.+)", r"mask_head.point_head.predictor.\1"),
-    (_MASK + r"(\d)\.conv_res\.conv\.(.+)", r"mask_head.flow.<\1-1>.\2"),
-    (r"roi_head\.semantic_head\.lateral_convs\.(\d)\.conv\.(.+)", r"context.lateral_convs.\1.\2"),
-    (r"roi_head\.semantic_head\.convs\.(\d)\.conv\.(.+)", r"context.convs.<\1*2>.\2"),
-    (r"roi_head\.semantic_head\.conv_embedding\.conv\.(.+)", r"context.embedding.\1"),
-    (r"roi_head\.semantic_head\.conv_logits\.(.+)", r"context.predictor.\1"),
 )
+# A head of a cascade has the keys of a single one, but for its number.
 _CASCADE_STAGE = re.compile(r"(roi_head\.(?:bbox|mask)_head)\.(\d)\.(.+)")
 # Configuration types that old checkpoints hold in their metadata. Inert types take their place; none is imported.
 _CONFIG_DICTS = ("addict.addict.Dict", "mmcv.utils.config.ConfigDict", "mmengine.config.config.ConfigDict")
@@ -141,12 +106,12 @@ def recognise(state: Mapping[str, Tensor], classes: Any = None) -> ModelConfig:
     for key in ("backbone.conv1.weight", classifier, "neck.lateral_convs.0.conv.weight"):
         if key not in state:
             raise UserError(
-                f"no key {key!r} (first keys: {sorted(state)[:3]}); expected an mmdetection checkpoint of RefineMask, "
-                "Mask R-CNN, PointRend or HTC"
+                f"no key {key!r} (first keys: {sorted(state)[:3]}); expected an mmdetection checkpoint of "
+                f"{_alternatives(_official_families())}"
             )
     dataset = _dataset(state[classifier].shape[0] - 1, classes)
-    head = _mask_head(state)
-    caffe = isinstance(head, PointRendConfig)
+    head, layout = _mask_head(state)
+    caffe = layout.caffe_backbone
     return ModelConfig(
         class_names=dataset.class_names,
         category_ids=dataset.category_ids,
@@ -157,7 +122,7 @@ def recognise(state: Mapping[str, Tensor], classes: Any = None) -> ModelConfig:
         fpn_channels=state["neck.lateral_convs.0.conv.weight"].shape[0],
         box_head=BoxHeadConfig(
             hidden=state[classifier].shape[1],
-            score_threshold=min(dataset.score_threshold, 0.001) if cascade else dataset.score_threshold,
+            score_threshold=min(dataset.score_threshold, layout.score_threshold),
             detections=dataset.detections,
         ),
         mask_head=head,
@@ -172,7 +137,8 @@ def translate(key: str) -> str | None:
     """
     if key.endswith("num_batches_tracked"):
         return None
-    for pattern, name in _RULES:
+    rules = (layout.rules for layout in _official_families().values())
+    for pattern, name in chain(_SHARED_RULES, *rules):
         if match := re.fullmatch(pattern, key):
             name = re.sub(r"<(\d)\*2>", lambda m: str(int(m[1]) * 2), match.expand(name))
             return re.sub(r"<(\d)-1>", lambda m: str(int(m[1]) - 1), name)
@@ -188,11 +154,15 @@ def load_official(detector: Detector, state: Mapping[str, Tensor]) -> None:
     Raises:
         UserError: a key has no place on either side, or a shape differs; every such key is named.
     """
+    family = family_of(detector.config.mask_head)
+    layout = family.official
+    if layout is None:
+        raise UserError(f"there are no official checkpoints of {family.name}")
     ours, unknown = {}, []
     for key, tensor in state.items():
         try:
             if name := translate(key):
-                ours[name] = _adapt(name, tensor, detector.config)
+                ours[name] = _adapt(name, tensor, layout)
         except UserError:
             unknown.append(key)
     expected = detector.state_dict()
@@ -210,17 +180,14 @@ def load_official(detector: Detector, state: Mapping[str, Tensor]) -> None:
     detector.load_state_dict(ours, strict=False)
 
 
-def _adapt(name: str, tensor: Tensor, config: ModelConfig) -> Tensor:
-    """An official tensor in our layout; only PointRend's differ.
+def _adapt(name: str, tensor: Tensor, layout: OfficialLayout) -> Tensor:
+    """An official tensor in our layout.
 
-    Its point head consists of one-dimensional convolutions, ours of linear layers. Its only official configurations
-    have a Caffe-style backbone, which reads BGR: with the stem's input channels turned round it reads RGB.
+    A Caffe-style backbone reads BGR: with the stem's input channels turned round it reads RGB.
     """
-    if not isinstance(config.mask_head, PointRendConfig):
-        return tensor
-    if name == "backbone.conv1.weight":
+    if layout.caffe_backbone and name == "backbone.conv1.weight":
         return tensor.flip(1)
-    return tensor.squeeze(2) if name.startswith("mask_head.point_head.") and tensor.dim() == 3 else tensor
+    return layout.adapt(name, tensor)
 
 
 def _list(names: Iterable[str]) -> str:
@@ -235,21 +202,24 @@ def _blocks(state: Mapping[str, Tensor]) -> tuple[int, int, int, int]:
     return counts[0], counts[1], counts[2], counts[3]
 
 
-def _mask_head(state: Mapping[str, Tensor]) -> MaskHeadConfig:
-    head = "roi_head.mask_head."
-    if head + "final_instance_logits.weight" in state:
-        last, first = state[head + "final_instance_logits.weight"], state[head + "stages.0.instance_logits.weight"]
-        return RefineMaskConfig(class_agnostic_last=last.shape[0] == 1 and first.shape[0] > 1)
-    if head + "stage_instance_logits.0.weight" in state:
-        return RefineMaskConfig(variant="simple", class_agnostic_last=True)
-    if head + "conv_logits.weight" in state:
-        return FCNMaskConfig()
-    if "roi_head.point_head.fc_logits.weight" in state:
-        return PointRendConfig(hidden=state[head + "fcs.0.weight"].shape[0])
-    if "roi_head.semantic_head.conv_logits.weight" in state:
-        return HTCConfig(semantic_classes=state["roi_head.semantic_head.conv_logits.weight"].shape[0])
-    found = sorted({key.split(".")[2] for key in state if key.startswith(head)}) or "no mask head"
-    raise UserError(f"its mask head is none of RefineMask's, Mask R-CNN's, PointRend's or HTC's (found: {found})")
+def _mask_head(state: Mapping[str, Tensor]) -> tuple[MaskHeadConfig, OfficialLayout]:
+    for layout in _official_families().values():
+        if head := layout.recognise(state):
+            return head, layout
+    prefix = "roi_head.mask_head."
+    found = sorted({key.split(".")[2] for key in state if key.startswith(prefix)}) or "no mask head"
+    owners = _alternatives(f"{name}'s" for name in _official_families())
+    raise UserError(f"its mask head is none of {owners} (found: {found})")
+
+
+def _official_families() -> dict[str, OfficialLayout]:
+    """The families' layouts, by name."""
+    return {family.name: family.official for family in FAMILIES.values() if family.official is not None}
+
+
+def _alternatives(names: Iterable[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}"
 
 
 def _dataset(num_classes: int, classes: Any) -> Dataset:

@@ -16,6 +16,7 @@ from refinemask.config import (
     RPNConfig,
     TrainConfig,
 )
+from refinemask.modeling.families import family_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,7 @@ class Recipe:
 R50 = BackboneConfig()
 R101 = BackboneConfig(blocks=(3, 4, 23, 3))
 REFINE = RefineMaskConfig()
+REFINE_LVIS = RefineMaskConfig(class_agnostic_last=True)
 SIMPLE = RefineMaskConfig(variant="simple", class_agnostic_last=True)
 FCN = FCNMaskConfig()
 POINT_REND = PointRendConfig()
@@ -53,17 +55,12 @@ def _model(backbone: BackboneConfig, mask_head: MaskHeadConfig) -> ModelConfig:
 
 
 def _for_head(mask_head: MaskHeadConfig, config: TrainConfig) -> TrainConfig:
-    """The box losses of the others weigh half of RefineMask's, and their gradients are not clipped."""
-    if isinstance(mask_head, RefineMaskConfig):
-        return config
-    if isinstance(mask_head, HTCConfig):
-        config = replace(config, smooth_l1_beta=1.0, rpn_smooth_l1_beta=1 / 9, anchors_inside=True)
-    return replace(config, box_loss_weight=1.0, clip_norm=None)
+    return replace(config, **family_of(mask_head).training)
 
 
 def _data_for_head(mask_head: MaskHeadConfig, config: DataConfig) -> DataConfig:
-    """The others learn from bitmaps (official ``poly2mask``)."""
-    return replace(config, polygons=isinstance(mask_head, RefineMaskConfig))
+    """Mask targets from polygons, or from bitmaps (official ``poly2mask``), as the head's family has them."""
+    return replace(config, polygons=family_of(mask_head).polygons)
 
 
 COCO_DATA = DataConfig(annotations="annotations/instances_train2017.json", images="train2017")
@@ -93,8 +90,6 @@ def _htc(semantic_maps: str | None) -> Recipe:
 
 
 def _lvis(backbone: BackboneConfig, mask_head: MaskHeadConfig) -> Recipe:
-    if isinstance(mask_head, RefineMaskConfig):
-        mask_head = replace(mask_head, class_agnostic_last=True)
     model = replace(
         _model(backbone, mask_head),
         box_head=BoxHeadConfig(score_threshold=1e-4, detections=300),
@@ -195,8 +190,8 @@ RECIPES: dict[str, Recipe] = {
     "refinemask-r101-coco-1x": _coco(R101, REFINE, 1),
     "refinemask-r101-coco-2x": _coco(R101, REFINE, 2),
     "refinemask-simple-r50-coco-1x": _coco(R50, SIMPLE, 1),
-    "refinemask-r50-lvis-1x": _lvis(R50, REFINE),
-    "refinemask-r101-lvis-1x": _lvis(R101, REFINE),
+    "refinemask-r50-lvis-1x": _lvis(R50, REFINE_LVIS),
+    "refinemask-r101-lvis-1x": _lvis(R101, REFINE_LVIS),
     "refinemask-r50-cityscapes": _cityscapes(R50, REFINE),
     "mask-rcnn-r50-coco-1x": _coco(R50, FCN, 1),
     "mask-rcnn-r50-coco-2x": _coco(R50, FCN, 2),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from refinemask.config import FCNMaskConfig, HTCConfig, MaskHeadConfig, PointRendConfig, RefineMaskConfig
+from refinemask.modeling.families import family_of
 
 PUBLISHED_AT = "the official table, GPU not named"
 
@@ -23,15 +24,19 @@ class Model:
 
     key: str
     """In file names."""
-    name: str
     mask_head: MaskHeadConfig
     published: Published
 
+    @property
+    def name(self) -> str:
+        """Name in tables and figures."""
+        return family_of(self.mask_head).name
+
 
 MODELS = (
-    Model("mask-rcnn", "Mask R-CNN", FCNMaskConfig(), Published(15.7, 34.7, 36.8)),
-    Model("pointrend", "PointRend", PointRendConfig(), Published(11.4, 35.6, 38.7)),
-    Model("htc", "HTC", HTCConfig(), Published(4.4, 37.4, 40.7)),
-    Model("refinemask", "RefineMask", RefineMaskConfig(), Published(11.4, 37.3, 40.9)),
+    Model("mask-rcnn", FCNMaskConfig(), Published(15.7, 34.7, 36.8)),
+    Model("pointrend", PointRendConfig(), Published(11.4, 35.6, 38.7)),
+    Model("htc", HTCConfig(), Published(4.4, 37.4, 40.7)),
+    Model("refinemask", RefineMaskConfig(), Published(11.4, 37.3, 40.9)),
 )
 """Mask R-CNN, to which the others are compared, is the first."""

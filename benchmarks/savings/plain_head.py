@@ -4,28 +4,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from refinemask.modeling.mask_output import MaskOutput
-from refinemask.modeling.refine_mask_head import STAGE_SIZES, RefineMaskHead, merge_stages, upsample_features
-from refinemask.ops import FINEST_SCALE, multilevel_roi_align, upsample_aligned
+from refinemask.modeling.blocks import MaskOutput, upsample_features
+from refinemask.modeling.refine_mask_head import STAGE_SIZES, RefineMaskHead, merge_stages
+from refinemask.ops import pool, upsample_aligned
 
 
 class PlainRefineMaskHead(RefineMaskHead):
     """Predicts all classes, concatenates what a convolution reads, and convolves after upsampling."""
 
-    def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor, *, whole_map: bool = True) -> MaskOutput:
-        """As :meth:`RefineMaskHead.forward`; always computes the whole map."""
+    def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> MaskOutput:
+        """As :meth:`RefineMaskHead.forward`."""
         semantic_map = self.semantic_convs(pyramid[0])
         semantic_logits = self.semantic_logits(semantic_map)
         semantic_prob = semantic_logits.sigmoid()
-        features = self.instance_convs(multilevel_roi_align(pyramid[:4], rois, STAGE_SIZES[0], 0, FINEST_SCALE))
+        features = self.instance_convs(pool(pyramid[:4], rois, STAGE_SIZES[0]))
         stage_logits = []
         for stage, predictor, size in zip(self.stages, self.instance_logits, STAGE_SIZES, strict=False):
             logits = logits_of_labels(predictor, features, labels)
             stage_logits.append(logits)
             transformed = F.relu(stage.semantic_transform_in(semantic_map))
-            pooled = multilevel_roi_align([transformed], rois, size, 0, FINEST_SCALE)
+            pooled = pool([transformed], rois, size)
             pooled = F.relu(stage.semantic_transform_out(pooled))
-            semantic_mask = multilevel_roi_align([semantic_prob], rois, size, 0, FINEST_SCALE)
+            semantic_mask = pool([semantic_prob], rois, size)
             masks = torch.cat([logits.sigmoid(), semantic_mask], dim=1)
             fused = stage.fusion(F.relu(stage.fuse(torch.cat([features, pooled, masks], dim=1))))
             upsampled = F.relu(upsample_features(F.relu(stage.transform_out(fused))))
@@ -34,7 +34,7 @@ class PlainRefineMaskHead(RefineMaskHead):
         return MaskOutput(stage_logits, semantic_logits)
 
     def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
-        """Mask probabilities [R, 112, 112]."""
+        """Mask probabilities [R, 112, 112]; the semantic branch is computed everywhere."""
         return merge_stages(self(pyramid, rois, labels).stage_logits).sigmoid()[:, 0]
 
 

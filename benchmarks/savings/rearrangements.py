@@ -12,17 +12,11 @@ from torch import Tensor, nn
 from benchmarks.savings.plain_head import logits_of_labels
 from export.graph import fold_batch_norm
 from refinemask.config import BackboneConfig
-from refinemask.modeling.mask_output import bias_of, project
-from refinemask.modeling.refine_mask_head import (
-    STAGE_SIZES,
-    RefineMaskHead,
-    RefinementStage,
-    joint_conv,
-    upsample_features,
-)
+from refinemask.modeling.blocks import bias_of, joint_conv, project, upsample_features
+from refinemask.modeling.refine_mask_head import STAGE_SIZES, RefineMaskHead, RefinementStage
 from refinemask.modeling.resnet import ResNet
 from refinemask.modeling.roi_window import compute_near_rois
-from refinemask.ops import FINEST_SCALE, multilevel_roi_align
+from refinemask.ops import pool
 
 Compute = Callable[[], Sequence[Tensor]]
 
@@ -161,22 +155,24 @@ def _on_the_map(head: RefineMaskHead, scene: Scene, natural: Scene, semantic_map
     assert isinstance(semantic, nn.Conv2d)
     rpn = nn.Conv2d(semantic.in_channels, semantic.out_channels, 3, padding=1)
 
-    def pool(features: Tensor, rois: Tensor = rois, size: int = STAGE_SIZES[2]) -> Tensor:
-        return multilevel_roi_align([features], rois, size, 0, FINEST_SCALE)
+    def pool_at_56(features: Tensor, rois: Tensor = rois) -> Tensor:
+        return pool([features], rois, STAGE_SIZES[2])
 
     def pooled_then_convolved() -> list[Tensor]:
-        return [last.semantic_transform_out(pool(transformed))]
+        return [last.semantic_transform_out(pool_at_56(transformed))]
 
     def convolved_then_pooled() -> list[Tensor]:
         conv = last.semantic_transform_out
-        return [pool(F.conv2d(transformed, conv.weight)) + bias_of(conv)[:, None, None]]
+        return [pool_at_56(F.conv2d(transformed, conv.weight)) + bias_of(conv)[:, None, None]]
 
     def rpn_and_semantic() -> list[Tensor]:
         weight, bias = torch.cat([rpn.weight, semantic.weight]), torch.cat([bias_of(rpn), bias_of(semantic)])
         return list(F.conv2d(p2, weight, bias, padding=1).split(rpn.out_channels, dim=1))
 
     def near() -> list[Tensor]:
-        return [pool(compute_near_rois(head._semantic_branch, p2, natural.rois, head.semantic_reach), natural.rois)]
+        return [
+            pool_at_56(compute_near_rois(head.semantic_branch, p2, natural.rois, head.semantic_reach), natural.rois)
+        ]
 
     def refine(count: int) -> list[Tensor]:
         output = head(scene.pyramid, scene.rois[:count], scene.labels[:count])
@@ -189,12 +185,12 @@ def _on_the_map(head: RefineMaskHead, scene: Scene, natural: Scene, semantic_map
         Pair(6, "stage 3's 1×1 convolution before RoIAlign", "algebraic", "no", pooled_then_convolved,
              convolved_then_pooled),
         Pair(7, "semantic mask and features pooled as one map", "bit-exact", "no",
-             lambda: [pool(transformed), pool(probability)],
-             lambda: pool(torch.cat([transformed, probability], dim=1)).split([last.channels, 1], dim=1)),
+             lambda: [pool_at_56(transformed), pool_at_56(probability)],
+             lambda: pool_at_56(torch.cat([transformed, probability], dim=1)).split([last.channels, 1], dim=1)),
         Pair(9, "only detections, not padding", "bit-exact", "eager, --masks found", lambda: refine(len(rois)),
              lambda: refine(len(natural.rois))),
         Pair(11, "semantic branch only near detections", "bit-exact", "eager",
-             lambda: [pool(head._semantic_branch(p2), natural.rois)], near),
+             lambda: [pool_at_56(head.semantic_branch(p2), natural.rois)], near),
         Pair(15, "RPN's and the semantic branch's first convolution as one", "bit-exact", "no",
              lambda: [rpn(p2), semantic(p2)], rpn_and_semantic),
     ]  # fmt: skip

@@ -7,15 +7,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from refinemask.config import BoxHeadConfig
-from refinemask.modeling.box_coder import clip, decode
+from refinemask.config import BoxHeadConfig, TrainConfig
+from refinemask.modeling.box_coder import clip, decode, encode
+from refinemask.modeling.losses import box_losses
 from refinemask.modeling.rpn import Proposals
-from refinemask.ops import FINEST_SCALE, fixed_nms, full_precision, multilevel_roi_align, to_rois
+from refinemask.ops import fixed_nms, full_precision, pool, to_rois
+from refinemask.targets.rois import SampledRoIs
 
 ROI_SIZE = 7
 
 
-class Boxes(NamedTuple):
+class DetectedBoxes(NamedTuple):
     """Final boxes, best first and padded to a fixed number ``K`` with zeros."""
 
     boxes: Tensor
@@ -51,13 +53,13 @@ class BoxHead(nn.Module):
         hidden = F.relu(self.fc2(F.relu(self.fc1(roi_features.flatten(1)))))
         return self.cls_logits(hidden), self.bbox_deltas(hidden)
 
-    def detect(self, pyramid: list[Tensor], proposals: Proposals, image_sizes: Tensor) -> Boxes:
+    def detect(self, pyramid: list[Tensor], proposals: Proposals, image_sizes: Tensor) -> DetectedBoxes:
         """The detections among the proposals, from P2..P5."""
-        roi_features = multilevel_roi_align(pyramid[:4], to_rois(proposals.boxes), ROI_SIZE, 0, FINEST_SCALE)
+        roi_features = pool(pyramid[:4], to_rois(proposals.boxes), ROI_SIZE)
         class_logits, deltas = self(roi_features)
         return self.select(proposals, class_logits, deltas, image_sizes)
 
-    def select(self, proposals: Proposals, class_logits: Tensor, deltas: Tensor, image_sizes: Tensor) -> Boxes:
+    def select(self, proposals: Proposals, class_logits: Tensor, deltas: Tensor, image_sizes: Tensor) -> DetectedBoxes:
         """The best detections of each image after class-wise NMS.
 
         Args:
@@ -81,12 +83,22 @@ class BoxHead(nn.Module):
         kept, num_kept = fixed_nms(apart, scores, config.nms_iou, config.detections)
         kept = kept.long()
         real = torch.arange(config.detections, device=kept.device) < num_kept[:, None]
-        return Boxes(
+        return DetectedBoxes(
             _gather_boxes(boxes, kept) * real[..., None],
             torch.where(real, scores.gather(1, kept), 0.0),
             torch.where(real, labels.gather(1, kept), 0),
             num_kept.long(),
         )
+
+    def losses(
+        self, predictions: tuple[Tensor, Tensor], sampled: SampledRoIs, config: TrainConfig
+    ) -> dict[str, Tensor]:
+        """The weighted losses of class logits and deltas, as :meth:`forward` returns them, of the sampled RoIs."""
+        class_logits, deltas = predictions
+        std = sampled.boxes.new_tensor(self.config.delta_std)
+        encoded = encode(sampled.boxes, sampled.positives.rois[:, 1:]) / std
+        terms = box_losses(class_logits.float(), deltas.float(), sampled.labels, encoded, config.smooth_l1_beta)
+        return {name: config.box_loss_weight * term for name, term in zip(("box_class", "box_box"), terms, strict=True)}
 
 
 def _gather_boxes(boxes: Tensor, index: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Hybrid Task Cascade's box and mask stages (HTC, sections 3.1 and 3.2; official ``HybridTaskCascadeRoIHead``)."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -8,19 +9,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refinemask.config import BoxHeadConfig, FCNMaskConfig, HTCConfig
+from refinemask.data.training import ImageTargets
+from refinemask.modeling.blocks import MaskOutput, init_mask_convs
 from refinemask.modeling.box_coder import clip, decode
 from refinemask.modeling.box_head import ROI_SIZE as BOX_ROI_SIZE
-from refinemask.modeling.box_head import Boxes, BoxHead
+from refinemask.modeling.box_head import BoxHead, DetectedBoxes
 from refinemask.modeling.fcn_mask_head import ROI_SIZE as MASK_ROI_SIZE
 from refinemask.modeling.fcn_mask_head import FCNMaskHead
-from refinemask.modeling.mask_output import MaskOutput, init_mask_convs
 from refinemask.modeling.rpn import Proposals
-from refinemask.ops import FINEST_SCALE, full_precision, multilevel_roi_align, to_rois
+from refinemask.ops import full_precision, pool, to_rois
+from refinemask.targets.rois import Positives
 
 SEMANTIC_ROI_SIZE = 14
 
 
-def pool(features: list[Tensor], rois: Tensor, size: int) -> Tensor:
+def pool_with_embedding(features: list[Tensor], rois: Tensor, size: int) -> Tensor:
     """RoI features [R, c, size, size]: those of the pyramid plus those of the semantic embedding.
 
     Args:
@@ -30,8 +33,8 @@ def pool(features: list[Tensor], rois: Tensor, size: int) -> Tensor:
     """
     # The operator takes a single map for one of stride 4; the embedding's is 8.
     halved = rois * rois.new_tensor([1, 0.5, 0.5, 0.5, 0.5])
-    semantic = multilevel_roi_align(features[-1:], halved, SEMANTIC_ROI_SIZE, 0, FINEST_SCALE)
-    pooled = multilevel_roi_align(features[:4], rois, size, 0, FINEST_SCALE)
+    semantic = pool(features[-1:], halved, SEMANTIC_ROI_SIZE)
+    pooled = pool(features[:4], rois, size)
     return pooled + F.avg_pool2d(semantic, SEMANTIC_ROI_SIZE // size)
 
 
@@ -69,15 +72,15 @@ class CascadeBoxHead(nn.Module):
         """The stages."""
         return cast(list[ClassAgnosticBoxHead], list(self.stages))
 
-    def detect(self, features: list[Tensor], proposals: Proposals, image_sizes: Tensor) -> Boxes:
+    def detect(self, features: list[Tensor], proposals: Proposals, image_sizes: Tensor) -> DetectedBoxes:
         """The detections among the proposals: classified by all stages together, boxes of the last."""
         *others, last = self.heads
         stages_logits = []
         for stage in others:
-            class_logits, deltas = stage(pool(features, to_rois(proposals.boxes), BOX_ROI_SIZE))
+            class_logits, deltas = stage(pool_with_embedding(features, to_rois(proposals.boxes), BOX_ROI_SIZE))
             stages_logits.append(class_logits)
             proposals = Proposals(stage.refine(proposals.boxes, deltas, image_sizes), proposals.scores)
-        class_logits, deltas = last(pool(features, to_rois(proposals.boxes), BOX_ROI_SIZE))
+        class_logits, deltas = last(pool_with_embedding(features, to_rois(proposals.boxes), BOX_ROI_SIZE))
         mean = torch.stack([full_precision(x) for x in (*stages_logits, class_logits)]).mean(0)
         return last.select(proposals, mean, deltas, image_sizes)
 
@@ -99,7 +102,7 @@ class CascadeMaskHead(nn.Module):
 
     def forward(self, features: list[Tensor], rois: Tensor, labels: Tensor) -> MaskOutput:
         """Logits [R, 1, 28, 28] of every stage, for RoIs [R, 5] with labels [R]."""
-        hidden = self.hidden(pool(features, rois, MASK_ROI_SIZE))
+        hidden = self.hidden(pool_with_embedding(features, rois, MASK_ROI_SIZE))
         return MaskOutput([head.logits(x, labels) for head, x in zip(self.heads, hidden, strict=True)], None)
 
     def predict(self, features: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
@@ -113,3 +116,10 @@ class CascadeMaskHead(nn.Module):
         for head, flow in zip(others, self.flow, strict=False):
             hidden.append(head.hidden(roi_features + F.relu(flow(hidden[-1]))))
         return hidden
+
+    def stage_loss(
+        self, stage: int, features: list[Tensor], positives: Positives, targets: Sequence[ImageTargets]
+    ) -> Tensor:
+        """The loss of one stage's masks."""
+        hidden = self.hidden(pool_with_embedding(features, positives.rois, MASK_ROI_SIZE), stages=stage + 1)
+        return self.heads[stage].loss(hidden[-1], positives, targets)

@@ -3,28 +3,21 @@
 import torch
 from torch import Tensor, nn
 
-from refinemask.config import FCNMaskConfig, HTCConfig, ModelConfig, PointRendConfig
-from refinemask.modeling.box_head import Boxes, BoxHead
-from refinemask.modeling.cascade import CascadeBoxHead, CascadeMaskHead
-from refinemask.modeling.fcn_mask_head import FCNMaskHead
+from refinemask.config import ModelConfig
+from refinemask.modeling.box_head import DetectedBoxes
+from refinemask.modeling.families import family_of
 from refinemask.modeling.fpn import FPN
-from refinemask.modeling.point_head import PointRendHead
-from refinemask.modeling.refine_mask_head import RefineMaskHead
 from refinemask.modeling.resnet import ResNet
 from refinemask.modeling.rpn import RPN
-from refinemask.modeling.semantic_head import SemanticHead
-from refinemask.modeling.simple_refine_mask_head import SimpleRefineMaskHead
 from refinemask.ops import to_rois
 from refinemask.structures import Detections
-
-MaskHead = FCNMaskHead | RefineMaskHead | SimpleRefineMaskHead | PointRendHead | CascadeMaskHead
 
 
 class Detector(nn.Module):
     """ResNet → FPN → RPN → box head → mask head.
 
-    Proposals and detections are padded to fixed numbers, so that every tensor of a traced graph has a shape that
-    depends on the input's shape alone.
+    Proposals and detections are padded to fixed numbers, so that a traced graph, which segments a fixed number of
+    places (:meth:`segment_first`), has only shapes that depend on the input's shape.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -33,8 +26,10 @@ class Detector(nn.Module):
         self.backbone = ResNet(config.backbone)
         self.fpn = FPN(config.backbone, config.fpn_channels)
         self.rpn = RPN(config.fpn_channels, config.rpn)
-        self.context, self.box_head = _context_and_box_head(config)
-        self.mask_head = _mask_head(config)
+        family, channels, num_classes = family_of(config.mask_head), config.fpn_channels, config.num_classes
+        self.context = family.context(channels, config.mask_head)
+        self.box_head = family.box_head(channels, num_classes, config.box_head, config.mask_head)
+        self.mask_head = family.mask_head(channels, num_classes, config.mask_head)
 
     def forward(self, images: Tensor, image_sizes: Tensor) -> Detections:
         """Detect and segment.
@@ -44,10 +39,10 @@ class Detector(nn.Module):
                 type when already normalised.
             image_sizes: [B, 2] int64, (height, width) of the valid part.
         """
-        features, boxes = self.detect(images, image_sizes)
-        return Detections(*boxes, self.segment(features, boxes))
+        features, detected = self.detect(images, image_sizes)
+        return Detections(*detected, self.segment(features, detected))
 
-    def detect(self, images: Tensor, image_sizes: Tensor) -> tuple[list[Tensor], Boxes]:
+    def detect(self, images: Tensor, image_sizes: Tensor) -> tuple[list[Tensor], DetectedBoxes]:
         """What the mask head reads: feature maps, and the detections' boxes."""
         pyramid = self.pyramid(self.normalize(images, image_sizes))
         rpn = self.config.rpn
@@ -57,23 +52,23 @@ class Detector(nn.Module):
         features = self.context(pyramid)
         return features, self.box_head.detect(features, proposals, image_sizes)
 
-    def segment(self, features: list[Tensor], boxes: Boxes) -> Tensor:
-        """Mask probabilities [B, K, M, M] of detections; those of padding mean nothing."""
-        places = boxes.labels.shape[1]
-        if torch.compiler.is_compiling():
-            # A traced graph has one shape, so it segments padding too.
-            return self.segment_first(features, boxes, places)
-        rois, labels = to_rois(boxes.boxes), boxes.labels.flatten()
-        real = (torch.arange(places, device=labels.device) < boxes.num_detections[:, None]).flatten()
+    def segment(self, features: list[Tensor], detected: DetectedBoxes) -> Tensor:
+        """Mask probabilities [B, K, M, M] of the detections; zero in the places of padding, which are left out."""
+        places = torch.arange(detected.labels.shape[1], device=detected.labels.device)
+        real = (places < detected.num_detections[:, None]).flatten()
+        rois, labels = to_rois(detected.boxes), detected.labels.flatten()
         found = self.mask_head.predict(features, rois[real], labels[real])
         masks = found.new_zeros(len(rois), *found.shape[1:])
         masks[real] = found
-        return masks.unflatten(0, boxes.labels.shape)
+        return masks.unflatten(0, detected.labels.shape)
 
-    def segment_first(self, features: list[Tensor], boxes: Boxes, count: int) -> Tensor:
-        """Mask probabilities [B, count, M, M] of the first places of every image, whether filled or not."""
-        labels = boxes.labels[:, :count]
-        masks = self.mask_head.predict(features, to_rois(boxes.boxes[:, :count]), labels.flatten())
+    def segment_first(self, features: list[Tensor], detected: DetectedBoxes, count: int) -> Tensor:
+        """Mask probabilities [B, count, M, M] of the first places of every image, whether filled or not.
+
+        For traced graphs, whose shapes must not depend on which places are filled.
+        """
+        labels = detected.labels[:, :count]
+        masks = self.mask_head.predict(features, to_rois(detected.boxes[:, :count]), labels.flatten())
         return masks.unflatten(0, labels.shape)
 
     def normalize(self, images: Tensor, image_sizes: Tensor) -> Tensor:
@@ -90,23 +85,3 @@ class Detector(nn.Module):
     def pyramid(self, images: Tensor) -> list[Tensor]:
         """P2..P6 of normalised images."""
         return self.fpn(self.backbone(images.to(self.backbone.conv1.weight.dtype)))
-
-
-def _context_and_box_head(config: ModelConfig) -> tuple[nn.Module, BoxHead | CascadeBoxHead]:
-    """What the heads read beside the pyramid (HTC's semantic embedding; nothing in others), and the box head."""
-    channels, num_classes, head = config.fpn_channels, config.num_classes, config.mask_head
-    if isinstance(head, HTCConfig):
-        return SemanticHead(channels, head), CascadeBoxHead(channels, num_classes, config.box_head, head)
-    return nn.Identity(), BoxHead(channels, num_classes, config.box_head)
-
-
-def _mask_head(config: ModelConfig) -> MaskHead:
-    channels, num_classes, head = config.fpn_channels, config.num_classes, config.mask_head
-    if isinstance(head, FCNMaskConfig):
-        return FCNMaskHead(channels, num_classes, head)
-    if isinstance(head, PointRendConfig):
-        return PointRendHead(channels, num_classes, head)
-    if isinstance(head, HTCConfig):
-        return CascadeMaskHead(channels, num_classes, head)
-    kind = RefineMaskHead if head.variant == "original" else SimpleRefineMaskHead
-    return kind(channels, num_classes, head)

@@ -1,13 +1,18 @@
 """Mask R-CNN's mask head."""
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refinemask.config import FCNMaskConfig
-from refinemask.modeling.mask_output import LabelPredictor, MaskOutput, init_mask_convs
-from refinemask.ops import FINEST_SCALE, full_precision, multilevel_roi_align
+from refinemask.data.training import ImageTargets
+from refinemask.modeling.blocks import LabelPredictor, MaskOutput, init_mask_convs
+from refinemask.modeling.losses import binary_loss
+from refinemask.ops import full_precision, pool
+from refinemask.targets.rois import Positives, Supervision, batch_mask_targets
 
-ROI_SIZE = 14
+ROI_SIZE, MASK_SIZE = 14, 28
 
 
 class FCNMaskHead(nn.Module):
@@ -22,7 +27,7 @@ class FCNMaskHead(nn.Module):
 
     def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> MaskOutput:
         """Logits [R, 1, 28, 28] of RoIs [R, 5] with labels [R]."""
-        hidden = self.hidden(multilevel_roi_align(pyramid[:4], rois, ROI_SIZE, 0, FINEST_SCALE))
+        hidden = self.hidden(pool(pyramid[:4], rois, ROI_SIZE))
         return MaskOutput([self.logits(hidden, labels)], None)
 
     def hidden(self, roi_features: Tensor) -> Tensor:
@@ -38,3 +43,14 @@ class FCNMaskHead(nn.Module):
     def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
         """Mask probabilities [R, 28, 28]."""
         return self(pyramid, rois, labels).stage_logits[-1].sigmoid()[:, 0]
+
+    def losses(self, pyramid: list[Tensor], positives: Positives, supervision: Supervision) -> dict[str, Tensor]:
+        """The loss of the masks."""
+        hidden = self.hidden(pool(pyramid[:4], positives.rois, ROI_SIZE))
+        return {"mask": self.loss(hidden, positives, supervision.targets)}
+
+    def loss(self, hidden: Tensor, positives: Positives, targets: Sequence[ImageTargets]) -> Tensor:
+        """The loss of the masks of what :meth:`hidden` returned for the positives."""
+        logits = self.logits(hidden, positives.labels).float()
+        (masks,) = batch_mask_targets(targets, positives, (MASK_SIZE,))
+        return binary_loss(logits, masks[:, None])

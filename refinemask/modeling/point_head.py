@@ -5,10 +5,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refinemask.config import PointRendConfig
-from refinemask.modeling.mask_output import MaskOutput, init_mask_convs
+from refinemask.modeling.blocks import MaskOutput, init_mask_convs, upsample_features
+from refinemask.modeling.losses import binary_loss
 from refinemask.modeling.point_sampling import point_roi_align, sample_points
-from refinemask.modeling.refine_mask_head import upsample_features
+from refinemask.modeling.point_targets import choose_points, point_targets
 from refinemask.ops import full_precision
+from refinemask.targets.rois import Positives, Supervision, batch_mask_targets
 
 COARSE_SIZE = 7
 SIZES = (28, 56, 112, 224)
@@ -49,6 +51,25 @@ class PointRendHead(nn.Module):
     def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
         """Mask probabilities [R, 224, 224]."""
         return self(pyramid, rois, labels).stage_logits[-1].sigmoid()[:, 0]
+
+    def losses(self, pyramid: list[Tensor], positives: Positives, supervision: Supervision) -> dict[str, Tensor]:
+        """The losses of the coarse masks and of points chosen by them."""
+        rois, labels, owners = positives
+        coarse = self.coarse_head(pyramid[0], rois)
+        own = coarse[torch.arange(len(labels), device=labels.device), labels]
+        images = [rois[:, 0] == index for index in range(len(supervision.targets))]
+        chosen = zip(images, supervision.generators, strict=True)
+        points = torch.cat([choose_points(own[here].detach(), generator) for here, generator in chosen])
+        logits = self.point_head(self.point_head.fine_map(pyramid[0]), coarse, rois, points, labels)
+        values = [
+            point_targets(target.masks, rois[here, 1:], owners[here], points[here])
+            for here, target in zip(images, supervision.targets, strict=True)
+        ]
+        (masks,) = batch_mask_targets(supervision.targets, positives, (COARSE_SIZE,))
+        return {
+            "mask_coarse": binary_loss(own.float(), masks),
+            "mask_points": binary_loss(logits, torch.cat(values)),
+        }
 
 
 class CoarseHead(nn.Module):

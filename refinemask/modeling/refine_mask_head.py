@@ -8,12 +8,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refinemask.config import RefineMaskConfig
-from refinemask.modeling.mask_output import LabelPredictor, MaskOutput, bias_of, init_mask_convs, project
+from refinemask.modeling.blocks import (
+    LabelPredictor,
+    MaskOutput,
+    conv_relus,
+    init_mask_convs,
+    joint_conv,
+    project,
+    upsample_features,
+)
+from refinemask.modeling.refine_mask_losses import semantic_loss, stage_terms
 from refinemask.modeling.roi_window import compute_near_rois
 from refinemask.modeling.semantic_fusion import DILATIONS, SemanticFusion
-from refinemask.ops import FINEST_SCALE, boundary_merge, full_precision, multilevel_roi_align, upsample_aligned
+from refinemask.ops import boundary_merge, full_precision, pool, upsample_aligned
+from refinemask.targets.rois import Positives, Supervision
 
 STAGE_SIZES = (14, 28, 56)
+LOSS_WEIGHTS = (0.25, 0.5, 0.75, 1.0)
+"""Weights of the losses at 14, 28, 56 and 112."""
 
 
 def merge_stages(stage_logits: list[Tensor]) -> Tensor:
@@ -22,11 +34,6 @@ def merge_stages(stage_logits: list[Tensor]) -> Tensor:
     for finer in stage_logits[2:]:
         merged = boundary_merge(merged, finer)
     return merged
-
-
-def upsample_features(x: Tensor) -> Tensor:
-    """Twice the size, bilinear, half-pixel centres: what carries features to the next stage."""
-    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 class StageFeatures(NamedTuple):
@@ -106,20 +113,39 @@ class RefineMaskHead(nn.Module):
         )
         init_mask_convs(self)
 
-    def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor, *, whole_map: bool = True) -> MaskOutput:
+    def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> MaskOutput:
         """Logits at 14, 28, 56 and 112 of RoIs [R, 5] with labels [R], from P2..P5.
 
-        The semantic logits are those of the whole map, or hold only where RoIs look.
+        The semantic logits are those of the whole map.
         """
-        if whole_map:
-            semantic = self._semantic_branch(pyramid[0])
-        else:
-            semantic = compute_near_rois(self._semantic_branch, pyramid[0], rois, self.semantic_reach)
-        semantic_maps = F.relu(semantic[:, :-1]).split([stage.channels for stage in self.stages], dim=1)
-        semantic_logits = full_precision(semantic[:, -1:])
+        features, logits = split_semantic(self.semantic_branch(pyramid[0]))
+        return MaskOutput(self.refine(pyramid, features, logits, rois, labels), logits)
+
+    def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
+        """Mask probabilities [R, 112, 112]; the semantic branch is computed only where RoIs look."""
+        semantic = compute_near_rois(self.semantic_branch, pyramid[0], rois, self.semantic_reach)
+        return merge_stages(self.refine(pyramid, *split_semantic(semantic), rois, labels)).sigmoid()[:, 0]
+
+    def losses(self, pyramid: list[Tensor], positives: Positives, supervision: Supervision) -> dict[str, Tensor]:
+        """The losses of all stages, and of the semantic branch on the whole map."""
+        features, logits = split_semantic(self.semantic_branch(pyramid[0]))
+        stage_logits = self.refine(pyramid, features, logits, positives.rois, positives.labels)
+        losses = stage_terms(stage_logits, LOSS_WEIGHTS, positives, supervision.targets)
+        return losses | {"semantic": semantic_loss(logits, supervision.targets)}
+
+    def semantic_branch(self, p2: Tensor) -> Tensor:
+        """What every stage pools, side by side: features [B, c_k, H/4, W/4], and last the semantic logits."""
+        heads = [stage.semantic_transform_in for stage in self.stages] + [self.semantic_logits]
+        # One convolution reads the large map once for all four.
+        return joint_conv(self.semantic_convs(p2), heads)
+
+    def refine(
+        self, pyramid: list[Tensor], semantic: Tensor, semantic_logits: Tensor, rois: Tensor, labels: Tensor
+    ) -> list[Tensor]:
+        """Logits of every stage, given both parts of the semantic map where RoIs look."""
+        semantic_maps = semantic.split([stage.channels for stage in self.stages], dim=1)
         semantic_prob = semantic_logits.sigmoid().to(pyramid[0].dtype)
-        pooled = multilevel_roi_align(pyramid[:4], rois, STAGE_SIZES[0], 0, FINEST_SCALE)
-        features = StageFeatures(self.instance_convs(pooled), None)
+        features = StageFeatures(self.instance_convs(pool(pyramid[:4], rois, STAGE_SIZES[0])), None)
         stage_logits = []
         for stage, predictor, size, semantic_map in zip(
             self.stages, self.instance_logits, STAGE_SIZES, semantic_maps, strict=False
@@ -127,31 +153,12 @@ class RefineMaskHead(nn.Module):
             logits = features.predict(predictor, labels)
             stage_logits.append(logits)
             # Every RoI reads the stride-4 map, whatever level its instance features come from.
-            pooled = multilevel_roi_align([semantic_map], rois, size, 0, FINEST_SCALE)
-            semantic_mask = multilevel_roi_align([semantic_prob], rois, size, 0, FINEST_SCALE)
+            pooled = pool([semantic_map], rois, size)
+            semantic_mask = pool([semantic_prob], rois, size)
             features = stage(features, pooled, logits.sigmoid().to(pooled.dtype), semantic_mask)
-        stage_logits.append(features.predict(self.instance_logits[-1], labels))
-        return MaskOutput(stage_logits, semantic_logits)
-
-    def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
-        """Mask probabilities [R, 112, 112]."""
-        return merge_stages(self(pyramid, rois, labels, whole_map=False).stage_logits).sigmoid()[:, 0]
-
-    def _semantic_branch(self, p2: Tensor) -> Tensor:
-        """What every stage pools, side by side: features [B, c_k, H/4, W/4], and last the semantic logits."""
-        heads = [stage.semantic_transform_in for stage in self.stages] + [self.semantic_logits]
-        # One convolution reads the large map once for all four.
-        return joint_conv(self.semantic_convs(p2), heads)
+        return [*stage_logits, features.predict(self.instance_logits[-1], labels)]
 
 
-def joint_conv(x: Tensor, convs: Sequence[nn.Conv2d]) -> Tensor:
-    """Several 1×1 convolutions of one map as one, their channels side by side."""
-    return F.conv2d(x, torch.cat([conv.weight for conv in convs]), torch.cat([bias_of(conv) for conv in convs]))
-
-
-def conv_relus(channels: int, count: int) -> nn.Sequential:
-    """``count`` 3×3 convolutions of one width, each followed by a ReLU."""
-    layers: list[nn.Module] = []
-    for _ in range(count):
-        layers += [nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU()]
-    return nn.Sequential(*layers)
+def split_semantic(semantic: Tensor) -> tuple[Tensor, Tensor]:
+    """The stages' features [B, c, H/4, W/4] and the logits [B, 1, H/4, W/4] float32 of the semantic branch."""
+    return F.relu(semantic[:, :-1]), full_precision(semantic[:, -1:])

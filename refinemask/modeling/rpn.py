@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from refinemask.config import RPNConfig
 from refinemask.modeling.anchors import pyramid_anchors
+from refinemask.modeling.blocks import bias_of
 from refinemask.modeling.box_coder import clip, decode
-from refinemask.modeling.mask_output import bias_of
 from refinemask.ops import fixed_nms, full_precision
 
 
@@ -29,6 +29,11 @@ class Proposals(NamedTuple):
     """[B, P, 4] (x1, y1, x2, y2) in input pixels."""
     scores: Tensor
     """[B, P] objectness probabilities."""
+
+
+def real_boxes(proposals: Proposals) -> list[Tensor]:
+    """The boxes of each image without padding."""
+    return [boxes[scores >= 0] for boxes, scores in zip(proposals.boxes, proposals.scores, strict=True)]
 
 
 class RPN(nn.Module):

@@ -1,14 +1,21 @@
 """Hybrid Task Cascade's semantic branch (HTC, section 3.2; official ``FusedSemanticHead``)."""
 
+from collections.abc import Sequence
+
+import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refinemask.config import HTCConfig
-from refinemask.modeling.mask_output import init_mask_convs
-from refinemask.modeling.refine_mask_head import conv_relus
+from refinemask.data.training import Bitmap, ImageTargets
+from refinemask.modeling.blocks import conv_relus, init_mask_convs
+from refinemask.modeling.losses import average
 
-FUSED_LEVEL = 1
-"""The pyramid is brought together at P3, stride 8."""
+FUSED_LEVEL, STRIDE = 1, 8
+"""The pyramid is brought together at P3."""
+UNLABELLED = 255
+"""Label of unknown pixels in semantic maps, as in COCO-stuff's."""
 
 
 class SemanticHead(nn.Module):
@@ -42,3 +49,39 @@ class SemanticHead(nn.Module):
     def logits(self, hidden: Tensor) -> Tensor:
         """Class logits [B, S, H/8, W/8] of what :meth:`hidden` returned; only training has use for them."""
         return self.predictor(hidden)
+
+    def loss(self, hidden: Tensor, targets: Sequence[ImageTargets]) -> Tensor:
+        """The loss of the class logits of what :meth:`hidden` returned."""
+        logits = self.logits(hidden).float()
+        labels = semantic_classes([target.semantic for target in targets], logits.shape[2:])
+        return semantic_class_loss(logits, labels.to(logits.device))
+
+
+def semantic_classes(maps: Sequence[Bitmap | None], size: Sequence[int]) -> Tensor:
+    """Class maps of a batch at HTC's semantic resolution.
+
+    Args:
+        maps: per image its labels, [h, w] over the valid part of the network's input; None if there are none.
+        size: (height, width) of the semantic logits.
+
+    Returns:
+        int64 [B, *size]: of each 8×8 cell the first pixel, and ``UNLABELLED`` in the padding (which the official
+        code gives to class 0).
+    """
+    labels = torch.full((len(maps), *size), UNLABELLED)
+    for plane, labelled in zip(labels, maps, strict=True):
+        if labelled is not None:
+            cells = torch.from_numpy(np.ascontiguousarray(labelled[::STRIDE, ::STRIDE]))
+            plane[: cells.shape[0], : cells.shape[1]] = cells
+    return labels
+
+
+def semantic_class_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of HTC's semantic branch; without any labelled pixel it is 0.
+
+    Args:
+        logits: [B, S, h, w].
+        labels: [B, h, w] int64, ``UNLABELLED`` where unknown.
+    """
+    total = F.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum")
+    return average(total, (labels != UNLABELLED).sum())

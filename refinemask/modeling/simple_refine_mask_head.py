@@ -7,18 +7,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refinemask.config import RefineMaskConfig
-from refinemask.modeling.mask_output import LabelPredictor, MaskOutput, init_mask_convs, project
-from refinemask.modeling.point_sampling import point_roi_align
-from refinemask.modeling.refine_mask_head import (
-    STAGE_SIZES,
+from refinemask.modeling.blocks import (
+    LabelPredictor,
+    MaskOutput,
     conv_relus,
+    init_mask_convs,
     joint_conv,
-    merge_stages,
+    project,
     upsample_features,
 )
+from refinemask.modeling.point_sampling import point_roi_align
+from refinemask.modeling.refine_mask_head import STAGE_SIZES, merge_stages
+from refinemask.modeling.refine_mask_losses import stage_terms
 from refinemask.modeling.roi_window import compute_near_rois
 from refinemask.modeling.semantic_fusion import DILATIONS, SemanticFusion
-from refinemask.ops import FINEST_SCALE, full_precision, multilevel_roi_align, upsample_aligned
+from refinemask.ops import full_precision, pool, upsample_aligned
+from refinemask.targets.rois import Positives, Supervision
+
+LOSS_WEIGHTS = (0.5, 0.75, 0.75, 1.0)
+"""Weights of the losses at 14, 28, 56 and 112."""
 
 
 class SimpleRefinementStage(nn.Module):
@@ -63,9 +70,9 @@ class SimpleRefineMaskHead(nn.Module):
 
     def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> MaskOutput:
         """Logits at 14, 28, 56 and 112 of RoIs [R, 5] with labels [R], from P2..P5."""
-        semantic = compute_near_rois(self._semantic_branch, pyramid[0], rois, self.semantic_reach)
+        semantic = compute_near_rois(self.semantic_branch, pyramid[0], rois, self.semantic_reach)
         semantic_maps = semantic.split([stage.channels for stage in self.stages], dim=1)
-        features = self.instance_convs(multilevel_roi_align(pyramid[:4], rois, STAGE_SIZES[0], 0, FINEST_SCALE))
+        features = self.instance_convs(pool(pyramid[:4], rois, STAGE_SIZES[0]))
         stage_logits = []
         for stage, predictor, size, semantic_map in zip(
             self.stages, self.instance_logits, STAGE_SIZES, semantic_maps, strict=False
@@ -83,7 +90,12 @@ class SimpleRefineMaskHead(nn.Module):
         """Mask probabilities [R, 112, 112]."""
         return merge_stages(self(pyramid, rois, labels).stage_logits).sigmoid()[:, 0]
 
-    def _semantic_branch(self, p2: Tensor) -> Tensor:
+    def losses(self, pyramid: list[Tensor], positives: Positives, supervision: Supervision) -> dict[str, Tensor]:
+        """The losses of all stages."""
+        output = self(pyramid, positives.rois, positives.labels)
+        return stage_terms(output.stage_logits, LOSS_WEIGHTS, positives, supervision.targets)
+
+    def semantic_branch(self, p2: Tensor) -> Tensor:
         """What every stage pools, side by side: features [B, c_k, H/4, W/4]."""
         return F.relu(joint_conv(self.semantic_convs(p2), [stage.semantic_transform_in for stage in self.stages]))
 

@@ -3,7 +3,7 @@
 from refinemask.ops.boundary_merge import boundary_map, boundary_merge, upsample_aligned
 from refinemask.ops.nms import fixed_nms
 from refinemask.ops.precision import full_precision
-from refinemask.ops.roi_align import FINEST_SCALE, multilevel_roi_align, roi_levels, to_rois
+from refinemask.ops.roi_align import FINEST_SCALE, multilevel_roi_align, pool, roi_levels, to_rois
 
 __all__ = [
     "FINEST_SCALE",
@@ -12,6 +12,7 @@ __all__ = [
     "fixed_nms",
     "full_precision",
     "multilevel_roi_align",
+    "pool",
     "roi_levels",
     "to_rois",
     "upsample_aligned",

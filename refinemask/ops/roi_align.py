@@ -27,6 +27,16 @@ def roi_levels(rois: Tensor, num_levels: int, finest_scale: int) -> Tensor:
     return torch.log2(size / finest_scale + 1e-6).floor().clamp(0, num_levels - 1).long()
 
 
+def pool(features: Sequence[Tensor], rois: Tensor, size: int) -> Tensor:
+    """RoI features [R, C, size, size] as the official models pool them: adaptive sampling, official ``finest_scale``.
+
+    Args:
+        features: P2..P5, or one map of stride 4 that every RoI is pooled from.
+        rois: [R, 5] float32, (batch index, x1, y1, x2, y2) in pixels of the network's input.
+    """
+    return multilevel_roi_align(features, rois, size, 0, FINEST_SCALE)
+
+
 @torch.library.custom_op("refinemask::multilevel_roi_align", mutates_args=())
 def multilevel_roi_align(
     features: Sequence[Tensor], rois: Tensor, output_size: int, sampling_ratio: int, finest_scale: int

@@ -5,25 +5,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from refinemask.config import RefineMaskConfig, TrainConfig
+from refinemask.config import TrainConfig
 from refinemask.data.training import ImageTargets
 from refinemask.modeling.anchors import STRIDES
 from refinemask.modeling.box_coder import encode
-from refinemask.modeling.box_head import ROI_SIZE, BoxHead
 from refinemask.modeling.detector import Detector
-from refinemask.modeling.point_head import PointRendHead
-from refinemask.modeling.rpn import RPNOutput
-from refinemask.ops import FINEST_SCALE, multilevel_roi_align
-from refinemask.training.cascade import cascade_terms
-from refinemask.training.losses import STAGE_WEIGHTS, binary_loss, refine_mask_losses, rpn_losses
-from refinemask.training.matching import box_iou, match, sample
-from refinemask.training.points import point_rend_terms
-from refinemask.training.rois import Positives, batch_mask_targets, box_terms, real_boxes, sample_rois
-from refinemask.training.targets import semantic_target
+from refinemask.modeling.families import family_of
+from refinemask.modeling.losses import rpn_losses
+from refinemask.modeling.rpn import RPNOutput, real_boxes
+from refinemask.targets.matching import box_iou, match, sample
+from refinemask.targets.rois import Supervision
 
 RPN_SAMPLES = 256
 RPN_POSITIVE_FRACTION = 0.5
-REFINE_SIZES = (14, 28, 56, 112)
 
 
 class DetectionObjective(nn.Module):
@@ -52,31 +46,21 @@ def detection_losses(
     pyramid = detector.pyramid(detector.normalize(images, image_sizes))
     rpn_output = detector.rpn(pyramid)
     anchors = detector.rpn.anchors(pyramid)
-    losses = _rpn_terms(rpn_output, anchors, image_sizes, targets, generators, config)
+    supervision = Supervision(targets, image_sizes, generators, detector.config.num_classes, config)
+    losses = _rpn_terms(rpn_output, anchors, supervision)
 
     with torch.no_grad():
         rpn = detector.config.rpn
         count = rpn.training_proposals or rpn.proposals
         found = detector.rpn.propose(rpn_output, anchors, image_sizes, rpn.training_candidates_per_level, count)
         proposals = real_boxes(found)
-    if not isinstance(detector.box_head, BoxHead):
-        return losses | cascade_terms(detector, pyramid, proposals, image_sizes, targets, config, generators)
-    sampled = sample_rois(proposals, targets, detector.config.num_classes, config, generators)
-    roi_features = multilevel_roi_align(pyramid[:4], sampled.rois, ROI_SIZE, 0, FINEST_SCALE)
-    losses |= box_terms(detector.box_head, detector.box_head(roi_features), sampled, config)
-    if isinstance(detector.mask_head, PointRendHead):
-        return losses | point_rend_terms(detector.mask_head, pyramid, sampled.positives, targets, generators)
-    return losses | _mask_terms(detector, pyramid, sampled.positives, images, targets)
+    family = family_of(detector.config.mask_head)
+    heads = detector.context, detector.box_head, detector.mask_head
+    return losses | family.losses(*heads, pyramid, proposals, supervision)
 
 
-def _rpn_terms(
-    output: RPNOutput,
-    anchors: list[Tensor],
-    image_sizes: Tensor,
-    targets: Sequence[ImageTargets],
-    generators: Sequence[torch.Generator],
-    config: TrainConfig,
-) -> dict[str, Tensor]:
+def _rpn_terms(output: RPNOutput, anchors: list[Tensor], supervision: Supervision) -> dict[str, Tensor]:
+    targets, image_sizes, generators, _, config = supervision
     batch = len(targets)
     logits = torch.cat([x.float().permute(0, 2, 3, 1).reshape(batch, -1) for x in output.logits], dim=1)
     deltas = torch.cat([x.float().permute(0, 2, 3, 1).reshape(batch, -1, 4) for x in output.deltas], dim=1)
@@ -123,22 +107,3 @@ def anchors_on_image(logits: Sequence[Tensor], image_size: Tensor) -> Tensor:
 def _inside(boxes: Tensor, image_size: Tensor) -> Tensor:
     """Whether boxes [N, 4] do not cross the border of an image of (height, width) ``image_size`` [2]."""
     return (boxes[:, :2] >= 0).all(dim=1) & (boxes[:, 2:] < image_size.flip(0)).all(dim=1)
-
-
-def _mask_terms(
-    detector: Detector, pyramid: list[Tensor], positives: Positives, images: Tensor, targets: Sequence[ImageTargets]
-) -> dict[str, Tensor]:
-    head = detector.config.mask_head
-    output = detector.mask_head(pyramid, positives.rois, positives.labels)
-    stage_logits = [logits.float() for logits in output.stage_logits]
-    if not isinstance(head, RefineMaskConfig):
-        (masks,) = batch_mask_targets(targets, positives, (28,))
-        return {"mask": binary_loss(stage_logits[0], masks[:, None])}
-    stages = refine_mask_losses(stage_logits, batch_mask_targets(targets, positives, REFINE_SIZES))
-    weights = STAGE_WEIGHTS[head.variant]
-    losses = {f"mask_{n}": w * x for n, w, x in zip(REFINE_SIZES, weights, stages, strict=True)}
-    if output.semantic_logits is not None:
-        logits = output.semantic_logits.float()
-        union = semantic_target([target.masks for target in targets], images.shape[-2:], logits.shape[-2:])
-        losses["semantic"] = binary_loss(logits, union.to(images.device))
-    return losses

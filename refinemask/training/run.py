@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import torchvision
 
-from refinemask.config import HTCConfig, ModelConfig
+from refinemask.config import ModelConfig
 from refinemask.data.annotated import require_files
 from refinemask.data.coco import CocoDataset
 from refinemask.data.training import TrainingDataset
@@ -24,6 +24,7 @@ from refinemask.evaluation.measurement import Measurement
 from refinemask.evaluation.metrics import METRICS
 from refinemask.files import UserError, atomic_write
 from refinemask.modeling.detector import Detector
+from refinemask.modeling.families import family_of
 from refinemask.provenance import git_revision
 from refinemask.recipes import Recipe
 from refinemask.training.checkpoint import run_hash
@@ -143,7 +144,7 @@ def _prepare(plan: Plan) -> tuple[Trainer, ModelConfig]:
             f"{plan.name} freezes part of its backbone, so it cannot start from nothing; give --init imagenet or a file"
         )
     maps = recipe.data.semantic_maps
-    if maps is None and isinstance(model.mask_head, HTCConfig):
+    if maps is None and family_of(model.mask_head).semantic_maps:
         print(f"{plan.name}: no semantic maps, so no loss of the semantic branch's own", file=sys.stderr)
     images = TrainingDataset(
         dataset,

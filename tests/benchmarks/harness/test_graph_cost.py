@@ -119,7 +119,7 @@ def export(detector: Detector, height: int, width: int) -> onnx.ModelProto:
 def test_whole_detectors_as_pytorch_counts_them(head: MaskHeadConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     detector = Detector(replace(TINY, mask_head=head)).eval()
     costs = count(export(detector, 64, 96))
-    # Eagerly, padding is not segmented.
+    # Eagerly, RefineMask's semantic branch is computed only near RoIs.
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         ExportedDetector(detector)(torch.zeros(1, 3, 64, 96, dtype=torch.uint8), torch.tensor([[64, 96]]))

@@ -15,7 +15,7 @@ from refinemask.data.coco import read_coco
 from refinemask.data.sampler import Pick
 from refinemask.data.training import TrainingDataset, collate, flip_boxes, flip_mask, resize_boxes, resize_mask
 from refinemask.files import UserError
-from refinemask.training.targets import rasterise
+from refinemask.targets.mask_targets import rasterise
 
 HEIGHT, WIDTH = 60, 80
 SQUARE = [10, 20, 30, 20, 30, 50, 10, 50]

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torchvision.ops import roi_align
 
 from refinemask.config import BoxHeadConfig, HTCConfig
-from refinemask.modeling.cascade import CascadeBoxHead, CascadeMaskHead, pool
+from refinemask.modeling.cascade import CascadeBoxHead, CascadeMaskHead, pool_with_embedding
 from refinemask.ops import to_rois
 from tests.support.oracle_weights import make_image
 from tests.support.tolerances import TOLERANCES
@@ -42,7 +42,7 @@ def test_box_stages(run, stage):
     head = detector.box_head.stages[stage]
     rois = torch.from_numpy(data[f"rois{stage}"])
     with torch.no_grad():
-        class_logits, deltas = head(pool(detector.context(pyramid), rois, 7))
+        class_logits, deltas = head(pool_with_embedding(detector.context(pyramid), rois, 7))
         refined = head.refine(rois[None, :, 1:], deltas, torch.tensor(data["img_shape"])[None])
     assert_near(class_logits, data[f"cls{stage}"], "golden logits")
     assert_near(deltas[:, :4], data[f"reg{stage}"], "golden logits")
@@ -74,10 +74,13 @@ def test_the_embedding_is_pooled_at_its_own_stride():
     embedding = torch.randn(2, 3, 16, 24)
     rois = torch.tensor([[0, 10.0, 20, 90, 100], [1, 0, 0, 33.3, 21.7]])
     semantic = roi_align(embedding, rois, 14, 1 / 8, 0, aligned=True)
-    with_embedding = pool([*pyramid, embedding], rois, 14) - pool([*pyramid, torch.zeros_like(embedding)], rois, 14)
-    torch.testing.assert_close(with_embedding, semantic, rtol=0, atol=1e-5)
-    coarser = pool([*pyramid, embedding], rois, 7) - pool([*pyramid, torch.zeros_like(embedding)], rois, 7)
-    torch.testing.assert_close(coarser, F.adaptive_avg_pool2d(semantic, 7), rtol=0, atol=1e-5)
+    without = [*pyramid, torch.zeros_like(embedding)]
+    fine, coarse = (
+        pool_with_embedding([*pyramid, embedding], rois, size) - pool_with_embedding(without, rois, size)
+        for size in (14, 7)
+    )
+    torch.testing.assert_close(fine, semantic, rtol=0, atol=1e-5)
+    torch.testing.assert_close(coarse, F.adaptive_avg_pool2d(semantic, 7), rtol=0, atol=1e-5)
 
 
 def test_one_box_serves_every_class():

@@ -15,7 +15,7 @@ from refinemask.config import (
     PointRendConfig,
     RefineMaskConfig,
 )
-from refinemask.modeling.box_head import Boxes
+from refinemask.modeling.box_head import DetectedBoxes
 from refinemask.modeling.detector import Detector
 from tests.support.oracle_weights import make_image
 from tests.support.tolerances import TOLERANCES
@@ -129,18 +129,19 @@ def test_without_detections_everything_is_zero_padding():
 
 @pytest.mark.parametrize("num_detections", [[3, 1], [0, 2], [0, 0]])
 @pytest.mark.parametrize("head", HEADS)
-def test_only_detections_are_segmented(head, num_detections, monkeypatch):
-    """A traced graph segments padding too; detections get the same masks."""
+def test_only_detections_are_segmented(head, num_detections):
+    """An exported graph segments padding too; detections get the same masks."""
     detector = tiny(head)
     corners = torch.rand(2, 3, 2) * 40
     boxes = torch.cat([corners, corners + 5 + torch.rand(2, 3, 2) * 40], dim=2)
-    boxes = Boxes(boxes, torch.ones(2, 3), torch.tensor([[0, 1, 2], [2, 2, 0]]), torch.tensor(num_detections))
+    detected = DetectedBoxes(
+        boxes, torch.ones(2, 3), torch.tensor([[0, 1, 2], [2, 2, 0]]), torch.tensor(num_detections)
+    )
     with torch.no_grad():
         features = detector.context(detector.pyramid(torch.randn(2, 3, 96, 96)))
-        found = detector.segment(features, boxes)
-        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-        expected = detector.segment(features, boxes)
-    real = torch.arange(3) < boxes.num_detections[:, None]
+        found = detector.segment(features, detected)
+        expected = detector.segment_first(features, detected, 3)
+    real = torch.arange(3) < detected.num_detections[:, None]
     assert found.shape == expected.shape
     torch.testing.assert_close(found[real], expected[real], rtol=1e-4, atol=1e-4)
     assert not found[~real].any()

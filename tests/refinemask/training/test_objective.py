@@ -11,11 +11,11 @@ from refinemask.data.coco import read_coco
 from refinemask.data.sampler import BatchSampler
 from refinemask.data.training import ImageTargets, TrainingBatch, TrainingDataset, collate
 from refinemask.modeling.detector import Detector
-from refinemask.modeling.rpn import Proposals
+from refinemask.modeling.rpn import Proposals, real_boxes
 from refinemask.ops import multilevel_roi_align
-from refinemask.training.matching import box_iou, match, sample
+from refinemask.targets.matching import box_iou, match, sample
+from refinemask.targets.rois import Supervision, sample_rois
 from refinemask.training.objective import anchors_on_image, detection_losses
-from refinemask.training.rois import real_boxes, sample_rois
 from tests.support import tiny_training
 from tests.support.tolerances import TOLERANCES
 
@@ -92,7 +92,8 @@ def test_box_terms_are_the_formulas_on_the_networks_outputs(batch: TrainingBatch
         for generator, targets in zip(generators, batch.targets, strict=True):
             # The anchors of an image are sampled first, from the same random numbers.
             _skip_anchor_sampling(torch.cat(anchors), targets, generator)
-        sampled = sample_rois(real_boxes(proposals), batch.targets, 2, TRAIN, generators)
+        supervision = Supervision(batch.targets, batch.image_sizes, generators, 2, TRAIN)
+        sampled = sample_rois(real_boxes(proposals), supervision)
         logits, deltas = network.box_head(multilevel_roi_align(pyramid[:4], sampled.rois, 7, 0, 56))
     logits, deltas = logits.double().numpy(), deltas.double().numpy().reshape(len(deltas), 2, 4)
     classification, box = 0.0, 0.0
@@ -118,7 +119,9 @@ def test_ground_truths_come_first_and_are_always_positive() -> None:
     targets = ImageTargets(boxes=truth, labels=torch.tensor([1, 0]), masks=[], seed=0)
     proposals = torch.cat([truth[:1] + 1, torch.tensor([[5.0, 40, 15, 50]]).expand(30, 4)])
     config = replace(TRAIN, rois_per_image=16)
-    sampled = sample_rois([proposals], [targets], 2, config, [torch.Generator().manual_seed(0)])
+    generators = [torch.Generator().manual_seed(0)]
+    supervision = Supervision([targets], torch.tensor([[64, 64]]), generators, 2, config)
+    sampled = sample_rois([proposals], supervision)
     assert sampled.rois.shape == (16, 5)
     assert sampled.owners.tolist() == [0, 1, 0] + [-1] * 13
     assert sampled.labels.tolist() == [1, 0, 1] + [2] * 13

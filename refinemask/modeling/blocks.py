@@ -1,8 +1,10 @@
-"""What every mask head has in common."""
+"""Building blocks that several heads share, and that belong to none of them."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -44,6 +46,24 @@ class LabelPredictor(nn.Conv2d):
 def project(features: Tensor, weight: Tensor) -> Tensor:
     """A linear map of its own for each RoI: features [R, c, s, s], weight [R, 1, c], result [R, 1, s, s]."""
     return torch.bmm(weight.to(features.dtype), features.flatten(2)).unflatten(2, features.shape[2:])
+
+
+def joint_conv(x: Tensor, convs: Sequence[nn.Conv2d]) -> Tensor:
+    """Several 1×1 convolutions of one map as one, their channels side by side."""
+    return F.conv2d(x, torch.cat([conv.weight for conv in convs]), torch.cat([bias_of(conv) for conv in convs]))
+
+
+def conv_relus(channels: int, count: int) -> nn.Sequential:
+    """``count`` 3×3 convolutions of one width, each followed by a ReLU."""
+    layers: list[nn.Module] = []
+    for _ in range(count):
+        layers += [nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def upsample_features(x: Tensor) -> Tensor:
+    """Twice the size, bilinear, half-pixel centres: [R, c, s, s] to [R, c, 2s, 2s]."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def init_mask_convs(head: nn.Module) -> None:

@@ -9,12 +9,13 @@ import torch.nn.functional as F
 
 from refinemask.config import TrainConfig
 from refinemask.data.training import ImageTargets
+from refinemask.modeling import point_head
+from refinemask.modeling.cascade_losses import cascade_losses
 from refinemask.modeling.point_sampling import sample_points
-from refinemask.training import points
-from refinemask.training.cascade import cascade_terms
-from refinemask.training.losses import semantic_class_loss
-from refinemask.training.rois import batch_mask_targets, sample_rois
-from refinemask.training.targets import UNLABELLED, point_targets, rasterise, semantic_classes
+from refinemask.modeling.point_targets import choose_points, point_targets
+from refinemask.modeling.semantic_head import UNLABELLED, semantic_class_loss, semantic_classes
+from refinemask.targets.mask_targets import rasterise
+from refinemask.targets.rois import Supervision, batch_mask_targets, sample_rois
 from tests.support.oracle_weights import make_image
 from tests.support.tolerances import TOLERANCES
 
@@ -48,7 +49,9 @@ def test_every_stage_of_the_cascade(official_detector, golden):
     targets = [replace(t, semantic=np.kron(m[0], cells)) for t, m in zip(targets, data["semantic"], strict=True)]
     with torch.no_grad():
         maps, sizes = pyramid(detector, data)
-        losses = cascade_terms(detector, maps, proposals, sizes, targets, CONFIG, generators)
+        supervision = Supervision(targets, sizes, generators, 80, CONFIG)
+        heads = detector.context, detector.box_head, detector.mask_head
+        losses = cascade_losses(*heads, maps, proposals, supervision)
     expected = {"semantic": data["loss_semantic_seg"]}
     for stage in range(3):
         for ours, theirs in (("box_class", "loss_cls"), ("box_box", "loss_bbox"), ("mask", "loss_mask")):
@@ -61,7 +64,8 @@ def test_every_stage_of_the_cascade(official_detector, golden):
 def test_coarse_masks_and_points(official_detector, golden, monkeypatch):
     detector, data = official_detector("point_rend_r50_caffe_fpn"), golden("pointrend_loss")
     targets, proposals, generators = truth(data)
-    positives = sample_rois(proposals, targets, 80, CONFIG, generators).positives
+    supervision = Supervision(targets, torch.from_numpy(data["image_sizes"]), generators, 80, CONFIG)
+    positives = sample_rois(proposals, supervision).positives
     np.testing.assert_array_equal(positives.rois.numpy(), data["rois"])
     np.testing.assert_array_equal(positives.owners.numpy(), data["owners"])
     count = len(positives.rois)
@@ -75,10 +79,10 @@ def test_coarse_masks_and_points(official_detector, golden, monkeypatch):
     np.testing.assert_allclose(on_first[:, :16].numpy(), expected, atol=TOLERANCES["point targets"].absolute)
 
     per_image = iter(chosen.split([int(first.sum()), int((~first).sum())]))
-    monkeypatch.setattr(points, "choose_points", lambda logits, generator: next(per_image))
+    monkeypatch.setattr(point_head, "choose_points", lambda logits, generator: next(per_image))
     with torch.no_grad():
         maps, _ = pyramid(detector, data, channels=slice(None, None, -1))
-        losses = points.point_rend_terms(detector.mask_head, maps, positives, targets, generators)
+        losses = detector.mask_head.losses(maps, positives, supervision)
     rel = TOLERANCES["golden loss terms"].relative
     assert float(losses["mask_coarse"]) == pytest.approx(float(data["loss_mask"]), rel=rel)
     assert float(losses["mask_points"]) == pytest.approx(float(data["loss_point"]), rel=rel)
@@ -86,7 +90,7 @@ def test_coarse_masks_and_points(official_detector, golden, monkeypatch):
 
 def test_three_quarters_of_the_points_are_the_least_certain_drawn():
     logits = torch.linspace(-3, 3, 7)[None, None, :].expand(2, 7, 7)  # uncertain in the middle column
-    chosen = points.choose_points(logits, torch.Generator().manual_seed(0))
+    chosen = choose_points(logits, torch.Generator().manual_seed(0))
     assert chosen.shape == (2, 196, 2)
     assert ((chosen >= 0) & (chosen <= 1)).all()
     drawn = torch.rand(2, 588 + 49, 2, generator=torch.Generator().manual_seed(0))
@@ -96,8 +100,8 @@ def test_three_quarters_of_the_points_are_the_least_certain_drawn():
     nearest = distance(drawn[:, :588].where(rim[:, :588, None], 9)).sort(1).values[:, 100]
     assert (distance(chosen[:, :147]).sort(1).values[:, 100] <= nearest + 1e-6).all()
     torch.testing.assert_close(
-        points.choose_points(logits[:1], torch.Generator().manual_seed(5)),
-        points.choose_points(logits[:1], torch.Generator().manual_seed(5)),
+        choose_points(logits[:1], torch.Generator().manual_seed(5)),
+        choose_points(logits[:1], torch.Generator().manual_seed(5)),
     )
 
 

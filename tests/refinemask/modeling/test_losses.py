@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from refinemask.modeling.detector import Detector
-from refinemask.training.losses import STAGE_WEIGHTS, binary_loss, box_losses, refine_mask_losses, rpn_losses
+from refinemask.modeling.losses import binary_loss, box_losses, rpn_losses
+from refinemask.modeling.refine_mask_head import LOSS_WEIGHTS
+from refinemask.modeling.refine_mask_losses import refine_mask_losses
 from tests.support.tolerances import TOLERANCES
 
 Array = NDArray[np.float64]
@@ -110,7 +112,7 @@ def test_stage_losses_and_regions_equal_the_official_ones(
     losses = refine_mask_losses(logits, targets)
     for value, expected in zip(losses, data["loss_per_stage_unweighted"], strict=True):
         close(value, float(expected))
-    total = (torch.stack(losses) * torch.tensor(STAGE_WEIGHTS["original"])).sum()
+    total = (torch.stack(losses) * torch.tensor(LOSS_WEIGHTS)).sum()
     close(total, float(data["loss_instance"]))
     total.backward()
     for stage, x in enumerate(logits):

@@ -9,7 +9,7 @@ import torch
 from torchvision.ops import roi_align
 
 from refinemask.data.training import Polygons
-from refinemask.training.targets import crop_bitmap, crop_polygons, mask_targets, rasterise, semantic_target
+from refinemask.targets.mask_targets import crop_bitmap, crop_polygons, mask_targets, rasterise, semantic_target
 
 SIZES = (14, 28, 56, 112)
 Golden = Callable[[str], dict[str, np.ndarray]]

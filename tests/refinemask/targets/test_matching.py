@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refinemask.training.matching import IGNORED, NEGATIVE, box_iou, match, sample
+from refinemask.targets.matching import IGNORED, NEGATIVE, box_iou, match, sample
 
 
 def match_box_by_box(iou: torch.Tensor, positive: float, negative: float, low_quality: float) -> list[int]:

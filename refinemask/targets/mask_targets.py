@@ -1,4 +1,4 @@
-"""Ground truth in the form the losses want it."""
+"""Ground-truth masks in the form the losses want them."""
 
 from collections.abc import Sequence
 
@@ -11,11 +11,6 @@ from torch.nn import functional as F
 from torchvision.ops import roi_align
 
 from refinemask.data.training import Bitmap, Polygons
-from refinemask.modeling.point_sampling import sample_points
-
-UNLABELLED = 255
-"""In semantic maps, as in COCO-stuff's."""
-SEMANTIC_STRIDE = 8
 
 
 def mask_targets(
@@ -91,53 +86,3 @@ def semantic_target(
             np.maximum(plane[:height, :width], bitmap, out=plane[:height, :width])
     resized = F.interpolate(torch.from_numpy(union), size=tuple(size), mode="bilinear", align_corners=False)
     return (resized >= 0.5).float()
-
-
-def semantic_classes(maps: Sequence[Bitmap | None], size: Sequence[int]) -> Tensor:
-    """Class maps of a batch at HTC's semantic resolution.
-
-    Args:
-        maps: per image its labels, [h, w] over the valid part of the network's input; None if there are none.
-        size: (height, width) of the semantic logits.
-
-    Returns:
-        int64 [B, *size]: of each 8×8 cell the first pixel, and ``UNLABELLED`` in the padding (which the official
-        code gives to class 0).
-    """
-    labels = torch.full((len(maps), *size), UNLABELLED)
-    for plane, labelled in zip(labels, maps, strict=True):
-        if labelled is not None:
-            cells = torch.from_numpy(np.ascontiguousarray(labelled[::SEMANTIC_STRIDE, ::SEMANTIC_STRIDE]))
-            plane[: cells.shape[0], : cells.shape[1]] = cells
-    return labels
-
-
-def point_targets(masks: Sequence[Polygons | Bitmap], boxes: Tensor, owners: Tensor, points: Tensor) -> Tensor:
-    """How much of each point lies on its RoI's instance: bilinear values of the bitmap, between 0 and 1.
-
-    Args:
-        masks: the ground-truth instances of one image.
-        boxes: [P, 4] RoIs on that image, xyxy.
-        owners: [P] index of each RoI's instance.
-        points: [P, N, 2] (x, y) relative to the RoI.
-
-    Returns:
-        float32 [P, N], on the device of ``boxes``.
-    """
-    boxes, owners = boxes.detach().float(), owners.cpu()
-    places = (boxes[:, None, :2] + points * (boxes[:, None, 2:] - boxes[:, None, :2])).cpu()
-    values = torch.zeros(places.shape[:2])
-    for owner in owners.unique().tolist():
-        rows = (owners == owner).nonzero().squeeze(1)
-        bitmap = _bitmap(masks[owner])
-        pixels = torch.from_numpy(np.ascontiguousarray(bitmap)).float()[None, None]
-        values[rows] = sample_points(pixels, torch.zeros_like(rows), places[rows])[..., 0]
-    return values.to(boxes.device)
-
-
-def _bitmap(mask: Polygons | Bitmap) -> Bitmap:
-    """The mask as a bitmap, no larger than it needs to be."""
-    if isinstance(mask, np.ndarray):
-        return mask
-    width, height = np.ceil(np.concatenate(mask).reshape(-1, 2).max(axis=0)).astype(int) + 1
-    return rasterise(mask, int(height), int(width))

@@ -1,4 +1,4 @@
-"""The second stage's share of a batch: which proposals are trained on, their box losses and their mask targets."""
+"""The second stage's share of a batch: which proposals are trained on, and the masks of the positive ones."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,12 +8,21 @@ from torch import Tensor
 
 from refinemask.config import TrainConfig
 from refinemask.data.training import ImageTargets
-from refinemask.modeling.box_coder import encode
-from refinemask.modeling.box_head import BoxHead
-from refinemask.modeling.rpn import Proposals
-from refinemask.training.losses import box_losses
-from refinemask.training.matching import box_iou, match, sample
-from refinemask.training.targets import mask_targets
+from refinemask.targets.mask_targets import mask_targets
+from refinemask.targets.matching import box_iou, match, sample
+
+
+class Supervision(NamedTuple):
+    """What the heads learn a batch from."""
+
+    targets: Sequence[ImageTargets]
+    """Ground truth, one per image."""
+    image_sizes: Tensor
+    """[B, 2] int64 valid (height, width)."""
+    generators: Sequence[torch.Generator]
+    """One per image, on the CPU; they decide what is sampled."""
+    num_classes: int
+    config: TrainConfig
 
 
 class Positives(NamedTuple):
@@ -47,26 +56,15 @@ class SampledRoIs(NamedTuple):
         return Positives(self.rois[positive], self.labels[positive], self.owners[positive])
 
 
-def real_boxes(proposals: Proposals) -> list[Tensor]:
-    """The boxes of each image without padding."""
-    return [boxes[scores >= 0] for boxes, scores in zip(proposals.boxes, proposals.scores, strict=True)]
-
-
-def sample_rois(
-    proposals: Sequence[Tensor],
-    targets: Sequence[ImageTargets],
-    num_classes: int,
-    config: TrainConfig,
-    generators: Sequence[torch.Generator],
-    iou: float = 0.5,
-) -> SampledRoIs:
+def sample_rois(proposals: Sequence[Tensor], supervision: Supervision, iou: float = 0.5) -> SampledRoIs:
     """Choose ``config.rois_per_image`` of each image's proposals [N, 4], its ground truths put in front of them.
 
     Args:
         iou: from this overlap on, a proposal is positive.
     """
-    images = []
-    for index, (own, target, generator) in enumerate(zip(proposals, targets, generators, strict=True)):
+    config, images = supervision.config, []
+    per_image = zip(proposals, supervision.targets, supervision.generators, strict=True)
+    for index, (own, target, generator) in enumerate(per_image):
         boxes = torch.cat([target.boxes, own])
         matches = match(box_iou(target.boxes, boxes), iou, iou, iou)
         positive, negative = sample(matches, config.rois_per_image, config.positive_fraction, generator)
@@ -74,24 +72,13 @@ def sample_rois(
         images.append(
             SampledRoIs(
                 torch.cat([boxes.new_full((len(chosen), 1), index), boxes[chosen]], dim=1),
-                torch.cat([target.labels[owner], owner.new_full((len(negative),), num_classes)]),
+                torch.cat([target.labels[owner], owner.new_full((len(negative),), supervision.num_classes)]),
                 torch.cat([owner, torch.full_like(negative, -1)]),
                 chosen < len(target.boxes),
                 target.boxes[owner],
             )
         )
     return SampledRoIs(*(torch.cat(parts) for parts in zip(*images, strict=True)))
-
-
-def box_terms(
-    head: BoxHead, predictions: tuple[Tensor, Tensor], sampled: SampledRoIs, config: TrainConfig
-) -> dict[str, Tensor]:
-    """The weighted losses of a box head's class logits and deltas of the sampled RoIs."""
-    class_logits, deltas = predictions
-    std = sampled.boxes.new_tensor(head.config.delta_std)
-    encoded = encode(sampled.boxes, sampled.positives.rois[:, 1:]) / std
-    terms = box_losses(class_logits.float(), deltas.float(), sampled.labels, encoded, config.smooth_l1_beta)
-    return {name: config.box_loss_weight * term for name, term in zip(("box_class", "box_box"), terms, strict=True)}
 
 
 def batch_mask_targets(targets: Sequence[ImageTargets], positives: Positives, sizes: Sequence[int]) -> list[Tensor]:
