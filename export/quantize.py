@@ -27,8 +27,8 @@ from rich.console import Console
 
 from export.calibration import Calibration, calibrate, read_calibration, write_calibration
 from export.check import load
+from export.model import add_bodies
 from export.qdq import QuantizedType, insert_qdq, kept_layers, layers
-from export.to_onnx import add_bodies
 from export.verify import NUM_IMAGES, PARITY, MismatchError, onnx_runner, passes, report, verification_images, verify
 from refinemask.config import ModelConfig, Preprocessing, from_json
 from refinemask.contract import Bounds

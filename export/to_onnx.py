@@ -1,30 +1,21 @@
 """Export a checkpoint to ONNX: ``python -m export.to_onnx --checkpoint model.safetensors --output model.onnx``."""
 
 import sys
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 import onnx_ir as ir
-import torch
 import tyro
-from onnx_ir.passes.common import ClearMetadataAndDocStringPass, CommonSubexpressionEliminationPass
-from onnxscript.optimizer import fold_constants, remove_unused_nodes
 from rich.console import Console
 
 from export.check import problems
-from export.functions import function_bodies
-from export.graph import ExportedDetector, dynamic_shapes
-from export.names import name_by_module
-from export.operators import translation_table
-from export.precision import DTYPES, Precision, choose_opset, widen
+from export.model import add_bodies, to_onnx
+from export.precision import Precision, widen
 from export.verify import PARITY, MismatchError, onnx_runner, passes, report, torch_runner, verification_images, verify
-from refinemask import __version__
 from refinemask.config import Preprocessing
-from refinemask.contract import INPUTS, OUTPUTS, Bounds, Masks, Metadata, default_sizes, parse_size
+from refinemask.contract import Bounds, Masks, default_sizes, parse_size
 from refinemask.files import UserError, atomic_write, sha256
-from refinemask.modeling.detector import Detector
 from refinemask.weights import load_detector, read_metadata
 
 
@@ -76,76 +67,6 @@ class Args:
         if len(batch) != 3:
             raise UserError(f"--batch {self.batch}: expected one number, or smallest, typical and largest")
         return Bounds(batch=batch, height=height, width=width)
-
-
-def to_onnx(
-    detector: Detector,
-    bounds: Bounds,
-    *,
-    precision: Precision = "fp32",
-    masks: Masks = "all",
-    opset: int | None = None,
-) -> ir.Model:
-    """The detector as an ONNX model with the custom operators' bodies, and with metadata except for its origin.
-
-    Raises:
-        UserError: the precision cannot be had in this operator set.
-    """
-    height, width = bounds.height[2], bounds.width[2]
-    # Two images where the batch varies: an example of one would be taken for a constant.
-    batch = max(bounds.batch[0], min(bounds.batch[2], 2))
-    example = (torch.zeros(batch, 3, height, width, dtype=torch.uint8), torch.tensor([[height, width]] * batch))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            ExportedDetector(detector, DTYPES[precision], masks),
-            example,
-            dynamo=True,
-            verbose=False,
-            opset_version=choose_opset(precision, opset),
-            input_names=INPUTS,
-            output_names=OUTPUTS,
-            dynamic_shapes=dynamic_shapes(bounds),
-            custom_translation_table=translation_table(),
-        )
-    assert program is not None
-    model = program.model
-    _tidy(model)
-    # After all optimisation, which would inline them.
-    add_bodies(model)
-    metadata = Metadata(config=detector.config, precision=precision, bounds=bounds, masks=masks, exporter=__version__)
-    model.metadata_props.update(metadata.to_properties())
-    return model
-
-
-def _tidy(model: ir.Model) -> None:
-    """Compute what is constant, once what is computed twice, and name nodes by their modules."""
-    # Merged convolutions concatenate and slice weights, which the exporter's own folding finds too large.
-    size = 1 << 40
-    fold_constants(model, input_size_limit=size, output_size_limit=size)
-    _take_sizes_from_cast_images(model.graph)
-    CommonSubexpressionEliminationPass()(model)
-    remove_unused_nodes(model)
-    name_by_module(model.graph, "detector")
-    # The exporter notes the source lines of every node, with the paths of this machine.
-    ClearMetadataAndDocStringPass()(model)
-
-
-def add_bodies(model: ir.Model) -> None:
-    """Give the model the bodies of the custom operators, in its own operator set."""
-    for function in function_bodies(model.opset_imports[""]):
-        model.functions[function.identifier()] = function
-
-
-def _take_sizes_from_cast_images(graph: ir.Graph) -> None:
-    """Read shapes off the float images: TensorRT takes uint8 as a network input and for nothing but a cast."""
-    images = graph.inputs[0]
-    (cast,) = (node for node in images.consumers() if node.op_type == "Cast")
-    graph.remove(cast)
-    graph.insert_before(graph[0], cast)
-    for node in images.consumers():
-        if node.op_type == "Shape":
-            node.replace_input_with(0, cast.outputs[0])
 
 
 def main(args: Args | None = None) -> int:

@@ -11,10 +11,9 @@ import torch
 
 from benchmarks.random_weights import randomize
 from export.check import Target, problems
-from export.graph import Masks
-from export.to_onnx import to_onnx
+from export.model import to_onnx
 from refinemask.config import HTCConfig, MaskHeadConfig, PointRendConfig
-from refinemask.contract import Bounds
+from refinemask.contract import Bounds, Masks
 from refinemask.modeling.detector import Detector
 from tests.support.tiny_detector import TINY
 from tests.support.tolerances import TOLERANCES

@@ -10,11 +10,11 @@ import pytest
 from onnx_ir import DataType
 
 import export.to_onnx
-from export.functions import DOMAIN, PLUGIN_ATTRIBUTES
-from export.to_onnx import Args, main, to_onnx
+from export.model import to_onnx
+from export.to_onnx import Args, main
 from export.verify import PARITY, onnx_runner, passes, torch_runner, verification_images, verify
 from refinemask.config import ModelConfig, from_json
-from refinemask.contract import Bounds, Limits
+from refinemask.contract import DOMAIN, PLUGIN_ATTRIBUTES, Bounds, Limits
 from refinemask.files import sha256
 from tests.support.tiny_detector import TINY, make_tiny_detector
 

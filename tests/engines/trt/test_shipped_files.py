@@ -24,9 +24,9 @@ from engines.trt.builder import _environment, custom_nodes
 from engines.trt.plan import BuildPlan
 from engines.trt.precision import met
 from export.calibration import read_calibration
+from export.model import to_onnx
 from export.precision import Precision
 from export.qdq import insert_qdq, kept_layers, layers
-from export.to_onnx import to_onnx
 from refinemask.contract import Bounds
 from refinemask.weights import load_detector
 from trt_plugins import LIBRARY_DIR, PLUGIN_LIBRARY
