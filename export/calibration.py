@@ -9,8 +9,8 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from export.check import load
 from export.qdq import kept_layers, layers
+from export.reading import read_model
 from refinemask.data.transforms import NetworkInput
 from refinemask.files import UserError, atomic_write
 
@@ -66,7 +66,7 @@ def calibrate(model: Path, inputs: NetworkInput) -> Calibration:
         raise UserError(
             "nvidia-modelopt is not installed here; run make quantize-env, and this with .venv-quantize/bin/python"
         ) from error
-    source = load(model)
+    source = read_model(model)
     with tempfile.TemporaryDirectory() as directory:
         result = Path(directory) / "int8.onnx"
         modelopt.quantize(

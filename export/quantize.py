@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from export.calibration import Calibration, calibrate, read_calibration, write_calibration
-from export.check import load
 from export.model import add_bodies
 from export.qdq import QuantizedType, insert_qdq, kept_layers, layers
+from export.reading import read_model
 from export.verify import NUM_IMAGES, PARITY, MismatchError, onnx_runner, passes, report, verification_images, verify
 from refinemask.config import ModelConfig, Preprocessing, from_json
 from refinemask.contract import Bounds
@@ -88,7 +88,7 @@ def main(args: Args | None = None) -> int:
 
 
 def _quantize(args: Args) -> None:
-    model = load(args.model)
+    model = read_model(args.model)
     metadata = model.metadata_props
     if "config" not in metadata or metadata.get("precision") not in ("fp32", "fp16"):
         raise UserError(f"{args.model}: expected an fp32 or fp16 file written by python -m export.to_onnx")

@@ -9,9 +9,9 @@ import onnx_ir as ir
 import tyro
 from rich.console import Console
 
-from export.check import problems
 from export.model import add_bodies, to_onnx
 from export.precision import Precision, widen
+from export.tensorrt_rules import check_model
 from export.verify import PARITY, MismatchError, onnx_runner, passes, report, torch_runner, verification_images, verify
 from refinemask.config import Preprocessing
 from refinemask.contract import Bounds, Masks, default_sizes, parse_size
@@ -112,8 +112,10 @@ def _export(args: Args) -> None:
             model.functions.clear()
             ir.save(model, temporary)
     # Found masks are not for TensorRT, as the option says.
-    for line in problems(model, "tensorrt-10") if args.masks == "all" else []:
-        console.print(f"[yellow]TensorRT will refuse[/] {line}")
+    refused = check_model(model, "tensorrt-10") if args.masks == "all" else []
+    for finding in refused:
+        if finding.body is None:
+            console.print(f"[yellow]TensorRT will refuse[/] {finding}")
     console.print(f"{args.output}: written and verified")
 
 
