@@ -3,15 +3,30 @@
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
+    "Bounds",
+    "ExportReport",
     "Finding",
+    "MismatchError",
     "check_onnx",
+    "choose_bounds",
+    "export_onnx",
 ]
 
 if TYPE_CHECKING:
+    from export.bounds import choose_bounds
     from export.tensorrt_rules import Finding, check_onnx
+    from export.verified_export import ExportReport, export_onnx
+    from export.verify import MismatchError
+    from refinemask.contract import Bounds
+
 _HOMES = {
+    "Bounds": "refinemask.contract",
+    "ExportReport": "export.verified_export",
     "Finding": "export.tensorrt_rules",
+    "MismatchError": "export.verify",
     "check_onnx": "export.tensorrt_rules",
+    "choose_bounds": "export.bounds",
+    "export_onnx": "export.verified_export",
 }
 
 

@@ -1,7 +1,7 @@
 """Making the graph of an exported file: a detector as an ONNX model with the custom operators and their bodies."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import onnx_ir as ir
@@ -61,7 +61,7 @@ def trace(
     opset: int,
     inputs: Sequence[str],
     outputs: Sequence[str],
-    dynamic_shapes: Mapping[str, Any] | None = None,
+    dynamic_shapes: dict[str, Any] | None = None,
 ) -> ir.Model:
     """The graph that PyTorch's exporter makes of a module, with our torch operators as nodes of the custom domain.
 

@@ -29,7 +29,8 @@ from export.calibration import Calibration, calibrate, read_calibration, write_c
 from export.model import add_bodies
 from export.qdq import QuantizedType, insert_qdq, kept_layers, layers
 from export.reading import read_model
-from export.verify import NUM_IMAGES, PARITY, MismatchError, onnx_runner, passes, report, verification_images, verify
+from export.tables import comparison_table
+from export.verify import NUM_IMAGES, PARITY, MismatchError, onnx_runner, passes, verification_images, verify
 from refinemask.config import ModelConfig, Preprocessing, from_json
 from refinemask.contract import Bounds
 from refinemask.data.coco import read_coco
@@ -101,9 +102,10 @@ def _quantize(args: Args) -> None:
         ir.save(model, temporary)
         onnx.checker.check_model(temporary, full_check=True)
         comparisons = verify(onnx_runner(temporary), onnx_runner(source), preprocessing, bounds, held_out)
-        console.print(report(comparisons, parity, f"{args.precision} against {args.model.name}, worst of each"))
+        console.print(comparison_table(comparisons, parity, f"{args.precision} against {args.model.name}, worst of each"))
         if not passes(comparisons, parity):
-            raise MismatchError(f"{args.output}: not written, it is too far from {args.model} (see the table)")
+            reason = f"{args.output}: not written, it is too far from {args.model} (see the table)"
+            raise MismatchError(reason, comparisons, parity)
         if not bodies:
             model.functions.clear()
             ir.save(model, temporary)

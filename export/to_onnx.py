@@ -1,22 +1,20 @@
 """Export a checkpoint to ONNX: ``python -m export.to_onnx --checkpoint model.safetensors --output model.onnx``."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx
-import onnx_ir as ir
-import tyro
 from rich.console import Console
 
-from export.model import add_bodies, to_onnx
-from export.precision import Precision, widen
-from export.tensorrt_rules import check_model
-from export.verify import PARITY, MismatchError, onnx_runner, passes, report, torch_runner, verification_images, verify
-from refinemask.config import Preprocessing
-from refinemask.contract import Bounds, Masks, default_sizes, parse_size
-from refinemask.files import UserError, atomic_write, sha256
-from refinemask.weights import load_detector, read_metadata
+from export.bounds import BATCH, Size, choose_bounds
+from export.precision import Precision
+from export.tables import comparison_table
+from export.verified_export import ExportReport, export_onnx
+from export.verify import MismatchError
+from refinemask.command import execute
+from refinemask.contract import Bounds, Masks, parse_size
+from refinemask.weights import read_config
+
+TITLE = "ONNX Runtime against PyTorch fp32, worst of each"
 
 
 @dataclass(frozen=True)
@@ -34,10 +32,10 @@ class Args:
     min: str | None = None
     """Smallest size of a dynamic file."""
     opt: str | None = None
-    """Its typical size, which a TensorRT engine is tuned for."""
+    """Typical size of a dynamic file, which a TensorRT engine is tuned for."""
     max: str | None = None
-    """Its largest size."""
-    batch: tuple[int, ...] = (1, 1, 8)
+    """Largest size of a dynamic file."""
+    batch: tuple[int, ...] = BATCH
     """Smallest, typical and largest; a single number fixes it."""
     precision: Precision = "fp32"
     """Type of weights and features; box arithmetic, scores and the boundary test are float32 in any case."""
@@ -48,84 +46,60 @@ class Args:
     detections do, which is faster in ONNX Runtime and OpenVINO the fewer there are."""
     bodies: bool = True
     """Carry the custom operators' bodies. TensorRT before 10.7 takes a body even if the plugin is loaded."""
-    verify_images: Path = Path("demo")
-    """Directory with pictures for the verification."""
+    verify_images: Path | None = None
+    """Directory with pictures for the verification; by default those that come with a checkout."""
     mask_iou: float | None = None
     """Smallest IoU with PyTorch's masks that agrees, in place of the precision's own: random weights leave many pixels
     undecided."""
 
-    def bounds(self, preprocessing: Preprocessing) -> Bounds:
-        """The limits asked for, the rest from the model's preprocessing."""
-        if self.static and (self.min or self.opt or self.max):
-            raise UserError(f"--static {self.static} fixes the size: leave out --min, --opt and --max")
-        sizes = list(zip(*default_sizes(preprocessing), strict=True))
-        for index, text in enumerate((self.min, self.opt, self.max)):
-            if self.static or text:
-                sizes[index] = parse_size(self.static or text or "")
-        height, width = zip(*sizes, strict=True)
-        batch = self.batch * 3 if len(self.batch) == 1 else self.batch
-        if len(batch) != 3:
-            raise UserError(f"--batch {self.batch}: expected one number, or smallest, typical and largest")
-        return Bounds(batch=batch, height=height, width=width)
-
 
 def main(args: Args | None = None) -> int:
-    """Run the command line."""
-    args = args or tyro.cli(Args)
-    try:
-        _export(args)
-        return 0
-    except (UserError, MismatchError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1 if isinstance(error, MismatchError) else 2
+    """Run the command line: exit code 1 when the file does not agree with PyTorch, 2 for wrong input."""
+    return execute(Args, _export, args)
 
 
 def _export(args: Args) -> None:
-    if args.masks == "found" and (args.precision == "bf16" or not args.bodies):
-        option = "--no-bodies" if not args.bodies else "--precision bf16"
-        raise UserError(
-            f"{args.output}: nothing runs --masks found with {option}: only TensorRT takes a file of the latter, "
-            "and it takes none of the former; leave one of them out"
+    console = Console()
+    try:
+        report = export_onnx(
+            args.checkpoint,
+            args.output,
+            bounds=_bounds(args),
+            precision=args.precision,
+            masks=args.masks,
+            opset=args.opset,
+            bodies=args.bodies,
+            verify_images=args.verify_images,
+            mask_iou=args.mask_iou,
         )
-    detector = load_detector(args.checkpoint)
-    bounds = args.bounds(detector.config.preprocessing)
-    images = verification_images(args.verify_images)
-    model = to_onnx(detector, bounds, precision=args.precision, masks=args.masks, opset=args.opset)
-    recipe = read_metadata(args.checkpoint).get("recipe", "")
-    model.metadata_props.update(recipe=recipe, source_sha256=sha256(args.checkpoint))
-    console, parity = Console(), PARITY[args.precision]
-    if args.mask_iou is not None:
-        parity = parity._replace(masks=args.mask_iou)
-    with atomic_write(args.output) as temporary:
-        ir.save(model, temporary)
-        onnx.checker.check_model(temporary, full_check=True)
-        file = onnx_runner(_runnable(model, temporary, args))
-        comparisons = verify(file, torch_runner(detector), detector.config.preprocessing, bounds, images)
-        console.print(report(comparisons, parity, "ONNX Runtime against PyTorch fp32, worst of each"))
-        if not passes(comparisons, parity):
-            raise MismatchError(f"{args.output}: not written, it does not agree with PyTorch (see the table)")
-        if not any(len(found.boxes) for found in comparisons):
-            console.print(
-                "[yellow]No picture has a detection[/]: boxes and masks remain unverified; try --verify-images"
-            )
-        if not args.bodies:
-            model.functions.clear()
-            ir.save(model, temporary)
-    # Found masks are not for TensorRT, as the option says.
-    refused = check_model(model, "tensorrt-10") if args.masks == "all" else []
-    for finding in refused:
-        if finding.body is None:
-            console.print(f"[yellow]TensorRT will refuse[/] {finding}")
-    console.print(f"{args.output}: written and verified")
+    except MismatchError as error:
+        console.print(comparison_table(error.comparisons, error.parity, TITLE))
+        raise
+    _print(report, console)
 
 
-def _runnable(model: ir.Model, path: Path, args: Args) -> Path | bytes:
-    """What ONNX Runtime can run of the file at ``path``: itself, or for bf16 the same in float32."""
-    if args.precision != "bf16":
-        return path
-    widened = widen(model)
-    add_bodies(widened)
-    return ir.to_proto(widened).SerializeToString()
+def _bounds(args: Args) -> Bounds:
+    return choose_bounds(
+        read_config(args.checkpoint).preprocessing,
+        batch=args.batch,
+        static=_size(args.static),
+        smallest=_size(args.min),
+        typical=_size(args.opt),
+        largest=_size(args.max),
+    )
+
+
+def _size(text: str | None) -> Size | None:
+    return parse_size(text) if text else None
+
+
+def _print(report: ExportReport, console: Console) -> None:
+    console.print(comparison_table(report.comparisons, report.parity, TITLE))
+    if not report.has_detections:
+        console.print("[yellow]No picture has a detection[/]: boxes and masks remain unverified; try --verify-images")
+    for finding in report.refusals:
+        console.print(f"[yellow]TensorRT will refuse[/] {finding}")
+    console.print(f"{report.output}: written and verified")
 
 
 if __name__ == "__main__":
