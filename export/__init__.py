@@ -7,13 +7,16 @@ __all__ = [
     "ExportReport",
     "Finding",
     "MismatchError",
+    "QuantizationReport",
     "check_onnx",
     "choose_bounds",
     "export_onnx",
+    "quantize_onnx",
 ]
 
 if TYPE_CHECKING:
     from export.bounds import choose_bounds
+    from export.quantization import QuantizationReport, quantize_onnx
     from export.tensorrt_rules import Finding, check_onnx
     from export.verified_export import ExportReport, export_onnx
     from export.verify import MismatchError
@@ -24,9 +27,11 @@ _HOMES = {
     "ExportReport": "export.verified_export",
     "Finding": "export.tensorrt_rules",
     "MismatchError": "export.verify",
+    "QuantizationReport": "export.quantization",
     "check_onnx": "export.tensorrt_rules",
     "choose_bounds": "export.bounds",
     "export_onnx": "export.verified_export",
+    "quantize_onnx": "export.quantization",
 }
 
 
