@@ -7,10 +7,16 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
-from export.check import load
 from export.qdq import kept_layers, layers
+from export.reading import read_model
+from export.verify import NUM_IMAGES
+from refinemask.contract import INPUTS, Metadata
+from refinemask.data.coco import read_coco
+from refinemask.data.images import read_image
 from refinemask.data.transforms import NetworkInput
 from refinemask.files import UserError, atomic_write
 
@@ -18,18 +24,22 @@ METHOD = "entropy"
 """The largest value as the range costs half a point of mask AP on the nuclei set (benchmarks/results)."""
 INT8_LIMIT = 127
 
+Image = NDArray[np.uint8]
+"""[H, W, 3] RGB."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
     """What was measured, and on what. It holds for every export of the checkpoint, whatever its precision or size."""
 
     source_sha256: str
-    """Of the checkpoint."""
+    """SHA-256 of the checkpoint."""
     tool: str
+    """Tool and method that measured the ranges."""
     images: int
-    """Their number."""
+    """Number of images that the ranges were measured on."""
     ranges: dict[str, float]
-    """By the name of the layer that reads a tensor: the largest magnitude of it that is kept."""
+    """Largest magnitude that is kept of the tensor that a layer reads, by the layer's name."""
 
 
 def read_calibration(path: Path) -> Calibration:
@@ -52,6 +62,29 @@ def write_calibration(calibration: Calibration, path: Path) -> None:
         temporary.write_text(json.dumps(asdict(calibration), indent=1) + "\n")
 
 
+def split_images(annotations: Path, directory: Path, count: int) -> tuple[list[Image], list[Image]]:
+    """``count`` images to calibrate on, and others to compare on; where there are too few, some serve for both.
+
+    Args:
+        annotations: COCO annotations, over whose images both choices are spread evenly.
+        directory: directory of the images.
+        count: number of images to calibrate on.
+
+    Raises:
+        UserError: the annotations list no images, or one of the images cannot be read.
+    """
+    entries = read_coco(annotations).images
+    if not entries:
+        raise UserError(f"{annotations}: lists no images to calibrate on")
+    chosen = _spread(len(entries), count)
+    others = sorted(set(range(len(entries))) - set(chosen)) or chosen
+    held_out = [others[index] for index in _spread(len(others), NUM_IMAGES)]
+    first, second = (
+        [read_image(directory / entries[index].file_name) for index in part] for part in (chosen, held_out)
+    )
+    return first, second
+
+
 def calibrate(model: Path, inputs: NetworkInput) -> Calibration:
     """Run an exported file on images and choose the ranges of what its layers read.
 
@@ -66,13 +99,13 @@ def calibrate(model: Path, inputs: NetworkInput) -> Calibration:
         raise UserError(
             "nvidia-modelopt is not installed here; run make quantize-env, and this with .venv-quantize/bin/python"
         ) from error
-    source = load(model)
+    source = read_model(model)
     with tempfile.TemporaryDirectory() as directory:
         result = Path(directory) / "int8.onnx"
         modelopt.quantize(
             str(model),
             quantize_mode="int8",
-            calibration_data={"images": inputs.images, "image_sizes": inputs.image_sizes},
+            calibration_data={name: getattr(inputs, name) for name in INPUTS},
             calibration_method=METHOD,
             calibration_eps=["cpu"],
             op_types_to_quantize=["Conv", "Gemm"],
@@ -85,11 +118,16 @@ def calibrate(model: Path, inputs: NetworkInput) -> Calibration:
         )
         ranges = _ranges(ir.load(result).graph)
     return Calibration(
-        source_sha256=source.metadata_props["source_sha256"],
+        source_sha256=Metadata.from_properties(source.metadata_props, model).source_sha256,
         tool=f"nvidia-modelopt {metadata.version('nvidia-modelopt')}, {METHOD}",
         images=len(inputs.images),
         ranges=ranges,
     )
+
+
+def _spread(total: int, count: int) -> list[int]:
+    """Up to ``count`` of the numbers below ``total``, evenly."""
+    return sorted({round(position) for position in np.linspace(0, total - 1, min(count, total))})
 
 
 def _ranges(quantised: ir.Graph) -> dict[str, float]:

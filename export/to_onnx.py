@@ -1,31 +1,20 @@
 """Export a checkpoint to ONNX: ``python -m export.to_onnx --checkpoint model.safetensors --output model.onnx``."""
 
-import sys
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx
-import onnx_ir as ir
-import torch
-import tyro
-from onnx_ir.passes.common import ClearMetadataAndDocStringPass, CommonSubexpressionEliminationPass
-from onnxscript.optimizer import fold_constants, remove_unused_nodes
 from rich.console import Console
 
-from export.check import problems
-from export.functions import function_bodies
-from export.graph import ExportedDetector, dynamic_shapes
-from export.names import name_by_module
-from export.operators import translation_table
-from export.precision import DTYPES, Precision, choose_opset, widen
-from export.verify import PARITY, MismatchError, onnx_runner, passes, report, torch_runner, verification_images, verify
-from refinemask import __version__
-from refinemask.config import Preprocessing
-from refinemask.contract import INPUTS, OUTPUTS, Bounds, Masks, Metadata, default_sizes, parse_size
-from refinemask.files import UserError, atomic_write, sha256
-from refinemask.modeling.detector import Detector
-from refinemask.weights import load_detector, read_metadata
+from export.bounds import BATCH, Size, choose_bounds
+from export.precision import Precision
+from export.tables import comparison_table
+from export.verified_export import ExportReport, export_onnx
+from export.verify import MismatchError
+from refinemask.command import execute
+from refinemask.contract import Bounds, Masks, parse_size
+from refinemask.weights import read_config
+
+TITLE = "ONNX Runtime against PyTorch fp32, worst of each"
 
 
 @dataclass(frozen=True)
@@ -43,10 +32,10 @@ class Args:
     min: str | None = None
     """Smallest size of a dynamic file."""
     opt: str | None = None
-    """Its typical size, which a TensorRT engine is tuned for."""
+    """Typical size of a dynamic file, which a TensorRT engine is tuned for."""
     max: str | None = None
-    """Its largest size."""
-    batch: tuple[int, ...] = (1, 1, 8)
+    """Largest size of a dynamic file."""
+    batch: tuple[int, ...] = BATCH
     """Smallest, typical and largest; a single number fixes it."""
     precision: Precision = "fp32"
     """Type of weights and features; box arithmetic, scores and the boundary test are float32 in any case."""
@@ -57,152 +46,60 @@ class Args:
     detections do, which is faster in ONNX Runtime and OpenVINO the fewer there are."""
     bodies: bool = True
     """Carry the custom operators' bodies. TensorRT before 10.7 takes a body even if the plugin is loaded."""
-    verify_images: Path = Path("demo")
-    """Directory with pictures for the verification."""
+    verify_images: Path | None = None
+    """Directory with pictures for the verification; by default those that come with a checkout."""
     mask_iou: float | None = None
     """Smallest IoU with PyTorch's masks that agrees, in place of the precision's own: random weights leave many pixels
     undecided."""
 
-    def bounds(self, preprocessing: Preprocessing) -> Bounds:
-        """The limits asked for, the rest from the model's preprocessing."""
-        if self.static and (self.min or self.opt or self.max):
-            raise UserError(f"--static {self.static} fixes the size: leave out --min, --opt and --max")
-        sizes = list(zip(*default_sizes(preprocessing), strict=True))
-        for index, text in enumerate((self.min, self.opt, self.max)):
-            if self.static or text:
-                sizes[index] = parse_size(self.static or text or "")
-        height, width = zip(*sizes, strict=True)
-        batch = self.batch * 3 if len(self.batch) == 1 else self.batch
-        if len(batch) != 3:
-            raise UserError(f"--batch {self.batch}: expected one number, or smallest, typical and largest")
-        return Bounds(batch=batch, height=height, width=width)
-
-
-def to_onnx(
-    detector: Detector,
-    bounds: Bounds,
-    *,
-    precision: Precision = "fp32",
-    masks: Masks = "all",
-    opset: int | None = None,
-) -> ir.Model:
-    """The detector as an ONNX model with the custom operators' bodies, and with metadata except for its origin.
-
-    Raises:
-        UserError: the precision cannot be had in this operator set.
-    """
-    height, width = bounds.height[2], bounds.width[2]
-    # Two images where the batch varies: an example of one would be taken for a constant.
-    batch = max(bounds.batch[0], min(bounds.batch[2], 2))
-    example = (torch.zeros(batch, 3, height, width, dtype=torch.uint8), torch.tensor([[height, width]] * batch))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            ExportedDetector(detector, DTYPES[precision], masks),
-            example,
-            dynamo=True,
-            verbose=False,
-            opset_version=choose_opset(precision, opset),
-            input_names=INPUTS,
-            output_names=OUTPUTS,
-            dynamic_shapes=dynamic_shapes(bounds),
-            custom_translation_table=translation_table(),
-        )
-    assert program is not None
-    model = program.model
-    _tidy(model)
-    # After all optimisation, which would inline them.
-    add_bodies(model)
-    metadata = Metadata(config=detector.config, precision=precision, bounds=bounds, masks=masks, exporter=__version__)
-    model.metadata_props.update(metadata.to_properties())
-    return model
-
-
-def _tidy(model: ir.Model) -> None:
-    """Compute what is constant, once what is computed twice, and name nodes by their modules."""
-    # Merged convolutions concatenate and slice weights, which the exporter's own folding finds too large.
-    size = 1 << 40
-    fold_constants(model, input_size_limit=size, output_size_limit=size)
-    _take_sizes_from_cast_images(model.graph)
-    CommonSubexpressionEliminationPass()(model)
-    remove_unused_nodes(model)
-    name_by_module(model.graph, "detector")
-    # The exporter notes the source lines of every node, with the paths of this machine.
-    ClearMetadataAndDocStringPass()(model)
-
-
-def add_bodies(model: ir.Model) -> None:
-    """Give the model the bodies of the custom operators, in its own operator set."""
-    for function in function_bodies(model.opset_imports[""]):
-        model.functions[function.identifier()] = function
-
-
-def _take_sizes_from_cast_images(graph: ir.Graph) -> None:
-    """Read shapes off the float images: TensorRT takes uint8 as a network input and for nothing but a cast."""
-    images = graph.inputs[0]
-    (cast,) = (node for node in images.consumers() if node.op_type == "Cast")
-    graph.remove(cast)
-    graph.insert_before(graph[0], cast)
-    for node in images.consumers():
-        if node.op_type == "Shape":
-            node.replace_input_with(0, cast.outputs[0])
-
 
 def main(args: Args | None = None) -> int:
-    """Run the command line."""
-    args = args or tyro.cli(Args)
-    try:
-        _export(args)
-        return 0
-    except (UserError, MismatchError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1 if isinstance(error, MismatchError) else 2
+    """Run the command line: exit code 1 when the file does not agree with PyTorch, 2 for wrong input."""
+    return execute(Args, _export, args)
 
 
 def _export(args: Args) -> None:
-    if args.masks == "found" and (args.precision == "bf16" or not args.bodies):
-        option = "--no-bodies" if not args.bodies else "--precision bf16"
-        raise UserError(
-            f"{args.output}: nothing runs --masks found with {option}: only TensorRT takes a file of the latter, "
-            "and it takes none of the former; leave one of them out"
+    console = Console()
+    try:
+        report = export_onnx(
+            args.checkpoint,
+            args.output,
+            bounds=_bounds(args),
+            precision=args.precision,
+            masks=args.masks,
+            opset=args.opset,
+            bodies=args.bodies,
+            verify_images=args.verify_images,
+            mask_iou=args.mask_iou,
         )
-    detector = load_detector(args.checkpoint)
-    bounds = args.bounds(detector.config.preprocessing)
-    images = verification_images(args.verify_images)
-    model = to_onnx(detector, bounds, precision=args.precision, masks=args.masks, opset=args.opset)
-    recipe = read_metadata(args.checkpoint).get("recipe", "")
-    model.metadata_props.update(recipe=recipe, source_sha256=sha256(args.checkpoint))
-    console, parity = Console(), PARITY[args.precision]
-    if args.mask_iou is not None:
-        parity = parity._replace(masks=args.mask_iou)
-    with atomic_write(args.output) as temporary:
-        ir.save(model, temporary)
-        onnx.checker.check_model(temporary, full_check=True)
-        file = onnx_runner(_runnable(model, temporary, args))
-        comparisons = verify(file, torch_runner(detector), detector.config.preprocessing, bounds, images)
-        console.print(report(comparisons, parity, "ONNX Runtime against PyTorch fp32, worst of each"))
-        if not passes(comparisons, parity):
-            raise MismatchError(f"{args.output}: not written, it does not agree with PyTorch (see the table)")
-        if not any(len(found.boxes) for found in comparisons):
-            console.print(
-                "[yellow]No picture has a detection[/]: boxes and masks remain unverified; try --verify-images"
-            )
-        if not args.bodies:
-            model.functions.clear()
-            ir.save(model, temporary)
-    # Found masks are not for TensorRT, as the option says.
-    for line in problems(model, "tensorrt-10") if args.masks == "all" else []:
-        console.print(f"[yellow]TensorRT will refuse[/] {line}")
-    console.print(f"{args.output}: written and verified")
+    except MismatchError as error:
+        console.print(comparison_table(error.comparisons, error.parity, TITLE))
+        raise
+    _print(report, console)
 
 
-def _runnable(model: ir.Model, path: Path, args: Args) -> Path | bytes:
-    """What ONNX Runtime can run of the file at ``path``: itself, or for bf16 the same in float32."""
-    if args.precision != "bf16":
-        return path
-    widened = widen(model)
-    add_bodies(widened)
-    return ir.to_proto(widened).SerializeToString()
+def _bounds(args: Args) -> Bounds:
+    return choose_bounds(
+        read_config(args.checkpoint).preprocessing,
+        batch=args.batch,
+        static=_size(args.static),
+        smallest=_size(args.min),
+        typical=_size(args.opt),
+        largest=_size(args.max),
+    )
+
+
+def _size(text: str | None) -> Size | None:
+    return parse_size(text) if text else None
+
+
+def _print(report: ExportReport, console: Console) -> None:
+    console.print(comparison_table(report.comparisons, report.parity, TITLE))
+    if not report.has_detections:
+        console.print("[yellow]No picture has a detection[/]: boxes and masks remain unverified; try --verify-images")
+    for finding in report.refusals:
+        console.print(f"[yellow]TensorRT will refuse[/] {finding}")
+    console.print(f"{report.output}: written and verified")
 
 
 if __name__ == "__main__":

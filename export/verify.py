@@ -11,10 +11,9 @@ import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from rich.table import Table
 
 from refinemask.config import Preprocessing
-from refinemask.contract import OUTPUTS, Bounds
+from refinemask.contract import INPUTS, OUTPUTS, Bounds
 from refinemask.data.images import IMAGE_SUFFIXES, read_image
 from refinemask.data.transforms import STRIDE, NetworkInput, preprocess
 from refinemask.files import FailedCheckError, UserError
@@ -23,10 +22,6 @@ from refinemask.onnx_session import session_options
 from refinemask.structures import Detections
 
 NUM_IMAGES = 6
-
-
-class MismatchError(FailedCheckError):
-    """A file does not do what it was made from does."""
 
 
 class Parity(NamedTuple):
@@ -71,6 +66,16 @@ class Comparison(NamedTuple):
         return int(near.sum())
 
 
+class MismatchError(FailedCheckError):
+    """A file does not do what it was made from does, so it was not written."""
+
+    def __init__(self, message: str, comparisons: Sequence[Comparison], parity: Parity) -> None:
+        super().__init__(message)
+        self.comparisons = tuple(comparisons)
+        self.parity = parity
+        """How near the detections had to be."""
+
+
 Runner = Callable[[NetworkInput], Detections]
 """Runs a detector on a batch; the result is NumPy arrays."""
 
@@ -91,7 +96,7 @@ def onnx_runner(model: Path | bytes) -> Runner:
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def run(batch: NetworkInput) -> Detections:
-        feed = {"images": batch.images, "image_sizes": batch.image_sizes}
+        feed = {name: getattr(batch, name) for name in INPUTS}
         return Detections(*session.run(list(OUTPUTS), feed))
 
     return run
@@ -106,12 +111,21 @@ def verify(
 ) -> list[Comparison]:
     """Compare at up to two sizes and two batch sizes within ``bounds``, each on other images."""
     comparisons, offset = [], 0
-    for batch, height, width in _shapes(bounds):
+    for batch, height, width in verification_shapes(bounds):
         chosen = [images[(offset + index) % len(images)] for index in range(batch)]
         offset += batch
         inputs = preprocess(chosen, preprocessing, (height, width))
         comparisons.append(compare((batch, height, width), expected(inputs), found(inputs)))
     return comparisons
+
+
+def verification_shapes(bounds: Bounds) -> list[tuple[int, int, int]]:
+    """Up to two batch sizes at up to two sizes within ``bounds``, as (batch, height, width)."""
+    batches = dict.fromkeys([bounds.batch[0], min(bounds.batch[0] + 1, bounds.batch[2])])
+    typical = bounds.height[1], bounds.width[1]
+    half = [max(limits[0], -(-limits[1] // 2 // STRIDE) * STRIDE) for limits in (bounds.height, bounds.width)]
+    sizes = dict.fromkeys([typical, (half[0], half[1])])
+    return [(batch, *size) for size in sizes for batch in batches]
 
 
 def compare(shape: tuple[int, int, int], expected: Detections, found: Detections) -> Comparison:
@@ -171,20 +185,6 @@ def passes(comparisons: Sequence[Comparison], parity: Parity) -> bool:
     return sum(found.agreeing(parity) for found in comparisons) >= parity.share * total
 
 
-def report(comparisons: Sequence[Comparison], parity: Parity, title: str) -> Table:
-    """The comparisons, the worst of each, as a table for the terminal."""
-    table = Table(title=title)
-    for heading in ("images", "matched", "unmatched", "agree", "Δ box px", "Δ score", "mask IoU"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for found in comparisons:
-        extremes = ("-", "-", "-")
-        if len(found.boxes):
-            extremes = (f"{found.boxes.max():.1e}", f"{found.scores.max():.1e}", f"{found.masks.min():.4f}")
-        counts = (len(found.boxes), found.unmatched, found.agreeing(parity))
-        table.add_row("{}x{}x{}".format(*found.shape), *map(str, counts), *extremes)
-    return table
-
-
 def _differences(first: Detections, second: Detections, i: int, j: int) -> tuple[float, float, float]:
     masks = first.masks[i] >= 0.5, second.masks[j] >= 0.5
     union = np.logical_or(*masks).sum()
@@ -193,11 +193,3 @@ def _differences(first: Detections, second: Detections, i: int, j: int) -> tuple
         float(np.abs(first.scores[i] - second.scores[j])),
         float(np.logical_and(*masks).sum() / union) if union else 1.0,
     )
-
-
-def _shapes(bounds: Bounds) -> list[tuple[int, int, int]]:
-    batches = dict.fromkeys([bounds.batch[0], min(bounds.batch[0] + 1, bounds.batch[2])])
-    typical = bounds.height[1], bounds.width[1]
-    half = [max(limits[0], -(-limits[1] // 2 // STRIDE) * STRIDE) for limits in (bounds.height, bounds.width)]
-    sizes = dict.fromkeys([typical, (half[0], half[1])])
-    return [(batch, *size) for size in sizes for batch in batches]

@@ -51,17 +51,25 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     return metadata
 
 
+def read_config(path: str | os.PathLike[str]) -> ModelConfig:
+    """The model configuration of a checkpoint of ours; its tensors are not read.
+
+    Raises:
+        UserError: the file is not a checkpoint of ours.
+    """
+    try:
+        return from_json(ModelConfig, read_metadata(path)["config"])
+    except ValueError as error:
+        raise UserError(f"{path}: its model configuration is {error}; was it written by a newer version?") from error
+
+
 def load_detector(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Detector:
     """The detector of a checkpoint of ours, float32, in eval mode.
 
     Raises:
         UserError: the file is not a checkpoint of ours, or its tensors do not fit its configuration.
     """
-    try:
-        config = from_json(ModelConfig, read_metadata(path)["config"])
-    except ValueError as error:
-        raise UserError(f"{path}: its model configuration is {error}; was it written by a newer version?") from error
-    detector = Detector(config)
+    detector = Detector(read_config(path))
     with safe_open(path, framework="pt") as file:
         state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
     try:

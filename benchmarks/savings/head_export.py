@@ -1,6 +1,5 @@
 """RefineMask's head alone in ONNX Runtime and OpenVINO."""
 
-import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -8,15 +7,12 @@ import onnx
 import onnx.inliner
 import onnx_ir as ir
 import onnxruntime
-import torch
-from onnxscript.optimizer import fold_constants, remove_unused_nodes
 from torch import Tensor, nn
 
 from benchmarks.savings.rearrangements import Scene
 from engines.openvino_engine import compile_network
-from export.operators import translation_table
+from export.model import add_bodies, tidy, trace
 from export.precision import OPSETS
-from export.to_onnx import add_bodies
 from refinemask.modeling.refine_mask_head import RefineMaskHead
 from refinemask.onnx_session import session_options
 
@@ -35,23 +31,14 @@ class _Predict(nn.Module):
 
 def export_head(head: RefineMaskHead, scene: Scene) -> onnx.ModelProto:
     """The head for inputs of the scene's shapes, its operators inlined."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            _Predict(head).requires_grad_(False).eval(),
-            (*scene.pyramid, scene.rois, scene.labels),
-            dynamo=True,
-            verbose=False,
-            opset_version=OPSETS["fp32"],
-            input_names=INPUTS,
-            output_names=["masks"],
-            custom_translation_table=translation_table(),
-        )
-    assert program is not None
-    model = program.model
-    size = 1 << 40
-    fold_constants(model, input_size_limit=size, output_size_limit=size)
-    remove_unused_nodes(model)
+    model = trace(
+        _Predict(head).requires_grad_(False).eval(),
+        (*scene.pyramid, scene.rois, scene.labels),
+        opset=OPSETS["fp32"],
+        inputs=INPUTS,
+        outputs=["masks"],
+    )
+    tidy(model, "head")
     add_bodies(model)
     return onnx.inliner.inline_local_functions(ir.to_proto(model))
 

@@ -2,9 +2,9 @@
 
 import onnx_ir as ir
 
+from export.model import to_onnx
 from export.names import SCOPES, name_by_module
 from export.qdq import layers
-from export.to_onnx import to_onnx
 from refinemask.contract import Bounds
 from tests.support.tiny_detector import make_tiny_detector
 

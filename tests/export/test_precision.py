@@ -7,11 +7,10 @@ import onnx_ir as ir
 import pytest
 from onnx_ir import DataType
 
-from export.functions import DOMAIN
+from export.model import add_bodies, to_onnx
 from export.precision import widen
-from export.to_onnx import add_bodies, to_onnx
 from export.verify import PARITY, Comparison, onnx_runner, passes, torch_runner, verification_images, verify
-from refinemask.contract import Bounds
+from refinemask.contract import DOMAIN, Bounds
 from refinemask.modeling.detector import Detector
 from tests.support.tiny_detector import make_tiny_detector
 

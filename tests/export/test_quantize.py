@@ -1,9 +1,9 @@
-"""Quantised files: of a new calibration where the tool is installed, or of a recorded one; and what is refused."""
+"""The command line of the quantiser, with recorded ranges or the tool that measures new ones."""
 
 import subprocess
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import onnx_ir as ir
 import pytest
@@ -11,76 +11,40 @@ import pytest
 from export import to_onnx
 from export.calibration import Calibration, read_calibration, write_calibration
 from export.qdq import kept_layers, layers
-from export.quantize import Args, _read_images, main
+from export.quantize import Args, main
+from refinemask.bundled import NUCLEI
 from refinemask.files import sha256
 
 ROOT = Path(__file__).resolve().parents[2]
-NUCLEI = ROOT / "demo" / "nuclei"
 ANNOTATIONS = NUCLEI / "annotations" / "instances_val.json"
 PYTHON = ROOT / ".venv-quantize" / "bin" / "python"
+LAYER = "box_head.fc1/Gemm"
 
 
-RANGES = {"box_head.fc1/Gemm": 12.0, "mask_head.stages.1.fusion.merge/Conv": 12.0}
-
-
-@pytest.fixture
-def ranges(tiny_files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A calibration of two of the tiny file's layers."""
-    path = tmp_path_factory.mktemp("ranges") / "tiny.ranges.json"
-    source = sha256(tiny_files[0])
-    write_calibration(Calibration(source_sha256=source, tool="by hand", images=2, ranges=RANGES), path)
+def write_ranges(checkpoint: Path, path: Path, limit: float) -> Path:
+    """A calibration of one of the tiny file's layers."""
+    source = sha256(checkpoint)
+    write_calibration(Calibration(source_sha256=source, tool="by hand", images=2, ranges={LAYER: limit}), path)
     return path
 
 
-def test_calibration_images_are_not_compared_on() -> None:
-    calibration, held_out = _read_images(ANNOTATIONS, NUCLEI / "images", 10)
-    assert (len(calibration), len(held_out)) == (10, 6)
-    assert not {image.tobytes() for image in calibration} & {image.tobytes() for image in held_out}
-
-
-def test_recorded_ranges_need_no_tool(
-    tiny_files: tuple[Path, Path], ranges: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_table_stands_before_the_verdict(
+    tiny_files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    output = tmp_path / "int8.onnx"
-    assert main(Args(tiny_files[1], output, NUCLEI / "images", ranges=ranges)) == 0, capsys.readouterr().err
-    model = ir.load(output)
-    rounded = [
-        name for name, node in layers(model.graph).items() if node.inputs[0].producer().op_type == "DequantizeLinear"
-    ]  # type: ignore[union-attr]
-    assert rounded == list(RANGES)
-    assert {model.metadata_props[key] for key in ("precision", "calibration")} == {"int8", "by hand"}
-    assert len(model.functions) == 4
-    printed = " ".join(capsys.readouterr().out.split())
+    ranges = write_ranges(tiny_files[0], tmp_path / "ranges.json", 12.0)
+    args = Args(tiny_files[1], tmp_path / "int8.onnx", NUCLEI / "images", ranges=ranges)
+    assert main(args) == 0
+    out, err = capsys.readouterr()
+    printed = " ".join(out.split())
+    assert "int8 against tiny.onnx, worst of each" in printed
     assert "not quantised (12): scores and offsets of boxes" in printed
-    assert list(tmp_path.iterdir()) == [output]
-
-
-def test_a_file_without_bodies(tiny_files: tuple[Path, Path], ranges: Path, tmp_path: Path) -> None:
-    model, lean, output = ir.load(tiny_files[1]), tmp_path / "lean.onnx", tmp_path / "int8.onnx"
-    model.functions.clear()
-    ir.save(model, lean)
-    assert main(Args(lean, output, NUCLEI / "images", ranges=ranges)) == 0
-    quantised = ir.load(output)
-    assert quantised.metadata_props["precision"] == "int8"
-    assert not quantised.functions
-    assert sorted(tmp_path.iterdir()) == [output, lean]
-
-
-def test_ranges_of_something_else(
-    tiny_files: tuple[Path, Path], ranges: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    args = Args(tiny_files[1], tmp_path / "int8.onnx", NUCLEI / "images", ranges=tmp_path / "wrong.json")
-    good = read_calibration(ranges)
-    for wrong, message in (
-        (replace(good, source_sha256="0"), "the ranges are of another checkpoint"),
-        (replace(good, ranges={"backbone.conv9/Conv": 1.0}), "the file lacks (backbone.conv9/Conv"),
-    ):
-        write_calibration(wrong, tmp_path / "wrong.json")
-        assert main(args) == 2
-        assert message in capsys.readouterr().err
-    (tmp_path / "wrong.json").write_text("{}")
-    assert main(args) == 2
-    assert "not a calibration" in capsys.readouterr().err
+    assert printed.endswith("int8.onnx: written")
+    assert err == ""
+    write_ranges(tiny_files[0], ranges, 1e-6)
+    assert main(args) == 1
+    out, err = capsys.readouterr()
+    assert "int8 against tiny.onnx, worst of each" in out
+    assert err.startswith(f"error: {args.output}: not written, it is too far from {args.model} (see the table)")
 
 
 @pytest.mark.parametrize(
@@ -97,23 +61,16 @@ def test_ranges_of_something_else(
     ],
 )
 def test_wrong_input(
-    options: dict, message: str, tiny_files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    options: dict[str, Any],
+    message: str,
+    tiny_files: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     given = {"model": tiny_files[1], "calibration": ANNOTATIONS, "images": NUCLEI / "images", "count": 2}
     assert main(Args(output=tmp_path / "int8.onnx", **given | options)) == 2
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_file_without_our_metadata(
-    tiny_files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    model = ir.load(tiny_files[1])
-    model.metadata_props["precision"] = "int8"
-    ir.save(model, tmp_path / "twice.onnx")
-    args = Args(tmp_path / "twice.onnx", tmp_path / "int8.onnx", NUCLEI / "images", calibration=ANNOTATIONS)
-    assert main(args) == 2
-    assert "expected an fp32 or fp16 file" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(find_spec("modelopt") is not None, reason="nvidia-modelopt is installed")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.verify import PARITY, _shapes, compare, match, passes, verification_images
+from export.verify import PARITY, compare, match, passes, verification_images, verification_shapes
 from refinemask.contract import Bounds
 from refinemask.files import UserError
 from refinemask.structures import Detections
@@ -72,9 +72,9 @@ def test_no_detections() -> None:
 
 def test_shapes_cover_two_sizes_and_two_batches() -> None:
     dynamic = Bounds(batch=(1, 4, 8), height=(32, 800, 1344), width=(32, 1344, 1344))
-    assert _shapes(dynamic) == [(1, 800, 1344), (2, 800, 1344), (1, 416, 672), (2, 416, 672)]
+    assert verification_shapes(dynamic) == [(1, 800, 1344), (2, 800, 1344), (1, 416, 672), (2, 416, 672)]
     static = Bounds(batch=(2, 2, 2), height=(64, 64, 64), width=(96, 96, 96))
-    assert _shapes(static) == [(2, 64, 96)]
+    assert verification_shapes(static) == [(2, 64, 96)]
 
 
 def test_directory_without_pictures(tmp_path: Path) -> None:

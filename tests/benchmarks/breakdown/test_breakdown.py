@@ -16,7 +16,7 @@ from benchmarks.breakdown.operator_times import MARK, break_down, mark
 from benchmarks.breakdown.parts import PARTS, part_of
 from benchmarks.harness.spec import EngineSpec
 from benchmarks.random_weights import randomize
-from export.to_onnx import to_onnx
+from export.model import to_onnx
 from refinemask.config import to_json
 from refinemask.contract import Bounds
 from refinemask.modeling.detector import Detector

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.harness.graph_cost import count, group, part, total
 from export.graph import ExportedDetector
-from export.to_onnx import to_onnx
+from export.model import to_onnx
 from refinemask.config import FCNMaskConfig, HTCConfig, MaskHeadConfig, PointRendConfig, RefineMaskConfig
 from refinemask.contract import Bounds
 from refinemask.files import UserError

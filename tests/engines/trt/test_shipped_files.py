@@ -24,9 +24,9 @@ from engines.trt.child import child_environment
 from engines.trt.plan import BuildOptions, BuildPlan, make_plan
 from engines.trt.precision import require_met
 from export.calibration import read_calibration
+from export.model import to_onnx
 from export.precision import Precision
 from export.qdq import insert_qdq, kept_layers, layers
-from export.to_onnx import to_onnx
 from refinemask.contract import Bounds
 from refinemask.weights import load_detector
 from trt_plugins import LIBRARY_DIR, PLUGIN_LIBRARY

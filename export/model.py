@@ -1,0 +1,124 @@
+"""Making the graph of an exported file: a detector as an ONNX model with the custom operators and their bodies."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass, CommonSubexpressionEliminationPass
+from onnxscript.optimizer import fold_constants, remove_unused_nodes
+from torch import Tensor, nn
+
+from export.functions import function_bodies
+from export.graph import ExportedDetector, dynamic_shapes
+from export.names import name_by_module
+from export.operators import translation_table
+from export.precision import DTYPES, Precision, choose_opset
+from refinemask import __version__
+from refinemask.contract import INPUTS, OUTPUTS, Bounds, Masks, Metadata
+from refinemask.modeling.detector import Detector
+
+
+def to_onnx(
+    detector: Detector,
+    bounds: Bounds,
+    *,
+    precision: Precision = "fp32",
+    masks: Masks = "all",
+    opset: int | None = None,
+) -> ir.Model:
+    """The detector as an ONNX model with the custom operators' bodies, and with metadata except for its origin.
+
+    Raises:
+        UserError: the precision cannot be had in this operator set.
+    """
+    height, width = bounds.height[2], bounds.width[2]
+    # Two images where the batch varies: an example of one would be taken for a constant.
+    batch = max(bounds.batch[0], min(bounds.batch[2], 2))
+    example = (torch.zeros(batch, 3, height, width, dtype=torch.uint8), torch.tensor([[height, width]] * batch))
+    model = trace(
+        ExportedDetector(detector, DTYPES[precision], masks),
+        example,
+        opset=choose_opset(precision, opset),
+        inputs=INPUTS,
+        outputs=OUTPUTS,
+        dynamic_shapes=dynamic_shapes(bounds),
+    )
+    _take_sizes_from_cast_images(model.graph)
+    tidy(model, "detector")
+    # After all optimisation, which would inline them.
+    add_bodies(model)
+    metadata = Metadata(config=detector.config, precision=precision, bounds=bounds, masks=masks, exporter=__version__)
+    model.metadata_props.update(metadata.to_properties())
+    return model
+
+
+def trace(
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    *,
+    opset: int,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    dynamic_shapes: dict[str, Any] | None = None,
+) -> ir.Model:
+    """The graph that PyTorch's exporter makes of a module, with our torch operators as nodes of the custom domain.
+
+    Args:
+        module: in eval mode, its parameters without gradients.
+        example: the module's inputs; a size that ``dynamic_shapes`` does not name is fixed to the example's.
+        opset: ONNX operator set.
+        inputs: names of the graph's inputs.
+        outputs: names of the graph's outputs.
+        dynamic_shapes: what may vary, as :func:`torch.export.export` takes it.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module,
+            example,
+            dynamo=True,
+            verbose=False,
+            opset_version=opset,
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=dynamic_shapes,
+            custom_translation_table=translation_table(),
+        )
+    assert program is not None
+    return program.model
+
+
+def tidy(model: ir.Model, root: str) -> None:
+    """Compute what is constant, once what is computed twice, and name nodes by their modules, in place.
+
+    Args:
+        model: a traced model without function bodies.
+        root: the traced module's child whose name is left out of the nodes' names.
+    """
+    # Merged convolutions concatenate and slice weights, which the exporter's own folding finds too large.
+    size = 1 << 40
+    fold_constants(model, input_size_limit=size, output_size_limit=size)
+    CommonSubexpressionEliminationPass()(model)
+    remove_unused_nodes(model)
+    name_by_module(model.graph, root)
+    # The exporter notes the source lines of every node, with the paths of this machine.
+    ClearMetadataAndDocStringPass()(model)
+
+
+def add_bodies(model: ir.Model) -> None:
+    """Give the model the bodies of the custom operators, in its own operator set."""
+    for function in function_bodies(model.opset_imports[""]):
+        model.functions[function.identifier()] = function
+
+
+def _take_sizes_from_cast_images(graph: ir.Graph) -> None:
+    """Read shapes off the float images: TensorRT takes uint8 as a network input and for nothing but a cast."""
+    images = graph.inputs[0]
+    (cast,) = (node for node in images.consumers() if node.op_type == "Cast")
+    graph.remove(cast)
+    graph.insert_before(graph[0], cast)
+    for node in images.consumers():
+        if node.op_type == "Shape":
+            node.replace_input_with(0, cast.outputs[0])

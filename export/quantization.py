@@ -1,0 +1,160 @@
+"""An exported file quantised by Q/DQ nodes: written, compared with its source, and only then put in its place."""
+
+import dataclasses
+import os
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+
+from export.calibration import Calibration, Image, calibrate, read_calibration, split_images, write_calibration
+from export.model import add_bodies
+from export.qdq import QuantizedType, insert_qdq, kept_layers, layers
+from export.reading import read_model
+from export.verify import PARITY, Comparison, MismatchError, Parity, onnx_runner, passes, verification_images, verify
+from refinemask.contract import Metadata
+from refinemask.data.transforms import preprocess
+from refinemask.files import UserError, atomic_write
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizationReport:
+    """A quantised file that is near enough to its source."""
+
+    output: Path
+    metadata: Metadata
+    comparisons: tuple[Comparison, ...]
+    """Detections of the quantised file beside those of its source, one entry for each batch."""
+    parity: Parity
+    """How near the detections had to be."""
+    kept: Mapping[str, tuple[str, ...]]
+    """Names of the layers that are not quantised, by the reason."""
+    ranges: Path | None
+    """File of a new calibration's ranges, beside the output; None where an earlier calibration was used."""
+
+
+def quantize_onnx(
+    model: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    images: str | os.PathLike[str],
+    calibration: str | os.PathLike[str] | None = None,
+    ranges: str | os.PathLike[str] | None = None,
+    precision: QuantizedType = "int8",
+    count: int = 64,
+) -> QuantizationReport:
+    """Quantise an exported file, and compare it with the file it was made of on other images.
+
+    Args:
+        model: an fp32 or fp16 file of :func:`export.export_onnx`; what is not quantised keeps the type it has.
+        output: the .onnx file; what lies there stays unless the new file is near enough.
+        images: directory of the images to calibrate and to compare on.
+        calibration: COCO annotations, which say what images to calibrate on. Needs nvidia-modelopt, and the ranges are
+            written beside the output.
+        ranges: ranges of an earlier calibration of the same checkpoint, in place of ``calibration``.
+        precision: what convolutions and linear layers are rounded to.
+        count: number of images to calibrate on, spread evenly over the annotation file.
+
+    Raises:
+        UserError: a file cannot be used or does not fit the others, or the tool is not installed; nothing is written.
+        MismatchError: the quantised file is too far from its source; nothing is written.
+    """
+    model, output = Path(model), Path(output)
+    graph = read_model(model)
+    metadata, parity, bodies = _metadata(graph, model), PARITY[precision], bool(graph.functions)
+    with _runnable(model, graph) as source, atomic_write(output) as temporary:
+        measured, held_out = _measure(source, metadata, Path(images), calibration, ranges, count)
+        metadata = _quantize(graph, metadata, measured, precision)
+        ir.save(graph, temporary)
+        onnx.checker.check_model(temporary, full_check=True)
+        runners = onnx_runner(temporary), onnx_runner(source)
+        comparisons = verify(*runners, metadata.config.preprocessing, metadata.bounds, held_out)
+        if not passes(comparisons, parity):
+            reason = f"{output}: not written, it is too far from {model} (see the table)"
+            raise MismatchError(reason, comparisons, parity)
+        if not bodies:
+            graph.functions.clear()
+            ir.save(graph, temporary)
+    written = output.with_suffix(".ranges.json") if calibration is not None else None
+    if written is not None:
+        write_calibration(measured, written)
+    return QuantizationReport(
+        output=output,
+        metadata=metadata,
+        comparisons=tuple(comparisons),
+        parity=parity,
+        kept=_kept_by_reason(graph.graph, measured),
+        ranges=written,
+    )
+
+
+def _metadata(model: ir.Model, path: Path) -> Metadata:
+    """The metadata of a file that can be quantised."""
+    metadata = Metadata.from_properties(model.metadata_props, path)
+    if metadata.precision not in ("fp32", "fp16"):
+        raise UserError(f"{path}: expected an fp32 or fp16 file written by python -m export.to_onnx")
+    return metadata
+
+
+@contextmanager
+def _runnable(path: Path, model: ir.Model) -> Iterator[Path]:
+    """``path``, or where it is a file without bodies, which ONNX Runtime needs, a copy with them; so is ``model``."""
+    if model.functions:
+        yield path
+        return
+    add_bodies(model)
+    with tempfile.TemporaryDirectory() as directory:
+        copy = Path(directory) / path.name
+        ir.save(model, copy)
+        yield copy
+
+
+def _measure(
+    source: Path,
+    metadata: Metadata,
+    images: Path,
+    annotations: str | os.PathLike[str] | None,
+    ranges: str | os.PathLike[str] | None,
+    count: int,
+) -> tuple[Calibration, list[Image]]:
+    """The ranges of the file at ``source``, new or recorded, and images to compare on."""
+    if annotations is None and ranges is not None:
+        return read_calibration(Path(ranges)), verification_images(images)
+    if annotations is None or ranges is not None:
+        raise UserError("give either --calibration, COCO annotations, or --ranges of an earlier calibration")
+    if count < 1:
+        raise UserError(f"--count {count}: expected at least one image to calibrate on")
+    chosen, held_out = split_images(Path(annotations), images, count)
+    typical = metadata.bounds.height[1], metadata.bounds.width[1]
+    return calibrate(source, preprocess(chosen, metadata.config.preprocessing, typical)), held_out
+
+
+def _quantize(model: ir.Model, metadata: Metadata, calibration: Calibration, precision: QuantizedType) -> Metadata:
+    """Put Q/DQ nodes around the layers that have a range, in place, and say so in the model's metadata.
+
+    Raises:
+        UserError: the ranges are of another checkpoint, or of another version of its layers.
+    """
+    if calibration.source_sha256 != metadata.source_sha256:
+        raise UserError("the ranges are of another checkpoint than the file: calibrate again (--calibration)")
+    if unknown := set(calibration.ranges) - set(layers(model.graph)):
+        raise UserError(f"the ranges name layers that the file lacks ({min(unknown)}, …): calibrate again")
+    insert_qdq(model.graph, calibration.ranges, precision)
+    quantised = dataclasses.replace(
+        metadata, precision=precision, calibration=calibration.tool, calibration_images=calibration.images
+    )
+    model.metadata_props.update(quantised.to_properties())
+    return quantised
+
+
+def _kept_by_reason(graph: ir.Graph, calibration: Calibration) -> dict[str, tuple[str, ...]]:
+    kept, names = kept_layers(graph), defaultdict(list)
+    for name in layers(graph):
+        if name not in calibration.ranges:
+            names[kept.get(name, "left out by nvidia-modelopt")].append(name)
+    return {reason: tuple(layers) for reason, layers in names.items()}

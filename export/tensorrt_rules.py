@@ -1,0 +1,167 @@
+"""What would stop a TensorRT parser or builder from taking an exported file, found without one.
+
+Rules are those of the parsers' documentation (TensorRT 10 and 11) and of single-operator builds (TensorRT-RTX 1.7).
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import onnx.defs
+import onnx_ir as ir
+from onnx_ir import DataType
+
+from export.reading import read_model
+from refinemask.contract import DOMAIN, OPERATORS, PLUGIN_ATTRIBUTES, missing_properties
+
+Target = Literal["tensorrt-10", "tensorrt-11", "rtx"]
+
+OPSETS = range(9, 25)
+TOP_K_LIMIT = 3840
+PLUGINS = {operator.name for operator in OPERATORS}
+
+SUPPORTED = (
+    "Abs Add And ArgMax ArgMin AveragePool BatchNormalization Cast CastLike Ceil Clip Concat Constant ConstantOfShape "
+    "Conv ConvTranspose Cos CumSum DepthToSpace DequantizeLinear Div Einsum Equal Erf Exp Expand Flatten Floor Gather "
+    "GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GridSample "
+    "GroupNormalization HardSigmoid HardSwish Identity If InstanceNormalization LayerNormalization LeakyRelu Less "
+    "LessOrEqual Log LogSoftmax Loop MatMul Max MaxPool Mean Min Mod Mul Neg NonMaxSuppression NonZero Not OneHot Or "
+    "Pad Pow PRelu QuantizeLinear Range Reciprocal ReduceL1 ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd "
+    "ReduceSum Relu Reshape Resize RoiAlign Round ScatterElements ScatterND Shape Sigmoid Sign Sin Size Slice Softmax "
+    "Softplus SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh Tile TopK Transpose Trilu Unsqueeze Where Xor"
+)
+STANDARD = frozenset(SUPPORTED.split())
+MISSING_IN_RTX = {
+    "NonZero": "its plugin is not in TensorRT-RTX",
+    "NonMaxSuppression": "TensorRT-RTX parses it and has no implementation to build",
+    "RoiAlign": "TensorRT-RTX needs a GPU even to parse it",
+}
+TYPES = {
+    DataType.FLOAT,
+    DataType.FLOAT16,
+    DataType.BFLOAT16,
+    DataType.INT64,
+    DataType.INT32,
+    DataType.INT8,
+    DataType.UINT8,
+    DataType.BOOL,
+    DataType.FLOAT8E4M3FN,
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that stops a target from building a file."""
+
+    where: str
+    """What is refused: a node by operator and name, a function, a tensor, the operator set or the metadata."""
+    reason: str
+    body: str | None = None
+    """The custom operator whose body this concerns, which matters only where its plugin is not loaded; None is the
+    graph itself, with the plugins."""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}"
+
+
+def check_onnx(path: str | os.PathLike[str], target: Target = "tensorrt-10") -> list[Finding]:
+    """What would stop ``target`` from building an exported file; empty where nothing would.
+
+    Raises:
+        UserError: the file is missing or no ONNX file.
+    """
+    return check_model(read_model(path), target)
+
+
+def check_model(model: ir.Model, target: Target) -> list[Finding]:
+    """What would stop ``target`` from building the model: its graph with the plugins first, then each body without."""
+    found = [*_file_findings(model)]
+    for node in model.graph.all_nodes():
+        problems = _custom_problems(node) if node.domain else _node_problems(node, target)
+        found += [Finding(f"{node.op_type} {node.name}", reason) for reason in problems]
+    for function in model.functions.values():
+        reasons = [(node.op_type, reason) for node in function.all_nodes() for reason in _node_problems(node, target)]
+        # A body may use one operator several times.
+        found += [Finding(where, reason, function.name) for where, reason in dict.fromkeys(reasons)]
+    return found
+
+
+def _file_findings(model: ir.Model) -> Iterator[Finding]:
+    if missing := missing_properties(model.metadata_props):
+        lacks = f"lacks {', '.join(missing)}, so engines.build refuses it: not a file of export.to_onnx"
+        yield Finding("metadata", lacks)
+    if model.metadata_props.get("masks") == "found":
+        reason = "shapes depend on the image, so engines.build refuses it; export with --masks all"
+        yield Finding("masks found", reason)
+    opset = model.opset_imports.get("", 0)
+    if opset not in OPSETS:
+        yield Finding(f"operator set {opset}", f"expected {OPSETS.start} to {OPSETS.stop - 1}")
+    yield from _function_findings(model, opset)
+    yield from _tensor_findings(model)
+
+
+def _function_findings(model: ir.Model, opset: int) -> Iterator[Finding]:
+    names = [function.name for function in model.functions.values()]
+    for name in dict.fromkeys(names):
+        # The parser knows functions by name alone, and its own importers come first.
+        if names.count(name) > 1:
+            yield Finding(f"function {name}", "several functions of this name")
+        if onnx.defs.has(name):
+            yield Finding(f"function {name}", "a standard operator has this name, and the parser takes that")
+    for function in model.functions.values():
+        version = function.opset_imports.get("")
+        if version != opset:
+            yield Finding(f"function {function.name}", f"operator set {version}, the model's is {opset}")
+
+
+def _tensor_findings(model: ir.Model) -> Iterator[Finding]:
+    computed = (output for node in model.graph.all_nodes() for output in node.outputs)
+    for value in (*model.graph.inputs, *model.graph.initializers.values(), *computed):
+        if value.dtype is not None and value.dtype not in TYPES:
+            yield Finding(f"tensor {value.name}", f"type {value.dtype} is not supported")
+    for value in model.graph.inputs:
+        if value.dtype == DataType.UINT8 and any(node.op_type != "Cast" for node in value.consumers()):
+            yield Finding(f"input {value.name}", "uint8 is for network inputs alone, they must be cast first")
+
+
+def _custom_problems(node: ir.Node) -> Iterator[str]:
+    if node.domain != DOMAIN or node.op_type not in PLUGINS:
+        yield f"no plugin of ours has the name {node.domain}::{node.op_type}"
+    for name, expected in PLUGIN_ATTRIBUTES.items():
+        value = node.attributes.get_string(name, "")
+        if value != expected:
+            # From 10.15 on a plugin is taken in place of a body only for this attribute's sake.
+            yield f"attribute {name} is {value!r}, expected {expected!r}: the plugin would not be found"
+    if node.overload:
+        yield "the parser knows no overloads"
+
+
+def _node_problems(node: ir.Node, target: Target) -> Iterator[str]:
+    if node.op_type not in STANDARD:
+        yield f"not supported by {target}"
+    if target == "rtx":
+        yield from _rtx_problems(node)
+    if node.op_type == "TopK":
+        yield from _top_k_problems(node)
+    if node.op_type == "Resize" and node.attributes.get_int("antialias"):
+        yield "antialias is not supported"
+    if node.op_type == "Resize" and node.attributes.get_string("mode", "nearest") not in ("nearest", "linear"):
+        yield "only nearest and linear are supported"
+    if node.op_type in ("ScatterND", "ScatterElements") and node.attributes.get_string("reduction", "none") != "none":
+        yield "a reduction is not supported"
+
+
+def _rtx_problems(node: ir.Node) -> Iterator[str]:
+    if node.op_type in MISSING_IN_RTX:
+        yield MISSING_IN_RTX[node.op_type]
+    if node.op_type == "ConvTranspose" and node.outputs[0].dtype == DataType.BFLOAT16:
+        yield "TensorRT-RTX has no implementation in bfloat16"
+
+
+def _top_k_problems(node: ir.Node) -> Iterator[str]:
+    k = ir.convenience.get_const_tensor(node.inputs[1]) if node.inputs[1] is not None else None
+    if k is not None and int(k.numpy().max()) > TOP_K_LIMIT:
+        yield f"k is {int(k.numpy().max())}, the limit is {TOP_K_LIMIT}"
+    if node.attributes.get_int("sorted") == 0:
+        yield "only sorted results are supported"

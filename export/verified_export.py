@@ -1,0 +1,147 @@
+"""A checkpoint exported to ONNX: written, compared with PyTorch on real images, and only then put in its place."""
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+
+from export.bounds import choose_bounds
+from export.model import add_bodies, to_onnx
+from export.precision import Precision, widen
+from export.tensorrt_rules import Finding, check_model
+from export.verify import (
+    PARITY,
+    Comparison,
+    MismatchError,
+    Parity,
+    onnx_runner,
+    passes,
+    torch_runner,
+    verification_images,
+    verify,
+)
+from refinemask.bundled import DEMO
+from refinemask.contract import Bounds, Masks, Metadata
+from refinemask.files import UserError, atomic_write, sha256
+from refinemask.weights import load_detector, read_metadata
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportReport:
+    """An exported file that agrees with PyTorch."""
+
+    output: Path
+    metadata: Metadata
+    comparisons: tuple[Comparison, ...]
+    """Detections of the file in ONNX Runtime beside those of PyTorch in float32, one entry for each batch."""
+    parity: Parity
+    """How near the detections had to be."""
+    refusals: tuple[Finding, ...]
+    """What TensorRT will refuse, with the plugins; empty for masks ``found``, which are not for TensorRT."""
+
+    @property
+    def has_detections(self) -> bool:
+        """Whether any picture has a detection; without one, boxes and masks remain unverified."""
+        return any(len(found.boxes) for found in self.comparisons)
+
+
+def export_onnx(
+    checkpoint: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    bounds: Bounds | None = None,
+    precision: Precision = "fp32",
+    masks: Masks = "all",
+    opset: int | None = None,
+    bodies: bool = True,
+    verify_images: str | os.PathLike[str] | None = None,
+    mask_iou: float | None = None,
+) -> ExportReport:
+    """Export a checkpoint to ONNX, and verify the file against PyTorch on real images.
+
+    Args:
+        checkpoint: the .safetensors file.
+        output: the .onnx file; what lies there stays unless the new file agrees.
+        bounds: batches and sizes that the file accepts; None is every size that the model's preprocessing gives, and
+            batches of 1 to 8 (:func:`export.choose_bounds` chooses in between).
+        precision: type of weights and features; box arithmetic, scores and the boundary test are float32 in any case.
+        masks: ``all`` gives every place for a detection a mask, ``found`` only detections.
+        opset: ONNX operator set; None is the precision's own.
+        bodies: carry the custom operators' bodies, without which only TensorRT with the plugins runs the file.
+        verify_images: directory with pictures for the verification; None is what comes with a checkout.
+        mask_iou: smallest IoU with PyTorch's masks that agrees; None is the precision's own.
+
+    Raises:
+        UserError: the checkpoint cannot be used, or nothing would run what is asked for; nothing is written.
+        MismatchError: the file does not agree with PyTorch; nothing is written.
+    """
+    checkpoint, output = Path(checkpoint), Path(output)
+    _require_a_runtime(output, precision, masks, bodies)
+    detector = load_detector(checkpoint)
+    preprocessing = detector.config.preprocessing
+    bounds = bounds or choose_bounds(preprocessing)
+    images = verification_images(_pictures(verify_images))
+    model = to_onnx(detector, bounds, precision=precision, masks=masks, opset=opset)
+    metadata = _with_origin(model, checkpoint, output)
+    parity = PARITY[precision] if mask_iou is None else PARITY[precision]._replace(masks=mask_iou)
+    with atomic_write(output) as temporary:
+        ir.save(model, temporary)
+        onnx.checker.check_model(temporary, full_check=True)
+        file = onnx_runner(_runnable(model, temporary, precision))
+        comparisons = verify(file, torch_runner(detector), preprocessing, bounds, images)
+        if not passes(comparisons, parity):
+            reason = f"{output}: not written, it does not agree with PyTorch (see the table)"
+            raise MismatchError(reason, comparisons, parity)
+        if not bodies:
+            model.functions.clear()
+            ir.save(model, temporary)
+    refused = check_model(model, "tensorrt-10") if masks == "all" else []
+    return ExportReport(
+        output=output,
+        metadata=metadata,
+        comparisons=tuple(comparisons),
+        parity=parity,
+        refusals=tuple(finding for finding in refused if finding.body is None),
+    )
+
+
+def _require_a_runtime(output: Path, precision: Precision, masks: Masks, bodies: bool) -> None:
+    if masks == "found" and (precision == "bf16" or not bodies):
+        option = "--no-bodies" if not bodies else "--precision bf16"
+        raise UserError(
+            f"{output}: nothing runs --masks found with {option}: only TensorRT takes a file of the latter, "
+            "and it takes none of the former; leave one of them out"
+        )
+
+
+def _pictures(directory: str | os.PathLike[str] | None) -> Path:
+    """The directory with pictures, that of the demo where none is given."""
+    if directory is None and not DEMO.is_dir():
+        raise UserError(
+            f"{DEMO}: no pictures come with this installation, and the export is verified on some: "
+            "name a directory of pictures with --verify-images"
+        )
+    return DEMO if directory is None else Path(directory)
+
+
+def _with_origin(model: ir.Model, checkpoint: Path, output: Path) -> Metadata:
+    """The metadata of the model, to which the checkpoint that it was made of is added."""
+    metadata = dataclasses.replace(
+        Metadata.from_properties(model.metadata_props, output),
+        recipe=read_metadata(checkpoint).get("recipe", ""),
+        source_sha256=sha256(checkpoint),
+    )
+    model.metadata_props.update(metadata.to_properties())
+    return metadata
+
+
+def _runnable(model: ir.Model, path: Path, precision: Precision) -> Path | bytes:
+    """What ONNX Runtime can run of the file at ``path``: itself, or for bf16 the same in float32."""
+    if precision != "bf16":
+        return path
+    widened = widen(model)
+    add_bodies(widened)
+    return ir.to_proto(widened).SerializeToString()

@@ -1,0 +1,135 @@
+"""What is found in files that a TensorRT parser would refuse."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from export import Finding, check_onnx
+from export.tensorrt_rules import Target, check_model
+
+
+@pytest.fixture
+def model(tiny_files: tuple[Path, Path]) -> ir.Model:
+    return ir.load(tiny_files[1])
+
+
+def node(model: ir.Model, kind: str) -> ir.Node:
+    return next(node for node in model.graph if node.op_type == kind)
+
+
+def of_graph(model: ir.Model, target: Target) -> list[Finding]:
+    return [finding for finding in check_model(model, target) if finding.body is None]
+
+
+@pytest.mark.parametrize("target", ["tensorrt-10", "tensorrt-11", "rtx"])
+def test_an_export_passes(model: ir.Model, target: Target) -> None:
+    assert of_graph(model, target) == []
+
+
+def test_bodies_that_rtx_cannot_build(model: ir.Model) -> None:
+    found = [(finding.body, finding.where) for finding in check_model(model, "rtx")]
+    assert found == [
+        ("MultilevelRoIAlign4", "NonZero"),
+        ("MultilevelRoIAlign4", "RoiAlign"),
+        ("MultilevelRoIAlign1", "RoiAlign"),
+        ("FixedNMS", "NonMaxSuppression"),
+    ]
+    assert check_model(model, "tensorrt-10") == []
+
+
+def forget_namespace(model: ir.Model) -> None:
+    del node(model, "FixedNMS").attributes["plugin_namespace"]
+
+
+def rename_plugin(model: ir.Model) -> None:
+    node(model, "BoundaryMerge").op_type = "Merge"
+
+
+def large_top_k(model: ir.Model) -> None:
+    k = ir.Value(name="k", const_value=ir.tensor(np.array([5000]), name="k"), type=ir.TensorType(ir.DataType.INT64))
+    model.graph.register_initializer(k)
+    node(model, "TopK").replace_input_with(1, k)
+
+
+def unsorted_top_k(model: ir.Model) -> None:
+    node(model, "TopK").attributes.add(ir.AttrInt64("sorted", 0))
+
+
+def standard_name(model: ir.Model) -> None:
+    _, function = model.functions.popitem()
+    function.name = "RoiAlign"
+    model.functions[function.identifier()] = function
+
+
+def two_of_one_name(model: ir.Model) -> None:
+    function = next(iter(model.functions.values())).clone()
+    function.domain = "other"
+    model.functions[function.identifier()] = function
+
+
+def other_opset(model: ir.Model) -> None:
+    next(iter(model.functions.values())).opset_imports[""] = 18
+
+
+def unknown_operator(model: ir.Model) -> None:
+    node(model, "Softmax").op_type = "Unique"
+
+
+def double(model: ir.Model) -> None:
+    node(model, "Softmax").outputs[0].dtype = ir.DataType.DOUBLE
+
+
+def antialias(model: ir.Model) -> None:
+    node(model, "Resize").attributes.add(ir.AttrInt64("antialias", 1))
+
+
+def bytes_in_arithmetic(model: ir.Model) -> None:
+    node(model, "Shape").replace_input_with(0, model.graph.inputs[0])
+
+
+def foreign(model: ir.Model) -> None:
+    model.metadata_props.clear()
+
+
+def found_masks(model: ir.Model) -> None:
+    model.metadata_props["masks"] = "found"
+
+
+@pytest.mark.parametrize(
+    ("damage", "where", "reason"),
+    [
+        (foreign, "metadata", "lacks config, precision, bounds"),
+        (found_masks, "masks found", "export with --masks all"),
+        (forget_namespace, "FixedNMS FixedNMS", "plugin_namespace"),
+        (rename_plugin, "Merge ", "no plugin of ours"),
+        (large_top_k, "TopK ", "the limit is 3840"),
+        (unsorted_top_k, "TopK ", "sorted"),
+        (standard_name, "function RoiAlign", "a standard operator has this name"),
+        (two_of_one_name, "function ", "several functions"),
+        (other_opset, "function ", "operator set 18"),
+        (unknown_operator, "Unique ", "not supported by tensorrt-10"),
+        (double, "tensor ", "DOUBLE"),
+        (antialias, "Resize ", "antialias"),
+        (bytes_in_arithmetic, "input images", "must be cast first"),
+    ],
+)
+def test_damage_is_found(
+    tiny_files: tuple[Path, Path], tmp_path: Path, damage: Callable[[ir.Model], None], where: str, reason: str
+) -> None:
+    model, path = ir.load(tiny_files[1]), tmp_path / "damaged.onnx"
+    damage(model)
+    ir.save(model, path)
+    (finding,) = check_onnx(path)
+    assert finding.body is None
+    assert finding.where.startswith(where)
+    assert reason in finding.reason
+    assert str(finding) == f"{finding.where}: {finding.reason}"
+
+
+def test_the_verb_prints_nothing(tiny_files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert check_onnx(tiny_files[1]) == []
+    assert check_onnx(tiny_files[1], "rtx")
+    assert capsys.readouterr() == ("", "")
