@@ -14,7 +14,7 @@ from refinemask.evaluation.predictions import Result, to_results
 from refinemask.files import UserError
 
 PHASES = ("decode", "preprocess", "copy in", "engine", "copy out", "paste + encode")
-"""What is timed. Masks are encoded straight from the paste, so those two are one phase."""
+"""The phases that are timed. Masks are encoded straight from the paste, so those two are one phase."""
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Sample:
     """One batch through one engine."""
 
     seconds: dict[str, float]
-    """Of each phase, for the whole batch."""
+    """Wall-clock time of the whole batch, by phase."""
     detections: list[int]
     """Number of detections of each image."""
     padded: tuple[int, int]
