@@ -10,6 +10,7 @@ from benchmarks.harness.load import ForeignLoad
 from benchmarks.harness.pipeline import read_input
 from benchmarks.harness.provenance import provenance
 from benchmarks.harness.spec import EngineSpec
+from refinemask.files import UserError
 
 
 def break_down(engines: Sequence[str], image: Path, settings: Settings) -> BreakdownReport:
@@ -19,8 +20,10 @@ def break_down(engines: Sequence[str], image: Path, settings: Settings) -> Break
         engines: as :class:`benchmarks.harness.spec.EngineSpec` reads them.
 
     Raises:
-        UserError: an engine or the image is wrong.
+        UserError: an engine or the image is wrong, or there is no engine.
     """
+    if not engines:
+        raise UserError("nothing to break down; expected one engine at least")
     batch = read_input(image, settings.canvas)
     inputs: Inputs = {"images": batch.images, "image_sizes": batch.image_sizes}
     specs = [EngineSpec.parse(text) for text in engines]

@@ -89,7 +89,7 @@ def build_report(measurement: Measurement, accuracy: Sequence[Accuracy] | None =
         accuracy: figures of each engine, in order.
     """
     baseline, batch = measurement.runs[0], measurement.settings.batch
-    figures = accuracy or [None] * len(measurement.runs)
+    figures: Sequence[Accuracy | None] = accuracy or [None] * len(measurement.runs)
     return ComparisonReport(
         provenance=provenance(run.spec.path for run in measurement.runs),
         settings=measurement.settings,
