@@ -20,11 +20,11 @@ def print_suite(report: GpuReport) -> None:
         console.print(f"PyTorch with the kernels: {detector.agree} of {detector.detections} detections as without them")
         console.print(f"one image takes {detector.kernels_us:.0f} µs with them, {detector.eager_us:.0f} µs without")
     for goal in report.goals:
-        console.print(_goal(goal), style="yellow" if goal.status == "not run" else None, markup=False)
+        console.print(_goal(goal), style="yellow" if goal.status == "not run" else None, markup=False, soft_wrap=True)
     for part, reason in report.not_run.items():
-        console.print(f"not run: {part}: {reason}", style="yellow", markup=False)
+        console.print(f"not run: {part}: {reason}", style="yellow", markup=False, soft_wrap=True)
     for part, reason in report.failed.items():
-        console.print(f"failed: {part}: {reason}", style="red", markup=False)
+        console.print(f"failed: {part}: {reason}", style="red", markup=False, soft_wrap=True)
 
 
 def _times(report: GpuReport) -> Table:
