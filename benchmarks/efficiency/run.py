@@ -149,7 +149,7 @@ def _backends_here(device: str) -> list[str]:
 
 
 def _engine(backend: str, source: Source, onnx: Path) -> str:
-    """As :class:`benchmarks.harness.spec.EngineSpec` reads it."""
+    """The engine of a model on a backend, as :class:`benchmarks.harness.spec.EngineSpec` reads it."""
     name, _, precision = backend.partition(":")
     if name != "tensorrt":
         return f"{source.checkpoint if name == 'pytorch' else onnx}@{backend}"

@@ -16,7 +16,7 @@ LATENCY_COLUMNS = ("min", "p50", "p90", "p95", "p99")
 
 def terminal() -> Console:
     """Standard output; without a terminal wide enough that no table breaks."""
-    return Console(width=None if sys.stdout.isatty() else 150)
+    return Console(width=None if sys.stdout.isatty() else 200)
 
 
 def print_tables(tables: Iterable[Table], foreign_load: float | None) -> None:

@@ -76,18 +76,24 @@ def measure_beside_torchvision(plan: Plan) -> TorchvisionReport:
             settings=Conditions(canvas=plan.canvas, threads=plan.threads, rounds=plan.rounds, image=plan.image.name),
             foreign_load=load.fraction(),
             contenders=tuple(
-                ContenderReport(
-                    network=contender.network,
-                    engine=f"{contender.spec.backend} {contender.spec.precision or 'fp32'}",
-                    latency_ms=percentiles([1e3 * each for each in seconds[index]]),
-                    speedup=paired_ratio(seconds[0], seconds[index]),
-                    samples_ms=tuple(round(1e3 * each, 2) for each in seconds[index]),
-                    peak_memory_mib=(peak_memory_bytes(pids[index]) or 0) / 2**20,
-                    detections=detections[index],
-                )
+                _report(contender, pids[index], detections[index], seconds[index], baseline=seconds[0])
                 for index, contender in enumerate(contenders)
             ),
         )
+
+
+def _report(
+    contender: Contender, pid: int, detections: int, seconds: Sequence[float], baseline: Sequence[float]
+) -> ContenderReport:
+    return ContenderReport(
+        network=contender.network,
+        engine=f"{contender.spec.backend} {contender.spec.precision or 'fp32'}",
+        detections=detections,
+        latency_ms=percentiles([1e3 * each for each in seconds]),
+        speedup=paired_ratio(baseline, seconds),
+        peak_memory_mib=(peak_memory_bytes(pid) or 0) / 2**20,
+        samples_ms=tuple(round(1e3 * each, 2) for each in seconds),
+    )
 
 
 def list_contenders(exported: Path, theirs: Path) -> list[Contender]:

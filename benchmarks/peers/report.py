@@ -25,14 +25,14 @@ class ContenderReport:
     network: str
     engine: str
     """Backend and precision."""
+    detections: int
     latency_ms: Percentiles
     speedup: Ratio
     """Ratio to torchvision's network in PyTorch."""
-    samples_ms: tuple[float, ...]
-    """One latency per round."""
     peak_memory_mib: float
     """Largest resident set of the contender's process."""
-    detections: int
+    samples_ms: tuple[float, ...]
+    """One latency per round."""
 
 
 @dataclass(frozen=True, kw_only=True)

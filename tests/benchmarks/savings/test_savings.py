@@ -87,12 +87,11 @@ def test_photo_boxes_lie_in_the_canvas() -> None:
 
 def test_report(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(measurement, "CHANNELS", CHANNELS)
-    monkeypatch.setattr(measurement, "runners", lambda *_: {name: lambda: np.ones((3, 112, 112)) for name in
-                                                        ("ONNX Runtime", "OpenVINO")})  # fmt: skip
+    heads = {name: lambda: np.ones((3, 112, 112)) for name in ("ONNX Runtime", "OpenVINO")}
+    monkeypatch.setattr(measurement, "runners", lambda *_: dict(heads))
     output = tmp_path / "savings.json"
-    assert (
-        savings.main(savings.Args(settings=Settings(height=64, width=96, detections=3, rounds=1), output=output)) == 0
-    )
+    settings = Settings(height=64, width=96, detections=3, rounds=1)
+    assert savings.main(savings.Args(settings=settings, output=output)) == 0
     printed = capsys.readouterr().out
     assert all(name in printed for name in SAVINGS)
     report = json.loads(output.read_text())
