@@ -60,7 +60,7 @@ def read_report(kind: type[Report], path: str | os.PathLike[str]) -> Report:
     try:
         return _build(kind, json.loads(Path(path).read_text()))
     except (OSError, TypeError, LookupError, AttributeError, ValueError) as error:
-        raise UserError(f"{path}: expected a {kind.__name__} as JSON: {error}; measure anew") from error
+        raise UserError(f"{path}: expected the JSON of {kind.__name__}: {error}; measure anew") from error
 
 
 def _build(kind: Any, value: Any) -> Any:

@@ -17,7 +17,7 @@ from engines.openvino_engine import PRECISIONS
 from refinemask.config import Preprocessing
 
 CANDIDATES = 1000
-"""Number of (RoI, class) pairs above the score threshold: at the usual 0.05 random weights have none or tens of thousands."""
+"""Number of (RoI, class) pairs above the score threshold; at the usual 0.05 random weights have none, or too many."""
 
 
 class Body(nn.Module):

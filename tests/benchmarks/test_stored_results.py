@@ -17,7 +17,6 @@ from benchmarks.preprocess import PreprocessReport
 from benchmarks.savings.catalogue import SAVINGS
 from benchmarks.savings.report import SavingsReport
 from benchmarks.training import TrainingReport
-from refinemask.files import UserError
 
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 KINDS: dict[str, type] = {
@@ -68,16 +67,3 @@ def test_the_stored_savings_are_those_of_the_catalogue() -> None:
     for each in report.savings:
         saving = catalogue[each.number - 1]
         assert (each.name, each.exactness) == (saving.name, saving.exactness)
-
-
-@pytest.mark.parametrize("text", ["no JSON", "[]", "{}", '{"runs": 1}', '{"walks": []}'])
-def test_something_else_is_one_line(text: str, tmp_path: Path) -> None:
-    path = tmp_path / "other.json"
-    path.write_text(text)
-    with pytest.raises(UserError, match=r"other\.json: expected a TrainingReport as JSON: .*; measure anew"):
-        read_report(TrainingReport, path)
-
-
-def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"absent\.json: expected a TrainingReport"):
-        read_report(TrainingReport, tmp_path / "absent.json")

@@ -1,18 +1,20 @@
 """This project's Mask R-CNN beside torchvision's."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks.harness.spec import EngineSpec
 from benchmarks.peers import __main__ as peers
 from benchmarks.peers import measurement, torchvision_detector
-from benchmarks.peers.contender import Contender
+from benchmarks.peers.contender import OURS, Contender, open_contender, run_contender
 from benchmarks.peers.measurement import Plan
 from refinemask.config import BackboneConfig, FCNMaskConfig, ModelConfig, to_json
 from tests.support.toy_onnx import CONFIG, write_toy_onnx
@@ -63,11 +65,20 @@ def test_a_contender_that_cannot_be_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     exported = write_exported(tmp_path / "ours.onnx")
-    absent = Contender("this project", EngineSpec(tmp_path / "absent.onnx", "openvino"))
+    absent = Contender(OURS, EngineSpec(tmp_path / "absent.onnx", "openvino"))
     monkeypatch.setattr(torchvision_detector, "export", lambda *_: None)
     monkeypatch.setattr(measurement, "list_contenders", lambda *_: [absent])
     assert peers.main(peers.Args(plan=Plan(exported=exported, canvas=CANVAS, threads=1))) == 2
     assert capsys.readouterr().err == f"error: {absent.spec.path}: no such file\n"
+
+
+def test_a_process_opens_its_contender_and_runs_it(tmp_path: Path) -> None:
+    exported = write_exported(tmp_path / "ours.onnx")
+    images, sizes = np.zeros((1, 3, *CANVAS), np.uint8), np.array([CANVAS])
+    assert open_contender(Contender(OURS, EngineSpec(exported, "onnxruntime")), images, sizes, threads=1) == os.getpid()
+    seconds, detections = run_contender()
+    assert seconds > 0
+    assert detections == 3
 
 
 @pytest.mark.slow
