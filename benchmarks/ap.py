@@ -3,17 +3,17 @@
 python -m benchmarks.ap model.onnx --annotations val.json --images DIRECTORY
 """
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
-from benchmarks.compare import compare
-from benchmarks.harness.measure import Settings
-from benchmarks.harness.report import print_accuracy, write_report
+from benchmarks.harness.comparison import compare
+from benchmarks.harness.report_file import write_report
+from benchmarks.harness.settings import Settings
+from benchmarks.harness.tables import print_accuracy
+from refinemask.command import execute
 from refinemask.data.coco import read_coco
-from refinemask.files import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,18 +37,15 @@ class Args:
 
 
 def main(args: Args | None = None) -> int:
-    """Measure, print the table, write the JSON; exit code 2 where something given is wrong."""
-    args = args or tyro.cli(Args)
-    try:
-        settings = Settings(threads=args.threads, device=args.device, warmup=0)
-        report = compare(args.engines, read_coco(args.annotations), args.images, settings, args.limit)
-        if args.output is not None:
-            write_report(report, args.output)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    """Measure, write the JSON, print the table; returns the exit code."""
+    return execute(Args, _ap, args)
+
+
+def _ap(args: Args) -> None:
+    settings = Settings(threads=args.threads, device=args.device, warmup=0)
+    report = compare(args.engines, read_coco(args.annotations), args.images, settings, args.limit)
+    write_report(report, args.output)
     print_accuracy(report)
-    return 0
 
 
 if __name__ == "__main__":

@@ -5,24 +5,20 @@ python -m benchmarks.compare --table efficiency
 """
 
 import argparse
-import sys
-import tempfile
-from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import tyro
 
-from benchmarks.harness.measure import Settings, measure, require_at_least
-from benchmarks.harness.report import Report, build_report, print_report, write_report
-from refinemask.data.coco import CocoDataset, read_coco
-from refinemask.data.lvis import LvisDataset
-from refinemask.evaluation.coco import evaluate_coco
-from refinemask.evaluation.lvis import evaluate_lvis
-from refinemask.evaluation.predictions import PredictionFile, Result
-from refinemask.files import UserError
+from benchmarks.efficiency.figure import draw
+from benchmarks.efficiency.run import Plan, measure_efficiency
+from benchmarks.efficiency.table import print_efficiency
+from benchmarks.harness.comparison import compare
+from benchmarks.harness.report_file import write_report
+from benchmarks.harness.settings import Settings
+from benchmarks.harness.tables import print_comparison
+from refinemask.command import execute
+from refinemask.data.coco import read_coco
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,61 +42,29 @@ class Args:
     settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
 
 
-def compare(
-    engines: Sequence[str],
-    dataset: CocoDataset,
-    directory: Path,
-    settings: Settings,
-    limit: int | None = None,
-    ap_star: LvisDataset | None = None,
-) -> Report:
-    """Measure speed and accuracy; see :func:`benchmarks.harness.report.build_report`.
-
-    Accuracy is over the images that the rounds reach, the same for every engine; with annotations of AP* for the same
-    images, the accuracy has an entry ``ap_star``.
-
-    Raises:
-        UserError: an engine, an image, the annotations or the limit are wrong.
-    """
-    require_at_least(1, limit=limit)
-    if not directory.is_dir():
-        raise UserError(f"{directory}: no such directory; --images expects the directory of the annotated images")
-    images = dataset.images[:limit]
-    with ExitStack() as stack:
-        # On disk: thousands of images with hundreds of masks each would fill the memory.
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        found = [stack.enter_context(PredictionFile(scratch / f"{number}.jsonl", {})) for number in range(len(engines))]
-
-        def collect(engine: int, image: int, results: list[Result]) -> None:
-            found[engine].append(images[image].id, results)
-
-        measurement = measure(engines, [directory / i.file_name for i in images], settings, collect)
-        accuracy: list[dict[str, Any]] = [dict(evaluate_coco(dataset, results)) for results in found]
-        if ap_star is not None:
-            for figures, results in zip(accuracy, found, strict=True):
-                figures["ap_star"] = evaluate_lvis(ap_star, results)
-        return build_report(measurement, accuracy)
+def main(args: Args | Plan | None = None) -> int:
+    """Compare, write the JSON, print the tables; returns the exit code."""
+    if args is None:
+        table, rest = _chosen_table()
+        if table == "efficiency":
+            args = tyro.cli(Plan, args=rest, prog="python -m benchmarks.compare --table efficiency")
+    if isinstance(args, Plan):
+        return execute(Plan, _efficiency, args)
+    return execute(Args, _compare, args)
 
 
-def main(args: Args | None = None) -> int:
-    """Compare, print the tables, write the JSON; exit code 2 where something given is wrong."""
-    table, rest = (None, []) if args else _chosen_table()
-    if table == "efficiency":
-        # It measures with this module's function.
-        from benchmarks.efficiency import run
+def _compare(args: Args) -> None:
+    report = compare(args.engines, read_coco(args.annotations), args.images, args.settings, args.limit)
+    write_report(report, args.output)
+    print_comparison(report)
 
-        return run.main(tyro.cli(run.Args, args=rest, prog="python -m benchmarks.compare --table efficiency"))
-    try:
-        # The settings are checked as they are read.
-        args = args or tyro.cli(Args)
-        report = compare(args.engines, read_coco(args.annotations), args.images, args.settings, args.limit)
-        if args.output is not None:
-            write_report(report, args.output)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print_report(report)
-    return 0
+
+def _efficiency(plan: Plan) -> None:
+    report = measure_efficiency(plan)
+    print_efficiency(report)
+    for path in draw(report, plan.output):
+        print(f"figure: {path}")
+    print(f"report with all samples: {plan.output}")
 
 
 def _chosen_table() -> tuple[str | None, list[str]]:

@@ -3,8 +3,6 @@
 ``python -m benchmarks.evaluation``
 """
 
-import json
-import sys
 import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -14,21 +12,25 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import tyro
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from benchmarks.harness.provenance import provenance
+from benchmarks.harness.provenance import Provenance, provenance
+from benchmarks.harness.report_file import print_json
+from refinemask.command import execute
 from refinemask.data.coco import CocoDataset, parse_coco
 from refinemask.evaluation.coco import evaluate_coco
+from refinemask.files import FailedCheckError
 
 HEIGHT, WIDTH = 480, 640
 CATEGORIES = np.arange(1, 81)
 SHARES = CATEGORIES**-1.2 / (CATEGORIES**-1.2).sum()
-"""Of the objects; the first category has 28 % of them, as COCO's persons have."""
+"""Each category's share of the objects; the first has 28 %, as COCO's persons have."""
 CATEGORIES_PER_IMAGE = 3
 CORNERS = 24
+LARGEST_DIFFERENCE = 1e-6
+"""Largest difference of a figure that the order of sums explains."""
 Results = dict[int, list[dict[str, Any]]]
 
 
@@ -38,11 +40,31 @@ class Args:
 
     images: int = 5000
     objects: int = 7
-    """Per image."""
+    """Objects per image."""
     detections: int = 100
-    """Per image: a third overlap an object of their category, a third are stray but of a category in the image."""
+    """Detections per image: a third overlap an object of their category, a third stray but are of one in the image."""
     iou_type: Literal["segm", "bbox"] = "segm"
     seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationReport:
+    """Both evaluations of the same results."""
+
+    provenance: Provenance
+    images: int
+    objects: int
+    detections: int
+    iou_type: str
+    seed: int
+    processor_seconds: dict[str, float]
+    """CPU time of all threads, of ``pycocotools`` and ``ours``."""
+    ratio: float
+    """pycocotools' time over ours."""
+    AP: float
+    """Average precision of the results."""
+    largest_difference: float
+    """Largest difference between two average precisions of the same name."""
 
 
 def example(args: Args) -> tuple[dict[str, Any], Results]:
@@ -60,9 +82,9 @@ def example(args: Args) -> tuple[dict[str, Any], Results]:
             area = box[2] * box[3] * np.pi / 4
             annotations.append(entry | {"bbox": box, "area": area, "segmentation": [polygon]})
         near = rng.integers(args.objects, size=args.detections)
-        found, labels = boxes[near] * rng.normal(1, 0.03, (args.detections, 4)), categories[near]
+        moved, labels = boxes[near] * rng.normal(1, 0.03, (args.detections, 4)), categories[near]
         third = args.detections // 3
-        found[third:] = _boxes(rng, args.detections - third)
+        moved[third:] = _boxes(rng, args.detections - third)
         labels[2 * third :] = rng.choice(CATEGORIES, args.detections - 2 * third, p=SHARES)
         results[image_id] = [
             {"image_id": image_id, "category_id": label, "score": score, "bbox": box}
@@ -70,8 +92,8 @@ def example(args: Args) -> tuple[dict[str, Any], Results]:
             for label, score, box, rle in zip(
                 labels.tolist(),
                 rng.random(args.detections).tolist(),
-                found.tolist(),
-                coco_mask.frPyObjects(_ellipses(found), HEIGHT, WIDTH),
+                moved.tolist(),
+                coco_mask.frPyObjects(_ellipses(moved), HEIGHT, WIDTH),
                 strict=True,
             )
         ]
@@ -117,8 +139,11 @@ def timed(route: Callable[..., list[float]], *arguments: Any) -> tuple[float, li
 
 
 def main(args: Args | None = None) -> int:
-    """Print both times and their ratio as JSON; 1 if a figure differs by more than 1e-6."""
-    args = args or tyro.cli(Args, description=__doc__)
+    """Print both times and their ratio as JSON; exit code 1 if a figure differs by more than 1e-6."""
+    return execute(Args, _compare_routes, args, description=__doc__)
+
+
+def _compare_routes(args: Args) -> None:
     content, results = example(args)
     our_seconds, our_figures = timed(ours, parse_coco(Path("synthetic"), content), results, args)
     coco = COCO()
@@ -126,20 +151,17 @@ def main(args: Args | None = None) -> int:
     with redirect_stdout(StringIO()):
         coco.createIndex()
     usual_seconds, usual_figures = timed(usual, coco, results, args)
-    difference = float(np.abs(np.subtract(our_figures, usual_figures)).max())
-    report = {
-        "provenance": provenance([]),
+    report = EvaluationReport(
+        provenance=provenance(),
         **asdict(args),
-        "processor_seconds": {"pycocotools": round(usual_seconds, 2), "ours": round(our_seconds, 2)},
-        "ratio": round(usual_seconds / our_seconds, 2),
-        "AP": our_figures[0],
-        "largest_difference": difference,
-    }
-    print(json.dumps(report, indent=2))
-    if difference > 1e-6:
-        print(f"error: the figures differ: {our_figures} against {usual_figures}", file=sys.stderr)
-        return 1
-    return 0
+        processor_seconds={"pycocotools": round(usual_seconds, 2), "ours": round(our_seconds, 2)},
+        ratio=round(usual_seconds / our_seconds, 2),
+        AP=our_figures[0],
+        largest_difference=float(np.abs(np.subtract(our_figures, usual_figures)).max()),
+    )
+    print_json(report)
+    if report.largest_difference > LARGEST_DIFFERENCE:
+        raise FailedCheckError(f"the figures differ: {our_figures} against {usual_figures}")
 
 
 if __name__ == "__main__":

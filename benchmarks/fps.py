@@ -3,15 +3,17 @@
 python -m benchmarks.fps model.safetensors model.onnx model.onnx@openvino:bf16 --images DIRECTORY
 """
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
 
-from benchmarks.harness.measure import Settings, measure, require_at_least
-from benchmarks.harness.report import build_report, print_report, write_report
-from refinemask.files import UserError
+from benchmarks.harness.measure import measure
+from benchmarks.harness.report import build_report
+from benchmarks.harness.report_file import write_report
+from benchmarks.harness.settings import Settings, require_at_least
+from benchmarks.harness.tables import print_comparison
+from refinemask.command import execute
 from refinemask.predict import find_images
 
 
@@ -31,19 +33,15 @@ class Args:
 
 
 def main(args: Args | None = None) -> int:
-    """Measure, print the tables, write the JSON; exit code 2 where something given is wrong."""
-    try:
-        # The settings are checked as they are read.
-        args = args or tyro.cli(Args)
-        require_at_least(1, limit=args.limit)
-        report = build_report(measure(args.engines, find_images([args.images])[: args.limit], args.settings))
-        if args.output is not None:
-            write_report(report, args.output)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print_report(report)
-    return 0
+    """Measure, write the JSON, print the tables; returns the exit code."""
+    return execute(Args, _fps, args)
+
+
+def _fps(args: Args) -> None:
+    require_at_least(1, limit=args.limit)
+    report = build_report(measure(args.engines, find_images([args.images])[: args.limit], args.settings))
+    write_report(report, args.output)
+    print_comparison(report)
 
 
 if __name__ == "__main__":

@@ -3,23 +3,23 @@
 ``python -m benchmarks.paste``
 """
 
-import json
-import sys
 import time
-from dataclasses import asdict, dataclass
-from statistics import quantiles
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-import tyro
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from benchmarks.harness.measure import require_at_least
-from benchmarks.harness.provenance import provenance
-from refinemask.files import UserError
+from benchmarks.harness.provenance import Provenance, provenance
+from benchmarks.harness.random_detections import random_detections
+from benchmarks.harness.report_file import ABSENT_IF_NONE, print_json
+from benchmarks.harness.settings import require_at_least
+from benchmarks.harness.summary import Quartiles, quartiles
+from refinemask.command import execute
+from refinemask.files import FailedCheckError
 from refinemask.masks import paste_rle
 
 
@@ -38,26 +38,24 @@ class Args:
     seed: int = 0
 
 
-def example(args: Args) -> tuple[Tensor, Tensor]:
-    """Star-shaped masks with soft edges [N, M, M], and log-normal boxes [N, 4] anywhere in the image."""
-    rng = np.random.default_rng(args.seed)
-    count, side = args.detections, args.mask_size
-    axis = (np.arange(side) + 0.5) / side * 2 - 1
-    angle, radius = np.arctan2(axis[:, None], axis), np.hypot(axis[:, None], axis)
-    waves = np.array([2, 3, 5, 8])
-    amplitudes, phases = rng.normal(0, 0.25 / waves, (count, 4)), rng.uniform(0, 2 * np.pi, (count, 4))
-    outline = 0.8 + sum(
-        amplitudes[:, k, None, None] * np.cos(waves[k] * angle + phases[:, k, None, None]) for k in range(4)
-    )
-    masks = torch.from_numpy((outline - radius) * 20).sigmoid().float()
+@dataclass(frozen=True, kw_only=True)
+class PasteReport:
+    """Both routes on the same masks."""
 
-    area = args.height * args.width * args.box_share * rng.lognormal(-0.32, 0.8, count)
-    ratio = np.exp(rng.normal(0, 0.4, count))
-    size = np.stack([np.sqrt(area * ratio), np.sqrt(area / ratio)], axis=1)
-    limit = np.array([args.width, args.height])
-    centre = rng.uniform(0, 1, (count, 2)) * limit
-    corners = np.stack([centre - size / 2, centre + size / 2], axis=1).clip(0, limit)
-    return masks, torch.from_numpy(corners.reshape(count, 4)).float()
+    provenance: Provenance | None = field(default=None, metadata=ABSENT_IF_NONE)
+    detections: int
+    height: int
+    width: int
+    mask_size: int
+    box_share: float
+    rounds: int
+    seed: int
+    rle_bytes: int
+    """Length of all run-length strings together."""
+    milliseconds: dict[str, Quartiles]
+    """Wall-clock time of ``usual`` and ``ours``."""
+    ratio: Quartiles
+    """The usual route's time over ours, paired per round."""
 
 
 def paste_per_box(masks: Tensor, boxes: Tensor, height: int, width: int) -> NDArray[np.bool_]:
@@ -100,15 +98,27 @@ def our_route(masks: Tensor, boxes: Tensor, height: int, width: int) -> list[byt
 
 
 def main(args: Args | None = None) -> int:
-    """Print both times, their ratio and the number of bytes as JSON; 1 if a string differs, 2 for bad input."""
-    args = args or tyro.cli(Args, description=__doc__)
-    try:
-        require_at_least(1, rounds=args.rounds)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    """Print both times, their ratio and the number of bytes as JSON; exit code 1 if a string differs."""
+    return execute(Args, lambda args: print_json(measure(args)), args, description=__doc__)
+
+
+def measure(args: Args) -> PasteReport:
+    """Let both routes take turns.
+
+    Raises:
+        UserError: no round is asked for.
+        FailedCheckError: a run-length string differs.
+    """
+    require_at_least(1, rounds=args.rounds)
     torch.set_num_threads(1)
-    masks, boxes = example(args)
+    masks, boxes = random_detections(
+        args.detections,
+        args.height,
+        args.width,
+        mask_size=args.mask_size,
+        box_share=args.box_share,
+        seed=args.seed,
+    )
     milliseconds: dict[str, list[float]] = {"usual": [], "ours": []}
     for number in range(-2, args.rounds):
         strings = {}
@@ -119,23 +129,15 @@ def main(args: Args | None = None) -> int:
                 milliseconds[name].append((time.perf_counter() - start) * 1e3)
         if strings["usual"] != strings["ours"]:
             different = sum(a != b for a, b in zip(strings["usual"], strings["ours"], strict=True))
-            print(f"error: {different} of {args.detections} run-length strings differ", file=sys.stderr)
-            return 1
+            raise FailedCheckError(f"{different} of {args.detections} run-length strings differ")
     ratios = [usual / ours for usual, ours in zip(milliseconds["usual"], milliseconds["ours"], strict=True)]
-    report = {
-        "provenance": provenance([]),
+    return PasteReport(
+        provenance=provenance(),
         **asdict(args),
-        "rle_bytes": sum(map(len, strings["ours"])),
-        "milliseconds": {name: _quartiles(values) for name, values in milliseconds.items()},
-        "ratio": _quartiles(ratios),
-    }
-    print(json.dumps(report, indent=2))
-    return 0
-
-
-def _quartiles(values: list[float]) -> dict[str, float]:
-    low, median, high = quantiles(values, n=4) if len(values) > 1 else values * 3
-    return {"q1": round(low, 2), "median": round(median, 2), "q3": round(high, 2)}
+        rle_bytes=sum(map(len, strings["ours"])),
+        milliseconds={name: quartiles(values) for name, values in milliseconds.items()},
+        ratio=quartiles(ratios),
+    )
 
 
 if __name__ == "__main__":

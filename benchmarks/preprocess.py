@@ -3,30 +3,31 @@
 ``python -m benchmarks.preprocess``
 """
 
-import json
-import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import tyro
 from numpy.typing import NDArray
 
-from benchmarks.harness.measure import require_at_least
-from benchmarks.harness.provenance import provenance
-from benchmarks.harness.summary import paired_ratio, summarize
+from benchmarks.harness.provenance import Provenance, provenance
+from benchmarks.harness.report_file import print_json
+from benchmarks.harness.settings import require_at_least
+from benchmarks.harness.summary import Percentiles, Ratio, paired_ratio, percentiles
 from refinemask.bundled import PHOTO
+from refinemask.command import execute
 from refinemask.config import Preprocessing
 from refinemask.data.images import read_image
 from refinemask.data.transforms import STRIDE, preprocess, resize, resize_shape
-from refinemask.files import UserError
+from refinemask.files import FailedCheckError
 
 PREPROCESSING = Preprocessing()
 MEAN, STD = (np.array([*values, 0.0]) for values in (PREPROCESSING.mean, PREPROCESSING.std))
-"""As OpenCV takes scalars: of four channels."""
+"""Scalars of four channels, as OpenCV takes them."""
+LARGEST_DIFFERENCE = 1e-5
+"""Largest difference of normalised values that float32 rounding explains."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,26 @@ class Args:
 
     image: Path = PHOTO
     rounds: int = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreprocessReport:
+    """Both routes on the same photograph."""
+
+    provenance: Provenance
+    rounds: int
+    image: tuple[int, ...]
+    """Height and width of the photograph."""
+    input: tuple[int, ...]
+    """Shape [3, H, W] of the network's input."""
+    bytes: dict[str, int]
+    """Size of what ``usual`` and ``ours`` give the network."""
+    milliseconds: dict[str, Percentiles]
+    """Processor time of ``usual`` and ``ours``."""
+    ratio: Ratio
+    """The usual route's time over ours, paired per round."""
+    largest_difference: float
+    """Largest difference between the normalised values that the network computes with."""
 
 
 def usual_route(image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -61,14 +82,25 @@ def seen_by_network(ours: NDArray[np.uint8], height: int, width: int) -> NDArray
 
 
 def main(args: Args | None = None) -> int:
-    """Print both times and their ratio as JSON; 1 if the network would see something else, 2 for bad input."""
-    args = args or tyro.cli(Args, description=__doc__)
-    try:
-        require_at_least(1, rounds=args.rounds)
-        image = read_image(args.image)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    """Print both times and their ratio as JSON; exit code 1 if the network would see something else."""
+    return execute(Args, _compare_routes, args, description=__doc__)
+
+
+def _compare_routes(args: Args) -> None:
+    report = measure(args)
+    print_json(report)
+    if report.largest_difference > LARGEST_DIFFERENCE:
+        raise FailedCheckError(f"the network's input differs by {report.largest_difference:.1e}")
+
+
+def measure(args: Args) -> PreprocessReport:
+    """Let both routes take turns.
+
+    Raises:
+        UserError: the image cannot be read, or no round is asked for.
+    """
+    require_at_least(1, rounds=args.rounds)
+    image = read_image(args.image)
     cv2.setNumThreads(1)
     seconds: dict[str, list[float]] = {"usual": [], "ours": []}
     for number in range(-2, args.rounds):
@@ -80,22 +112,16 @@ def main(args: Args | None = None) -> int:
                 seconds[name].append(time.process_time() - start)
     height, width = resize_shape(image.shape[0], image.shape[1], PREPROCESSING)
     seen = seen_by_network(results["ours"], height, width)
-    difference = float(np.abs(seen - results["usual"]).max())
-    report = {
-        "provenance": provenance([args.image]),
-        "rounds": args.rounds,
-        "image": list(image.shape[:2]),
-        "input": list(seen.shape),
-        "bytes": {name: result.nbytes for name, result in results.items()},
-        "milliseconds": {name: asdict(summarize([1e3 * each for each in values])) for name, values in seconds.items()},
-        "ratio": asdict(paired_ratio(seconds["usual"], seconds["ours"])),
-        "largest_difference": difference,
-    }
-    print(json.dumps(report, indent=2))
-    if difference > 1e-5:
-        print(f"error: the network's input differs by {difference:.1e}", file=sys.stderr)
-        return 1
-    return 0
+    return PreprocessReport(
+        provenance=provenance([args.image]),
+        rounds=args.rounds,
+        image=image.shape[:2],
+        input=seen.shape,
+        bytes={name: result.nbytes for name, result in results.items()},
+        milliseconds={name: percentiles([1e3 * each for each in values]) for name, values in seconds.items()},
+        ratio=paired_ratio(seconds["usual"], seconds["ours"]),
+        largest_difference=float(np.abs(seen - results["usual"]).max()),
+    )
 
 
 if __name__ == "__main__":

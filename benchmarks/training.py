@@ -4,7 +4,6 @@ python -m benchmarks.training runs/coco-mini-mask-rcnn runs/coco-mini --data-roo
 """
 
 import json
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +12,17 @@ from typing import Any
 import tyro
 from rich.table import Table
 
-from benchmarks.harness.provenance import provenance
-from benchmarks.harness.report import Report, terminal, write_report
+from benchmarks.harness.provenance import Provenance, provenance
+from benchmarks.harness.report import Accuracy
+from benchmarks.harness.report_file import write_report
+from benchmarks.harness.tables import terminal
+from refinemask.command import execute
 from refinemask.evaluate import Args as EvaluateArgs
 from refinemask.evaluate import main as evaluate
 from refinemask.files import UserError
 
 SETS = {"training images": "data", "held-out images": "validation"}
-"""The recipe's part that names the annotations and the folder of each set."""
+"""Part of the recipe that names the annotations and the folder of each set."""
 COLUMNS = {"box AP": "bbox", "mask AP": "segm", "boundary AP": "boundary"}
 
 
@@ -40,8 +42,45 @@ class Args:
     """CPU threads."""
 
 
-def summarize_run(run: Path, args: Args) -> Report:
-    """The figures and the curves of one run.
+@dataclass(frozen=True)
+class CurvePoint:
+    """The losses of one logged iteration."""
+
+    epoch: float
+    loss: float
+    """Sum of the weighted terms."""
+    losses: dict[str, float]
+    """Weighted terms by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunReport:
+    """What one run came to."""
+
+    recipe: str
+    iterations: int
+    epochs: float
+    batch_size: int
+    images_per_second: float
+    """Median over the logged iterations."""
+    peak_memory_mib: float
+    provenance: Provenance
+    accuracy: dict[str, Accuracy]
+    """Figures by set of images; see :data:`SETS`."""
+    evaluated_images: int | str
+    """Limit of images of each set, or ``all``."""
+    curve: tuple[CurvePoint, ...]
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """Runs on the same data, side by side."""
+
+    runs: tuple[RunReport, ...]
+
+
+def assess(run: Path, args: Args) -> RunReport:
+    """Evaluate the last weights of one run on both sets.
 
     Raises:
         UserError: the directory holds no finished run, or its data are not there.
@@ -49,18 +88,18 @@ def summarize_run(run: Path, args: Args) -> Report:
     recipe, records = _read_run(run)
     checkpoint = run / "last.safetensors"
     rates = sorted(record["images_per_second"] for record in records)
-    return {
-        "recipe": recipe["name"],
-        "iterations": records[-1]["iteration"],
-        "epochs": records[-1]["epoch"],
-        "batch_size": recipe["train"]["batch_size"],
-        "images_per_second": rates[len(rates) // 2],
-        "peak_memory_mib": max(record["memory_mb"] for record in records),
-        "provenance": provenance([checkpoint]),
-        "accuracy": {name: _evaluate(checkpoint, recipe[part], args) for name, part in SETS.items()},
-        "evaluated_images": args.limit or "all",
-        "curve": [{key: record[key] for key in ("epoch", "loss", "losses")} for record in records],
-    }
+    return RunReport(
+        recipe=recipe["name"],
+        iterations=records[-1]["iteration"],
+        epochs=records[-1]["epoch"],
+        batch_size=recipe["train"]["batch_size"],
+        images_per_second=rates[len(rates) // 2],
+        peak_memory_mib=max(record["memory_mb"] for record in records),
+        provenance=provenance([checkpoint]),
+        accuracy={name: _evaluate(checkpoint, recipe[part], args) for name, part in SETS.items()},
+        evaluated_images=args.limit or "all",
+        curve=tuple(CurvePoint(record["epoch"], record["loss"], record["losses"]) for record in records),
+    )
 
 
 def _read_run(run: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -79,7 +118,7 @@ def _read_run(run: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return recipe, records
 
 
-def _evaluate(checkpoint: Path, data: dict[str, Any], args: Args) -> dict[str, dict[str, float]]:
+def _evaluate(checkpoint: Path, data: dict[str, Any], args: Args) -> Accuracy:
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.json"
         wanted = EvaluateArgs(
@@ -95,30 +134,30 @@ def _evaluate(checkpoint: Path, data: dict[str, Any], args: Args) -> dict[str, d
         return json.loads(report.read_text())["figures"]
 
 
-def table(runs: list[Report]) -> Table:
+def table(report: TrainingReport) -> Table:
     """One row per run."""
     result = Table(title="Trained models", title_justify="left")
     result.add_column("recipe")
     for heading in ("iterations", "images/s", *(f"{column}, {name}" for name in SETS for column in COLUMNS)):
         result.add_column(heading, justify="right")
-    for run in runs:
-        points = (100 * run["accuracy"][name][kind]["AP"] for name in SETS for kind in COLUMNS.values())
-        cells = (str(run["iterations"]), f"{run['images_per_second']:.2f}", *(f"{value:.1f}" for value in points))
-        result.add_row(run["recipe"], *cells)
+    for run in report.runs:
+        points = (100 * run.accuracy[name][kind]["AP"] for name in SETS for kind in COLUMNS.values())
+        cells = (str(run.iterations), f"{run.images_per_second:.2f}", *(f"{value:.1f}" for value in points))
+        result.add_row(run.recipe, *cells)
     return result
 
 
-def draw_curves(runs: list[Report], path: Path) -> None:
-    """Every loss term over the epochs, one panel per run."""
+def draw_curves(report: TrainingReport, path: Path) -> None:
+    """Draw every loss term over the epochs, one panel per run."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.2 * len(runs), 3.8), layout="constrained")
-    panels = figure.subplots(1, len(runs), sharey=True, squeeze=False)[0]
-    for panel, run in zip(panels, runs, strict=True):
-        epochs = [point["epoch"] for point in run["curve"]]
-        for term in run["curve"][0]["losses"]:
-            panel.plot(epochs, [point["losses"][term] for point in run["curve"]], label=term, linewidth=1.2)
-        panel.set(title=run["recipe"], xlabel="epoch", yscale="log")
+    figure = Figure(figsize=(4.2 * len(report.runs), 3.8), layout="constrained")
+    panels = figure.subplots(1, len(report.runs), sharey=True, squeeze=False)[0]
+    for panel, run in zip(panels, report.runs, strict=True):
+        epochs = [point.epoch for point in run.curve]
+        for term in run.curve[0].losses:
+            panel.plot(epochs, [point.losses[term] for point in run.curve], label=term, linewidth=1.2)
+        panel.set(title=run.recipe, xlabel="epoch", yscale="log")
         panel.grid(alpha=0.3)
         panel.legend(fontsize="x-small", ncols=3, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16))
     panels[0].set_ylabel("loss, weighted")
@@ -126,17 +165,15 @@ def draw_curves(runs: list[Report], path: Path) -> None:
 
 
 def main(args: Args | None = None) -> int:
-    """Print the table, write JSON and figure; exit code 2 where something given is wrong."""
-    args = args or tyro.cli(Args)
-    try:
-        runs = [summarize_run(run, args) for run in args.runs]
-        write_report({"runs": runs}, args.output)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    draw_curves(runs, args.output.with_suffix(".svg"))
-    terminal().print(table(runs))
-    return 0
+    """Write JSON and figure, print the table; returns the exit code."""
+    return execute(Args, _training, args)
+
+
+def _training(args: Args) -> None:
+    report = TrainingReport(tuple(assess(run, args) for run in args.runs))
+    write_report(report, args.output)
+    draw_curves(report, args.output.with_suffix(".svg"))
+    terminal().print(table(report))
 
 
 if __name__ == "__main__":

@@ -37,12 +37,12 @@ from refinemask.onnx_session import session_options
 
 Inputs = dict[str, np.ndarray]
 Times = tuple[list[dict[str, float]], list[float]]
-"""Of each run, the seconds of its parts and those of the whole."""
+"""Seconds of every run, by part and as a whole."""
 MARK = re.compile(r"<(\d{5})>")
 
 
 @dataclass(frozen=True)
-class Breakdown:
+class OperatorTimes:
     """Runs of one engine, split into parts."""
 
     name: str
@@ -50,12 +50,12 @@ class Breakdown:
     gflop: dict[str, float]
     """Counted products of each part, a multiply-add as two operations."""
     seconds: list[dict[str, float]]
-    """Of each run, by part."""
+    """Seconds of every run, by part."""
     wall: list[float]
     """Seconds of each run as a whole, the recording included."""
 
 
-def break_down(spec: EngineSpec, inputs: Inputs, *, threads: int, warmup: int, rounds: int) -> Breakdown:
+def time_operators(spec: EngineSpec, inputs: Inputs, *, threads: int, warmup: int, rounds: int) -> OperatorTimes:
     """Run one engine ``warmup + rounds`` times, operator by operator.
 
     Args:
@@ -83,7 +83,7 @@ def break_down(spec: EngineSpec, inputs: Inputs, *, threads: int, warmup: int, r
         seconds, wall = _openvino(marked, network, inputs, warmup, rounds)
     else:
         seconds, wall = _onnxruntime(marked, inputs, threads, warmup, rounds)
-    return Breakdown(name, precision, marked.gflop, seconds, wall)
+    return OperatorTimes(name, precision, marked.gflop, seconds, wall)
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class _Recorder(TorchDispatchMode):
 
 
 @torch.no_grad()
-def _pytorch(engine: TorchEngine, inputs: Inputs, warmup: int, rounds: int) -> Breakdown:
+def _pytorch(engine: TorchEngine, inputs: Inputs, warmup: int, rounds: int) -> OperatorTimes:
     tensors = [torch.from_numpy(inputs[name]) for name in ("images", "image_sizes")]
     seconds, wall = [], []
     for number in range(-warmup, rounds):
@@ -133,7 +133,7 @@ def _pytorch(engine: TorchEngine, inputs: Inputs, warmup: int, rounds: int) -> B
             wall.append(time.perf_counter() - start)
             seconds.append(_sums(parts, [call.seconds for call in calls]))
     flops = _sums(parts, [call.flops / 1e9 for call in calls])
-    return Breakdown(engine.name, engine.precision, flops, seconds, wall)
+    return OperatorTimes(engine.name, engine.precision, flops, seconds, wall)
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,9 @@ class MarkedFile:
     model: onnx.ModelProto
     """Functions inlined; the nodes, and what they give, are called ``<00000>``, ``<00001>``, …"""
     parts: list[str]
-    """Of each node."""
+    """The part that each node belongs to."""
     gflop: dict[str, float]
+    """Counted products of each part."""
 
     def add_up(self, names: Sequence[str], seconds: Iterable[float]) -> dict[str, float]:
         """Seconds of each part, of what a runtime's nodes took.
@@ -154,8 +155,8 @@ class MarkedFile:
         """
         parts, part = [], self.parts[0]
         for name in names:
-            found = MARK.search(name)
-            part = self.parts[int(found[1])] if found else part
+            first = MARK.search(name)
+            part = self.parts[int(first[1])] if first else part
             parts.append(part)
         return _sums(parts, seconds)
 

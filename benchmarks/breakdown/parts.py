@@ -19,8 +19,8 @@ PARTS = (
     "mask head",
     "boundary merge",
 )
-"""In the order in which they run. ``proposals`` and ``detections`` are decoding, top-k and NMS; ``context`` and ``mask
-head`` are other models'."""
+"""Parts in the order in which they run. ``proposals`` and ``detections`` are decoding, top-k and NMS; ``context`` and
+``mask head`` are other models'."""
 DENSE = ("conv", "gemm", "matmul", "mm", "linear", "relu", "sigmoid")
 
 

@@ -11,7 +11,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from benchmarks.efficiency.models import MODELS
-from benchmarks.harness.report import Report
+from benchmarks.efficiency.report import EfficiencyReport
 from refinemask.files import atomic_write
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -20,10 +20,10 @@ MARKERS = "osD^vP"
 GREY, FAINT = "#666666", "#DDDDDD"
 HIGHLIGHT = MODELS[-1].name
 LABEL_HEIGHT = 13
-"""Of a label's line, in points."""
+"""Height of a label's line, in points."""
 
 
-def draw(report: Report, output: Path) -> list[Path]:
+def draw(report: EfficiencyReport, output: Path) -> list[Path]:
     """Write the figure beside ``output`` as .png and .svg, and return both paths."""
     figure = plot(report)
     png, svg = (output.with_suffix(suffix) for suffix in (".png", ".svg"))
@@ -35,20 +35,20 @@ def draw(report: Report, output: Path) -> list[Path]:
     return [png, svg]
 
 
-def plot(report: Report) -> Figure:
+def plot(report: EfficiencyReport) -> Figure:
     """Each model has a height, its AP: as measured, or as published where the weights are random."""
     figure = Figure(figsize=(8, 4.6), layout="constrained")
     axes = figure.add_subplot()
-    names = [model["name"] for model in report["models"]]
-    published = [model["published"] for model in report["models"]]
-    heights: list[float] = [each["ap"] for each in published]
-    curves = [_curve(axes, [each["fps"] for each in published], heights, GREY, "o", "published, GPU", hollow=True)]
-    for backend, colour, marker in zip(report["backends"], COLOURS, MARKERS, strict=False):
-        engines = backend["engines"]
-        if "accuracy" in engines[0]:
-            heights = [100 * engine["accuracy"]["segm"]["AP"] for engine in engines]
-        label = f"{engines[0]['name']} {engines[0]['precision']}"
-        curves.append(_curve(axes, [engine["fps"] for engine in engines], heights, colour, marker, label))
+    names = [model.name for model in report.models]
+    published = [model.published for model in report.models]
+    heights = [each.ap for each in published]
+    curves = [_curve(axes, [each.fps for each in published], heights, GREY, "o", "published, GPU", hollow=True)]
+    for backend, colour, marker in zip(report.backends, COLOURS, MARKERS, strict=False):
+        engines = backend.engines
+        measured = [100 * engine.accuracy["segm"]["AP"] for engine in engines if engine.accuracy is not None]
+        heights = measured or heights
+        label = f"{engines[0].name} {engines[0].precision}"
+        curves.append(_curve(axes, [engine.fps for engine in engines], heights, colour, marker, label))
     _style(axes, report)
     _label_models(axes, names, heights)
     _spread(figure, curves)
@@ -75,12 +75,13 @@ def _curve(
     )  # fmt: skip
 
 
-def _style(axes: Axes, report: Report) -> None:
-    settings, random = report["inputs"]["settings"], report["inputs"]["weights"] == "random"
-    height, width = settings["canvas"]
-    machine = report["device"].replace("(R)", "")
-    if settings["device"] == "cpu":
-        machine += f", {settings['threads']} threads"
+def _style(axes: Axes, report: EfficiencyReport) -> None:
+    settings, random = report.inputs.settings, report.inputs.weights == "random"
+    assert settings.canvas is not None
+    height, width = settings.canvas
+    machine = report.device.replace("(R)", "")
+    if settings.device == "cpu":
+        machine += f", {settings.threads} threads"
     detections = "100 detections per image" if random else "trained weights"
     axes.set_title(f"R50, {height}×{width}, {detections} · {machine}", fontsize=10, color=GREY)
     axes.set_xscale("log")

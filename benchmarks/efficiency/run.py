@@ -5,25 +5,23 @@ are of the same seconds. The backends follow one another: all sixteen engines at
 machines have, and a process that is swapped out is no measurement.
 """
 
-import json
-import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 import tyro
 
-from benchmarks.compare import compare
-from benchmarks.efficiency.figure import draw
 from benchmarks.efficiency.files import Source, count_parameters, exported, find_sources
 from benchmarks.efficiency.models import PUBLISHED_AT
-from benchmarks.efficiency.table import print_table
-from benchmarks.harness.graph_cost import count, group, part, total
-from benchmarks.harness.measure import Settings, measure, require_at_least
+from benchmarks.efficiency.report import AccuracyInputs, BackendReport, EfficiencyReport, Inputs, ModelReport
+from benchmarks.harness.comparison import compare
+from benchmarks.harness.graph_cost import count, flops_by_part
+from benchmarks.harness.measure import measure
 from benchmarks.harness.provenance import cpu
-from benchmarks.harness.report import Report, build_report, write_report
+from benchmarks.harness.report import Accuracy, EngineReport, build_report
+from benchmarks.harness.report_file import read_report, write_report
+from benchmarks.harness.settings import Settings, require_at_least
 from benchmarks.harness.spec import openvino_precisions
 from refinemask.bundled import PHOTOS
 from refinemask.contract import parse_size
@@ -32,9 +30,12 @@ from refinemask.evaluation.ap_star import read_cocofied
 from refinemask.files import UserError, sha256
 from refinemask.predict import find_images
 
+DETECTIONS = 100
+"""Detections of random weights in every image, and of the published models at most."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class Args:
+class Plan:
     """Measure Mask R-CNN, PointRend, HTC and RefineMask (R50) on every engine, beside the published figures.
 
     Speed is of files for one size. Without checkpoints the weights are random, and every image has 100 detections.
@@ -73,84 +74,72 @@ class Args:
     """Keep the backends that the output already has, if it is of the same inputs."""
 
     def settings(self, size: tuple[int, int]) -> Settings:
-        """Of the measurement of speed."""
+        """Settings of the measurement of speed."""
         return Settings(threads=self.threads, device=self.device, rounds=self.rounds, warmup=self.warmup, canvas=size)
 
 
-def main(args: Args) -> int:
-    """Measure, print the table, write JSON and figure; exit code 2 where something given is wrong."""
-    try:
-        report = efficiency(args)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print_table(report)
-    for path in draw(report, args.output):
-        print(f"figure: {path}")
-    print(f"report with all samples: {args.output}")
-    return 0
-
-
-def efficiency(args: Args) -> Report:
-    """The whole report, written to ``args.output`` after every backend.
+def measure_efficiency(plan: Plan) -> EfficiencyReport:
+    """The whole report, written to ``plan.output`` after every backend.
 
     Raises:
         UserError: something given is wrong, or random weights gave other than 100 detections.
     """
-    require_at_least(1, limit=args.limit)
-    size, images = parse_size(args.size), find_images([args.images])
-    if not args.checkpoints and args.annotations:
-        raise UserError("AP of random weights means nothing: leave out --annotations, or name trained checkpoints")
-    if args.ap_star_annotations and not args.annotations:
-        raise UserError("--ap-star-annotations needs --annotations, too: both judge the same detections")
-    if args.device != "cpu" and not torch.cuda.is_available():
-        raise UserError(f"device '{args.device}' was asked for, but there is no GPU; use --device cpu")
-    sources = find_sources(args.checkpoints, args.work)
-    files = {source.model.key: exported(source, args.work, args.images, size) for source in sources}
-    settings = args.settings(size)
-    report: Report = {
-        "table": "efficiency",
-        "inputs": {
-            "settings": asdict(settings),
-            "images": [path.name for path in images],
-            "weights": "random" if sources[0].random else "trained",
-            "accuracy": _accuracy_inputs(args),
-        },
-        "device": _device_name(args.device),
-        "published_at": PUBLISHED_AT,
-        "models": [_describe(source, files[source.model.key]) for source in sources],
-        "backends": [],
-    }
-    if args.resume:
-        report["backends"] = _finished(args.output, report)
-    for backend in args.backends or _backends_here(args.device):
-        if backend in [each["backend"] for each in report["backends"]]:
+    _check(plan)
+    size, images = parse_size(plan.size), find_images([plan.images])
+    sources = find_sources(plan.checkpoints, plan.work)
+    files = {source.model.key: exported(source, plan.work, plan.images, size) for source in sources}
+    settings = plan.settings(size)
+    report = EfficiencyReport(
+        inputs=Inputs(
+            settings=settings,
+            images=tuple(path.name for path in images),
+            weights="random" if sources[0].random else "trained",
+            accuracy=_accuracy_inputs(plan),
+        ),
+        device=_device_name(plan.device),
+        published_at=PUBLISHED_AT,
+        models=tuple(_describe(source, files[source.model.key]) for source in sources),
+    )
+    if plan.resume and plan.output.is_file():
+        report = _resumed(report, plan.output)
+    for backend in plan.backends or _backends_here(plan.device):
+        if backend in [each.backend for each in report.backends]:
             continue
         print(f"measuring {backend}", flush=True)
         engines = [_engine(backend, source, files[source.model.key]) for source in sources]
         measurement = measure(engines, images, settings)
-        found = build_report(measurement, _accuracy(backend, sources, args) if args.annotations else None)
-        _check_detections(found, sources)
-        report["backends"].append({"backend": backend, **found})
-        write_report(report, args.output)
+        comparison = build_report(measurement, _accuracy(backend, sources, plan) if plan.annotations else None)
+        require_all_detections(comparison.engines, sources)
+        report = replace(report, backends=(*report.backends, BackendReport.of(backend, comparison)))
+        write_report(report, plan.output)
     return report
 
 
-def _describe(source: Source, onnx: Path) -> dict[str, Any]:
-    costs = count(onnx)
-    return {
-        "key": source.model.key,
-        "name": source.model.name,
-        "checkpoint_sha256": sha256(source.checkpoint),
-        "parameters": count_parameters(source.checkpoint),
-        "gflops": total(costs).flops / 1e9,
-        "gflops_by_part": {name: cost.flops / 1e9 for name, cost in group(costs, part).items() if cost.flops},
-        "published": asdict(source.model.published),
-    }
+def _check(plan: Plan) -> None:
+    require_at_least(1, limit=plan.limit)
+    if not plan.checkpoints and plan.annotations:
+        raise UserError("AP of random weights means nothing: leave out --annotations, or name trained checkpoints")
+    if plan.ap_star_annotations and not plan.annotations:
+        raise UserError("--ap-star-annotations needs --annotations, too: both judge the same detections")
+    if plan.device != "cpu" and not torch.cuda.is_available():
+        raise UserError(f"device '{plan.device}' was asked for, but there is no GPU; use --device cpu")
+
+
+def _describe(source: Source, onnx: Path) -> ModelReport:
+    flops = flops_by_part(count(onnx))
+    return ModelReport(
+        key=source.model.key,
+        name=source.model.name,
+        checkpoint_sha256=sha256(source.checkpoint),
+        parameters=count_parameters(source.checkpoint),
+        gflops=sum(flops.values()) / 1e9,
+        gflops_by_part={part: operations / 1e9 for part, operations in flops.items()},
+        published=source.model.published,
+    )
 
 
 def _device_name(device: str) -> str:
-    return cpu()["model"] if device == "cpu" else torch.cuda.get_device_name(device)
+    return cpu().model if device == "cpu" else torch.cuda.get_device_name(device)
 
 
 def _backends_here(device: str) -> list[str]:
@@ -160,7 +149,7 @@ def _backends_here(device: str) -> list[str]:
 
 
 def _engine(backend: str, source: Source, onnx: Path) -> str:
-    """As :class:`benchmarks.harness.spec.EngineSpec` reads it."""
+    """The engine of a model on a backend, as :class:`benchmarks.harness.spec.EngineSpec` reads it."""
     name, _, precision = backend.partition(":")
     if name != "tensorrt":
         return f"{source.checkpoint if name == 'pytorch' else onnx}@{backend}"
@@ -173,37 +162,42 @@ def _engine(backend: str, source: Source, onnx: Path) -> str:
     return f"{path}@{backend}"
 
 
-def _accuracy(backend: str, sources: Sequence[Source], args: Args) -> list[dict[str, Any]]:
-    """Of each model, over the annotated images in their own sizes."""
-    assert args.annotations is not None
-    engines = [_engine(backend, source, exported(source, args.work, args.images)) for source in sources]
-    ap_star = read_cocofied(args.ap_star_annotations) if args.ap_star_annotations else None
-    settings = Settings(threads=args.threads, device=args.device, warmup=0)
-    report = compare(engines, read_coco(args.annotations), args.images, settings, args.limit, ap_star)
-    return [engine["accuracy"] for engine in report["engines"]]
+def _accuracy(backend: str, sources: Sequence[Source], plan: Plan) -> list[Accuracy]:
+    """Figures of each model over the annotated images in their own sizes."""
+    assert plan.annotations is not None
+    engines = [_engine(backend, source, exported(source, plan.work, plan.images)) for source in sources]
+    ap_star = read_cocofied(plan.ap_star_annotations) if plan.ap_star_annotations else None
+    settings = Settings(threads=plan.threads, device=plan.device, warmup=0)
+    report = compare(engines, read_coco(plan.annotations), plan.images, settings, plan.limit, ap_star)
+    return [engine.accuracy for engine in report.engines if engine.accuracy is not None]
 
 
-def _accuracy_inputs(args: Args) -> dict[str, Any]:
-    files = {"annotations": args.annotations, "ap_star_annotations": args.ap_star_annotations}
-    return {name: sha256(path) for name, path in files.items() if path is not None} | {"limit": args.limit}
+def _accuracy_inputs(plan: Plan) -> AccuracyInputs:
+    return AccuracyInputs(
+        annotations=sha256(plan.annotations) if plan.annotations else None,
+        ap_star_annotations=sha256(plan.ap_star_annotations) if plan.ap_star_annotations else None,
+        limit=plan.limit,
+    )
 
 
-def _check_detections(report: Report, sources: Sequence[Source]) -> None:
-    for engine, source in zip(report["engines"], sources, strict=True):
-        found, expected = engine["detections_per_image"], 100
-        if source.random and not found["min"] == found["max"] == expected:
+def require_all_detections(engines: Sequence[EngineReport], sources: Sequence[Source]) -> None:
+    """Refuse a measurement of random weights that did not have the work of 100 detections in every image.
+
+    Raises:
+        UserError: an image had fewer.
+    """
+    for engine, source in zip(engines, sources, strict=True):
+        counts = engine.detections_per_image
+        if source.random and not counts.min == counts.max == DETECTIONS:
             raise UserError(
-                f"{engine['engine']}: random weights gave {found['min']} to {found['max']} detections; expected "
-                f"{expected} in every image: use a larger --size"
+                f"{engine.engine}: random weights gave {counts.min} to {counts.max} detections; expected "
+                f"{DETECTIONS} in every image: use a larger --size"
             )
 
 
-def _finished(output: Path, report: Report) -> list[Report]:
-    """The backends that an earlier run of the same inputs has measured."""
-    if not output.is_file():
-        return []
-    earlier = json.loads(output.read_text())
-    expected = json.loads(json.dumps(report))
-    if any(earlier.get(key) != expected[key] for key in ("inputs", "device", "models")):
+def _resumed(report: EfficiencyReport, output: Path) -> EfficiencyReport:
+    """The report with the backends that an earlier run of the same inputs has measured."""
+    earlier = read_report(EfficiencyReport, output)
+    if (earlier.inputs, earlier.device, earlier.models) != (report.inputs, report.device, report.models):
         raise UserError(f"{output}: is of other inputs; measure anew without --resume, or name another --output")
-    return earlier["backends"]
+    return replace(report, backends=earlier.backends)

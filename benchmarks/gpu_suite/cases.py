@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -11,6 +11,8 @@ from torch import Tensor
 from refinemask.ops import roi_levels
 from refinemask.ops.roi_align import FINEST_SCALE, FINEST_STRIDE
 
+Kernel = Literal["RoIAlign", "NMS", "merge"]
+Layout = Literal["planar", "channels last"]
 Boxes = Literal["coco", "full", "large"]
 """``coco``: log-normal sizes, median 0.106 of the image's side, as in COCO. ``full``: every box is the whole image.
 ``large``: every side of it is moved inwards by up to a tenth, so that no two boxes have anything in common."""
@@ -22,7 +24,9 @@ MEDIAN_SIZE = 0.106
 class RoIAlignCase:
     """One use of RoIAlign in the detector."""
 
-    name: str
+    kernel: ClassVar[Kernel] = "RoIAlign"
+    name: str = field(compare=False)
+    """Display name, which does not tell one case from another."""
     levels: int
     channels: int
     rois: int
@@ -47,18 +51,26 @@ class RoIAlignCase:
         return torch.cat([torch.zeros(len(boxes), 1), boxes], dim=1).to(device)
 
 
-ROI_ALIGN_CASES = (
-    RoIAlignCase(name="box head 7×7", levels=4, channels=256, rois=1000, output_size=7),
-    RoIAlignCase(name="mask head 14×14", levels=4, channels=256, rois=100, output_size=14),
+BOX_HEAD = RoIAlignCase(name="box head 7×7", levels=4, channels=256, rois=1000, output_size=7)
+MASK_HEAD = RoIAlignCase(name="mask head 14×14", levels=4, channels=256, rois=100, output_size=14)
+SEMANTIC = (
     RoIAlignCase(name="semantic 14×14", levels=1, channels=256, rois=100, output_size=14),
     RoIAlignCase(name="semantic 28×28", levels=1, channels=128, rois=100, output_size=28),
     RoIAlignCase(name="semantic 56×56", levels=1, channels=64, rois=100, output_size=56),
-    RoIAlignCase(name="semantic 14×14, full image", levels=1, channels=256, rois=100, output_size=14, boxes="full"),
-    RoIAlignCase(name="semantic 28×28, full image", levels=1, channels=128, rois=100, output_size=28, boxes="full"),
-    RoIAlignCase(name="semantic 56×56, full image", levels=1, channels=64, rois=100, output_size=56, boxes="full"),
-    RoIAlignCase(name="semantic 14×14, large boxes", levels=1, channels=256, rois=100, output_size=14, boxes="large"),
-    RoIAlignCase(name="semantic 28×28, large boxes", levels=1, channels=128, rois=100, output_size=28, boxes="large"),
-    RoIAlignCase(name="semantic 56×56, large boxes", levels=1, channels=64, rois=100, output_size=56, boxes="large"),
+)
+
+
+def worst(case: RoIAlignCase, boxes: Literal["full", "large"]) -> RoIAlignCase:
+    """The same use where every box is as large as the image, or nearly so."""
+    return replace(case, name=f"{case.name}, {'full image' if boxes == 'full' else 'large boxes'}", boxes=boxes)
+
+
+ROI_ALIGN_CASES = (
+    BOX_HEAD,
+    MASK_HEAD,
+    *SEMANTIC,
+    *(worst(case, "full") for case in SEMANTIC),
+    *(worst(case, "large") for case in SEMANTIC),
 )
 
 
@@ -66,7 +78,9 @@ ROI_ALIGN_CASES = (
 class NMSCase:
     """One use of NMS in the detector; boxes in clusters of eight, scores in descending order as a top-k leaves them."""
 
-    name: str
+    kernel: ClassVar[Kernel] = "NMS"
+    name: str = field(compare=False)
+    """Display name, which does not tell one case from another."""
     groups: int
     boxes: int
     k: int
@@ -98,12 +112,13 @@ NMS_CASES = (
 class MergeCase:
     """One boundary-aware merge of two mask stages."""
 
+    kernel: ClassVar[Kernel] = "merge"
     rois: int
     size: int
 
     @property
     def name(self) -> str:
-        return f"merge {self.rois} × {self.size}² → {2 * self.size}²"
+        return f"{self.rois} × {self.size}² → {2 * self.size}²"
 
     def random_logits(self, device: str, seed: int) -> tuple[Tensor, Tensor]:
         """Coarse blobs [R, 1, n, n] and fine noise [R, 1, 2n, 2n]."""
@@ -139,7 +154,7 @@ def roi_align_bytes(features: Sequence[Tensor], rois: Tensor, output_size: int) 
     levels, cells = roi_levels(rois, len(features), FINEST_SCALE).tolist(), 0
     for level, feature in enumerate(features):
         covered = torch.zeros(feature.shape[2:], dtype=torch.bool)
-        boxes = rois[torch.tensor([found == level for found in levels], device=rois.device), 1:] / (4 << level) - 0.5
+        boxes = rois[torch.tensor([each == level for each in levels], device=rois.device), 1:] / (4 << level) - 0.5
         for x1, y1, x2, y2 in boxes.tolist():
             covered[max(math.floor(y1), 0) : math.ceil(y2) + 1, max(math.floor(x1), 0) : math.ceil(x2) + 1] = True
         cells += int(covered.sum())

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,15 +23,24 @@ SMALL_DIFFERENCE = 1e-3
 """Pixels, scores and probabilities: what float32 sums of another order come to at the end of the network."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class DetectorReport:
+    """A detector with the kernels beside the same one with the eager operators."""
+
+    detections: int
+    """Number of detections with the eager operators, over all images."""
+    agree: int
+    """Number of those that are the same in label, box, score and mask with the kernels."""
+    eager_us: float
+    """Median microseconds of the first image with the eager operators."""
+    kernels_us: float
+    """Median microseconds of the first image with the kernels."""
+
+
 def compare_operators(
     detector: Detector, images: Sequence[Path], kernels: Kernels, timer: Timer, device: str = "cuda"
-) -> dict[str, Any]:
-    """Detections and times of the detector, on each image alone, with the eager operators and with the kernels.
-
-    Returns:
-        ``detections``, and those of them that ``agree`` in label, box, score and mask, both summed over the images,
-        and the median ``eager_us`` and ``kernels_us`` of the first image.
-    """
+) -> DetectorReport:
+    """Detections and times of the detector, on each image alone, with the eager operators and with the kernels."""
     torch_ops.enable(kernels, device)
     inputs = [_load(detector, path, device) for path in images]
     # TensorFloat-32 would make a thousandth of the rounding of a sum.
@@ -44,12 +53,12 @@ def compare_operators(
         with _eager(device):
             eager = timer([lambda: detector(*inputs[0])], graph=False)
         own = timer([lambda: detector(*inputs[0])], graph=False)
-    return {
-        "detections": sum(int(expected.num_detections.sum()) for expected, _ in pairs),
-        "agree": sum(_agreeing(expected, found) for expected, found in pairs),
-        "eager_us": eager.p50,
-        "kernels_us": own.p50,
-    }
+    return DetectorReport(
+        detections=sum(int(expected.num_detections.sum()) for expected, _ in pairs),
+        agree=sum(count_agreeing(expected, found) for expected, found in pairs),
+        eager_us=eager.p50,
+        kernels_us=own.p50,
+    )
 
 
 def _load(detector: Detector, path: Path, device: str) -> tuple[Tensor, Tensor]:
@@ -66,7 +75,7 @@ def _eager(device: str) -> ExitStack:
     return stack
 
 
-def _agreeing(expected: Detections, found: Detections) -> int:
+def count_agreeing(expected: Detections, found: Detections) -> int:
     """Detections that are the same at the same rank: a near-tie that changes the order shows as two that are not."""
     real = np.arange(expected.scores.shape[1]) < expected.num_detections[:, None]
     same = real & (expected.labels == found.labels)

@@ -1,49 +1,124 @@
 """What the kernels are meant to reach, judged on measured times."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-from benchmarks.gpu_suite.kernel_times import KernelTime
+import torch
 
-HALF_PLANAR, HALF_CHANNELS_LAST = "float16, planar", "float16, channels last"
+from benchmarks.gpu_suite.cases import BOX_HEAD, MASK_HEAD, NMS_CASES, SEMANTIC, Layout, worst
+from benchmarks.gpu_suite.kernel_times import FIXPOINT, PER_LEVEL, TORCHVISION, KernelTime
+from benchmarks.gpu_suite.workload import Workload
+
+Times = Mapping[Workload, KernelTime]
 
 
-class Goal(NamedTuple):
-    """A ratio of two medians."""
+@dataclass(frozen=True)
+class RivalGoal:
+    """A rival takes at least so many times as long as the kernel."""
+
+    workload: Workload
+    rival: str
+    least: float
+
+    @property
+    def workloads(self) -> tuple[Workload, ...]:
+        """What must have been timed."""
+        return (self.workload,)
+
+    @property
+    def name(self) -> str:
+        return f"{self.workload}: {self.rival} / kernel"
+
+    @property
+    def wanted(self) -> str:
+        return f"at least {self.least:g}"
+
+    def ratio(self, times: Times) -> float:
+        time = times[self.workload]
+        return time.rivals[self.rival].p50 / time.kernel.p50
+
+    def is_met_by(self, ratio: float) -> bool:
+        return ratio >= self.least
+
+
+@dataclass(frozen=True)
+class WorstCaseGoal:
+    """The worst boxes take the kernel at most so many times as long as the usual ones."""
+
+    worst: Workload
+    usual: Workload
+    most: float
+
+    @property
+    def workloads(self) -> tuple[Workload, ...]:
+        """What must have been timed."""
+        return (self.worst, self.usual)
+
+    @property
+    def name(self) -> str:
+        return f"{self.worst}: against COCO-like boxes"
+
+    @property
+    def wanted(self) -> str:
+        return f"at most {self.most:g}"
+
+    def ratio(self, times: Times) -> float:
+        return times[self.worst].kernel.p50 / times[self.usual].kernel.p50
+
+    def is_met_by(self, ratio: float) -> bool:
+        return ratio <= self.most
+
+
+Goal = RivalGoal | WorstCaseGoal
+LAYOUTS: tuple[Layout, ...] = ("planar", "channels last")
+HALF = torch.float16
+GOALS: tuple[Goal, ...] = (
+    *(
+        RivalGoal(Workload(case, HALF, layout), PER_LEVEL, least=2)
+        for case in (BOX_HEAD, MASK_HEAD)
+        for layout in LAYOUTS
+    ),
+    *(
+        WorstCaseGoal(Workload(hard, HALF, layout), Workload(case, HALF, layout), most=3)
+        for case in SEMANTIC
+        for layout in LAYOUTS
+        for hard in (worst(case, "full"), worst(case, "large"))
+    ),
+    *(
+        RivalGoal(Workload(case), rival, least)
+        for case in NMS_CASES
+        for rival, least in ((FIXPOINT, 5.0), (TORCHVISION, 1.0))
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoalReport:
+    """What became of a goal."""
 
     name: str
-    found: float
     wanted: str
-    met: bool
+    status: Literal["met", "missed", "not run"]
+    ratio: float | None = None
+    """The ratio of two medians that was found; None if it was not run."""
+    reason: str | None = None
+    """Why it was not run; None if it was."""
 
 
-def goals(times: Sequence[KernelTime]) -> list[Goal]:
-    """Those for which both times were measured."""
-    by_name = {entry.name: entry for entry in times}
-    found = []
-    for case in ("box head 7×7", "mask head 14×14"):
-        for layout in (HALF_PLANAR, HALF_CHANNELS_LAST):
-            found.append(_faster(by_name, f"RoIAlign {case}, {layout}", "torchvision per level", 2.0))
-    for size in (14, 28, 56):
-        for layout in (HALF_PLANAR, HALF_CHANNELS_LAST):
-            for boxes in ("full image", "large boxes"):
-                found.append(_worst_case(by_name, f"RoIAlign semantic {size}×{size}", boxes, layout))
-    for name in (name for name in by_name if name.startswith("NMS ")):
-        found.append(_faster(by_name, name, "fixpoint body", 5.0))
-        found.append(_faster(by_name, name, "torchvision", 1.0))
-    return [goal for goal in found if goal is not None]
+def judge(goals: Sequence[Goal], times: Times, reason: Callable[[Workload], str]) -> tuple[GoalReport, ...]:
+    """Judge every goal.
+
+    Args:
+        reason: says why a workload has no time.
+    """
+    return tuple(_judge(goal, times, reason) for goal in goals)
 
 
-def _faster(times: dict[str, KernelTime], name: str, peer: str, wanted: float) -> Goal | None:
-    if name not in times:
-        return None
-    ratio = times[name].peers[peer].p50 / times[name].kernel.p50
-    return Goal(f"{name}: {peer} / kernel", ratio, f"at least {wanted:g}", ratio >= wanted)
-
-
-def _worst_case(times: dict[str, KernelTime], name: str, boxes: str, layout: str) -> Goal | None:
-    usual, worst = times.get(f"{name}, {layout}"), times.get(f"{name}, {boxes}, {layout}")
-    if usual is None or worst is None:
-        return None
-    ratio = worst.kernel.p50 / usual.kernel.p50
-    return Goal(f"{name}, {layout}: {boxes} / COCO-like", ratio, "at most 3", ratio <= 3)
+def _judge(goal: Goal, times: Times, reason: Callable[[Workload], str]) -> GoalReport:
+    for workload in goal.workloads:
+        if workload not in times:
+            return GoalReport(name=goal.name, wanted=goal.wanted, status="not run", reason=reason(workload))
+    ratio = goal.ratio(times)
+    status: Literal["met", "missed"] = "met" if goal.is_met_by(ratio) else "missed"
+    return GoalReport(name=goal.name, wanted=goal.wanted, status=status, ratio=ratio)

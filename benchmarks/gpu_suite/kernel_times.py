@@ -1,79 +1,84 @@
 """The kernels' times against torchvision's, the eager operators' and the bytes that must move."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, roi_align
 
-from benchmarks.gpu_suite.cases import MergeCase, NMSCase, RoIAlignCase, roi_align_bytes
+from benchmarks.gpu_suite.cases import Layout, MergeCase, NMSCase, RoIAlignCase, roi_align_bytes
 from benchmarks.gpu_suite.timing import Timer, Timing
+from benchmarks.gpu_suite.workload import Workload
 from refinemask.ops import boundary_merge, roi_levels
 from refinemask.ops.roi_align import FINEST_SCALE
 from trt_plugins.torch_ops import TorchKernels
 
 ROTATION = 4
-"""Input sets that take turns: together larger than a second-level cache."""
+"""Number of input sets that take turns: together they are larger than a second-level cache."""
 
 
-class KernelTime(NamedTuple):
-    """One kernel on one problem."""
+PER_LEVEL, TORCHVISION, FIXPOINT = "torchvision per level", "torchvision", "fixpoint of matrix products"
+GRAPH, EAGER = "the same in a CUDA graph", "eager"
 
-    name: str
+
+@dataclass(frozen=True)
+class KernelTime:
+    """A kernel on one workload, beside its rivals."""
+
     kernel: Timing
-    peers: dict[str, Timing]
-    """What else does the same work."""
-    counted_bytes: int | None
+    rivals: dict[str, Timing]
+    """Times of what else does the same work, by name."""
+    counted_bytes: int
     """Bytes that must pass through memory."""
 
-    def to_json(self) -> dict[str, Any]:
-        peers = {name: timing._asdict() for name, timing in self.peers.items()}
-        return {**self._asdict(), "kernel": self.kernel._asdict(), "peers": peers}
+
+Timed = tuple[Workload, KernelTime]
 
 
 def time_roi_align(
     kernels: TorchKernels, timer: Timer, device: str, dtype: torch.dtype, cases: Iterable[RoIAlignCase]
-) -> Iterator[KernelTime]:
-    """Both layouts; the peer is torchvision's kernel on each level, the RoIs sorted by level beforehand."""
+) -> Iterator[Timed]:
+    """Both layouts; the rival is torchvision's kernel on each level, the RoIs sorted by level beforehand."""
     for case in cases:
         sets = [(case.features(dtype, device, False, seed), case.random_rois(device, seed)) for seed in range(ROTATION)]
         nhwc = [([f.contiguous(memory_format=torch.channels_last) for f in features], rois) for features, rois in sets]
         arguments = case.output_size, 0, FINEST_SCALE
-        peer = timer([_torchvision_loop(features, rois, case.output_size) for features, rois in sets])
+        rival = timer([_torchvision_loop(features, rois, case.output_size) for features, rois in sets])
         counted = roi_align_bytes(*sets[0], case.output_size)
-        for layout, inputs in (("planar", sets), ("channels last", nhwc)):
+        layouts: tuple[tuple[Layout, Any], ...] = (("planar", sets), ("channels last", nhwc))
+        for layout, inputs in layouts:
             work = [_call(kernels.multilevel_roi_align, features, rois, *arguments) for features, rois in inputs]
-            name = f"RoIAlign {case.name}, {str(dtype).removeprefix('torch.')}, {layout}"
-            yield KernelTime(name, timer(work), {"torchvision per level": peer}, counted)
+            yield Workload(case, dtype, layout), KernelTime(timer(work), {PER_LEVEL: rival}, counted)
 
 
-def time_nms(kernels: TorchKernels, timer: Timer, device: str, cases: Iterable[NMSCase]) -> Iterator[KernelTime]:
-    """The peers wait for the device, so they are launched from Python, and the kernels are too; besides, as a graph."""
+def time_nms(kernels: TorchKernels, timer: Timer, device: str, cases: Iterable[NMSCase]) -> Iterator[Timed]:
+    """The rivals wait for the device, so they are launched from Python, and the kernel is too; besides, as a graph."""
     for case in cases:
         sets = [case.random_boxes(device, seed) for seed in range(ROTATION)]
         arguments = case.iou_threshold, case.k
         work = [_call(kernels.fixed_nms, *inputs, *arguments) for inputs in sets]
-        peers = {
-            "torchvision": timer([_call(_torchvision_nms, *inputs, *arguments) for inputs in sets], graph=False),
-            "fixpoint body": timer([_call(fixpoint_nms, *inputs, *arguments) for inputs in sets], graph=False),
-            "the same in a CUDA graph": timer(work),
+        rivals = {
+            TORCHVISION: timer([_call(_torchvision_nms, *inputs, *arguments) for inputs in sets], graph=False),
+            FIXPOINT: timer([_call(fixpoint_nms, *inputs, *arguments) for inputs in sets], graph=False),
+            GRAPH: timer(work),
         }
         counted = 20 * case.groups * case.boxes + 4 * case.groups * case.k
-        yield KernelTime(f"NMS {case.name}", timer(work, graph=False), peers, counted)
+        yield Workload(case), KernelTime(timer(work, graph=False), rivals, counted)
 
 
-def time_merge(kernels: TorchKernels, timer: Timer, device: str, cases: Iterable[MergeCase]) -> Iterator[KernelTime]:
-    """The peer is the eager operator."""
+def time_merge(kernels: TorchKernels, timer: Timer, device: str, cases: Iterable[MergeCase]) -> Iterator[Timed]:
+    """The rival is the eager operator."""
     for case in cases:
         sets = [case.random_logits(device, seed) for seed in range(ROTATION)]
-        peers = {"eager": timer([_call(boundary_merge, *inputs) for inputs in sets])}
+        rivals = {EAGER: timer([_call(boundary_merge, *inputs) for inputs in sets])}
         work = [_call(kernels.boundary_merge, *inputs) for inputs in sets]
-        yield KernelTime(f"{case.name}", timer(work), peers, 36 * case.size**2 * case.rois)
+        yield Workload(case), KernelTime(timer(work), rivals, 36 * case.size**2 * case.rois)
 
 
 def fixpoint_nms(boxes: Tensor, scores: Tensor, iou_threshold: float, k: int) -> Tensor:
-    """The arithmetic of the exported file's ``fixpoint`` body: kept boxes [G, k], as ranks."""
+    """NMS as the fixpoint of matrix products, without a kernel of its own: kept boxes [G, k], as ranks."""
     ordered, order = scores.sort(dim=1, descending=True)
     boxes = boxes.gather(1, order[..., None].expand(-1, -1, 4))
     low, high = boxes[..., :2], boxes[..., 2:]

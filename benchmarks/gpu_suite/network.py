@@ -3,13 +3,14 @@
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-from benchmarks.compare import compare
-from benchmarks.harness.measure import Settings
-from benchmarks.harness.report import print_report, write_report
+from benchmarks.harness.comparison import compare
+from benchmarks.harness.report_file import write_report
+from benchmarks.harness.settings import Settings
+from benchmarks.harness.tables import print_comparison
 from refinemask.bundled import NUCLEI
 from refinemask.data.coco import read_coco
 
@@ -22,8 +23,18 @@ class NotRunError(Exception):
     """A part that this machine cannot run, and why."""
 
 
+@dataclass(frozen=True)
+class NetworkReport:
+    """Whole networks side by side."""
+
+    report: str
+    """Name of the file that has the figures."""
+    engines: tuple[str, ...]
+    """Names of the files that were measured."""
+
+
 def precisions() -> tuple[str, ...]:
-    """Those that the engines here take."""
+    """The precisions that the engines of this machine take."""
     return PRECISIONS if has_tensorrt() else PRECISIONS[:1]
 
 
@@ -52,12 +63,12 @@ def build_engine(onnx: Path, precision: str, timeout: float) -> Path:
     return engine
 
 
-def measure_engines(engines: Sequence[Path], output: Path, limit: int) -> dict[str, Any]:
+def measure_engines(engines: Sequence[Path], output: Path, limit: int) -> NetworkReport:
     """Latency, AP and boundary AP of engines on the device, interleaved; the first is the baseline."""
     report = compare([str(path) for path in engines], read_coco(ANNOTATIONS), IMAGES, Settings(device="cuda"), limit)
     write_report(report, output)
-    print_report(report)
-    return {"report": output.name, "engines": [path.name for path in engines]}
+    print_comparison(report)
+    return NetworkReport(output.name, tuple(path.name for path in engines))
 
 
 def has_tensorrt() -> bool:

@@ -1,13 +1,14 @@
 """The kernels' results on the device against float64, torchvision and the eager operators."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import product
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from benchmarks.gpu_suite.cases import MERGE_CASES, NMS_CASES, ROI_ALIGN_CASES, MergeCase, NMSCase, RoIAlignCase
+from benchmarks.gpu_suite.workload import Workload
 from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align
 from refinemask.ops.roi_align import FINEST_SCALE
 from trt_plugins.torch_ops import TorchKernels
@@ -31,25 +32,23 @@ LIMITS = {torch.float32: 3e-5, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 """Largest relative error (norm of the difference over norm of the reference) of each type of maps: float32 leaves the
 rounding of coordinates, the others that of the result."""
 FULL_PRECISION_LIMIT = 1e-5
-"""Of the merge: float32 interpolation weights."""
+"""Largest relative error of the merge: float32 interpolation weights."""
 
 
-class Check(NamedTuple):
+@dataclass(frozen=True)
+class Check:
     """One comparison."""
 
     name: str
     error: float
     """Relative error of the result; for NMS, differing indices."""
     limit: float
-    peer_error: float | None = None
+    rival_error: float | None = None
     """torchvision's error against the same reference, on the same device and type."""
 
     @property
     def passed(self) -> bool:
         return self.error <= self.limit
-
-    def to_json(self) -> dict[str, Any]:
-        return {**self._asdict(), "passed": self.passed}
 
 
 def check_kernels(kernels: TorchKernels, device: str) -> Iterator[Check]:
@@ -66,33 +65,37 @@ def check_roi_align(kernels: TorchKernels, device: str, cases: Iterable[RoIAlign
         rois = case.random_rois(device, seed=2)
         arguments = rois, case.output_size, ratio, FINEST_SCALE
         reference = multilevel_roi_align([feature.double() for feature in features], *arguments)
-        peer = multilevel_roi_align([feature.float() for feature in features], *arguments).to(dtype)
-        found = kernels.multilevel_roi_align(features, *arguments)
-        layout = "channels last" if channels_last else "planar"
-        name = f"RoIAlign {case.name}, {str(dtype).removeprefix('torch.')}, {layout}, ratio {ratio}"
-        yield Check(name, relative_error(found, reference), LIMITS[dtype], relative_error(peer, reference))
+        rival = multilevel_roi_align([feature.float() for feature in features], *arguments).to(dtype)
+        result = kernels.multilevel_roi_align(features, *arguments)
+        workload = Workload(case, dtype, "channels last" if channels_last else "planar")
+        yield Check(
+            f"{workload}, ratio {ratio}",
+            relative_error(result, reference),
+            LIMITS[dtype],
+            relative_error(rival, reference),
+        )
 
 
 def check_nms(kernels: TorchKernels, device: str, cases: Iterable[NMSCase]) -> Iterator[Check]:
     """Against the eager operator on the CPU; every index must be the same."""
     for case, ordered in product(cases, (True, False)):
         boxes, scores = case.random_boxes(device, seed=3, ordered=ordered)
-        found = kernels.fixed_nms(boxes, scores, case.iou_threshold, case.k)
+        result = kernels.fixed_nms(boxes, scores, case.iou_threshold, case.k)
         expected = fixed_nms(boxes.cpu(), scores.cpu(), case.iou_threshold, case.k)
-        different = sum(int((a.cpu() != b).sum()) for a, b in zip(found, expected, strict=True))
-        yield Check(f"NMS {case.name}, {'ordered' if ordered else 'unordered'}", different, 0)
+        different = sum(int((a.cpu() != b).sum()) for a, b in zip(result, expected, strict=True))
+        yield Check(f"{Workload(case)}, {'ordered' if ordered else 'unordered'}", different, 0)
 
 
 def check_merge(kernels: TorchKernels, device: str, cases: Iterable[MergeCase]) -> Iterator[Check]:
     """Against the eager operator on the CPU: the same choice at every pixel, so the norm sees any other."""
     for case in cases:
         coarse, fine = case.random_logits(device, seed=4)
-        found = kernels.boundary_merge(coarse, fine)
+        result = kernels.boundary_merge(coarse, fine)
         expected = boundary_merge(coarse.cpu(), fine.cpu())
-        yield Check(case.name, relative_error(found.cpu(), expected.double()), FULL_PRECISION_LIMIT)
+        yield Check(str(Workload(case)), relative_error(result.cpu(), expected.double()), FULL_PRECISION_LIMIT)
 
 
-def relative_error(found: Tensor, reference: Tensor) -> float:
+def relative_error(result: Tensor, reference: Tensor) -> float:
     """Norm of the difference over norm of the reference; infinite where a value is missing."""
-    error = ((found.double() - reference).norm() / reference.norm()).item()
+    error = ((result.double() - reference).norm() / reference.norm()).item()
     return error if error == error else float("inf")

@@ -1,7 +1,8 @@
 """Device times of short work."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -9,7 +10,8 @@ import torch
 Work = Callable[[], object]
 
 
-class Timing(NamedTuple):
+@dataclass(frozen=True)
+class Timing:
     """Microseconds per call, over all samples."""
 
     min: float
@@ -19,7 +21,7 @@ class Timing(NamedTuple):
     p99: float
     n: int
     graph: bool
-    """Replayed from a CUDA graph; otherwise launched from Python, which the time includes."""
+    """Whether a CUDA graph was replayed; otherwise the work was launched from Python, which the time includes."""
 
     @classmethod
     def of(cls, samples: Sequence[float], graph: bool) -> "Timing":

@@ -1,4 +1,4 @@
-"""What an exported file computes, counted from its graph: products, parameters and tensor elements of every node.
+"""What an exported file computes, counted from its graph: the operations of every node.
 
 Convolutions, transposed convolutions and matrix products are counted, a multiply-add as two operations, as in the
 usual tables of GFLOPs; biases, resizing, RoIAlign and NMS are not.
@@ -6,29 +6,26 @@ usual tables of GFLOPs; biases, resizing, RoIAlign and NMS are not.
 
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-from onnx import TensorProto
 
 from refinemask.files import UserError
 
 Shape = tuple[int, ...]
 
 PREFIX = "detector."
-"""Of the parameters' names in an exported file."""
+"""Prefix of the parameters' names in an exported file."""
 PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 UNCOUNTED_PRODUCTS = ("Einsum", "ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul")
-FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
 @dataclass(frozen=True)
 class NodeCost:
     """One node of the graph."""
 
-    name: str
     op: str
     module: str
     """The detector's module it belongs to, such as ``mask_head.stages.0.fusion.merge``.
@@ -38,87 +35,42 @@ class NodeCost:
     """
     flops: int
     """Operations of its product; 0 where it is none."""
-    parameters: int
-    """Weights of its product that no node before it reads."""
-    elements: int
-    """Of all the tensors that it reads and writes, without weights."""
 
 
-@dataclass(frozen=True)
-class Cost:
-    """The sum over several nodes."""
-
-    flops: int
-    parameters: int
-    product_elements: int
-    """Elements that the products among them read and write."""
-
-
-def count(model: onnx.ModelProto | str | os.PathLike[str]) -> list[NodeCost]:
+def count(path: str | os.PathLike[str]) -> list[NodeCost]:
     """The cost of every node of an exported file of one size, in the order of the graph.
 
     Raises:
         UserError: the file is no ONNX file or its sizes are not fixed, or it has products that are not counted.
     """
-    source = "the model" if isinstance(model, onnx.ModelProto) else str(model)
-    graph = _load(model).graph
-    weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer if tensor.data_type in FLOATS}
-    constants = {tensor.name for tensor in graph.initializer}
-    shapes = _shapes(graph, source) | weights
-    modules = _modules(graph)
-    costs, seen = [], set[str]()
-    for node, module in zip(graph.node, modules, strict=True):
+    graph = _load(path).graph
+    shapes = _shapes(graph, str(path)) | {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    costs = []
+    for node, module in zip(graph.node, _modules(graph), strict=True):
         if node.op_type in UNCOUNTED_PRODUCTS:
-            raise UserError(f"{source}: {node.op_type} is not counted, only {', '.join(PRODUCTS)}; use an fp32 export")
-        is_product = node.op_type in PRODUCTS
-        read = {name for name in node.input if is_product and name in weights} - seen
-        seen |= read
-        tensors = [name for name in (*node.input, *node.output) if name and name not in constants]
-        costs.append(
-            NodeCost(
-                name=node.name,
-                op=node.op_type,
-                module=module,
-                flops=_flops(node, shapes) if is_product else 0,
-                parameters=sum(math.prod(weights[name]) for name in read),
-                elements=sum(math.prod(shapes[name]) for name in tensors),
-            )
-        )
+            raise UserError(f"{path}: {node.op_type} is not counted, only {', '.join(PRODUCTS)}; use an fp32 export")
+        flops = _flops(node, shapes) if node.op_type in PRODUCTS else 0
+        costs.append(NodeCost(node.op_type, module, flops))
     return costs
 
 
-def group(costs: Iterable[NodeCost], key: Callable[[NodeCost], str]) -> dict[str, Cost]:
-    """Sums by ``key``, in the order of first appearance."""
-    groups: dict[str, list[NodeCost]] = {}
+def flops_by_part(costs: Iterable[NodeCost]) -> dict[str, int]:
+    """Operations of ``backbone``, ``fpn``, ``rpn``, ``context`` (HTC), ``box_head`` and ``mask_head``, as they run."""
+    parts: dict[str, int] = {}
     for cost in costs:
-        groups.setdefault(key(cost), []).append(cost)
-    return {name: total(members) for name, members in groups.items()}
+        if cost.flops:
+            name = cost.module.partition(".")[0]
+            parts[name] = parts.get(name, 0) + cost.flops
+    return parts
 
 
-def total(costs: Iterable[NodeCost]) -> Cost:
-    """The sum of all."""
-    nodes = list(costs)
-    return Cost(
-        flops=sum(node.flops for node in nodes),
-        parameters=sum(node.parameters for node in nodes),
-        product_elements=sum(node.elements for node in nodes if node.flops),
-    )
-
-
-def part(cost: NodeCost) -> str:
-    """A key for :func:`group`: ``backbone``, ``fpn``, ``rpn``, ``context`` (HTC), ``box_head`` or ``mask_head``."""
-    return cost.module.partition(".")[0]
-
-
-def _load(model: onnx.ModelProto | str | os.PathLike[str]) -> onnx.ModelProto:
-    if isinstance(model, onnx.ModelProto):
-        return model
+def _load(path: str | os.PathLike[str]) -> onnx.ModelProto:
     try:
-        return onnx.load(Path(model))
+        return onnx.load(Path(path))
     except FileNotFoundError as error:
-        raise UserError(f"{model}: no such file") from error
+        raise UserError(f"{path}: no such file") from error
     except Exception as error:
-        raise UserError(f"{model}: not a readable ONNX file; export it again (export.to_onnx)") from error
+        raise UserError(f"{path}: not a readable ONNX file; export it again (export.to_onnx)") from error
 
 
 def _shapes(graph: onnx.GraphProto, source: str) -> dict[str, Shape]:

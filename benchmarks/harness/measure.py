@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -11,64 +11,29 @@ from tqdm import tqdm
 from benchmarks.harness.interleave import Round, interleave
 from benchmarks.harness.load import ForeignLoad
 from benchmarks.harness.pipeline import Sample
+from benchmarks.harness.settings import Settings
 from benchmarks.harness.spec import EngineSpec
 from benchmarks.harness.worker import Worker
 from refinemask.evaluation.predictions import Result
 from refinemask.files import UserError
 
 Collect = Callable[[int, int, list[Result]], None]
-"""Takes an engine's index, an image's index and the COCO results, without image ids, of the one in the other."""
-
-
-def require_at_least(least: int, **counts: int | None) -> None:
-    """Refuse counts that are given and too small.
-
-    Raises:
-        UserError: there is one; it is called as the option of that name.
-    """
-    for name, count in counts.items():
-        if count is not None and count < least:
-            raise UserError(f"--{name} is {count}; expected at least {least}")
+"""Takes an engine's index, an image's index, and the engine's COCO results in that image, without image ids."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How to measure."""
-
-    threads: int = 2
-    """CPU threads of every engine."""
-    device: str = "cpu"
-    """cpu or cuda."""
-    batch: int = 1
-    """Images per batch."""
-    rounds: int | None = None
-    """Batches to run on every engine, starting again with the first after the last; none is every batch once."""
-    warmup: int = 3
-    """Rounds before those that count."""
-    canvas: tuple[int, int] | None = None
-    """Padded height and width of every input; none is what each batch needs."""
-    seed: int = 0
-    """Of the order in which engines take turns."""
-    trust_engine: bool = False
-    """Load TensorRT engines that have no sidecar, too: an engine can run any code."""
-
-    def __post_init__(self) -> None:
-        require_at_least(1, threads=self.threads, batch=self.batch, rounds=self.rounds)
-        require_at_least(0, warmup=self.warmup)
-
-
-@dataclass
 class EngineRun:
     """What one engine did."""
 
     spec: EngineSpec
     name: str
     precision: str
-    samples: list[Sample] = field(default_factory=list)
+    samples: list[Sample]
     """One per round."""
-    peak_memory_bytes: int | None = None
-    """In host memory."""
-    device_memory_bytes: int | None = None
+    peak_memory_bytes: int | None
+    """Host memory; None where the system does not tell."""
+    device_memory_bytes: int | None
+    """GPU memory; None on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +55,7 @@ def measure(
 
     Args:
         engines: as :class:`EngineSpec` reads them; the first is the baseline of the others.
-        collect: is given what every engine found in every image, once; it is not kept otherwise.
+        collect: is given the results of every engine in every image, once; they are not kept otherwise.
 
     Raises:
         UserError: an engine or an image is wrong, or an engine's process ended.
@@ -121,8 +86,8 @@ def measure(
         for each in tqdm(turns, "measuring", count, disable=None):
             if collect is not None and len(rounds) < len(batches):
                 for engine, results in enumerate(each.results):
-                    for offset, found in enumerate(results):
-                        collect(engine, each.batch * settings.batch + offset, found)
+                    for offset, detections in enumerate(results):
+                        collect(engine, each.batch * settings.batch + offset, detections)
             rounds.append(replace(each, results=[]))
         foreign_load = load.fraction()
         runs = [

@@ -15,7 +15,7 @@ from refinemask.prediction import to_predictions
 from refinemask.structures import Result
 
 PHASES = ("decode", "preprocess", "copy in", "engine", "copy out", "paste + encode")
-"""What is timed. Masks are encoded straight from the paste, so those two are one phase."""
+"""The phases that are timed. Masks are encoded straight from the paste, so those two are one phase."""
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Sample:
     """One batch through one engine."""
 
     seconds: dict[str, float]
-    """Of each phase, for the whole batch."""
+    """Wall-clock time of the whole batch, by phase."""
     detections: list[int]
     """Number of detections of each image."""
     padded: tuple[int, int]

@@ -3,10 +3,10 @@
 import os
 import platform
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from refinemask.files import sha256
 from refinemask.provenance import git_revision
@@ -18,37 +18,68 @@ PACKAGES = (
 CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8")
 
 
-def provenance(files: Iterable[Path]) -> dict[str, Any]:
-    """What is needed to repeat a measurement, as JSON values.
+@dataclass(frozen=True)
+class Cpu:
+    """What decides how fast a CPU is, and in which precisions."""
 
-    Args:
-        files: what was measured; named without their directories, with SHA-256 and size.
-    """
-    return {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "revision": git_revision(),
-        "python": platform.python_version(),
-        "versions": {name: version for name in PACKAGES if (version := _version(name))},
-        "system": f"{platform.system()} {platform.machine()}",
-        "cpu": cpu(),
-        "files": {file.name: {"sha256": sha256(file), "bytes": file.stat().st_size} for file in sorted(set(files))},
-    }
+    model: str
+    cores: int | None
+    """Number of cores that this process may use; None where the system does not tell."""
+    features: tuple[str, ...]
+    """Those of :data:`CPU_FEATURES` that it has: vector and matrix instructions."""
 
 
-def cpu() -> dict[str, Any]:
-    """Model, usable cores and the vector and matrix instructions that decide which precisions are fast."""
+@dataclass(frozen=True)
+class MeasuredFile:
+    """A file's identity."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What is needed to repeat a measurement."""
+
+    date: str
+    """UTC, in ISO 8601."""
+    revision: str | None
+    """The commit of this code; see :func:`git_revision`."""
+    python: str
+    versions: dict[str, str]
+    """Installed versions of :data:`PACKAGES`."""
+    system: str
+    cpu: Cpu
+    files: dict[str, MeasuredFile]
+    """The files that were measured, by name without their directories."""
+
+
+def provenance(files: Iterable[Path] = ()) -> Provenance:
+    """The provenance of a measurement of these files that is being made."""
+    return Provenance(
+        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        revision=git_revision(),
+        python=platform.python_version(),
+        versions={name: version for name in PACKAGES if (version := _version(name))},
+        system=f"{platform.system()} {platform.machine()}",
+        cpu=cpu(),
+        files={file.name: MeasuredFile(sha256(file), file.stat().st_size) for file in sorted(set(files))},
+    )
+
+
+def cpu() -> Cpu:
+    """This machine's CPU."""
     fields: dict[str, str] = {}
     info = Path("/proc/cpuinfo")
     for line in info.read_text().splitlines() if info.exists() else ():
         name, _, value = line.partition(":")
         fields.setdefault(name.strip(), value.strip())
     flags = set(fields.get("flags", "").split())
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {
-        "model": fields.get("model name", platform.processor()),
-        "cores": cores,
-        "features": [feature for feature in CPU_FEATURES if feature in flags],
-    }
+    return Cpu(
+        model=fields.get("model name", platform.processor()),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        features=tuple(feature for feature in CPU_FEATURES if feature in flags),
+    )
 
 
 def _version(package: str) -> str | None:

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import quantiles
 
 import numpy as np
 
 
 @dataclass(frozen=True)
-class Summary:
+class Percentiles:
     """Order statistics of ``n`` samples, in the unit of the samples."""
 
     n: int
@@ -28,11 +29,20 @@ class Ratio:
     p75: float
 
 
-def summarize(samples: Sequence[float]) -> Summary:
+@dataclass(frozen=True)
+class Quartiles:
+    """Median and quartiles, to two decimals."""
+
+    q1: float
+    median: float
+    q3: float
+
+
+def percentiles(samples: Sequence[float]) -> Percentiles:
     """Percentiles by linear interpolation between order statistics (NumPy's default)."""
     values = np.asarray(samples, np.float64)
-    percentiles = (float(p) for p in np.percentile(values, (50, 90, 95, 99)))
-    return Summary(len(values), float(values.min()), *percentiles)
+    interpolated = (float(p) for p in np.percentile(values, (50, 90, 95, 99)))
+    return Percentiles(len(values), float(values.min()), *interpolated)
 
 
 def paired_ratio(baseline: Sequence[float], other: Sequence[float]) -> Ratio:
@@ -42,3 +52,9 @@ def paired_ratio(baseline: Sequence[float], other: Sequence[float]) -> Ratio:
     """
     ratios = np.asarray(baseline, np.float64) / np.asarray(other, np.float64)
     return Ratio(len(ratios), *(float(p) for p in np.percentile(ratios, (25, 50, 75))))
+
+
+def quartiles(values: Sequence[float]) -> Quartiles:
+    """Quartiles by interpolation as of a sample of a larger population, to two decimals."""
+    low, median, high = quantiles(values, n=4) if len(values) > 1 else [*values] * 3
+    return Quartiles(round(low, 2), round(median, 2), round(high, 2))

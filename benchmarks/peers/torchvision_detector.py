@@ -17,7 +17,7 @@ from engines.openvino_engine import PRECISIONS
 from refinemask.config import Preprocessing
 
 CANDIDATES = 1000
-"""(RoI, class) pairs above the score threshold: at the usual 0.05 random weights have none or tens of thousands."""
+"""Number of (RoI, class) pairs above the score threshold; at the usual 0.05 random weights have none, or too many."""
 
 
 class Body(nn.Module):
@@ -36,8 +36,8 @@ class Body(nn.Module):
         sizes = [(image.shape[2], image.shape[3])]
         features = self.model.backbone(image)
         proposals, _ = self.model.rpn(ImageList(image, sizes), features)
-        [found], _ = self.model.roi_heads(features, proposals, sizes)
-        return found["boxes"], found["scores"], found["labels"], found["masks"]
+        [detections], _ = self.model.roi_heads(features, proposals, sizes)
+        return tuple(detections[name] for name in ("boxes", "scores", "labels", "masks"))
 
     def calibrate(self, image: Tensor) -> None:
         """Set the score threshold so that about :data:`CANDIDATES` pairs pass it, as many as trained weights have."""

@@ -3,12 +3,12 @@
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.savings.catalogue import SAVINGS, Saving
 from benchmarks.savings.plain_head import logits_of_labels
 from export.graph import fold_batch_norm
 from refinemask.config import BackboneConfig
@@ -23,16 +23,16 @@ Compute = Callable[[], Sequence[Tensor]]
 
 @dataclass(frozen=True)
 class Pair:
-    """A saving, as numbered in the list of savings, off and on."""
+    """A saving, off and on."""
 
-    number: int
-    name: str
-    exactness: Literal["bit-exact", "algebraic"]
-    """Bit-exact, but for the order of sums where a library chooses another kernel; or equal before rounding."""
-    used: str
-    """Where the product has it."""
+    saving: Saving
     off: Compute
     on: Compute
+
+    @classmethod
+    def of(cls, name: str, off: Compute, on: Compute) -> "Pair":
+        """The two sides of the saving of this name."""
+        return cls(SAVINGS[name], off, on)
 
 
 @dataclass(frozen=True)
@@ -130,13 +130,17 @@ def _before_fusing(head: RefineMaskHead, scene: Scene, stages: list[_StageInputs
         return [each.stage.fuse(torch.cat([each.features, each.pooled, each.masks], dim=1)) for each in stages]
 
     return [
-        Pair(1, "logits of the label only", "algebraic", "everywhere", all_classes, one_class),
-        Pair(2, "no second ReLU after upsampling", "bit-exact", "everywhere",
-             lambda: [F.relu(upsample_features(x)) for x in coarse], lambda: [upsample_features(x) for x in coarse]),
-        Pair(3, "1×1 convolutions before upsampling", "algebraic", "everywhere", after, before),
-        Pair(4, "fuse convolution split, no concatenation", "algebraic", "everywhere", concatenated,
-             lambda: [_fuse_split(each) for each in stages]),
-    ]  # fmt: skip
+        Pair.of("logits of the label only", all_classes, one_class),
+        Pair.of(
+            "no second ReLU after upsampling",
+            lambda: [F.relu(upsample_features(x)) for x in coarse],
+            lambda: [upsample_features(x) for x in coarse],
+        ),
+        Pair.of("1×1 convolutions before upsampling", after, before),
+        Pair.of(
+            "fuse convolution split, no concatenation", concatenated, lambda: [_fuse_split(each) for each in stages]
+        ),
+    ]
 
 
 def _fuse_split(each: _StageInputs) -> Tensor:
@@ -179,21 +183,29 @@ def _on_the_map(head: RefineMaskHead, scene: Scene, natural: Scene, semantic_map
         return [logits[: len(natural.rois)] for logits in output.stage_logits]
 
     return [
-        Pair(5, "one convolution for all that read the semantic map", "bit-exact", "everywhere",
-             lambda: [conv(semantic_map) for conv in heads],
-             lambda: joint_conv(semantic_map, heads).split([conv.out_channels for conv in heads], dim=1)),
-        Pair(6, "stage 3's 1×1 convolution before RoIAlign", "algebraic", "no", pooled_then_convolved,
-             convolved_then_pooled),
-        Pair(7, "semantic mask and features pooled as one map", "bit-exact", "no",
-             lambda: [pool_at_56(transformed), pool_at_56(probability)],
-             lambda: pool_at_56(torch.cat([transformed, probability], dim=1)).split([last.channels, 1], dim=1)),
-        Pair(9, "only detections, not padding", "bit-exact", "eager, --masks found", lambda: refine(len(rois)),
-             lambda: refine(len(natural.rois))),
-        Pair(11, "semantic branch only near detections", "bit-exact", "eager",
-             lambda: [pool_at_56(head.semantic_branch(p2), natural.rois)], near),
-        Pair(15, "RPN's and the semantic branch's first convolution as one", "bit-exact", "no",
-             lambda: [rpn(p2), semantic(p2)], rpn_and_semantic),
-    ]  # fmt: skip
+        Pair.of(
+            "one convolution for all that read the semantic map",
+            lambda: [conv(semantic_map) for conv in heads],
+            lambda: joint_conv(semantic_map, heads).split([conv.out_channels for conv in heads], dim=1),
+        ),
+        Pair.of("stage 3's 1×1 convolution before RoIAlign", pooled_then_convolved, convolved_then_pooled),
+        Pair.of(
+            "semantic mask and features pooled as one map",
+            lambda: [pool_at_56(transformed), pool_at_56(probability)],
+            lambda: pool_at_56(torch.cat([transformed, probability], dim=1)).split([last.channels, 1], dim=1),
+        ),
+        Pair.of("only detections, not padding", lambda: refine(len(rois)), lambda: refine(len(natural.rois))),
+        Pair.of(
+            "semantic branch only near detections",
+            lambda: [pool_at_56(head.semantic_branch(p2), natural.rois)],
+            near,
+        ),
+        Pair.of(
+            "RPN's and the semantic branch's first convolution as one",
+            lambda: [rpn(p2), semantic(p2)],
+            rpn_and_semantic,
+        ),
+    ]
 
 
 def _dilated(stages: list[_StageInputs]) -> Pair:
@@ -213,9 +225,10 @@ def _dilated(stages: list[_StageInputs]) -> Pair:
         first, *others = (F.relu(conv(each.features)) for conv in each.stage.fusion.dilated_convs)
         return sum(others, start=first)
 
-    name = "three dilated convolutions as one product"
-    return Pair(
-        14, name, "algebraic", "no", lambda: [separate(each) for each in stages], lambda: [gathered(s) for s in stages]
+    return Pair.of(
+        "three dilated convolutions as one product",
+        lambda: [separate(each) for each in stages],
+        lambda: [gathered(each) for each in stages],
     )
 
 
@@ -223,5 +236,4 @@ def _folded(image: Tensor) -> Pair:
     norm = ResNet(BackboneConfig()).eval()
     folded = copy.deepcopy(norm)
     fold_batch_norm(folded)
-    name = "batch norm folded into convolutions"
-    return Pair(18, name, "algebraic", "exports", lambda: norm(image), lambda: folded(image))
+    return Pair.of("batch norm folded into convolutions", lambda: norm(image), lambda: folded(image))

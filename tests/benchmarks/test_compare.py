@@ -9,8 +9,8 @@ import pytest
 
 import engines
 from benchmarks import ap, compare
-from benchmarks.harness.measure import Settings
 from benchmarks.harness.pipeline import process
+from benchmarks.harness.settings import Settings
 from tests.support.toy_onnx import CONFIG
 
 

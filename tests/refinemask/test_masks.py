@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from benchmarks.paste import Args, example, our_route, paste_per_box, usual_route
+from benchmarks.harness.random_detections import random_detections
+from benchmarks.paste import our_route, paste_per_box, usual_route
 from refinemask.masks import decode, paste_rle, segmentation_rle
 from tests.support.tolerances import TOLERANCES
 
@@ -29,8 +30,7 @@ def sampled(mask: np.ndarray, box: np.ndarray, height: int, width: int) -> np.nd
 
 @pytest.mark.parametrize(("mask_size", "height", "width"), [(112, 480, 640), (28, 300, 200), (14, 64, 1333)])
 def test_strings_equal_the_usual_route(mask_size: int, height: int, width: int) -> None:
-    args = Args(detections=25, height=height, width=width, mask_size=mask_size)
-    masks, boxes = example(args)
+    masks, boxes = random_detections(25, height, width, mask_size=mask_size)
     assert our_route(masks, boxes, height, width) == usual_route(masks, boxes, height, width)
 
 
@@ -120,14 +120,14 @@ def test_no_masks() -> None:
 
 
 def test_decoded_masks_equal_full_sampling() -> None:
-    masks, boxes = example(Args(detections=5, height=60, width=80, mask_size=28))
+    masks, boxes = random_detections(5, 60, 80, mask_size=28)
     pasted = paste(masks.numpy(), boxes.numpy(), 60, 80)
     assert pasted.dtype == bool
     np.testing.assert_array_equal(pasted, paste_per_box(masks, boxes, 60, 80))
 
 
 def test_memory_depends_on_neither_the_number_of_masks_nor_the_image() -> None:
-    masks, boxes = example(Args(detections=20, height=2000, width=3000, mask_size=28))
+    masks, boxes = random_detections(20, 2000, 3000, mask_size=28)
     many = masks.repeat(20, 1, 1).numpy(), boxes.repeat(20, 1).numpy()
     tracemalloc.start()
     strings = paste_rle(*many, 2000, 3000)

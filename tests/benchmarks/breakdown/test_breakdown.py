@@ -1,6 +1,7 @@
 """Every operator's time ends up in the part that it belongs to."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import onnxruntime
 import pytest
 
 from benchmarks.breakdown import __main__ as breakdown
-from benchmarks.breakdown.operator_times import MARK, break_down, mark
+from benchmarks.breakdown.operator_times import MARK, mark, time_operators
 from benchmarks.breakdown.parts import PARTS, part_of
+from benchmarks.breakdown.report import Settings
 from benchmarks.harness.spec import EngineSpec
 from benchmarks.random_weights import randomize
 from export.model import to_onnx
@@ -92,9 +94,10 @@ def test_every_engine(files: tuple[Path, Path], tmp_path: Path, capsys: pytest.C
     checkpoint, exported = map(str, files)
     output = tmp_path / "breakdown.json"
     args = breakdown.Args(
-        engines=(checkpoint, exported, f"{exported}@openvino:fp32"), canvas=(HEIGHT, WIDTH), threads=1, rounds=2,
+        engines=(checkpoint, exported, f"{exported}@openvino:fp32"),
+        settings=Settings(canvas=(HEIGHT, WIDTH), threads=1, rounds=2),
         output=output,
-    )  # fmt: skip
+    )
     assert breakdown.main(args) == 0
     assert "semantic branch" in capsys.readouterr().out
     report = json.loads(output.read_text())
@@ -131,8 +134,8 @@ def test_runs_a_quantised_file_as_its_engine_does(files: tuple[Path, Path], monk
         "images": np.zeros((1, 3, HEIGHT, WIDTH), np.uint8),
         "image_sizes": np.array([[HEIGHT, WIDTH]]),
     }
-    found = break_down(EngineSpec(with_precision(files[1], "int8")), inputs, threads=1, warmup=0, rounds=1)
-    assert (found.name, found.precision) == ("ONNX Runtime", "int8")
+    times = time_operators(EngineSpec(with_precision(files[1], "int8")), inputs, threads=1, warmup=0, rounds=1)
+    assert (times.name, times.precision) == ("ONNX Runtime", "int8")
     assert [options.get_session_config_entry("session.disable_quant_qdq") for options in opened] == ["1", "1"]
 
 
@@ -150,8 +153,6 @@ def test_runs_a_quantised_file_as_its_engine_does(files: tuple[Path, Path], monk
         ("tiny.onnx", "tiny.onnx: images have height 128, but this file was exported for", {"canvas": (128, 128)}),
         ("tiny.safetensors", "--canvas is 100 96; expected multiples of 32", {"canvas": (100, 96)}),
         ("tiny.onnx", "--canvas is 0 96; expected multiples of 32", {"canvas": (0, 96)}),
-        ("tiny.onnx", "--rounds is 0; expected at least 1", {"rounds": 0}),
-        ("tiny.onnx", "--warmup is -1; expected at least 0", {"warmup": -1}),
     ],
 )
 def test_mistakes_are_one_line_and_code_2(
@@ -163,9 +164,25 @@ def test_mistakes_are_one_line_and_code_2(
 ) -> None:
     with_precision(files[1], "int8")
     write_toy_onnx(files[1].with_name("foreign.onnx"), config=None)
-    args = breakdown.Args(engines=(str(files[1].with_name(engine)),), canvas=(HEIGHT, WIDTH), threads=1)
-    assert breakdown.main(replace(args, **settings)) == 2
+    wanted = Settings(**{"canvas": (HEIGHT, WIDTH), "threads": 1, **settings})
+    assert breakdown.main(breakdown.Args(engines=(str(files[1].with_name(engine)),), settings=wanted)) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a.onnx", "--rounds", "0"], "--rounds is 0; expected at least 1"),
+        (["a.onnx", "--warmup", "-1"], "--warmup is -1; expected at least 0"),
+        ([], "nothing to break down; expected one engine at least"),
+    ],
+)
+def test_wrong_settings_are_one_line_and_code_2(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["breakdown", *arguments])
+    assert breakdown.main() == 2
+    assert capsys.readouterr().err == f"error: {message}\n"

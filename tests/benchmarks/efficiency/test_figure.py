@@ -1,36 +1,53 @@
 """The figure of engines with nearly the same speed."""
 
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import pytest
 
 from benchmarks.efficiency.figure import draw, plot
 from benchmarks.efficiency.models import MODELS
+from benchmarks.efficiency.report import AccuracyInputs, BackendReport, EfficiencyReport, Inputs, ModelReport
+from benchmarks.harness.settings import Settings
+from tests.support.engine_reports import make_comparison, make_engine
 
 
-def report(weights: str) -> dict[str, Any]:
+def report(weights: Literal["random", "trained"]) -> EfficiencyReport:
     """Four engines, of which two are as fast as each other."""
-    models = [{"name": m.name, "published": {"fps": m.published.fps, "ap": m.published.ap}} for m in MODELS]
     backends = []
     for name, speed in (("PyTorch", 0.3), ("ONNX Runtime", 0.5), ("OpenVINO", 0.51), ("TensorRT", 200)):
-        engines: list[dict[str, Any]] = [
-            {"name": name, "precision": "fp32", "fps": speed / place} for place in range(1, 5)
-        ]
+        engines = [make_engine(name=name, fps=speed / place) for place in range(1, 5)]
         if weights == "trained":
             engines = [
-                {**engine, "accuracy": {"segm": {"AP": ap}}}
+                replace(engine, accuracy={"segm": {"AP": ap}})
                 for engine, ap in zip(engines, (0.33, 0.34, 0.36, 0.355), strict=True)
             ]
-        backends.append({"engines": engines})
-    settings = {"canvas": [800, 1344], "device": "cpu", "threads": 2}
-    inputs = {"settings": settings, "weights": weights}
-    return {"inputs": inputs, "device": "Some(R) CPU", "models": models, "backends": backends}
+        backends.append(BackendReport.of(name, make_comparison(engines)))
+    settings = Settings(canvas=(800, 1344))
+    return EfficiencyReport(
+        inputs=Inputs(settings=settings, images=(), weights=weights, accuracy=AccuracyInputs(limit=None)),
+        device="Some(R) CPU",
+        published_at="",
+        models=tuple(
+            ModelReport(
+                key=model.key,
+                name=model.name,
+                checkpoint_sha256="",
+                parameters=1,
+                gflops=1,
+                gflops_by_part={},
+                published=model.published,
+            )
+            for model in MODELS
+        ),
+        backends=tuple(backends),
+    )
 
 
 @pytest.mark.parametrize("weights", ["random", "trained"])
-def test_labels_are_apart_and_inside(weights: str) -> None:
+def test_labels_are_apart_and_inside(weights: Literal["random", "trained"]) -> None:
     figure = plot(report(weights))
     figure.draw_without_rendering()
     (axes,) = figure.axes

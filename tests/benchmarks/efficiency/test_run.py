@@ -12,7 +12,10 @@ from benchmarks import compare
 from benchmarks.efficiency import run
 from benchmarks.efficiency.files import Source
 from benchmarks.efficiency.models import MODELS
+from benchmarks.efficiency.run import Plan, require_all_detections
+from benchmarks.harness.report import DetectionCounts
 from refinemask.files import UserError
+from tests.support.engine_reports import make_engine
 
 Command = Any
 
@@ -121,12 +124,12 @@ def test_an_unknown_table(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_random_weights_must_give_all_detections() -> None:
     source = Source(MODELS[0], Path("mask-rcnn.safetensors"), random=True)
-    engine = {"engine": "mask-rcnn.onnx", "detections_per_image": {"mean": 99.5, "min": 99, "max": 100}}
+    engine = make_engine(detections_per_image=DetectionCounts(mean=99.5, min=99, max=100))
     with pytest.raises(UserError, match=r"99 to 100 detections; expected 100"):
-        run._check_detections({"engines": [engine]}, [source])
-    run._check_detections({"engines": [engine]}, [Source(MODELS[0], Path("trained.safetensors"), random=False)])
+        require_all_detections([engine], [source])
+    require_all_detections([engine], [Source(MODELS[0], Path("trained.safetensors"), random=False)])
 
 
 def test_random_weights_have_no_accuracy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run.main(run.Args(annotations=tmp_path / "a.json", work=tmp_path)) == 2
+    assert compare.main(Plan(annotations=tmp_path / "a.json", work=tmp_path)) == 2
     assert "AP of random weights means nothing" in capsys.readouterr().err

@@ -1,22 +1,32 @@
 """From samples to figures, JSON and tables."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from benchmarks.harness.interleave import Round
-from benchmarks.harness.measure import EngineRun, Measurement, Settings, measure
+from benchmarks.harness.measure import EngineRun, Measurement, measure
 from benchmarks.harness.pipeline import PHASES, Sample
-from benchmarks.harness.report import build_report, print_report, write_report
+from benchmarks.harness.report import ComparisonReport, DetectionCounts, build_report
+from benchmarks.harness.report_file import read_report, write_report
+from benchmarks.harness.settings import Settings
 from benchmarks.harness.spec import EngineSpec
+from benchmarks.harness.tables import print_comparison
 from refinemask.files import UserError
 
 
 def sample(engine_seconds: float, detections: int) -> Sample:
     seconds = {phase: 0.001 for phase in PHASES} | {"engine": engine_seconds}
     return Sample(seconds, [detections], (64, 96))
+
+
+def engine_run(spec: EngineSpec, name: str, precision: str, samples: list[Sample], peak: int | None) -> EngineRun:
+    return EngineRun(
+        spec=spec, name=name, precision=precision, samples=samples, peak_memory_bytes=peak, device_memory_bytes=None
+    )
 
 
 @pytest.fixture
@@ -27,38 +37,48 @@ def measurement(tmp_path: Path) -> Measurement:
     slow, fast = [sample(s, 3) for s in (0.1, 0.2, 0.4)], [sample(s, 4) for s in (0.05, 0.1, 0.2)]
     rounds = [Round(n % 2, [0, 1], [slow[n], fast[n]], 0.0, []) for n in range(3)]
     runs = [
-        EngineRun(EngineSpec(file), "PyTorch", "fp32", slow, 200 << 20),
-        EngineRun(EngineSpec(file, "openvino", "bf16"), "OpenVINO", "bf16", fast, None),
+        engine_run(EngineSpec(file), "PyTorch", "fp32", slow, 200 << 20),
+        engine_run(EngineSpec(file, "openvino", "bf16"), "OpenVINO", "bf16", fast, None),
     ]
     batches = [[tmp_path / "a.png"], [tmp_path / "b.png"]]
     return Measurement(Settings(rounds=3, warmup=0), batches, rounds, runs, 0.01)
 
 
 def test_figures(measurement: Measurement) -> None:
-    slow, fast = build_report(measurement)["engines"]
-    assert (slow["fps"], fast["fps"]) == (pytest.approx(5), pytest.approx(10))
-    assert fast["fps_end_to_end"] == pytest.approx(1 / 0.105)
-    assert (slow["speedup"]["p50"], fast["speedup"]["p50"]) == (1, pytest.approx(2))
-    assert fast["speedup_end_to_end"]["p50"] == pytest.approx(0.205 / 0.105)
-    assert (slow["peak_memory_mib"], fast["peak_memory_mib"]) == (200, None)
-    assert fast["detections_per_image"] == {"mean": 4, "min": 4, "max": 4}
-    assert fast["padded_sizes"] == {"64x96": 3}
-    assert fast["samples_ms"]["engine"] == [50, 100, 200]
-    assert fast["latency_ms"]["total"]["min"] == pytest.approx(55)
+    slow, fast = build_report(measurement).engines
+    assert (slow.fps, fast.fps) == (pytest.approx(5), pytest.approx(10))
+    assert fast.fps_end_to_end == pytest.approx(1 / 0.105)
+    assert (slow.speedup.p50, fast.speedup.p50) == (1, pytest.approx(2))
+    assert fast.speedup_end_to_end.p50 == pytest.approx(0.205 / 0.105)
+    assert (slow.peak_memory_mib, fast.peak_memory_mib) == (200, None)
+    assert fast.detections_per_image == DetectionCounts(mean=4, min=4, max=4)
+    assert fast.padded_sizes == {"64x96": 3}
+    assert fast.samples_ms["engine"] == (50, 100, 200)
+    assert fast.latency_ms["total"].min == pytest.approx(55)
 
 
-def test_json_keeps_every_sample_and_names_no_directory(measurement: Measurement, tmp_path: Path) -> None:
-    report = build_report(measurement)
-    write_report(report, tmp_path / "out" / "report.json")
-    text = (tmp_path / "out" / "report.json").read_text()
-    assert json.loads(text) == json.loads(json.dumps(report))
+def test_the_file_keeps_every_sample_and_names_no_directory(measurement: Measurement, tmp_path: Path) -> None:
+    report, path = build_report(measurement), tmp_path / "out" / "report.json"
+    write_report(report, path)
+    assert read_report(ComparisonReport, path) == report
+    text = path.read_text()
     assert str(tmp_path) not in text
     assert '"order": [0, 1]' in text
     assert '"engine": [100.0, 200.0, 400.0]' in text
 
 
-def printed(report: dict, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
-    print_report(report, Console(width=220))
+def test_accuracy_is_in_the_file_only_if_it_was_measured(measurement: Measurement, tmp_path: Path) -> None:
+    path, judged = tmp_path / "report.json", [{"segm": {"AP": ap}} for ap in (0.4, 0.398)]
+    for accuracy in (None, judged):
+        report = build_report(measurement, accuracy)
+        write_report(report, path)
+        found = [engine.get("accuracy") for engine in json.loads(path.read_text())["engines"]]
+        assert found == (accuracy or [None, None])
+        assert read_report(ComparisonReport, path) == report
+
+
+def printed(report: ComparisonReport, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
+    print_comparison(report, Console(width=220))
     return capsys.readouterr()
 
 
@@ -73,7 +93,7 @@ def test_table(measurement: Measurement, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_busy_machine_is_warned_of(measurement: Measurement, capsys: pytest.CaptureFixture[str]) -> None:
-    _, err = printed(build_report(measurement) | {"foreign_load": 0.31}, capsys)
+    _, err = printed(replace(build_report(measurement), foreign_load=0.31), capsys)
     assert "warning: other processes used 31% of the CPUs" in err
 
 
@@ -82,8 +102,8 @@ def test_measures_real_engines_and_collects_each_image_once(toy_onnx: Path, pict
     engines = [str(toy_onnx), f"{toy_onnx}@onnxruntime"]
     found = measure(engines, pictures, Settings(threads=1, batch=2, rounds=3), lambda *each: collected.append(each))
     report = build_report(found)
-    assert [each["batch"] for each in report["rounds"]] == [0, 1, 0]
-    assert [len(engine["samples_ms"]["engine"]) for engine in report["engines"]] == [3, 3]
+    assert [each.batch for each in report.rounds] == [0, 1, 0]
+    assert [len(engine.samples_ms["engine"]) for engine in report.engines] == [3, 3]
     assert [(engine, image) for engine, image, _ in collected] == [
         *((0, 0), (0, 1), (1, 0), (1, 1)),
         *((0, 2), (0, 3), (1, 2), (1, 3)),

@@ -9,9 +9,13 @@ import pytest
 import torch
 
 from benchmarks.savings import __main__ as savings
+from benchmarks.savings import measurement
+from benchmarks.savings.catalogue import HERE, SAVINGS
 from benchmarks.savings.head_export import runners
+from benchmarks.savings.measurement import photo_boxes, take_sample
 from benchmarks.savings.plain_head import PlainRefineMaskHead
 from benchmarks.savings.rearrangements import Scene, pairs, with_image_index
+from benchmarks.savings.report import Settings
 from refinemask.config import RefineMaskConfig
 from refinemask.modeling.refine_mask_head import RefineMaskHead
 from tests.support.tolerances import TOLERANCES
@@ -48,14 +52,18 @@ def test_pairs() -> None:
     gflop = {}
     with torch.no_grad():
         for pair in pairs(make_head(), scene, natural, torch.randn(1, 3, 64, 64)):
-            sample = savings.take_sample(pair, random.Random(0), count=True)
-            assert sample.difference <= TOLERANCES["exact in float32"].relative, pair.name
-            gflop[pair.number] = sample.gflop
-    assert list(gflop) == [1, 2, 3, 4, 5, 6, 7, 9, 11, 15, 14, 18]
-    for number in (1, 3, 9, 11):
-        assert gflop[number]["on"] < gflop[number]["off"], number
-    for number in (2, 4, 5, 7, 14, 15, 18):
-        assert gflop[number]["on"] == gflop[number]["off"], number
+            sample = take_sample(pair, random.Random(0), count=True)
+            assert sample.difference <= TOLERANCES["exact in float32"].relative, pair.saving.name
+            gflop[pair.saving.name] = sample.gflop
+    assert set(gflop) == {saving.name for saving in SAVINGS.values() if saving.measured == HERE}
+    assert {name for name, sides in gflop.items() if sides["on"] < sides["off"]} == {
+        "logits of the label only",
+        "1×1 convolutions before upsampling",
+        "only detections, not padding",
+        "semantic branch only near detections",
+        "stage 3's 1×1 convolution before RoIAlign",
+    }
+    assert not {name for name, sides in gflop.items() if sides["on"] > sides["off"]}
 
 
 def test_head_in_each_runtime() -> None:
@@ -69,7 +77,7 @@ def test_head_in_each_runtime() -> None:
 
 
 def test_photo_boxes_lie_in_the_canvas() -> None:
-    photos = savings.photo_boxes(96, 128)
+    photos = photo_boxes(96, 128)
     for _ in range(13):
         boxes = next(photos)
         assert (boxes[:, 2:] > boxes[:, :2]).all()
@@ -78,13 +86,16 @@ def test_photo_boxes_lie_in_the_canvas() -> None:
 
 
 def test_report(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(savings, "CHANNELS", CHANNELS)
-    monkeypatch.setattr(savings, "runners", lambda *_: {name: lambda: np.ones((3, 112, 112)) for name in
-                                                        ("ONNX Runtime", "OpenVINO")})  # fmt: skip
+    monkeypatch.setattr(measurement, "CHANNELS", CHANNELS)
+    heads = {name: lambda: np.ones((3, 112, 112)) for name in ("ONNX Runtime", "OpenVINO")}
+    monkeypatch.setattr(measurement, "runners", lambda *_: dict(heads))
     output = tmp_path / "savings.json"
-    assert savings.main(savings.Args(height=64, width=96, detections=3, rounds=1, output=output)) == 0
+    settings = Settings(height=64, width=96, detections=3, rounds=1)
+    assert savings.main(savings.Args(settings=settings, output=output)) == 0
     printed = capsys.readouterr().out
-    assert all(f"| {number:>2} |" in printed for number in range(1, 21))
+    assert all(name in printed for name in SAVINGS)
     report = json.loads(output.read_text())
     assert [head["runtime"] for head in report["heads"]] == ["PyTorch", "ONNX Runtime", "OpenVINO"]
     assert report["heads"][0]["changed_pixels"] == 0
+    numbered = [(number, name) for number, name in enumerate(SAVINGS, start=1) if SAVINGS[name].measured == HERE]
+    assert [(each["number"], each["name"]) for each in report["savings"]] == numbered

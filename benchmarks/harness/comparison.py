@@ -1,0 +1,54 @@
+"""Speed and accuracy of several engines, both of the same files in the same run."""
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks.harness.measure import measure
+from benchmarks.harness.report import Accuracy, ComparisonReport, build_report
+from benchmarks.harness.settings import Settings, require_at_least
+from refinemask.data.coco import CocoDataset
+from refinemask.data.lvis import LvisDataset
+from refinemask.evaluation.coco import evaluate_coco
+from refinemask.evaluation.lvis import evaluate_lvis
+from refinemask.evaluation.predictions import PredictionFile, Result
+from refinemask.files import UserError
+
+
+def compare(
+    engines: Sequence[str],
+    dataset: CocoDataset,
+    directory: Path,
+    settings: Settings,
+    limit: int | None = None,
+    ap_star: LvisDataset | None = None,
+) -> ComparisonReport:
+    """Measure speed and accuracy.
+
+    Accuracy is over the images that the rounds reach, the same for every engine; with annotations of AP* for the same
+    images, the accuracy has an entry ``ap_star``.
+
+    Raises:
+        UserError: an engine, an image, the annotations or the limit are wrong.
+    """
+    require_at_least(1, limit=limit)
+    if not directory.is_dir():
+        raise UserError(f"{directory}: no such directory; --images expects the directory of the annotated images")
+    images = dataset.images[:limit]
+    with ExitStack() as stack:
+        # On disk: thousands of images with hundreds of masks each would fill the memory.
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        predictions = [
+            stack.enter_context(PredictionFile(scratch / f"{number}.jsonl", {})) for number in range(len(engines))
+        ]
+
+        def collect(engine: int, image: int, results: list[Result]) -> None:
+            predictions[engine].append(images[image].id, results)
+
+        measurement = measure(engines, [directory / i.file_name for i in images], settings, collect)
+        accuracy: list[Accuracy] = [dict(evaluate_coco(dataset, results)) for results in predictions]
+        if ap_star is not None:
+            for figures, results in zip(accuracy, predictions, strict=True):
+                figures["ap_star"] = evaluate_lvis(ap_star, results)
+        return build_report(measurement, accuracy)

@@ -1,0 +1,42 @@
+"""How engines are measured, and the check of counts that every benchmark's options share."""
+
+from dataclasses import dataclass
+
+from refinemask.files import UserError
+
+
+def require_at_least(least: int, **counts: int | None) -> None:
+    """Refuse counts that are given and too small.
+
+    Raises:
+        UserError: there is one; it is called as the option of that name.
+    """
+    for name, count in counts.items():
+        if count is not None and count < least:
+            raise UserError(f"--{name} is {count}; expected at least {least}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to measure engines side by side."""
+
+    threads: int = 2
+    """CPU threads of every engine."""
+    device: str = "cpu"
+    """cpu or cuda."""
+    batch: int = 1
+    """Images per batch."""
+    rounds: int | None = None
+    """Batches to run on every engine, starting again with the first after the last; none is every batch once."""
+    warmup: int = 3
+    """Rounds before those that count."""
+    canvas: tuple[int, int] | None = None
+    """Padded height and width of every input; none is what each batch needs."""
+    seed: int = 0
+    """Seed of the order in which engines take turns."""
+    trust_engine: bool = False
+    """Load TensorRT engines that have no sidecar, too: an engine can run any code."""
+
+    def __post_init__(self) -> None:
+        require_at_least(1, threads=self.threads, batch=self.batch, rounds=self.rounds)
+        require_at_least(0, warmup=self.warmup)

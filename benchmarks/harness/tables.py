@@ -1,0 +1,128 @@
+"""Reports as tables for a terminal: engines side by side, their average precision, and the conditions."""
+
+import sys
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.harness.load import BUSY_FRACTION
+from benchmarks.harness.pipeline import PHASES
+from benchmarks.harness.report import Accuracy, ComparisonReport
+
+KINDS = {"bbox": "boxes", "segm": "masks", "boundary": "boundaries"}
+LATENCY_COLUMNS = ("min", "p50", "p90", "p95", "p99")
+
+
+def terminal() -> Console:
+    """Standard output; without a terminal wide enough that no table breaks."""
+    return Console(width=None if sys.stdout.isatty() else 200)
+
+
+def print_tables(tables: Iterable[Table], foreign_load: float | None) -> None:
+    """Print a benchmark's tables; warn of a disturbed measurement."""
+    for table in tables:
+        terminal().print(table)
+    warn_if_busy(foreign_load)
+
+
+def print_accuracy(report: ComparisonReport, console: Console | None = None) -> None:
+    """Print all average precisions of every engine; the report has them."""
+    judged = [(engine, engine.accuracy) for engine in report.engines if engine.accuracy is not None]
+    table = Table(title="Average precision")
+    for heading in ("engine", "precision", "of"):
+        table.add_column(heading)
+    metrics = list(judged[0][1]["segm"])
+    for heading in metrics:
+        table.add_column(heading, justify="right")
+    for engine, accuracy in judged:
+        for kind, name in KINDS.items():
+            cells = [points(accuracy[kind][metric]) for metric in metrics]
+            table.add_row(engine.name, engine.precision, name, *cells, end_section=kind == list(KINDS)[-1])
+    (console or terminal()).print(table)
+
+
+def print_comparison(report: ComparisonReport, console: Console | None = None) -> None:
+    """Print the comparison, the latency of each phase and the conditions; warn of a disturbed measurement."""
+    console = console or terminal()
+    console.print(_comparison(report))
+    for table in _latencies(report):
+        console.print(table)
+    console.print(conditions(report), soft_wrap=True)
+    warn_if_busy(report.foreign_load)
+
+
+def warn_if_busy(load: float | None) -> None:
+    """Say on standard error if other processes' share of the CPUs has spoilt the latencies."""
+    if load is not None and load > BUSY_FRACTION:
+        print(
+            f"warning: other processes used {load:.0%} of the CPUs meanwhile: do not trust these latencies, "
+            "measure again on a quiet machine",
+            file=sys.stderr,
+        )
+
+
+def _comparison(report: ComparisonReport) -> Table:
+    table = Table(title="Engines (speed-up: engine phase, median of ratios paired per round)")
+    for heading in ("engine", "precision"):
+        table.add_column(heading)
+    reference = report.engines[0].accuracy
+    accuracy_columns = () if reference is None else ("AP", "ΔAP", "boundary AP", "Δ boundary AP")
+    for heading in ("FPS", "speed-up", "FPS end to end", *accuracy_columns, "detections/image", "peak MiB"):
+        table.add_column(heading, justify="right")
+    for engine in report.engines:
+        table.add_row(
+            engine.name,
+            engine.precision,
+            f"{engine.fps:.2f}",
+            f"{engine.speedup.p50:.2f}×",
+            f"{engine.fps_end_to_end:.2f}",
+            *_accuracy_cells(engine.accuracy, reference),
+            f"{engine.detections_per_image.mean:.1f}",
+            "unknown" if engine.peak_memory_mib is None else f"{engine.peak_memory_mib:.0f}",
+        )
+    return table
+
+
+def _accuracy_cells(accuracy: Accuracy | None, reference: Accuracy | None) -> list[str]:
+    cells: list[str] = []
+    if accuracy is None or reference is None:
+        return cells
+    for kind in ("segm", "boundary"):
+        value, baseline = accuracy[kind]["AP"], reference[kind]["AP"]
+        cells += [points(value), "" if accuracy is reference else f"{100 * (value - baseline):+.2f}"]
+    return cells
+
+
+def points(value: float) -> str:
+    """An average precision in points of a hundred; -1 means that there was no object to find."""
+    return f"{100 * value:.2f}" if value >= 0 else "none"
+
+
+def _latencies(report: ComparisonReport) -> list[Table]:
+    batch = report.settings.batch
+    phases = Table(title=f"Median latency in ms of each phase, batch {batch}")
+    spread = Table(title=f"Latency in ms of the engine phase, batch {batch}")
+    for table, headings in ((phases, (*PHASES, "total")), (spread, (*LATENCY_COLUMNS, "n"))):
+        table.add_column("engine")
+        for heading in headings:
+            table.add_column(heading, justify="right")
+    for engine in report.engines:
+        name, latency = f"{engine.name} {engine.precision}", engine.latency_ms
+        phases.add_row(name, *(f"{latency[phase].p50:.2f}" for phase in (*PHASES, "total")))
+        columns = (f"{getattr(latency['engine'], column):.2f}" for column in LATENCY_COLUMNS)
+        spread.add_row(name, *columns, str(latency["engine"].n))
+    return [phases, spread]
+
+
+def conditions(report: ComparisonReport) -> str:
+    """The machine, the settings, the sizes and the revision, in three lines."""
+    settings, source = report.settings, report.provenance
+    sizes = ", ".join(f"{size} ({count})" for size, count in report.engines[0].padded_sizes.items())
+    load = "unknown" if report.foreign_load is None else f"{report.foreign_load:.1%}"
+    return (
+        f"{source.cpu.model}, {source.cpu.cores} cores, {settings.threads} threads, "
+        f"device {settings.device}, batch {settings.batch}, foreign load {load}\n"
+        f"padded sizes (batches): {sizes}\n"
+        f"revision {source.revision}, {source.date}"
+    )

@@ -1,0 +1,69 @@
+"""The reports in the repository are what today's commands write."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.breakdown.report import BreakdownReport
+from benchmarks.efficiency.report import EfficiencyReport
+from benchmarks.evaluation import EvaluationReport
+from benchmarks.harness.report import ComparisonReport
+from benchmarks.harness.report_file import read_report, to_json, write_report
+from benchmarks.paste import PasteReport
+from benchmarks.peers.report import TorchvisionReport
+from benchmarks.preprocess import PreprocessReport
+from benchmarks.savings.catalogue import SAVINGS
+from benchmarks.savings.report import SavingsReport
+from benchmarks.training import TrainingReport
+
+RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
+KINDS: dict[str, type] = {
+    "coco-mini-peers": TrainingReport,
+    "coco-mini": TrainingReport,
+    "cpu-breakdown-mask-rcnn": BreakdownReport,
+    "cpu-breakdown": BreakdownReport,
+    "cpu-evaluation-bbox": EvaluationReport,
+    "cpu-evaluation-segm": EvaluationReport,
+    "cpu-nuclei-precision": ComparisonReport,
+    "cpu-nuclei-quantised": ComparisonReport,
+    "cpu-nuclei": ComparisonReport,
+    "cpu-paste": PasteReport,
+    "cpu-peers": TorchvisionReport,
+    "cpu-preprocess": PreprocessReport,
+    "cpu-r50-800x1344": ComparisonReport,
+    "cpu-savings": SavingsReport,
+    "efficiency-800x1344": EfficiencyReport,
+    "nuclei-peers": TrainingReport,
+    "nuclei": TrainingReport,
+}
+
+
+def test_every_stored_report_has_a_kind() -> None:
+    assert {path.stem for path in RESULTS.glob("*.json")} == set(KINDS)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_read_and_written_again_a_report_is_the_same(name: str, tmp_path: Path) -> None:
+    stored = RESULTS / f"{name}.json"
+    report = read_report(KINDS[name], stored)
+    # Files of earlier versions lack what is unknown in them.
+    assert without_unknown(to_json(report)) == without_unknown(json.loads(stored.read_text()))
+    write_report(report, tmp_path / "again.json")
+    assert read_report(KINDS[name], tmp_path / "again.json") == report
+
+
+def without_unknown(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: without_unknown(item) for key, item in value.items() if item is not None}
+    return [without_unknown(item) for item in value] if isinstance(value, list) else value
+
+
+def test_the_stored_savings_are_those_of_the_catalogue() -> None:
+    report = read_report(SavingsReport, RESULTS / "cpu-savings.json")
+    catalogue = list(SAVINGS.values())
+    assert report.savings
+    for each in report.savings:
+        saving = catalogue[each.number - 1]
+        assert (each.name, each.exactness) == (saving.name, saving.exactness)
