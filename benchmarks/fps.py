@@ -14,7 +14,7 @@ from benchmarks.harness.report_file import write_report
 from benchmarks.harness.settings import Settings, require_at_least
 from benchmarks.harness.tables import print_comparison
 from refinemask.command import execute
-from refinemask.predict import find_images
+from refinemask.data.images import find_images
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors import safe_open
 
 from benchmarks.efficiency.models import MODELS, Model
-from benchmarks.random_weights import RECIPE, random_config, randomize
+from benchmarks.harness.random_detector import RECIPE, random_config, randomize
 from refinemask import __version__
 from refinemask.config import ModelConfig, from_json, to_json
 from refinemask.contract import Metadata

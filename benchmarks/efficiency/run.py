@@ -26,9 +26,9 @@ from benchmarks.harness.spec import openvino_precisions
 from refinemask.bundled import PHOTOS
 from refinemask.contract import parse_size
 from refinemask.data.coco import read_coco
+from refinemask.data.images import find_images
 from refinemask.evaluation.ap_star import read_cocofied
 from refinemask.files import UserError, sha256
-from refinemask.predict import find_images
 
 DETECTIONS = 100
 """Detections of random weights in every image, and of the published models at most."""

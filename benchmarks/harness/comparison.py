@@ -12,8 +12,9 @@ from refinemask.data.coco import CocoDataset
 from refinemask.data.lvis import LvisDataset
 from refinemask.evaluation.coco import evaluate_coco
 from refinemask.evaluation.lvis import evaluate_lvis
-from refinemask.evaluation.predictions import PredictionFile, Result
+from refinemask.evaluation.predictions import PredictionFile
 from refinemask.files import UserError
+from refinemask.structures import Result
 
 
 def compare(

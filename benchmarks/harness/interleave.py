@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.harness.load import ForeignLoad
 from benchmarks.harness.pipeline import Sample
 from benchmarks.harness.worker import Worker
-from refinemask.evaluation.predictions import Result
+from refinemask.structures import Result
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from benchmarks.harness.pipeline import Sample
 from benchmarks.harness.settings import Settings
 from benchmarks.harness.spec import EngineSpec
 from benchmarks.harness.worker import Worker
-from refinemask.evaluation.predictions import Result
 from refinemask.files import UserError
+from refinemask.structures import Result
 
 Collect = Callable[[int, int, list[Result]], None]
 """Takes an engine's index, an image's index, and the engine's COCO results in that image, without image ids."""

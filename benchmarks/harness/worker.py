@@ -18,8 +18,8 @@ import engines
 from benchmarks.harness.load import peak_memory_bytes, used_device_memory
 from benchmarks.harness.pipeline import Sample, process
 from benchmarks.harness.spec import EngineSpec
-from refinemask.evaluation.predictions import Result
 from refinemask.files import UserError
+from refinemask.structures import Result
 
 
 class Worker:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 from torchvision.models.detection.image_list import ImageList
 
+from benchmarks.harness.random_detector import randomize
 from benchmarks.harness.spec import EngineSpec
-from benchmarks.random_weights import randomize
 from engines.openvino_engine import PRECISIONS
 from refinemask.config import Preprocessing
 

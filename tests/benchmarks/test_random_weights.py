@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import random_weights
-from benchmarks.random_weights import randomize
+from benchmarks.harness.random_detector import randomize
 from engines.torch_engine import TorchEngine
 from refinemask.modeling.detector import Detector
 from refinemask.weights import read_metadata, save_detector

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import engines
-from benchmarks.random_weights import randomize
+from benchmarks.harness.random_detector import randomize
 from export import to_onnx
 from export.graph import found_places
 from refinemask.modeling.detector import Detector

@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 
-from benchmarks.random_weights import randomize
+from benchmarks.harness.random_detector import randomize
 from export.model import to_onnx
 from export.tensorrt_rules import Target, check_model
 from refinemask.config import HTCConfig, MaskHeadConfig, PointRendConfig

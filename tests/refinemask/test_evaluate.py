@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.random_weights import randomize
+from benchmarks.harness.random_detector import randomize
 from refinemask.data.categories import COCO
 from refinemask.evaluate import Args, main
 from refinemask.modeling.detector import Detector

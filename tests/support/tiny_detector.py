@@ -1,6 +1,6 @@
 """A RefineMask small enough for tests of the path around it, with scores far enough apart to compare by index."""
 
-from benchmarks.random_weights import randomize
+from benchmarks.harness.random_detector import randomize
 from refinemask.config import BackboneConfig, BoxHeadConfig, ModelConfig, Preprocessing, RefineMaskConfig, RPNConfig
 from refinemask.modeling.detector import Detector
 

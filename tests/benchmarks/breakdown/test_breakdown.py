@@ -16,8 +16,8 @@ from benchmarks.breakdown import __main__ as breakdown
 from benchmarks.breakdown.operator_times import MARK, mark, time_operators
 from benchmarks.breakdown.parts import PARTS, part_of
 from benchmarks.breakdown.report import Settings
+from benchmarks.harness.random_detector import randomize
 from benchmarks.harness.spec import EngineSpec
-from benchmarks.random_weights import randomize
 from export.model import to_onnx
 from refinemask.config import to_json
 from refinemask.contract import Bounds

@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from benchmarks.efficiency.models import MODELS
-from benchmarks.random_weights import randomize
+from benchmarks.harness.random_detector import randomize
 from refinemask import __version__
 from refinemask.files import sha256
 from refinemask.modeling.detector import Detector

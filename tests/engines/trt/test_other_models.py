@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.random_weights import randomize
+from benchmarks.harness.random_detector import randomize
 from engines import build
 from engines.trt.plan import BuildOptions, make_plan
 from engines.trt.sidecar import read_sidecar

@@ -18,8 +18,7 @@ import onnx_ir as ir
 import pytest
 from onnx_ir import DataType
 
-from benchmarks.random_weights import Args as RandomWeights
-from benchmarks.random_weights import random_detector
+from benchmarks.harness.random_detector import random_detector
 from engines.trt.child import child_environment
 from engines.trt.plan import BuildOptions, BuildPlan, make_plan
 from engines.trt.precision import require_met
@@ -27,6 +26,7 @@ from export.calibration import read_calibration
 from export.model import to_onnx
 from export.precision import Precision
 from export.qdq import insert_qdq, kept_layers, layers
+from refinemask.config import RefineMaskConfig
 from refinemask.contract import Bounds
 from refinemask.weights import load_detector
 from trt_plugins import LIBRARY_DIR, PLUGIN_LIBRARY
@@ -101,7 +101,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case], Path]:
     directory = tmp_path_factory.mktemp("shipped")
     detectors = {
         "demo": lru_cache(lambda: load_detector(WEIGHTS / "refinemask-nuclei.safetensors")),
-        "r50": lru_cache(lambda: random_detector(RandomWeights(output=Path()))),
+        "r50": lru_cache(lambda: random_detector(RefineMaskConfig())),
     }
 
     @lru_cache
