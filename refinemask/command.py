@@ -9,7 +9,7 @@ from typing import TypeVar
 import tyro
 
 from refinemask.files import FailedCheckError, UserError
-from refinemask.spelling import Old, respell
+from refinemask.spelling import Old, OldSide, respell
 
 Args = TypeVar("Args")
 
@@ -22,7 +22,7 @@ def execute(
     action: Callable[[Args], int | None],
     args: Args | None = None,
     description: str | None = None,
-    old: Mapping[str, Old] | None = None,
+    old: Mapping[str, Old | OldSide] | None = None,
 ) -> int:
     """Read the command line as ``kind`` unless ``args`` are given, do ``action`` with it, and say how that ended.
 

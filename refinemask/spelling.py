@@ -14,6 +14,7 @@ Model = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
 Engines = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="ENGINE…")]
 Output = Annotated[Path, tyro.conf.arg(aliases=("-o",))]
 OptionalOutput = Annotated[Path | None, tyro.conf.arg(aliases=("-o",), metavar="PATH")]
+OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 
 
 def _times(numbers: Sequence[int]) -> list[str]:
@@ -62,7 +63,18 @@ class Old(NamedTuple):
     """Number of separate numbers that are written with an x between them now."""
 
 
-def respell(arguments: Sequence[str], old: Mapping[str, Old]) -> list[str]:
+class OldSide(NamedTuple):
+    """An option for one side of a size that is written HxW now."""
+
+    new: str
+    """The option of the size."""
+    place: int
+    """0 for the height, 1 for the width."""
+    size: tuple[int, int]
+    """(height, width) where a side is not given."""
+
+
+def respell(arguments: Sequence[str], old: Mapping[str, Old | OldSide]) -> list[str]:
     """The same command line in today's spelling.
 
     Args:
@@ -71,11 +83,15 @@ def respell(arguments: Sequence[str], old: Mapping[str, Old]) -> list[str]:
     """
     words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--") else [word])]
     result: list[str] = []
+    sizes: dict[str, list[str]] = {}
     while words:
         word = words.pop(0)
         option = old.get(word.replace("_", "-"))
         if option is None:
             result.append(word)
+        elif isinstance(option, OldSide):
+            sides = sizes.setdefault(option.new, [*map(str, option.size)])
+            sides[option.place] = words.pop(0) if words else ""
         elif not option.new:
             # In front, or an option that takes any number of values would swallow it.
             result[:0] = [words.pop(0)] if words else []
@@ -84,4 +100,4 @@ def respell(arguments: Sequence[str], old: Mapping[str, Old]) -> list[str]:
             joined = "x".join(words[: option.numbers]) if 0 < option.numbers <= count else None
             result += [option.new, joined] if joined else [option.new]
             del words[: option.numbers if joined else 0]
-    return result
+    return result + [word for new, sides in sizes.items() for word in (new, "x".join(sides))]

@@ -6,13 +6,15 @@ import pytest
 import tyro
 
 from refinemask.files import UserError
-from refinemask.spelling import Model, Old, OptionalOutput, Shape, Size, respell
+from refinemask.spelling import Model, Old, OldSide, OptionalOutput, OptionalPath, Shape, Size, respell
 
 OLD = {
     "--checkpoint": Old(""),
     "--out": Old("--output"),
     "--canvas": Old("--size", numbers=2),
     "--opt-shape": Old("--opt-shape", numbers=3),
+    "--height": OldSide("--size", 0, (800, 1344)),
+    "--width": OldSide("--size", 1, (800, 1344)),
 }
 
 
@@ -22,6 +24,7 @@ class Args:
 
     model: Model
     output: OptionalOutput = None
+    timing_cache: OptionalPath = None
     size: Size = (800, 1344)
     opt_shape: Shape | None = None
     kinds: tuple[str, ...] = ()
@@ -43,6 +46,24 @@ def test_old_and_new_spellings_mean_the_same(line: str) -> None:
     assert args.kinds == ("a", "b")
 
 
+@pytest.mark.parametrize(
+    ("line", "size"),
+    [
+        ("--height 64 --width 96", (64, 96)),
+        ("--width 96 --kinds a b --height=64", (64, 96)),
+        ("--height 64", (64, 1344)),
+        ("--width 96", (800, 96)),
+    ],
+)
+def test_a_side_that_had_an_option_of_its_own_leaves_the_other_as_it_is(line: str, size: tuple[int, int]) -> None:
+    assert tyro.cli(Args, args=respell(["m.onnx", *line.split()], OLD)).size == size
+
+
+def test_a_side_without_a_number_is_refused() -> None:
+    with pytest.raises(UserError, match="size 'x1344': expected"):
+        tyro.cli(Args, args=respell(["m.onnx", "--height"], OLD))
+
+
 def test_numbers_of_other_options_stay_apart() -> None:
     assert respell(["--limit", "3", "4"], OLD) == ["--limit", "3", "4"]
     assert respell(["--canvas", "64"], OLD) == ["--size", "64"]
@@ -56,6 +77,7 @@ def test_the_help_shows_the_new_spelling_alone(capsys: pytest.CaptureFixture[str
     assert "MODEL" in text
     assert "--size HxW" in text
     assert "800x1344" in text
+    assert "--timing-cache PATH" in text
     assert "--checkpoint" not in text
 
 
