@@ -4,27 +4,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import engines
 from benchmarks.harness.comparison import compare
 from benchmarks.harness.provenance import cpu
 from benchmarks.harness.report_file import write_report
 from benchmarks.harness.settings import Settings, require_at_least
 from benchmarks.harness.spec import openvino_precisions
 from benchmarks.harness.tables import print_accuracy, print_comparison
-from export import to_onnx
-from refinemask import predict
+from export import MismatchError, export_onnx
+from export.tables import print_export
 from refinemask.bundled import DEMO, NUCLEI
 from refinemask.command import execute
 from refinemask.data.coco import read_coco
+from refinemask.files import UserError
+from refinemask.pictures import predict_files
+from refinemask.spelling import Old, Output
 
 
 @dataclass(frozen=True, kw_only=True)
 class Args:
     """Export a checkpoint to ONNX and compare PyTorch, ONNX Runtime and OpenVINO on annotated images."""
 
-    checkpoint: Path = DEMO / "weights" / "refinemask-nuclei.safetensors"
+    model: Path = DEMO / "weights" / "refinemask-nuclei.safetensors"
+    """Checkpoint to export."""
     annotations: Path = NUCLEI / "annotations" / "instances_val.json"
+    """COCO annotations."""
     images: Path = NUCLEI / "images"
-    output: Path = Path("out/demo")
+    """Directory of the annotated images."""
+    output: Output = Path("out/demo")
     """Directory for the ONNX file, the report and the pictures."""
     pictures: int = 6
     """Images to draw the detections on; 0 draws none."""
@@ -39,42 +46,47 @@ def engine_names(checkpoint: Path, onnx: Path) -> list[str]:
 
 def main(args: Args | None = None) -> int:
     """Run the demo; returns the exit code, which is the exporter's where it fails."""
-    return execute(Args, _demo, args)
+    return execute(Args, _demo, args, old={"--checkpoint": Old("--model")})
 
 
-def _demo(args: Args) -> int:
+def _demo(args: Args) -> None:
     onnx, report_file, drawn = (args.output / name for name in ("model.onnx", "report.json", "pictures"))
     require_at_least(1, limit=args.limit)
     require_at_least(0, pictures=args.pictures)
     dataset = read_coco(args.annotations)
     images = dataset.images[: args.limit]
-    print(f"1. exporting {args.checkpoint.name} to {onnx}, verified against PyTorch")
-    if code := _export(args, onnx):
-        return code
+    print(f"1. exporting {args.model.name} to {onnx}, verified against PyTorch")
+    _export(args, onnx)
     print(f"2. comparing engines on {len(images)} held-out images")
-    engines = engine_names(args.checkpoint, onnx)
+    engines = engine_names(args.model, onnx)
     report = compare(engines, dataset, args.images, Settings(threads=cpu().cores or 1), args.limit)
     write_report(report, report_file)
     paths = [args.images / image.file_name for image in images[: args.pictures]]
     if paths:
         print(f"3. drawing what ONNX Runtime finds in {len(paths)} of them")
-        if code := _draw(onnx, paths, drawn):
-            return code
+        _draw(onnx, paths, drawn)
     print_accuracy(report)
     print_comparison(report)
     print(f"report with all samples: {report_file}")
     if paths:
         print(f"pictures: {drawn}")
-    return 0
 
 
-def _export(args: Args, onnx: Path) -> int:
-    wanted = to_onnx.Args(checkpoint=args.checkpoint, output=onnx, masks="found", verify_images=args.images)
-    return to_onnx.main(wanted)
+def _export(args: Args, onnx: Path) -> None:
+    try:
+        report = export_onnx(args.model, onnx, masks="found", verify_images=args.images)
+    except MismatchError as error:
+        print_export(error)
+        raise
+    print_export(report)
 
 
-def _draw(onnx: Path, images: Sequence[Path], directory: Path) -> int:
-    return predict.main(predict.Args(images=tuple(images), checkpoint=onnx, output=directory))
+def _draw(onnx: Path, images: Sequence[Path], directory: Path) -> None:
+    skipped = predict_files(engines.load(onnx), images, directory)
+    if skipped:
+        # The comparison has read every one of them.
+        raise UserError(skipped[0])
+    print(f"{len(images)} of {len(images)} images predicted, 0 skipped: {directory}")
 
 
 if __name__ == "__main__":

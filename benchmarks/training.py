@@ -4,7 +4,7 @@ python -m benchmarks.training runs/coco-mini-mask-rcnn runs/coco-mini --data-roo
 """
 
 import json
-import tempfile
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,13 @@ from typing import Any
 import tyro
 from rich.table import Table
 
+import engines
 from benchmarks.harness.provenance import Provenance, provenance
 from benchmarks.harness.report import Accuracy
 from benchmarks.harness.report_file import write_report
 from benchmarks.harness.tables import terminal
 from refinemask.command import execute
-from refinemask.evaluate import Args as EvaluateArgs
-from refinemask.evaluate import main as evaluate
+from refinemask.evaluation.run import evaluate
 from refinemask.files import UserError
 
 SETS = {"training images": "data", "held-out images": "validation"}
@@ -119,19 +119,16 @@ def _read_run(run: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def _evaluate(checkpoint: Path, data: dict[str, Any], args: Args) -> Accuracy:
-    with tempfile.TemporaryDirectory() as scratch:
-        report = Path(scratch) / "report.json"
-        wanted = EvaluateArgs(
-            checkpoint=checkpoint,
-            annotations=args.data_root / data["annotations"],
-            images=args.data_root / data["images"],
-            output=report,
-            limit=args.limit,
-            threads=args.threads,
-        )
-        if evaluate(wanted):
-            raise UserError(f"{checkpoint}: could not be evaluated")
-        return json.loads(report.read_text())["figures"]
+    found = evaluate(
+        engines.load(checkpoint, threads=args.threads),
+        args.data_root / data["annotations"],
+        args.data_root / data["images"],
+        limit=args.limit,
+        model=checkpoint,
+    )
+    for reason in found.skipped:
+        print(f"skipped: {reason}", file=sys.stderr)
+    return found.figures
 
 
 def table(report: TrainingReport) -> Table:

@@ -1,10 +1,12 @@
-"""The comparisons of a file with what it was made from, as a table for the terminal."""
+"""An export for the terminal: how near the file is to what it was made from, and what it lacks."""
 
 from collections.abc import Sequence
 
+from rich.console import Console
 from rich.table import Table
 
-from export.verify import Comparison, Parity
+from export.verified_export import ExportReport
+from export.verify import Comparison, MismatchError, Parity
 
 
 def comparison_table(comparisons: Sequence[Comparison], parity: Parity, title: str) -> Table:
@@ -19,3 +21,16 @@ def comparison_table(comparisons: Sequence[Comparison], parity: Parity, title: s
         counts = (len(found.boxes), found.unmatched, found.agreeing(parity))
         table.add_row("{}x{}x{}".format(*found.shape), *map(str, counts), *extremes)
     return table
+
+
+def print_export(found: ExportReport | MismatchError) -> None:
+    """Print how near a file is to PyTorch; of a file that was written, also what remains unverified or is refused."""
+    console = Console()
+    console.print(comparison_table(found.comparisons, found.parity, "ONNX Runtime against PyTorch fp32, worst of each"))
+    if isinstance(found, MismatchError):
+        return
+    if not found.has_detections:
+        console.print("[yellow]No picture has a detection[/]: boxes and masks remain unverified; try --verify-images")
+    for finding in found.refusals:
+        console.print(f"[yellow]TensorRT will refuse[/] {finding}")
+    console.print(f"{found.output}: written and verified")

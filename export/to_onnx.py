@@ -3,18 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from export.bounds import BATCH, Size, choose_bounds
 from export.precision import Precision
-from export.tables import comparison_table
-from export.verified_export import ExportReport, export_onnx
+from export.tables import print_export
+from export.verified_export import export_onnx
 from export.verify import MismatchError
 from refinemask.command import execute
 from refinemask.contract import Bounds, Masks, parse_size
 from refinemask.weights import read_config
-
-TITLE = "ONNX Runtime against PyTorch fp32, worst of each"
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,6 @@ def main(args: Args | None = None) -> int:
 
 
 def _export(args: Args) -> None:
-    console = Console()
     try:
         report = export_onnx(
             args.checkpoint,
@@ -73,9 +68,9 @@ def _export(args: Args) -> None:
             mask_iou=args.mask_iou,
         )
     except MismatchError as error:
-        console.print(comparison_table(error.comparisons, error.parity, TITLE))
+        print_export(error)
         raise
-    _print(report, console)
+    print_export(report)
 
 
 def _bounds(args: Args) -> Bounds:
@@ -91,15 +86,6 @@ def _bounds(args: Args) -> Bounds:
 
 def _size(text: str | None) -> Size | None:
     return parse_size(text) if text else None
-
-
-def _print(report: ExportReport, console: Console) -> None:
-    console.print(comparison_table(report.comparisons, report.parity, TITLE))
-    if not report.has_detections:
-        console.print("[yellow]No picture has a detection[/]: boxes and masks remain unverified; try --verify-images")
-    for finding in report.refusals:
-        console.print(f"[yellow]TensorRT will refuse[/] {finding}")
-    console.print(f"{report.output}: written and verified")
 
 
 if __name__ == "__main__":

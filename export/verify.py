@@ -5,7 +5,7 @@ Detections are matched by class and IoU, never by index: near-equal scores may s
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -74,6 +74,10 @@ class MismatchError(FailedCheckError):
         self.comparisons = tuple(comparisons)
         self.parity = parity
         """How near the detections had to be."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is pickled with its message alone, and an export may run in a process of its own.
+        return type(self), (str(self), self.comparisons, self.parity)
 
 
 Runner = Callable[[NetworkInput], Detections]

@@ -1,8 +1,6 @@
 """The files that are measured: checkpoints, given or made, and what is exported of them."""
 
 import math
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +8,19 @@ from pathlib import Path
 from safetensors import safe_open
 
 from benchmarks.efficiency.models import MODELS, Model
+from benchmarks.harness.child import call_in_child
 from benchmarks.harness.random_detector import RECIPE, random_config, randomize
+from export import MismatchError, choose_bounds, export_onnx
+from export.tables import print_export
 from refinemask import __version__
 from refinemask.config import ModelConfig, from_json, to_json
 from refinemask.contract import Metadata
 from refinemask.files import UserError, sha256
 from refinemask.modeling.detector import Detector
-from refinemask.weights import read_metadata, save_detector
+from refinemask.weights import read_config, read_metadata, save_detector
 
 RANDOM_MASK_IOU = 0.98
 """Demanded of exports of random weights, whose mask logits are near zero: one rounded pixel in 28×28 is 0.003."""
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -81,16 +81,21 @@ def exported(source: Source, work: Path, images: Path, size: tuple[int, int] | N
     if path.is_file() and _was_made_of(path, source.checkpoint):
         return path
     print(f"exporting {path.name}", flush=True)
-    arguments = ["--checkpoint", source.checkpoint.resolve(), "--output", path.resolve(), "--batch", "1"]
-    arguments += ["--verify-images", images.resolve()]
-    if source.random:
-        arguments += ["--mask-iou", RANDOM_MASK_IOU]
-    if size is not None:
-        arguments += ["--static", f"{size[0]}x{size[1]}"]
-    # In a process of its own, because the exporter's memory would stay with this one.
-    command = [sys.executable, "-m", "export.to_onnx", *map(str, arguments)]
-    if subprocess.run(command, cwd=ROOT).returncode != 0:
-        raise UserError(f"{source.checkpoint}: could not be exported, see above")
+    try:
+        # In a process of its own, because the exporter's memory would stay with this one.
+        report = call_in_child(
+            None,
+            export_onnx,
+            source.checkpoint,
+            path,
+            bounds=choose_bounds(read_config(source.checkpoint).preprocessing, batch=(1,), static=size),
+            verify_images=images,
+            mask_iou=RANDOM_MASK_IOU if source.random else None,
+        )
+    except MismatchError as error:
+        print_export(error)
+        raise UserError(f"{source.checkpoint}: could not be exported, see above") from error
+    print_export(report)
     return path
 
 

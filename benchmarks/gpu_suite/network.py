@@ -1,20 +1,25 @@
 """The whole detector on the device: the exported file and the engines made of it, in speed and accuracy."""
 
-import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import ParamSpec
 
+import engines
+from benchmarks.harness.child import call_in_child
 from benchmarks.harness.comparison import compare
 from benchmarks.harness.report_file import write_report
 from benchmarks.harness.settings import Settings
 from benchmarks.harness.tables import print_comparison
+from export import export_onnx
+from export.precision import Precision
 from refinemask.bundled import NUCLEI
 from refinemask.data.coco import read_coco
+from refinemask.files import FailedCheckError
 
-PRECISIONS = ("fp32", "fp16", "bf16")
+Options = ParamSpec("Options")
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16")
 ANNOTATIONS = NUCLEI / "annotations" / "instances_val.json"
 IMAGES = NUCLEI / "images"
 
@@ -33,42 +38,43 @@ class NetworkReport:
     """Names of the files that were measured."""
 
 
-def precisions() -> tuple[str, ...]:
+def precisions() -> tuple[Precision, ...]:
     """The precisions that the engines of this machine take."""
     return PRECISIONS if has_tensorrt() else PRECISIONS[:1]
 
 
-def export_file(checkpoint: Path, directory: Path, precision: str, timeout: float) -> Path:
+def export_file(checkpoint: Path, directory: Path, precision: Precision, timeout: float) -> Path:
     """The checkpoint as ONNX.
 
     Raises:
-        NotRunError: it failed or took too long; with its message.
+        UserError: the checkpoint cannot be used.
+        NotRunError: the file does not agree with PyTorch, or it took too long.
     """
     onnx = directory / f"model-{precision}.onnx"
-    arguments = ["--checkpoint", str(checkpoint), "--output", str(onnx), "--precision", precision]
-    _run([sys.executable, "-m", "export.to_onnx", *arguments, "--verify-images", str(IMAGES)], timeout)
+    _within(timeout, export_onnx, checkpoint, onnx, precision=precision, verify_images=IMAGES)
     return onnx
 
 
-def build_engine(onnx: Path, precision: str, timeout: float) -> Path:
+def build_engine(onnx: Path, precision: Precision, timeout: float) -> Path:
     """A TensorRT engine of an exported file.
 
     Raises:
-        NotRunError: TensorRT is not installed, or the build failed; with its message.
+        UserError: TensorRT refuses the file.
+        NotRunError: TensorRT is not installed, the precision is not met, or it took too long.
     """
     if not has_tensorrt():
         raise NotRunError("the package tensorrt is not installed")
     engine = onnx.with_suffix(".engine")
-    _run([sys.executable, "-m", "engines.build", str(onnx), "-o", str(engine), "--precision", precision], timeout)
+    _within(timeout, engines.build_engine, onnx, engine, precision=precision)
     return engine
 
 
-def measure_engines(engines: Sequence[Path], output: Path, limit: int) -> NetworkReport:
+def measure_engines(files: Sequence[Path], output: Path, limit: int) -> NetworkReport:
     """Latency, AP and boundary AP of engines on the device, interleaved; the first is the baseline."""
-    report = compare([str(path) for path in engines], read_coco(ANNOTATIONS), IMAGES, Settings(device="cuda"), limit)
+    report = compare([str(path) for path in files], read_coco(ANNOTATIONS), IMAGES, Settings(device="cuda"), limit)
     write_report(report, output)
     print_comparison(report)
-    return NetworkReport(output.name, tuple(path.name for path in engines))
+    return NetworkReport(output.name, tuple(path.name for path in files))
 
 
 def has_tensorrt() -> bool:
@@ -84,11 +90,11 @@ def has_onnxruntime_cuda() -> bool:
     return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 
 
-def _run(command: list[str], timeout: float) -> None:
+def _within(timeout: float, make: Callable[Options, object], *args: Options.args, **options: Options.kwargs) -> None:
+    """Make a file in so many seconds, in a process of its own: nothing else can be stopped."""
     try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
-    except subprocess.TimeoutExpired as error:
-        raise NotRunError(f"{' '.join(command[1:4])} did not finish in the {timeout:.0f} s that were left") from error
-    if result.returncode != 0:
-        lines = (result.stderr or result.stdout).strip().splitlines()
-        raise NotRunError(f"{' '.join(command[1:4])} failed: {lines[-1] if lines else f'exit {result.returncode}'}")
+        call_in_child(timeout, make, *args, **options)
+    except TimeoutError as error:
+        raise NotRunError(f"{make.__name__} did not finish in the {timeout:.0f} s that were left") from error
+    except FailedCheckError as error:
+        raise NotRunError(str(error)) from error

@@ -21,6 +21,7 @@ from benchmarks.gpu_suite.report import GpuReport, TimeReport
 from benchmarks.gpu_suite.timing import CudaTimer, Timer, copy_bandwidth
 from benchmarks.gpu_suite.workload import TimingPart, Workload
 from benchmarks.harness.provenance import provenance
+from export.precision import Precision
 from refinemask.bundled import DEMO
 from refinemask.files import UserError
 from refinemask.weights import load_detector
@@ -131,7 +132,7 @@ class Suite:
             failed={str(part): error for part, error in self.failed.items()},
         )
 
-    def _make_engines(self, precision: str, engines: list[Path]) -> None:
+    def _make_engines(self, precision: Precision, engines: list[Path]) -> None:
         onnx = network.export_file(self.plan.checkpoint, self.plan.out, precision, self._left_for_engines())
         if precision == "fp32" and network.has_onnxruntime_cuda():
             engines.append(onnx)

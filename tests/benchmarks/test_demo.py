@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_exports_compares_and_draws(
     tiny_files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    args = demo.Args(checkpoint=tiny_files[0], output=tmp_path, limit=2, pictures=1)
+    args = demo.Args(model=tiny_files[0], output=tmp_path, limit=2, pictures=1)
     assert demo.main(args) == 0, capsys.readouterr().err
     report = json.loads((tmp_path / "report.json").read_text())
     assert [engine["name"] for engine in report["engines"]][:2] == ["PyTorch", "ONNX Runtime"]
@@ -26,7 +26,7 @@ def test_exports_compares_and_draws(
 
 def test_the_bundled_files_are_there() -> None:
     args = demo.Args()
-    assert args.checkpoint.is_file()
+    assert args.model.is_file()
     assert args.annotations.is_file()
     assert args.images.is_dir()
 
@@ -62,7 +62,7 @@ def test_counts_that_are_too_small(
 def test_no_pictures(
     toy_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(demo.to_onnx, "main", lambda _: 0)
+    monkeypatch.setattr(demo, "_export", lambda *_: None)
     monkeypatch.setattr(demo, "engine_names", lambda *_: [str(toy_onnx)])
     assert demo.main(demo.Args(output=tmp_path, limit=1, pictures=0)) == 0
     out = capsys.readouterr().out
@@ -72,5 +72,5 @@ def test_no_pictures(
 
 
 def test_a_missing_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert demo.main(demo.Args(checkpoint=tmp_path / "absent.safetensors", output=tmp_path)) == 2
+    assert demo.main(demo.Args(model=tmp_path / "absent.safetensors", output=tmp_path)) == 2
     assert "absent.safetensors: no such file" in capsys.readouterr().err

@@ -1,0 +1,58 @@
+"""A call in a process of its own: what it answers, raises, and what becomes of one that takes too long."""
+
+import os
+import pickle
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.harness.child import call_in_child
+from export.verify import PARITY, Comparison, MismatchError
+from refinemask.contract import parse_size
+from refinemask.files import UserError
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_answers_from_another_process() -> None:
+    assert call_in_child(None, os.getppid) == os.getpid()
+    assert call_in_child(None, os.getpid) != os.getpid()
+
+
+def test_raises_what_the_function_raises() -> None:
+    with pytest.raises(UserError, match="size 'large': expected"):
+        call_in_child(60, parse_size, text="large")
+
+
+def test_a_mismatch_keeps_its_comparisons_between_processes() -> None:
+    nothing = np.zeros(0, np.float32)
+    error = MismatchError("differs", [Comparison((1, 32, 32), 2, nothing, nothing, nothing)], PARITY["fp32"])
+    found = pickle.loads(pickle.dumps(error))
+    assert (str(found), found.parity) == ("differs", error.parity)
+    assert [comparison.unmatched for comparison in found.comparisons] == [2]
+
+
+def test_a_process_that_ends_early_is_an_error_of_one_line() -> None:
+    with pytest.raises(UserError, match=r"^the process of _exit was ended, usually by lack of memory$"):
+        call_in_child(None, os._exit, 3)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+def test_a_call_that_takes_too_long_is_ended_with_what_it_started(tmp_path: Path) -> None:
+    file = tmp_path / "pids"
+    with pytest.raises(TimeoutError):
+        call_in_child(5, subprocess.run, ["sh", "-c", f"sleep 600 & echo $$ $! > {file}; wait"])
+    pids = [int(pid) for pid in file.read_text().split()]
+    assert len(pids) == 2
+    deadline = time.monotonic() + 60
+    while any(map(is_alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(is_alive, pids))
