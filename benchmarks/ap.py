@@ -6,29 +6,28 @@ python -m benchmarks.ap model.onnx --annotations val.json --images DIRECTORY
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
 from benchmarks.harness.comparison import compare
 from benchmarks.harness.report_file import write_report
 from benchmarks.harness.settings import Settings
 from benchmarks.harness.tables import print_accuracy
 from refinemask.command import execute
 from refinemask.data.coco import read_coco
+from refinemask.spelling import Engines, OptionalOutput
 
 
 @dataclass(frozen=True, kw_only=True)
 class Args:
     """Measure AP, AP50, AP75 and AP by size; speed is `python -m benchmarks.fps` or `benchmarks.compare`."""
 
-    engines: tyro.conf.Positional[tuple[str, ...]]
-    """PATH[@BACKEND[:PRECISION]] each."""
+    engines: Engines
+    """Engines, PATH[@BACKEND[:PRECISION]] each."""
     annotations: Path
     """COCO annotations."""
     images: Path
     """Directory of the annotated images."""
     limit: int | None = None
     """Only the first so many images."""
-    output: Path | None = None
+    output: OptionalOutput = None
     """JSON file for the report."""
     threads: int = 2
     """CPU threads of every engine."""

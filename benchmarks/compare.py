@@ -1,10 +1,11 @@
-"""Engines side by side in speed and accuracy, both of the same files in the same run.
+"""Engines side by side in speed and accuracy, both measured on the same files in the same run.
 
 python -m benchmarks.compare model.safetensors model.onnx --annotations val.json --images DIRECTORY
 python -m benchmarks.compare --table efficiency
 """
 
 import argparse
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from benchmarks.efficiency.run import Plan, measure_efficiency
 from benchmarks.efficiency.table import print_efficiency
 from benchmarks.harness.comparison import compare
 from benchmarks.harness.report_file import write_report
-from benchmarks.harness.settings import Settings
+from benchmarks.harness.settings import OLD, Settings
 from benchmarks.harness.tables import print_comparison
-from refinemask.command import execute
+from refinemask.command import execute, program_name
 from refinemask.data.coco import read_coco
+from refinemask.spelling import Engines, OptionalOutput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,28 +31,24 @@ class Args:
     Its own options are shown by --table efficiency --help.
     """
 
-    engines: tyro.conf.Positional[tuple[str, ...]]
-    """PATH[@BACKEND[:PRECISION]] each; the first is the baseline."""
+    engines: Engines
+    """Engines, PATH[@BACKEND[:PRECISION]] each; the first is the baseline."""
     annotations: Path
     """COCO annotations."""
     images: Path
     """Directory of the annotated images."""
     limit: int | None = None
     """Only the first so many images."""
-    output: Path | None = None
+    output: OptionalOutput = None
     """JSON file for the report with all samples."""
     settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
 
 
 def main(args: Args | Plan | None = None) -> int:
     """Compare, write the JSON, print the tables; returns the exit code."""
-    if args is None:
-        table, rest = _chosen_table()
-        if table == "efficiency":
-            args = tyro.cli(Plan, args=rest, prog="python -m benchmarks.compare --table efficiency")
-    if isinstance(args, Plan):
+    if isinstance(args, Plan) or (args is None and _wants_efficiency()):
         return execute(Plan, _efficiency, args)
-    return execute(Args, _compare, args)
+    return execute(Args, _compare, args, old=OLD)
 
 
 def _compare(args: Args) -> None:
@@ -67,12 +65,15 @@ def _efficiency(plan: Plan) -> None:
     print(f"report with all samples: {plan.output}")
 
 
-def _chosen_table() -> tuple[str | None, list[str]]:
-    """The table that the command line asks for, and the other arguments."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", add_help=False, allow_abbrev=False)
+def _wants_efficiency() -> bool:
+    """Take ``--table efficiency`` from the command line into the program's name, and say whether it was there."""
+    parser = argparse.ArgumentParser(prog=program_name(), add_help=False, allow_abbrev=False)
     parser.add_argument("--table", choices=["efficiency"])
     chosen, rest = parser.parse_known_args()
-    return chosen.table, rest
+    if chosen.table is None:
+        return False
+    sys.argv = [f"{program_name()} --table efficiency", *rest]
+    return True
 
 
 if __name__ == "__main__":

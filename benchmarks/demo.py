@@ -58,8 +58,8 @@ def _demo(args: Args) -> None:
     print(f"1. exporting {args.model.name} to {onnx}, verified against PyTorch")
     _export(args, onnx)
     print(f"2. comparing engines on {len(images)} held-out images")
-    engines = engine_names(args.model, onnx)
-    report = compare(engines, dataset, args.images, Settings(threads=cpu().cores or 1), args.limit)
+    settings = Settings(threads=cpu().cores or 1)
+    report = compare(engine_names(args.model, onnx), dataset, args.images, settings, args.limit)
     write_report(report, report_file)
     paths = [args.images / image.file_name for image in images[: args.pictures]]
     if paths:

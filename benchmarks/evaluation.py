@@ -1,6 +1,6 @@
 """Average precision of a whole validation set: ours against pycocotools on the same results in memory.
 
-``python -m benchmarks.evaluation``
+python -m benchmarks.evaluation
 """
 
 import time
@@ -26,7 +26,7 @@ from refinemask.files import FailedCheckError
 HEIGHT, WIDTH = 480, 640
 CATEGORIES = np.arange(1, 81)
 SHARES = CATEGORIES**-1.2 / (CATEGORIES**-1.2).sum()
-"""Each category's share of the objects; the first has 28 %, as COCO's persons have."""
+"""Share of the objects by category; the first has 28 %, as COCO's persons have."""
 CATEGORIES_PER_IMAGE = 3
 CORNERS = 24
 LARGEST_DIFFERENCE = 1e-6
@@ -39,12 +39,15 @@ class Args:
     """Time the evaluation of synthetic results of the size of COCO val2017."""
 
     images: int = 5000
+    """Number of images."""
     objects: int = 7
     """Objects per image."""
     detections: int = 100
-    """Detections per image: a third overlap an object of their category, a third stray but are of one in the image."""
+    """Detections per image. A third overlap an object of their category, and a third have a category of the image."""
     iou_type: Literal["segm", "bbox"] = "segm"
+    """Overlap of masks or of boxes."""
     seed: int = 0
+    """Seed of the results."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +61,7 @@ class EvaluationReport:
     iou_type: str
     seed: int
     processor_seconds: dict[str, float]
-    """CPU time of all threads, of ``pycocotools`` and ``ours``."""
+    """CPU seconds of all threads by route, ``pycocotools`` and ``ours``."""
     ratio: float
     """pycocotools' time over ours."""
     AP: float

@@ -11,30 +11,31 @@ import tyro
 from benchmarks.harness.measure import measure
 from benchmarks.harness.report import build_report
 from benchmarks.harness.report_file import write_report
-from benchmarks.harness.settings import Settings, require_at_least
+from benchmarks.harness.settings import OLD, Settings, require_at_least
 from benchmarks.harness.tables import print_comparison
 from refinemask.command import execute
 from refinemask.data.images import find_images
+from refinemask.spelling import Engines, OptionalOutput
 
 
 @dataclass(frozen=True, kw_only=True)
 class Args:
     """Time engines over real images: work depends on what they show, so noise would measure something else."""
 
-    engines: tyro.conf.Positional[tuple[str, ...]]
-    """PATH[@BACKEND[:PRECISION]] each; the first is the baseline of the speed-ups."""
+    engines: Engines
+    """Engines, PATH[@BACKEND[:PRECISION]] each; the first is the baseline of the speed-ups."""
     images: Path
     """An image or a directory of images."""
     limit: int | None = None
     """Only the first so many images by name."""
-    output: Path | None = None
+    output: OptionalOutput = None
     """JSON file for the report with all samples."""
     settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
 
 
 def main(args: Args | None = None) -> int:
     """Measure, write the JSON, print the tables; returns the exit code."""
-    return execute(Args, _fps, args)
+    return execute(Args, _fps, args, old=OLD)
 
 
 def _fps(args: Args) -> None:

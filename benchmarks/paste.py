@@ -1,10 +1,10 @@
 """Pasting and encoding masks: ours against the usual route, taking turns in one process on one thread.
 
-``python -m benchmarks.paste``
+python -m benchmarks.paste
 """
 
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -20,7 +20,12 @@ from benchmarks.harness.settings import require_at_least
 from benchmarks.harness.summary import Quartiles, quartiles
 from refinemask.command import execute
 from refinemask.files import FailedCheckError
-from refinemask.masks import paste_rle
+from refinemask.masks import THRESHOLD, paste_rle
+from refinemask.spelling import OldSide, Size
+
+SIZE = (800, 1333)
+"""Height and width of the image, unless others are asked for."""
+OLD = {name: OldSide("--size", place, SIZE) for place, name in enumerate(("--height", "--width"))}
 
 
 @dataclass(frozen=True)
@@ -28,14 +33,17 @@ class Args:
     """Time paste + run-length encoding of one image's detections and check that both routes give the same strings."""
 
     detections: int = 100
-    height: int = 800
-    width: int = 1333
+    """Number of detections."""
+    size: Size = SIZE
+    """Height and width of the image in pixels."""
     mask_size: int = 112
     """Side of the predicted masks: 112 for RefineMask, 28 for Mask R-CNN."""
     box_share: float = 0.1
     """Mean share of the image that a box covers, before it is clipped."""
     rounds: int = 15
+    """Times that each route runs."""
     seed: int = 0
+    """Seed of masks and boxes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +59,9 @@ class PasteReport:
     rounds: int
     seed: int
     rle_bytes: int
-    """Length of all run-length strings together."""
+    """Bytes of all run-length strings together."""
     milliseconds: dict[str, Quartiles]
-    """Wall-clock time of ``usual`` and ``ours``."""
+    """Wall-clock time by route, ``usual`` and ``ours``."""
     ratio: Quartiles
     """The usual route's time over ours, paired per round."""
 
@@ -82,7 +90,7 @@ def paste_per_box(masks: Tensor, boxes: Tensor, height: int, width: int) -> NDAr
         y[y.isinf()] = 0
         grid = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], dim=-1)
         sampled = F.grid_sample(mask[None, None], grid[None], align_corners=False)[0, 0]
-        target[top:bottom, left:right] = sampled >= 0.5
+        target[top:bottom, left:right] = sampled >= THRESHOLD
     return pasted.numpy()
 
 
@@ -99,7 +107,7 @@ def our_route(masks: Tensor, boxes: Tensor, height: int, width: int) -> list[byt
 
 def main(args: Args | None = None) -> int:
     """Print both times, their ratio and the number of bytes as JSON; exit code 1 if a string differs."""
-    return execute(Args, lambda args: print_json(measure(args)), args, description=__doc__)
+    return execute(Args, lambda args: print_json(measure(args)), args, description=__doc__, old=OLD)
 
 
 def measure(args: Args) -> PasteReport:
@@ -111,10 +119,11 @@ def measure(args: Args) -> PasteReport:
     """
     require_at_least(1, rounds=args.rounds)
     torch.set_num_threads(1)
+    height, width = args.size
     masks, boxes = random_detections(
         args.detections,
-        args.height,
-        args.width,
+        height,
+        width,
         mask_size=args.mask_size,
         box_share=args.box_share,
         seed=args.seed,
@@ -124,7 +133,7 @@ def measure(args: Args) -> PasteReport:
         strings = {}
         for name, route in (("usual", usual_route), ("ours", our_route)):
             start = time.perf_counter()
-            strings[name] = route(masks, boxes, args.height, args.width)
+            strings[name] = route(masks, boxes, height, width)
             if number >= 0:
                 milliseconds[name].append((time.perf_counter() - start) * 1e3)
         if strings["usual"] != strings["ours"]:
@@ -133,7 +142,13 @@ def measure(args: Args) -> PasteReport:
     ratios = [usual / ours for usual, ours in zip(milliseconds["usual"], milliseconds["ours"], strict=True)]
     return PasteReport(
         provenance=provenance(),
-        **asdict(args),
+        detections=args.detections,
+        height=height,
+        width=width,
+        mask_size=args.mask_size,
+        box_share=args.box_share,
+        rounds=args.rounds,
+        seed=args.seed,
         rle_bytes=sum(map(len, strings["ours"])),
         milliseconds={name: quartiles(values) for name, values in milliseconds.items()},
         ratio=quartiles(ratios),

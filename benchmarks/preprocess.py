@@ -1,6 +1,6 @@
 """From a decoded image to the network's input: ours against the usual route, in turns on one thread.
 
-``python -m benchmarks.preprocess``
+python -m benchmarks.preprocess
 """
 
 import time
@@ -35,7 +35,9 @@ class Args:
     """Time resizing, normalising and padding one photograph, and check that the network sees the same either way."""
 
     image: Path = PHOTO
+    """Photograph to prepare."""
     rounds: int = 50
+    """Times that each route runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +51,9 @@ class PreprocessReport:
     input: tuple[int, ...]
     """Shape [3, H, W] of the network's input."""
     bytes: dict[str, int]
-    """Size of what ``usual`` and ``ours`` give the network."""
+    """Size of the network's input by route, ``usual`` and ``ours``."""
     milliseconds: dict[str, Percentiles]
-    """Processor time of ``usual`` and ``ours``."""
+    """Processor time by route, ``usual`` and ``ours``."""
     ratio: Ratio
     """The usual route's time over ours, paired per round."""
     largest_difference: float

@@ -7,7 +7,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 from rich.table import Table
@@ -20,9 +20,10 @@ from benchmarks.harness.tables import terminal
 from refinemask.command import execute
 from refinemask.evaluation.run import evaluate
 from refinemask.files import UserError
+from refinemask.spelling import Output
 
 SETS = {"training images": "data", "held-out images": "validation"}
-"""Part of the recipe that names the annotations and the folder of each set."""
+"""Part of the recipe that has the annotations and the folder, by set of images."""
 COLUMNS = {"box AP": "bbox", "mask AP": "segm", "boundary AP": "boundary"}
 
 
@@ -30,11 +31,11 @@ COLUMNS = {"box AP": "bbox", "mask AP": "segm", "boundary AP": "boundary"}
 class Args:
     """Evaluate the last weights of finished runs of refinemask.train and put them side by side."""
 
-    runs: tyro.conf.Positional[tuple[Path, ...]]
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN…")]
     """Directories of runs, all on the same data."""
     data_root: Path
     """Directory under which the recipes' annotation files and image folders lie."""
-    output: Path
+    output: Output
     """JSON file for the table and the curves; a figure of the curves is drawn beside it (.svg)."""
     limit: int | None = None
     """Evaluate on only the first so many images of each set."""
@@ -68,7 +69,7 @@ class RunReport:
     accuracy: dict[str, Accuracy]
     """Figures by set of images; see :data:`SETS`."""
     evaluated_images: int | str
-    """Limit of images of each set, or ``all``."""
+    """Limit of the images of each set, or ``all``."""
     curve: tuple[CurvePoint, ...]
 
 

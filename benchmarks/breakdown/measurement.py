@@ -18,6 +18,8 @@ def break_down(engines: Sequence[str], image: Path, settings: Settings) -> Break
 
     Args:
         engines: as :class:`benchmarks.harness.spec.EngineSpec` reads them.
+        image: the photograph.
+        settings: how to time.
 
     Raises:
         UserError: an engine or the image is wrong, or there is no engine.

@@ -48,7 +48,7 @@ class OperatorTimes:
     name: str
     precision: str
     gflop: dict[str, float]
-    """Counted products of each part, a multiply-add as two operations."""
+    """Billions of operations by part, a multiply-add counted as two."""
     seconds: list[dict[str, float]]
     """Seconds of every run, by part."""
     wall: list[float]
@@ -141,16 +141,16 @@ class MarkedFile:
     """An exported file whose nodes can be told after a runtime has rearranged them."""
 
     model: onnx.ModelProto
-    """Functions inlined; the nodes, and what they give, are called ``<00000>``, ``<00001>``, …"""
+    """Model with inlined functions, whose nodes, and what they give, are called ``<00000>``, ``<00001>``, …"""
     parts: list[str]
-    """The part that each node belongs to."""
+    """Parts of the nodes, in order."""
     gflop: dict[str, float]
-    """Counted products of each part."""
+    """Billions of operations by part."""
 
     def add_up(self, names: Sequence[str], seconds: Iterable[float]) -> dict[str, float]:
         """Seconds of each part, of what a runtime's nodes took.
 
-        The first mark in a node's name tells the part; one without, a change of layout, belongs to the node
+        The first mark in a node's name tells the part. A node without a mark, a change of layout, belongs to the node
         before it.
         """
         parts, part = [], self.parts[0]

@@ -19,8 +19,8 @@ PARTS = (
     "mask head",
     "boundary merge",
 )
-"""Parts in the order in which they run. ``proposals`` and ``detections`` are decoding, top-k and NMS; ``context`` and
-``mask head`` are other models'."""
+"""Parts in the order in which they run. ``proposals`` and ``detections`` are decoding, top-k and NMS. ``context`` is of
+HTC, and ``mask head`` of all models but RefineMask."""
 DENSE = ("conv", "gemm", "matmul", "mm", "linear", "relu", "sigmoid")
 
 
@@ -28,8 +28,7 @@ def part_of(module: str, operator: str) -> str:
     """The part that an operator belongs to.
 
     Args:
-        module: as :attr:`benchmarks.harness.graph_cost.NodeCost.module`: the submodule whose parameters were read last;
-            RoIAlign has the one that reads what it pools. Empty before the first.
+        module: as :attr:`benchmarks.harness.graph_cost.NodeCost.module`; empty before the first parameter is read.
         operator: of ONNX or of PyTorch, such as ``Conv`` or ``convolution``.
     """
     operator = operator.lower().replace("_", "")

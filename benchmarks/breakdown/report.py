@@ -2,21 +2,28 @@
 
 from dataclasses import dataclass
 from statistics import median
+from typing import Annotated
+
+import tyro
 
 from benchmarks.breakdown.operator_times import OperatorTimes
 from benchmarks.harness.provenance import Provenance
 from benchmarks.harness.settings import require_at_least
+from refinemask.spelling import Size
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """How operators are timed."""
 
-    canvas: tuple[int, int] = (800, 1344)
+    canvas: Annotated[Size, tyro.conf.arg(name="size")] = (800, 1344)
     """Padded height and width, which exported files must have."""
     threads: int = 2
+    """CPU threads of every engine."""
     warmup: int = 1
+    """Runs before those that count."""
     rounds: int = 5
+    """Runs of every engine."""
 
     def __post_init__(self) -> None:
         require_at_least(1, threads=self.threads, rounds=self.rounds)
@@ -28,9 +35,11 @@ class PartReport:
     """Time and work of one part of a detector, or of all."""
 
     ms: float
+    """Median milliseconds."""
     share: float
     """Share of the time of all operators, 0 to 1."""
     gflop: float
+    """Billions of counted operations."""
     gflop_per_s: float
 
 
@@ -43,9 +52,11 @@ class EngineBreakdown:
     name: str
     precision: str
     parts: dict[str, PartReport]
+    """Parts by name, of :data:`benchmarks.breakdown.parts.PARTS`."""
     all: PartReport
+    """All parts together."""
     between_ms: float
-    """What a run takes beside its operators: the runtime and the recording."""
+    """Milliseconds of a run beside its operators: the runtime and the recording."""
 
     @classmethod
     def of(cls, engine: str, times: OperatorTimes) -> "EngineBreakdown":
@@ -71,7 +82,7 @@ class BreakdownReport:
     image: str
     """File name of the photograph."""
     foreign_load: float | None
-    """Other processes' share of the CPUs meanwhile."""
+    """Other processes' share of the CPUs during the runs."""
     engines: tuple[EngineBreakdown, ...]
 
 

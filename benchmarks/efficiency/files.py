@@ -1,4 +1,4 @@
-"""The files that are measured: checkpoints, given or made, and what is exported of them."""
+"""The files that are measured: checkpoints, given or made, and what is exported from them."""
 
 import math
 from collections.abc import Sequence
@@ -30,13 +30,14 @@ class Source:
     model: Model
     checkpoint: Path
     random: bool
+    """Whether the weights are random."""
 
 
 def find_sources(checkpoints: Sequence[Path], work: Path) -> list[Source]:
-    """Each model with the given checkpoint that is one, or all with random weights where none is given.
+    """The models that the checkpoints are of, or all four with random weights where no checkpoint is given.
 
     Raises:
-        UserError: a checkpoint is none of the four, two are of one model, or there is no Mask R-CNN to compare with.
+        UserError: a checkpoint is none of the four, two are of one model, or none is a Mask R-CNN to compare with.
     """
     if not checkpoints:
         return [Source(model, _random_checkpoint(model, work), random=True) for model in MODELS]
@@ -70,8 +71,11 @@ def exported(source: Source, work: Path, images: Path, size: tuple[int, int] | N
     """The model's ONNX file for batch 1, exported and verified unless ``work`` has it of this checkpoint and version.
 
     Args:
-        images: to verify it on.
-        size: the one padded (height, width) it takes; None is every size its preprocessing gives.
+        source: the model.
+        work: directory of the exported files.
+        images: directory of the images that the file is verified on.
+        size: the one padded (height, width) that the file takes; None is every size that the model's preprocessing
+            gives.
 
     Raises:
         UserError: the export failed.

@@ -14,16 +14,17 @@ class Published:
 
     fps: float
     ap: float
+    """Mask AP in points of a hundred."""
     ap_star: float
-    """AP on LVIS annotations."""
+    """Mask AP on LVIS annotations."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """One of the four, with ResNet-50."""
+    """One of the four models, with ResNet-50."""
 
     key: str
-    """In file names."""
+    """Name in file names."""
     mask_head: MaskHeadConfig
     published: Published
 

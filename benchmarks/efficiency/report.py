@@ -23,7 +23,7 @@ class AccuracyInputs:
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What must be the same for a measurement to be taken up again."""
+    """All that must be the same for a measurement to be resumed."""
 
     settings: Settings
     images: tuple[str, ...]

@@ -1,13 +1,14 @@
 """``python -m benchmarks.compare --table efficiency``: the four models of the paper's table on a machine's engines.
 
-The models take turns within each round on one backend, so the ratios to Mask R-CNN, which are what the table is about,
-are of the same seconds. The backends follow one another: all sixteen engines at once need more memory than common
-machines have, and a process that is swapped out is no measurement.
+The models take turns within each round on one backend, so the ratios to Mask R-CNN, which the table is about, compare
+the same seconds. The backends follow one another: all sixteen engines at once need more memory than common machines
+have, and a process that is swapped out is no measurement.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import torch
 import tyro
@@ -24,31 +25,32 @@ from benchmarks.harness.report_file import read_report, write_report
 from benchmarks.harness.settings import Settings, require_at_least
 from benchmarks.harness.spec import openvino_precisions
 from refinemask.bundled import PHOTOS
-from refinemask.contract import parse_size
 from refinemask.data.coco import read_coco
 from refinemask.data.images import find_images
 from refinemask.evaluation.ap_star import read_cocofied
 from refinemask.files import UserError, sha256
+from refinemask.spelling import OptionalPath, Output, Size
 
 DETECTIONS = 100
-"""Detections of random weights in every image, and of the published models at most."""
+"""Number of detections of random weights in every image, and of the published models at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """Measure Mask R-CNN, PointRend, HTC and RefineMask (R50) on every engine, beside the published figures.
 
-    Speed is of files for one size. Without checkpoints the weights are random, and every image has 100 detections.
+    Speed is measured on files for one size. Without checkpoints the weights are random, and every image has 100
+    detections.
     """
 
-    checkpoints: tyro.conf.Positional[tuple[Path, ...]] = ()
+    checkpoints: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL…")] = ()
     """Trained checkpoints of the models to measure, Mask R-CNN among them."""
-    size: str = "800x1344"
-    """Padded HEIGHTxWIDTH of every input, multiples of 32."""
-    backends: tuple[str, ...] | None = None
+    size: Size = (800, 1344)
+    """Padded height and width of every input, multiples of 32."""
+    backends: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="BACKEND…")] = None
     """pytorch, onnxruntime, openvino:fp32, openvino:bf16, tensorrt:PRECISION; if not given, what this machine has.
 
-    TensorRT runs MODEL-SIZE-PRECISION.engine in the work directory, built of the ONNX files there (engines.build).
+    TensorRT runs MODEL-SIZE-PRECISION.engine in the work directory, which engines.build makes of the ONNX files there.
     """
     device: str = "cpu"
     """cpu or cuda."""
@@ -60,22 +62,24 @@ class Plan:
     """Rounds before those that count."""
     images: Path = PHOTOS / "images"
     """An image or a directory of images; with annotations, the directory of the annotated ones."""
-    annotations: Path | None = None
-    """COCO annotations: adds AP and boundary AP, of files for all sizes."""
-    ap_star_annotations: Path | None = None
-    """Annotations of AP* for the same images (refinemask.evaluation.ap_star): adds AP*."""
+    annotations: OptionalPath = None
+    """COCO annotations; they add AP and boundary AP, of files for all sizes."""
+    ap_star_annotations: OptionalPath = None
+    """Annotations of AP* for the same images (refinemask.evaluation.ap_star); they add AP*."""
     limit: int | None = None
-    """AP of only the first so many annotated images."""
+    """Only the first so many annotated images, for AP."""
     work: Path = Path("out/efficiency")
-    """Directory for random checkpoints and exported files; those that are there are used again."""
-    output: Path = Path("out/efficiency/table.json")
+    """Directory for random checkpoints and exported files, which later runs use again."""
+    output: Output = Path("out/efficiency/table.json")
     """JSON file for the report; the figure lies beside it as .png and .svg."""
     resume: bool = False
-    """Keep the backends that the output already has, if it is of the same inputs."""
+    """Keep the backends that the output already has, if their inputs were the same."""
 
-    def settings(self, size: tuple[int, int]) -> Settings:
+    def settings(self) -> Settings:
         """Settings of the measurement of speed."""
-        return Settings(threads=self.threads, device=self.device, rounds=self.rounds, warmup=self.warmup, canvas=size)
+        return Settings(
+            threads=self.threads, device=self.device, rounds=self.rounds, warmup=self.warmup, canvas=self.size
+        )
 
 
 def measure_efficiency(plan: Plan) -> EfficiencyReport:
@@ -85,10 +89,10 @@ def measure_efficiency(plan: Plan) -> EfficiencyReport:
         UserError: something given is wrong, or random weights gave other than 100 detections.
     """
     _check(plan)
-    size, images = parse_size(plan.size), find_images([plan.images])
+    images = find_images([plan.images])
     sources = find_sources(plan.checkpoints, plan.work)
-    files = {source.model.key: exported(source, plan.work, plan.images, size) for source in sources}
-    settings = plan.settings(size)
+    files = {source.model.key: exported(source, plan.work, plan.images, plan.size) for source in sources}
+    settings = plan.settings()
     report = EfficiencyReport(
         inputs=Inputs(
             settings=settings,

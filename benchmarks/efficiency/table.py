@@ -10,11 +10,11 @@ from benchmarks.harness.report import EngineReport
 from benchmarks.harness.tables import conditions, points, terminal, warn_if_busy
 
 ACCURACY = {"AP": "segm", "AP*": "ap_star", "boundary AP": "boundary"}
-"""Entries of an engine's accuracy by the heading of their AP."""
+"""Entries of an engine's accuracy, by heading in the table."""
 
 
 def print_efficiency(report: EfficiencyReport, console: Console | None = None) -> None:
-    """Print both tables and the conditions; every × is to Mask R-CNN, in the same row's engine."""
+    """Print both tables and the conditions; every × is the ratio to Mask R-CNN on the same engine."""
     console = console or terminal()
     console.print(_models(report))
     if report.backends:

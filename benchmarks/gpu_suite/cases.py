@@ -14,8 +14,9 @@ from refinemask.ops.roi_align import FINEST_SCALE, FINEST_STRIDE
 Kernel = Literal["RoIAlign", "NMS", "merge"]
 Layout = Literal["planar", "channels last"]
 Boxes = Literal["coco", "full", "large"]
-"""``coco``: log-normal sizes, median 0.106 of the image's side, as in COCO. ``full``: every box is the whole image.
-``large``: every side of it is moved inwards by up to a tenth, so that no two boxes have anything in common."""
+"""Kind of boxes. ``coco`` has log-normal sizes with a median of 0.106 of the image's side, as COCO has. In ``full``
+every box is the whole image. In ``large`` the sides of the image are moved inwards by up to a tenth, so that no two boxes
+have anything in common."""
 
 MEDIAN_SIZE = 0.106
 

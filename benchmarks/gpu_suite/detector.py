@@ -20,7 +20,7 @@ from trt_plugins.c_api import Kernels
 
 OPERATORS = (multilevel_roi_align, fixed_nms, boundary_merge)
 SMALL_DIFFERENCE = 1e-3
-"""Pixels, scores and probabilities: what float32 sums of another order come to at the end of the network."""
+"""Difference in pixels, scores and probabilities that float32 sums of another order make at the network's end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class DetectorReport:
     detections: int
     """Number of detections with the eager operators, over all images."""
     agree: int
-    """Number of those that are the same in label, box, score and mask with the kernels."""
+    """Number of detections whose label, box, score and mask are the same with the kernels."""
     eager_us: float
     """Median microseconds of the first image with the eager operators."""
     kernels_us: float
@@ -76,7 +76,7 @@ def _eager(device: str) -> ExitStack:
 
 
 def count_agreeing(expected: Detections, found: Detections) -> int:
-    """Detections that are the same at the same rank: a near-tie that changes the order shows as two that are not."""
+    """Number of detections that are the same at the same rank; two that change places count as different."""
     real = np.arange(expected.scores.shape[1]) < expected.num_detections[:, None]
     same = real & (expected.labels == found.labels)
     for a, b in ((expected.boxes, found.boxes), (expected.scores, found.scores), (expected.masks, found.masks)):

@@ -23,22 +23,26 @@ class RivalGoal:
 
     @property
     def workloads(self) -> tuple[Workload, ...]:
-        """What must have been timed."""
+        """Workloads that must have been timed."""
         return (self.workload,)
 
     @property
     def name(self) -> str:
+        """Name in tables and reports."""
         return f"{self.workload}: {self.rival} / kernel"
 
     @property
     def wanted(self) -> str:
+        """Bound of the ratio, in words."""
         return f"at least {self.least:g}"
 
     def ratio(self, times: Times) -> float:
+        """The rival's median time over the kernel's."""
         time = times[self.workload]
         return time.rivals[self.rival].p50 / time.kernel.p50
 
     def is_met_by(self, ratio: float) -> bool:
+        """Whether the ratio is within the bound."""
         return ratio >= self.least
 
 
@@ -52,21 +56,25 @@ class WorstCaseGoal:
 
     @property
     def workloads(self) -> tuple[Workload, ...]:
-        """What must have been timed."""
+        """Workloads that must have been timed."""
         return (self.worst, self.usual)
 
     @property
     def name(self) -> str:
+        """Name in tables and reports."""
         return f"{self.worst}: against COCO-like boxes"
 
     @property
     def wanted(self) -> str:
+        """Bound of the ratio, in words."""
         return f"at most {self.most:g}"
 
     def ratio(self, times: Times) -> float:
+        """The median time of the worst boxes over that of the usual ones."""
         return times[self.worst].kernel.p50 / times[self.usual].kernel.p50
 
     def is_met_by(self, ratio: float) -> bool:
+        """Whether the ratio is within the bound."""
         return ratio <= self.most
 
 
@@ -101,15 +109,17 @@ class GoalReport:
     wanted: str
     status: Literal["met", "missed", "not run"]
     ratio: float | None = None
-    """The ratio of two medians that was found; None if it was not run."""
+    """Ratio of two medians; None if the goal was not run."""
     reason: str | None = None
-    """Why it was not run; None if it was."""
+    """Reason why the goal was not run; None if it was."""
 
 
 def judge(goals: Sequence[Goal], times: Times, reason: Callable[[Workload], str]) -> tuple[GoalReport, ...]:
     """Judge every goal.
 
     Args:
+        goals: what to reach.
+        times: what was timed.
         reason: says why a workload has no time.
     """
     return tuple(_judge(goal, times, reason) for goal in goals)

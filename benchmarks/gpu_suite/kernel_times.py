@@ -29,7 +29,7 @@ class KernelTime:
 
     kernel: Timing
     rivals: dict[str, Timing]
-    """Times of what else does the same work, by name."""
+    """Times of the other ways to do the same work, by name."""
     counted_bytes: int
     """Bytes that must pass through memory."""
 
@@ -54,7 +54,7 @@ def time_roi_align(
 
 
 def time_nms(kernels: TorchKernels, timer: Timer, device: str, cases: Iterable[NMSCase]) -> Iterator[Timed]:
-    """The rivals wait for the device, so they are launched from Python, and the kernel is too; besides, as a graph."""
+    """The rivals wait for the device, so all are launched from Python; the kernel is timed in a CUDA graph, too."""
     for case in cases:
         sets = [case.random_boxes(device, seed) for seed in range(ROTATION)]
         arguments = case.iou_threshold, case.k

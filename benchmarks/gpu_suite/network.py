@@ -78,6 +78,7 @@ def measure_engines(files: Sequence[Path], output: Path, limit: int) -> NetworkR
 
 
 def has_tensorrt() -> bool:
+    """Whether the package ``tensorrt`` is installed."""
     return find_spec("tensorrt") is not None
 
 

@@ -29,10 +29,10 @@ ODD_NMS = (
 ODD_MERGES = (MergeCase(rois=1, size=7), MergeCase(rois=3, size=101), MergeCase(rois=800, size=14))
 
 LIMITS = {torch.float32: 3e-5, torch.float16: 1e-3, torch.bfloat16: 8e-3}
-"""Largest relative error (norm of the difference over norm of the reference) of each type of maps: float32 leaves the
-rounding of coordinates, the others that of the result."""
+"""Largest relative error (norm of the difference over norm of the reference) by type of the maps. Float32 has the
+rounding of coordinates alone, the other types also the rounding of the result."""
 FULL_PRECISION_LIMIT = 1e-5
-"""Largest relative error of the merge: float32 interpolation weights."""
+"""Largest relative error of the merge, whose interpolation weights are float32."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,15 @@ class Check:
 
     name: str
     error: float
-    """Relative error of the result; for NMS, differing indices."""
+    """Relative error of the result; for NMS, the number of differing indices."""
     limit: float
+    """Largest error that passes."""
     rival_error: float | None = None
-    """torchvision's error against the same reference, on the same device and type."""
+    """Error of torchvision against the same reference, on the same device and type; None if it was not compared."""
 
     @property
     def passed(self) -> bool:
+        """Whether the error is within the limit."""
         return self.error <= self.limit
 
 

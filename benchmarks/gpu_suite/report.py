@@ -29,13 +29,14 @@ class GpuReport:
     """Wall-clock time of the suite."""
     checks: tuple[Check, ...]
     times: tuple[TimeReport, ...]
+    """Times of the kernels, by workload."""
     copy_bytes_per_second: float | None
     """Bandwidth of a copy within the device, read and written bytes counted."""
     goals: tuple[GoalReport, ...]
     detector: DetectorReport | None
     networks: NetworkReport | None
     not_run: dict[str, str]
-    """Reasons by part: what this machine lacks, or the time that was over."""
+    """Reasons by part, such as what this machine lacks."""
     failed: dict[str, str]
     """Errors by part."""
 

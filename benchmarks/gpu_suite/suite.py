@@ -24,15 +24,16 @@ from benchmarks.harness.provenance import provenance
 from export.precision import Precision
 from refinemask.bundled import DEMO
 from refinemask.files import UserError
+from refinemask.spelling import Output
 from refinemask.weights import load_detector
 from trt_plugins import kernels_path
 from trt_plugins.c_api import Kernels
 from trt_plugins.torch_ops import TorchKernels
 
 COMPARISON_SECONDS = 90
-"""Seconds kept back from making engines: what has been made is to be measured too."""
+"""Seconds kept back from making engines, so that those that were made are measured, too."""
 KERNELS = "kernels"
-"""The part that holds all about the kernels."""
+"""Part of the suite that has all about the kernels."""
 Part = str | TimingPart
 
 
@@ -40,12 +41,12 @@ Part = str | TimingPart
 class Plan:
     """Check and time the kernels, and run the detector through every engine that is installed here."""
 
-    out: Path
-    """Directory for the JSON files and whatever is built on the way."""
-    checkpoint: Path = DEMO / "weights" / "refinemask-nuclei.safetensors"
-    """Detector for the part on whole networks."""
+    output: Output
+    """Directory for the JSON files and for all that is built on the way."""
+    model: Path = DEMO / "weights" / "refinemask-nuclei.safetensors"
+    """Checkpoint for the part on whole networks."""
     minutes: float = 8
-    """What does not fit is left out, and listed."""
+    """Minutes that the suite may take; what does not fit is left out and listed."""
     limit: int = 24
     """Images for the part on whole networks."""
 
@@ -105,13 +106,13 @@ class Suite:
     def run_detector(self) -> None:
         """PyTorch with the kernels, and with the eager operators."""
         images = sorted(network.IMAGES.iterdir())[: self.plan.limit]
-        model = load_detector(self.plan.checkpoint, device=self.device)
+        model = load_detector(self.plan.model, device=self.device)
         kernels = Kernels(kernels_path())
         self.detector = detector.compare_operators(model, images, kernels, self.timer, self.device)
 
     def run_networks(self) -> None:
         """Export, build and compare; each engine that cannot be made is listed."""
-        engines = [self.plan.checkpoint]
+        engines = [self.plan.model]
         for precision in network.precisions():
             self.run(f"export and engines, {precision}", partial(self._make_engines, precision, engines))
         self.run("comparison of engines", partial(self._compare, engines))
@@ -119,7 +120,7 @@ class Suite:
     def report(self) -> GpuReport:
         """The results so far with their provenance."""
         return GpuReport(
-            provenance=provenance([self.plan.checkpoint] if self.plan.checkpoint.is_file() else []),
+            provenance=provenance([self.plan.model] if self.plan.model.is_file() else []),
             gpu=describe_gpu(),
             seconds=round(time.monotonic() - self.start, 1),
             checks=tuple(self.checks),
@@ -133,7 +134,7 @@ class Suite:
         )
 
     def _make_engines(self, precision: Precision, engines: list[Path]) -> None:
-        onnx = network.export_file(self.plan.checkpoint, self.plan.out, precision, self._left_for_engines())
+        onnx = network.export_file(self.plan.model, self.plan.output, precision, self._left_for_engines())
         if precision == "fp32" and network.has_onnxruntime_cuda():
             engines.append(onnx)
         elif precision == "fp32":
@@ -144,7 +145,7 @@ class Suite:
         return max(self.left() - COMPARISON_SECONDS, 1)
 
     def _compare(self, engines: list[Path]) -> None:
-        self.networks = network.measure_engines(engines, self.plan.out / "networks.json", self.plan.limit)
+        self.networks = network.measure_engines(engines, self.plan.output / "networks.json", self.plan.limit)
 
     def _check(self, kernels: TorchKernels) -> None:
         for check in track(numerics.check_kernels(kernels, self.device), "checking kernels", transient=True):

@@ -25,6 +25,7 @@ class Timing:
 
     @classmethod
     def of(cls, samples: Sequence[float], graph: bool) -> "Timing":
+        """The order statistics of samples in microseconds."""
         p50, p90, p95, p99 = np.percentile(samples, (50, 90, 95, 99)).tolist()
         return cls(min(samples), p50, p90, p95, p99, len(samples), graph)
 

@@ -1,4 +1,4 @@
-"""Speed and accuracy of several engines, both of the same files in the same run."""
+"""Speed and accuracy of several engines, both measured on the same files in the same run."""
 
 import tempfile
 from collections.abc import Sequence
@@ -27,8 +27,15 @@ def compare(
 ) -> ComparisonReport:
     """Measure speed and accuracy.
 
-    Accuracy is over the images that the rounds reach, the same for every engine; with annotations of AP* for the same
-    images, the accuracy has an entry ``ap_star``.
+    Accuracy is that of the images which the rounds reach; they are the same for every engine.
+
+    Args:
+        engines: as :class:`benchmarks.harness.spec.EngineSpec` reads them; the first is the baseline of the others.
+        dataset: the annotated images.
+        directory: folder of the images' files.
+        settings: how to measure.
+        limit: use only the first so many images.
+        ap_star: annotations of AP* for the same images; they add an entry ``ap_star`` to the accuracy.
 
     Raises:
         UserError: an engine, an image, the annotations or the limit are wrong.

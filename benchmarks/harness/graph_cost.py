@@ -27,14 +27,15 @@ class NodeCost:
     """One node of the graph."""
 
     op: str
+    """Operator, such as ``Conv``."""
     module: str
-    """The detector's module it belongs to, such as ``mask_head.stages.0.fusion.merge``.
+    """Module of the detector that the node belongs to, such as ``mask_head.stages.0.fusion.merge``.
 
-    A node that reads no module's own parameter belongs to the module that ran before it, and RoIAlign to the one that
-    reads what it pools.
+    A node that reads no module's own parameter belongs to the module that ran before it. RoIAlign belongs to the module
+    that reads what RoIAlign pools.
     """
     flops: int
-    """Operations of its product; 0 where it is none."""
+    """Operations of the node; 0 where it is no product."""
 
 
 def count(path: str | os.PathLike[str]) -> list[NodeCost]:
@@ -55,7 +56,10 @@ def count(path: str | os.PathLike[str]) -> list[NodeCost]:
 
 
 def flops_by_part(costs: Iterable[NodeCost]) -> dict[str, int]:
-    """Operations of ``backbone``, ``fpn``, ``rpn``, ``context`` (HTC), ``box_head`` and ``mask_head``, as they run."""
+    """Operations by part, in the order in which they run.
+
+    The parts are ``backbone``, ``fpn``, ``rpn``, ``context`` (of HTC), ``box_head`` and ``mask_head``.
+    """
     parts: dict[str, int] = {}
     for cost in costs:
         if cost.flops:

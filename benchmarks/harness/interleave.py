@@ -21,11 +21,11 @@ class Round:
     order: list[int]
     """Indices of the engines in the order they ran."""
     samples: list[Sample]
-    """One per engine, in the engines' order."""
+    """Samples of the engines, in the engines' order."""
     foreign_load: float | None
-    """Other processes' share of the CPUs meanwhile."""
+    """Other processes' share of the CPUs during the round."""
     results: list[list[list[Result]]] = field(repr=False)
-    """COCO results, without image ids, of every image of the batch, per engine."""
+    """COCO results without image ids, by engine and then by image of the batch."""
 
 
 def interleave(
@@ -39,7 +39,7 @@ def interleave(
 ) -> Iterator[Round]:
     """Yield ``rounds`` rounds, which cycle through the batches, after ``warmup`` rounds that are thrown away.
 
-    Load, clock frequency and temperature drift; taking turns lets the drift touch all engines alike, and shuffling
+    Load, clock frequency and temperature drift. Taking turns lets the drift touch all engines alike, and shuffling
     lets none always follow the same neighbour.
     """
     shuffle = random.Random(seed)

@@ -27,9 +27,10 @@ class EngineRun:
 
     spec: EngineSpec
     name: str
+    """Runtime, such as ``PyTorch``."""
     precision: str
     samples: list[Sample]
-    """One per round."""
+    """Samples of the rounds, in order."""
     peak_memory_bytes: int | None
     """Host memory; None where the system does not tell."""
     device_memory_bytes: int | None
@@ -42,6 +43,7 @@ class Measurement:
 
     settings: Settings
     batches: list[list[Path]]
+    """Images of every batch."""
     rounds: list[Round]
     runs: list[EngineRun]
     foreign_load: float | None
@@ -55,6 +57,8 @@ def measure(
 
     Args:
         engines: as :class:`EngineSpec` reads them; the first is the baseline of the others.
+        images: the image files.
+        settings: how to measure.
         collect: is given the results of every engine in every image, once; they are not kept otherwise.
 
     Raises:

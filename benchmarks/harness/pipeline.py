@@ -44,15 +44,15 @@ class Sample:
     """(height, width) of the network's input."""
 
 
-def read_input(image: Path, canvas: tuple[int, int]) -> NetworkInput:
-    """One image as COCO's models take it, on a canvas of fixed height and width.
+def read_input(image: Path, size: tuple[int, int]) -> NetworkInput:
+    """One image as COCO's models take it, padded to a fixed height and width.
 
     Raises:
-        UserError: it cannot be read, or the canvas is none that a network takes.
+        UserError: the image cannot be read, or no network takes the size.
     """
-    if any(side < STRIDE or side % STRIDE for side in canvas):
-        raise UserError(f"--canvas is {canvas[0]} {canvas[1]}; expected multiples of {STRIDE}, such as 800 1344")
-    return preprocess([read_image(image)], Preprocessing(), canvas)
+    if any(side < STRIDE or side % STRIDE for side in size):
+        raise UserError(f"--size is {size[0]}x{size[1]}; expected multiples of {STRIDE}, such as 800x1344")
+    return preprocess([read_image(image)], Preprocessing(), size)
 
 
 def process(

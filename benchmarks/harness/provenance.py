@@ -26,7 +26,7 @@ class Cpu:
     cores: int | None
     """Number of cores that this process may use; None where the system does not tell."""
     features: tuple[str, ...]
-    """Those of :data:`CPU_FEATURES` that it has: vector and matrix instructions."""
+    """Vector and matrix instructions of :data:`CPU_FEATURES` that the CPU has."""
 
 
 @dataclass(frozen=True)
@@ -39,19 +39,19 @@ class MeasuredFile:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What is needed to repeat a measurement."""
+    """All that is needed to repeat a measurement."""
 
     date: str
     """UTC, in ISO 8601."""
     revision: str | None
-    """The commit of this code; see :func:`git_revision`."""
+    """Commit of this code; see :func:`refinemask.provenance.git_revision`."""
     python: str
     versions: dict[str, str]
     """Installed versions of :data:`PACKAGES`."""
     system: str
     cpu: Cpu
     files: dict[str, MeasuredFile]
-    """The files that were measured, by name without their directories."""
+    """Measured files by name, without their directories."""
 
 
 def provenance(files: Iterable[Path] = ()) -> Provenance:

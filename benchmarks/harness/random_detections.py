@@ -11,9 +11,12 @@ def random_detections(
     """One image's detections.
 
     Args:
-        height: of the image in pixels, as ``width``.
+        count: number of detections.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
         mask_size: side M of the masks.
-        box_share: mean share of the image that a box covers before it is clipped to it.
+        box_share: mean share of the image that a box covers before it is clipped.
+        seed: seed of masks and boxes.
 
     Returns:
         Probabilities [count, M, M] of star-shaped masks with soft edges, and boxes [count, 4] (x1, y1, x2, y2) of

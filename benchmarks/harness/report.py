@@ -31,6 +31,7 @@ class EngineReport:
     engine: str
     """File name and options, as on the command line."""
     name: str
+    """Runtime, such as ``PyTorch``."""
     precision: str
     fps: float
     """Images per second of the engine phase, by its median."""
@@ -52,7 +53,7 @@ class EngineReport:
     samples_ms: dict[str, tuple[float, ...]]
     """One latency per round by phase."""
     accuracy: Accuracy | None = field(default=None, metadata=ABSENT_IF_NONE)
-    """What the detections are worth; None if only speed was measured."""
+    """Figures of the detections; None if only speed was measured."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class RoundReport:
     order: tuple[int, ...]
     """Indices of the engines in the order they ran."""
     foreign_load: float | None
-    """Other processes' share of the CPUs meanwhile."""
+    """Other processes' share of the CPUs during the round."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,14 +80,15 @@ class ComparisonReport:
     """File names of the images of every batch."""
     rounds: tuple[RoundReport, ...]
     engines: tuple[EngineReport, ...]
-    """The first is the baseline of the others' ratios."""
+    """Engines as they were named; all ratios are to the first."""
 
 
 def build_report(measurement: Measurement, accuracy: Sequence[Accuracy] | None = None) -> ComparisonReport:
     """Turn what was measured into figures.
 
     Args:
-        accuracy: figures of each engine, in order.
+        measurement: engines side by side.
+        accuracy: figures of each engine, in order; None if only speed was measured.
     """
     baseline, batch = measurement.runs[0], measurement.settings.batch
     figures: Sequence[Accuracy | None] = accuracy or [None] * len(measurement.runs)

@@ -1,8 +1,15 @@
 """How engines are measured, and the check of counts that every benchmark's options share."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
 
 from refinemask.files import UserError
+from refinemask.spelling import Old, Size
+
+OLD = {"--canvas": Old("--size", numbers=2)}
+"""Old spellings of the settings on a command line."""
 
 
 def require_at_least(least: int, **counts: int | None) -> None:
@@ -27,10 +34,10 @@ class Settings:
     batch: int = 1
     """Images per batch."""
     rounds: int | None = None
-    """Batches to run on every engine, starting again with the first after the last; none is every batch once."""
+    """Batches to run on every engine, over and over in the same order; none is every batch once."""
     warmup: int = 3
     """Rounds before those that count."""
-    canvas: tuple[int, int] | None = None
+    canvas: Annotated[Size | None, tyro.conf.arg(name="size", metavar="HxW")] = None
     """Padded height and width of every input; none is what each batch needs."""
     seed: int = 0
     """Seed of the order in which engines take turns."""

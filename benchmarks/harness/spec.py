@@ -29,7 +29,7 @@ class EngineSpec:
 
 
 def openvino_precisions() -> list[str]:
-    """What OpenVINO can run here: fp32, and bf16 where the CPU has it; what cannot be run is printed."""
+    """Precisions that OpenVINO has here: fp32, and bf16 where the CPU has it. What cannot be run is printed."""
     try:
         from openvino import Core
     except ImportError:

@@ -27,7 +27,7 @@ def print_tables(tables: Iterable[Table], foreign_load: float | None) -> None:
 
 
 def print_accuracy(report: ComparisonReport, console: Console | None = None) -> None:
-    """Print all average precisions of every engine; the report has them."""
+    """Print all average precisions of the engines in a report that has them."""
     judged = [(engine, engine.accuracy) for engine in report.engines if engine.accuracy is not None]
     table = Table(title="Average precision")
     for heading in ("engine", "precision", "of"):

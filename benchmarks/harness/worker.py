@@ -58,6 +58,7 @@ class Worker:
 
     @property
     def pid(self) -> int:
+        """Id of the child's process."""
         return self._process.pid
 
     def process(
@@ -78,7 +79,7 @@ class Worker:
     def device_memory_bytes(self) -> int | None:
         """GPU memory that the child has taken so far, None on a CPU.
 
-        It is what appeared while the child was at work, and the others waited; allocators keep what they once took.
+        Counted is what appears while the child works and the other engines wait; allocators keep what they once took.
         """
         return self._device_bytes
 

@@ -16,17 +16,17 @@ from benchmarks.peers import torchvision_detector
 
 TORCHVISION, OURS = "torchvision", "this project"
 Run = Callable[[], int]
-"""One image through a network; returns the number of detections."""
+"""Function that runs one image through a network and returns the number of detections."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A network and what runs it."""
+    """A network and the runtime that computes it."""
 
     network: str
-    """:data:`TORCHVISION` or :data:`OURS`."""
+    """Network, :data:`TORCHVISION` or :data:`OURS`."""
     spec: EngineSpec
-    """The file and its engine; torchvision's network runs in PyTorch where the backend is ``pytorch``."""
+    """File and engine; with the backend ``pytorch``, torchvision's network runs without a file."""
 
 
 _run: Run

@@ -10,7 +10,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import tyro
 from rich.progress import track
 
 import engines
@@ -28,6 +27,7 @@ from refinemask.bundled import PHOTO
 from refinemask.contract import InputError
 from refinemask.data.transforms import NetworkInput
 from refinemask.files import UserError
+from refinemask.spelling import Model, Size
 
 R50 = ("fcn", (3, 4, 6, 3))
 """Kind of the mask head and blocks of the backbone of the network that torchvision has."""
@@ -35,16 +35,20 @@ R50 = ("fcn", (3, 4, 6, 3))
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What to measure."""
+    """How to measure."""
 
-    exported: tyro.conf.Positional[Path]
+    exported: Model
     """This project's Mask R-CNN (R50), exported for one size."""
-    canvas: tuple[int, int] = (800, 1344)
-    """Padded height and width for which the file was exported."""
+    size: Size = (800, 1344)
+    """Padded height and width that the file was exported for."""
     image: Path = PHOTO
+    """Photograph that every contender runs on."""
     threads: int = 2
+    """CPU threads of every contender."""
     rounds: int = 15
+    """Runs of every contender."""
     warmup: int = 2
+    """Rounds before those that count."""
 
     def __post_init__(self) -> None:
         require_at_least(1, threads=self.threads, rounds=self.rounds)
@@ -57,13 +61,13 @@ def measure_beside_torchvision(plan: Plan) -> TorchvisionReport:
     Raises:
         UserError: the file or the image is wrong, or a contender cannot be opened.
     """
-    batch = read_input(plan.image, plan.canvas)
+    batch = read_input(plan.image, plan.size)
     _check(plan.exported, batch)
     with ExitStack() as stack:
         theirs = Path(stack.enter_context(TemporaryDirectory())) / "torchvision.onnx"
         torchvision_detector.export(theirs, batch.images)
         contenders = list_contenders(plan.exported, theirs)
-        # One process each, so that memory and threads are its own.
+        # A process for each contender, so that memory and threads are its own.
         workers = [stack.enter_context(ProcessPoolExecutor(1, get_context("spawn"))) for _ in contenders]
         pids = [
             worker.submit(open_contender, each, batch.images, batch.image_sizes, plan.threads).result()
@@ -73,7 +77,7 @@ def measure_beside_torchvision(plan: Plan) -> TorchvisionReport:
         seconds, detections = _take_turns(workers, plan)
         return TorchvisionReport(
             provenance=provenance([plan.exported]),
-            settings=Conditions(canvas=plan.canvas, threads=plan.threads, rounds=plan.rounds, image=plan.image.name),
+            settings=Conditions(canvas=plan.size, threads=plan.threads, rounds=plan.rounds, image=plan.image.name),
             foreign_load=load.fraction(),
             contenders=tuple(
                 _report(contender, pids[index], detections[index], seconds[index], baseline=seconds[0])

@@ -23,9 +23,11 @@ class ContenderReport:
     """One network in one runtime."""
 
     network: str
+    """:data:`benchmarks.peers.contender.TORCHVISION` or :data:`benchmarks.peers.contender.OURS`."""
     engine: str
     """Backend and precision."""
     detections: int
+    """Number of detections in the image."""
     latency_ms: Percentiles
     speedup: Ratio
     """Ratio to torchvision's network in PyTorch."""
@@ -42,6 +44,6 @@ class TorchvisionReport:
     provenance: Provenance
     settings: Conditions
     foreign_load: float | None
-    """Other processes' share of the CPUs meanwhile."""
+    """Other processes' share of the CPUs during the rounds."""
     contenders: tuple[ContenderReport, ...]
-    """torchvision's network in PyTorch is the first."""
+    """Contenders, torchvision's network in PyTorch first."""

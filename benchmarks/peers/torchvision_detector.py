@@ -15,6 +15,7 @@ from benchmarks.harness.random_detector import randomize
 from benchmarks.harness.spec import EngineSpec
 from engines.openvino_engine import PRECISIONS
 from refinemask.config import Preprocessing
+from refinemask.onnx_session import session_options
 
 CANDIDATES = 1000
 """Number of (RoI, class) pairs above the score threshold; at the usual 0.05 random weights have none, or too many."""
@@ -92,9 +93,7 @@ def _pytorch(image: Tensor, threads: int) -> Callable[[], int]:
 
 
 def _onnxruntime(spec: EngineSpec, feed: dict[str, np.ndarray], threads: int) -> Callable[[], int]:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level, options.intra_op_num_threads = 3, threads
-    session = onnxruntime.InferenceSession(spec.path, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(spec.path, session_options(threads), providers=["CPUExecutionProvider"])
     return lambda: len(session.run(None, feed)[0])
 
 

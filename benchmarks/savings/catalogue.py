@@ -12,11 +12,11 @@ class Saving:
 
     name: str
     exactness: Literal["bit-exact", "algebraic"]
-    """Bit-exact, but for the order of sums where a library chooses another kernel; or equal before rounding."""
+    """Whether the result is the same bit for bit, as long as a library sums in the same order, or before rounding."""
     used: str
-    """Where the product has it."""
+    """Place in the product that has the saving."""
     measured: str = HERE
-    """The command that measures it, or why none does on a CPU."""
+    """Command that measures the saving, or the reason why none does on a CPU."""
     depends_on_picture: bool = False
     """Whether the work that is saved differs from one picture to the next."""
 

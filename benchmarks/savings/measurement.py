@@ -30,6 +30,7 @@ from refinemask.bundled import PHOTOS
 from refinemask.config import Preprocessing, RefineMaskConfig
 from refinemask.data.coco import read_coco
 from refinemask.data.transforms import resize_shape
+from refinemask.masks import THRESHOLD
 from refinemask.modeling.refine_mask_head import RefineMaskHead, merge_stages
 
 CHANNELS, NUM_CLASSES = 256, 80
@@ -70,12 +71,12 @@ def photo_boxes(height: int, width: int) -> Iterator[Tensor]:
 
 @dataclass(frozen=True)
 class Sample:
-    """Both sides once."""
+    """One saving off and on, once each."""
 
     seconds: dict[str, float]
-    """CPU time of all threads."""
+    """CPU seconds of all threads, by side."""
     gflop: dict[str, float]
-    """Counted work; empty if not counted."""
+    """Billions of operations, by side; empty if not counted."""
     difference: float
     """Largest difference, relative to the largest value."""
     equal: bool
@@ -158,7 +159,7 @@ def _measure_heads(
             runtime=runtime,
             ms=_milliseconds(seconds["off", runtime], seconds["on", runtime]),
             speedup=paired_ratio(seconds["off", runtime], seconds["on", runtime]),
-            changed_pixels=int(((masks["off", runtime] >= 0.5) != (masks["on", runtime] >= 0.5)).sum()),
+            changed_pixels=int(((masks["off", runtime] >= THRESHOLD) != (masks["on", runtime] >= THRESHOLD)).sum()),
             pixels=int(np.prod(masks["off", runtime].shape)),
         )
         for runtime in RUNTIMES

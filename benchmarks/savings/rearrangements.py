@@ -37,14 +37,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Scene:
-    """What a head is given."""
+    """The inputs of a head."""
 
     pyramid: list[Tensor]
-    """P2..P5."""
+    """Features P2 to P5."""
     rois: Tensor
-    """[R, 5] in input pixels."""
+    """[R, 5] (image, x1, y1, x2, y2) in input pixels."""
     labels: Tensor
-    """[R]."""
+    """[R] class indices."""
 
     @classmethod
     def random(cls, height: int, width: int, boxes: Tensor, num_classes: int, channels: int = 256) -> "Scene":
@@ -85,13 +85,13 @@ def pairs(head: RefineMaskHead, scene: Scene, natural: Scene, image: Tensor) -> 
 class _StageInputs:
     stage: RefinementStage
     coarse: Tensor
-    """[R, c - 2, s/2, s/2] after ReLU."""
+    """[R, c - 2, s/2, s/2] features after ReLU."""
     features: Tensor
-    """[R, c, s, s], upsampled and with masks."""
+    """[R, c, s, s] features, upsampled and with masks."""
     pooled: Tensor
     """[R, c, s, s] semantic features."""
     masks: Tensor
-    """[R, 2, s, s]."""
+    """[R, 2, s, s] probabilities."""
 
     @classmethod
     def random(cls, stage: RefinementStage, size: int, scene: Scene) -> "_StageInputs":

@@ -12,11 +12,15 @@ class Settings:
     """How savings are measured."""
 
     height: int = 800
+    """Padded height of the image."""
     width: int = 1344
+    """Padded width of the image."""
     detections: int = 100
+    """Number of detections that the model can give."""
     rounds: int = 12
-    """The natural number of objects is that of one bundled photograph per round."""
+    """Number of rounds, each with as many objects as the next bundled photograph."""
     threads: int = 1
+    """CPU threads."""
 
     def __post_init__(self) -> None:
         require_at_least(1, rounds=self.rounds)
@@ -46,12 +50,13 @@ class SavingReport:
     """Place in :data:`benchmarks.savings.catalogue.SAVINGS`, from 1."""
     name: str
     exactness: str
+    """``bit-exact`` or ``algebraic``."""
     used: str
-    """Where the product has it."""
+    """Place in the product that has the saving."""
     gflop: OffOn
-    """Mean of the counted work."""
+    """Billions of counted operations, mean of the rounds."""
     ms: OffOn
-    """Median CPU time of all threads."""
+    """Median CPU time of all threads, in milliseconds."""
     largest_relative_difference: float
     """Largest difference of a value, relative to the largest value."""
     bit_equal: bool
@@ -64,12 +69,13 @@ class HeadReport:
 
     runtime: str
     ms: OffOn
-    """Median CPU time of all threads."""
+    """Median CPU time of all threads, in milliseconds."""
     speedup: Ratio
     """Times without over times with the savings, paired per round."""
     changed_pixels: int
     """Mask pixels that the savings put on the other side of one half."""
     pixels: int
+    """Number of mask pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +85,6 @@ class SavingsReport:
     provenance: Provenance
     settings: Settings
     foreign_load: float | None
-    """Other processes' share of the CPUs meanwhile."""
+    """Other processes' share of the CPUs during the rounds."""
     savings: tuple[SavingReport, ...]
     heads: tuple[HeadReport, ...]

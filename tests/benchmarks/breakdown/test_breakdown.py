@@ -151,8 +151,8 @@ def test_runs_a_quantised_file_as_its_engine_does(files: tuple[Path, Path], monk
         ("tiny.onnx@openvino:fp16", "OpenVINO runs on the cpu in fp32 or bf16", {}),
         ("int8.onnx@openvino", "this one is int8", {}),
         ("tiny.onnx", "tiny.onnx: images have height 128, but this file was exported for", {"canvas": (128, 128)}),
-        ("tiny.safetensors", "--canvas is 100 96; expected multiples of 32", {"canvas": (100, 96)}),
-        ("tiny.onnx", "--canvas is 0 96; expected multiples of 32", {"canvas": (0, 96)}),
+        ("tiny.safetensors", "--size is 100x96; expected multiples of 32", {"canvas": (100, 96)}),
+        ("tiny.onnx", "--size is 0x96; expected multiples of 32", {"canvas": (0, 96)}),
     ],
 )
 def test_mistakes_are_one_line_and_code_2(

@@ -1,6 +1,7 @@
 """Which files are measured, and when they are made."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,6 +9,8 @@ import engines
 from benchmarks.efficiency import files
 from benchmarks.efficiency.files import Source, count_parameters, exported, find_sources
 from benchmarks.efficiency.models import MODELS
+from export.verify import PARITY, MismatchError
+from refinemask.contract import Bounds
 from refinemask.files import UserError
 from refinemask.weights import load_detector
 from tests.support.tiny_detector import TINY
@@ -40,20 +43,22 @@ def test_parameters(checkpoints: list[Path]) -> None:
 def test_exports_are_made_again_for_another_checkpoint(
     checkpoints: list[Path], work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commands: list[list[str]] = []
+    wanted: list[dict[str, Any]] = []
 
-    class Failed:
-        returncode = 1
+    def disagree(*_: object, **options: Any) -> None:
+        wanted.append(options)
+        raise MismatchError("it does not agree", [], PARITY["fp32"])
 
-    monkeypatch.setattr(files.subprocess, "run", lambda command, **_: commands.append(command) or Failed)
+    monkeypatch.setattr(files, "call_in_child", disagree)
     refinemask, mask_rcnn = checkpoints
     source = Source(MODELS[0], mask_rcnn, random=False)
     assert exported(source, work, tmp_path, (64, 96)) == work / "mask-rcnn-64x96.onnx"
     assert exported(source, work, tmp_path) == work / "mask-rcnn.onnx"
-    assert commands == []
+    assert wanted == []
     with pytest.raises(UserError, match="could not be exported"):
         exported(Source(MODELS[0], refinemask, random=False), work, tmp_path, (64, 96))
-    assert "--static" in commands[0]
+    [options] = wanted
+    assert options["bounds"] == Bounds(batch=(1, 1, 1), height=(64, 64, 64), width=(96, 96, 96))
 
 
 @pytest.mark.slow

@@ -198,7 +198,7 @@ def test_a_case_by_another_name_is_the_same_case() -> None:
 
 
 def test_a_suite_that_measured_nothing_lists_every_goal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report = Suite(Plan(out=tmp_path, minutes=0), device="cpu", timer=clock).run_all()
+    report = Suite(Plan(output=tmp_path, minutes=0), device="cpu", timer=clock).run_all()
     assert len(report.goals) == len(GOALS)
     assert {(goal.status, goal.ratio, goal.reason) for goal in report.goals} == {
         ("not run", None, "the 0 minutes were over")
@@ -209,7 +209,7 @@ def test_a_suite_that_measured_nothing_lists_every_goal(tmp_path: Path, capsys: 
 
 
 def test_a_goal_says_why_it_has_no_time(tmp_path: Path) -> None:
-    parts = Suite(Plan(out=tmp_path), device="cpu", timer=clock)
+    parts = Suite(Plan(output=tmp_path), device="cpu", timer=clock)
     parts.failed[TimingPart("NMS")] = "RuntimeError: illegal memory access"
     parts.not_run[TimingPart("RoIAlign", torch.float32)] = "nobody asks"
     reasons = {goal.name: goal.reason for goal in parts.report().goals}
@@ -225,7 +225,7 @@ def test_a_goal_says_why_it_has_no_time(tmp_path: Path) -> None:
 
 
 def test_a_part_that_fails_is_listed_and_the_rest_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    parts = Suite(Plan(out=tmp_path), device="cpu", timer=clock)
+    parts = Suite(Plan(output=tmp_path), device="cpu", timer=clock)
 
     def lacks() -> None:
         raise NotRunError("the package tensorrt is not installed")
@@ -261,21 +261,21 @@ def test_what_was_timed_before_an_error_is_kept(
     monkeypatch.setattr(suite, "kernels_path", lambda: None)
     monkeypatch.setattr(suite.numerics, "check_kernels", lambda *_: ())
     monkeypatch.setattr(suite, "copy_bandwidth", lambda *_: 1.0)
-    parts = Suite(Plan(out=tmp_path), device="cpu", timer=clock)
+    parts = Suite(Plan(output=tmp_path), device="cpu", timer=clock)
     parts.run_kernels()
     assert list(parts.times) == [Workload(NMS_CASE)]
     assert list(parts.failed) == [TimingPart("NMS")]
 
 
 def test_what_does_not_fit_the_time_is_listed(tmp_path: Path) -> None:
-    parts = Suite(Plan(out=tmp_path, minutes=0))
+    parts = Suite(Plan(output=tmp_path, minutes=0))
     parts.run("late", lambda: pytest.fail("ran"))
     assert parts.not_run == {"late": "the 0 minutes were over"}
 
 
 def test_without_a_device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(gpu_suite.torch.cuda, "is_available", lambda: False)
-    assert gpu_suite.main(Plan(out=tmp_path / "out")) == 2
+    assert gpu_suite.main(Plan(output=tmp_path / "out")) == 2
     assert capsys.readouterr().err.startswith("error: no CUDA device")
     assert not (tmp_path / "out").exists()
 
@@ -284,6 +284,6 @@ def test_an_error_of_the_user_is_a_part_that_is_not_run(tmp_path: Path) -> None:
     def mistaken() -> None:
         raise UserError("a.safetensors: no such file")
 
-    parts = Suite(Plan(out=tmp_path), device="cpu", timer=clock)
+    parts = Suite(Plan(output=tmp_path), device="cpu", timer=clock)
     parts.run("networks", mistaken)
     assert (parts.not_run, parts.failed) == ({"networks": "a.safetensors: no such file"}, {})

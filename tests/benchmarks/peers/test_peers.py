@@ -37,8 +37,8 @@ def write_exported(path: Path, config: ModelConfig = MASK_RCNN, **metadata: str)
         ("refine.onnx", {}, "its mask head is 'refine' and its backbone has the blocks (3, 4, 6, 3); expected"),
         ("r101.onnx", {}, "its mask head is 'fcn' and its backbone has the blocks (3, 4, 23, 3); expected"),
         ("fp16.onnx", {}, "its precision is fp16"),
-        ("ours.onnx", {"canvas": (128, 96)}, "ours.onnx: images have height 128, but this file was exported for"),
-        ("ours.onnx", {"canvas": (100, 96)}, "--canvas is 100 96; expected multiples of 32"),
+        ("ours.onnx", {"size": (128, 96)}, "ours.onnx: images have height 128, but this file was exported for"),
+        ("ours.onnx", {"size": (100, 96)}, "--size is 100x96; expected multiples of 32"),
     ],
 )
 def test_mistakes_are_one_line_and_code_2(
@@ -54,7 +54,7 @@ def test_mistakes_are_one_line_and_code_2(
     write_exported(tmp_path / "refine.onnx", CONFIG)
     write_exported(tmp_path / "r101.onnx", replace(MASK_RCNN, backbone=BackboneConfig(blocks=(3, 4, 23, 3))))
     monkeypatch.delattr(torchvision_detector, "export")
-    assert peers.main(peers.Args(plan=Plan(**{"exported": tmp_path / name, "canvas": CANVAS, **settings}))) == 2
+    assert peers.main(peers.Args(plan=Plan(**{"exported": tmp_path / name, "size": CANVAS, **settings}))) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert message in error
@@ -68,7 +68,7 @@ def test_a_contender_that_cannot_be_opened(
     absent = Contender(OURS, EngineSpec(tmp_path / "absent.onnx", "openvino"))
     monkeypatch.setattr(torchvision_detector, "export", lambda *_: None)
     monkeypatch.setattr(measurement, "list_contenders", lambda *_: [absent])
-    assert peers.main(peers.Args(plan=Plan(exported=exported, canvas=CANVAS, threads=1))) == 2
+    assert peers.main(peers.Args(plan=Plan(exported=exported, size=CANVAS, threads=1))) == 2
     assert capsys.readouterr().err == f"error: {absent.spec.path}: no such file\n"
 
 

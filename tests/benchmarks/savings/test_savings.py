@@ -15,7 +15,6 @@ from benchmarks.savings.head_export import runners
 from benchmarks.savings.measurement import photo_boxes, take_sample
 from benchmarks.savings.plain_head import PlainRefineMaskHead
 from benchmarks.savings.rearrangements import Scene, pairs, with_image_index
-from benchmarks.savings.report import Settings
 from refinemask.config import RefineMaskConfig
 from refinemask.modeling.refine_mask_head import RefineMaskHead
 from tests.support.tolerances import TOLERANCES
@@ -90,12 +89,12 @@ def test_report(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.
     heads = {name: lambda: np.ones((3, 112, 112)) for name in ("ONNX Runtime", "OpenVINO")}
     monkeypatch.setattr(measurement, "runners", lambda *_: dict(heads))
     output = tmp_path / "savings.json"
-    settings = Settings(height=64, width=96, detections=3, rounds=1)
-    assert savings.main(savings.Args(settings=settings, output=output)) == 0
+    assert savings.main(savings.Args(size=(64, 96), detections=3, rounds=1, output=output)) == 0
     printed = capsys.readouterr().out
     assert all(name in printed for name in SAVINGS)
     report = json.loads(output.read_text())
     assert [head["runtime"] for head in report["heads"]] == ["PyTorch", "ONNX Runtime", "OpenVINO"]
     assert report["heads"][0]["changed_pixels"] == 0
+    assert report["settings"] == {"height": 64, "width": 96, "detections": 3, "rounds": 1, "threads": 1}
     numbered = [(number, name) for number, name in enumerate(SAVINGS, start=1) if SAVINGS[name].measured == HERE]
     assert [(each["number"], each["name"]) for each in report["savings"]] == numbered
