@@ -15,8 +15,8 @@ Kernel = Literal["RoIAlign", "NMS", "merge"]
 Layout = Literal["planar", "channels last"]
 Boxes = Literal["coco", "full", "large"]
 """Kind of boxes. ``coco`` has log-normal sizes with a median of 0.106 of the image's side, as COCO has. In ``full``
-every box is the whole image. In ``large`` the sides of the image are moved inwards by up to a tenth, so that no two boxes
-have anything in common."""
+every box is the whole image. In ``large`` every side of the whole image is moved inwards by up to a tenth, so that no
+two boxes have anything in common."""
 
 MEDIAN_SIZE = 0.106
 
