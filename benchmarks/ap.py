@@ -26,13 +26,13 @@ class Args:
     images: Path
     """Directory of the annotated images."""
     limit: int | None = None
-    """Only the first so many images."""
+    """Number of the first images to use; all if not given."""
     output: OptionalOutput = None
     """JSON file for the report."""
     threads: int = 2
     """CPU threads of every engine."""
     device: str = "cpu"
-    """cpu or cuda."""
+    """Device, cpu or cuda."""
 
 
 def main(args: Args | None = None) -> int:

@@ -38,7 +38,7 @@ class Args:
     images: Path
     """Directory of the annotated images."""
     limit: int | None = None
-    """Only the first so many images."""
+    """Number of the first images to use; all if not given."""
     output: OptionalOutput = None
     """JSON file for the report with all samples."""
     settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)

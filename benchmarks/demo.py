@@ -36,7 +36,7 @@ class Args:
     pictures: int = 6
     """Images to draw the detections on; 0 draws none."""
     limit: int | None = None
-    """Only the first so many images."""
+    """Number of the first images to use; all if not given."""
 
 
 def engine_names(checkpoint: Path, onnx: Path) -> list[str]:

@@ -43,7 +43,7 @@ class Args:
     objects: int = 7
     """Objects per image."""
     detections: int = 100
-    """Detections per image. A third overlap an object of their category, and a third have a category of the image."""
+    """Detections per image: a third overlap an object of their category, a third only have a category of the image."""
     iou_type: Literal["segm", "bbox"] = "segm"
     """Overlap of masks or of boxes."""
     seed: int = 0

@@ -27,7 +27,7 @@ class Args:
     images: Path
     """An image or a directory of images."""
     limit: int | None = None
-    """Only the first so many images by name."""
+    """Number of the first images by name to use; all if not given."""
     output: OptionalOutput = None
     """JSON file for the report with all samples."""
     settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)

@@ -38,7 +38,7 @@ class Args:
     output: Output
     """JSON file for the table and the curves; a figure of the curves is drawn beside it (.svg)."""
     limit: int | None = None
-    """Evaluate on only the first so many images of each set."""
+    """Number of the first images of each set to evaluate on; all if not given."""
     threads: int = 2
     """CPU threads."""
 
@@ -63,7 +63,7 @@ class RunReport:
     epochs: float
     batch_size: int
     images_per_second: float
-    """Median over the logged iterations."""
+    """Images per second, median over the logged iterations."""
     peak_memory_mib: float
     provenance: Provenance
     accuracy: dict[str, Accuracy]

@@ -15,7 +15,7 @@ from benchmarks.efficiency.report import EfficiencyReport
 from refinemask.files import atomic_write
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's, which the colour-blind can tell apart."""
+"""Colours of Okabe and Ito, which the colour-blind can tell apart."""
 MARKERS = "osD^vP"
 GREY, FAINT = "#666666", "#DDDDDD"
 HIGHLIGHT = MODELS[-1].name

@@ -20,7 +20,7 @@ from refinemask.modeling.detector import Detector
 from refinemask.weights import read_config, read_metadata, save_detector
 
 RANDOM_MASK_IOU = 0.98
-"""Demanded of exports of random weights, whose mask logits are near zero: one rounded pixel in 28×28 is 0.003."""
+"""Smallest mask IoU of exports of random weights: their mask logits are near zero, and a pixel in 28×28 is 0.003."""
 
 
 @dataclass(frozen=True)

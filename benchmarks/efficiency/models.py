@@ -40,4 +40,4 @@ MODELS = (
     Model("htc", HTCConfig(), Published(4.4, 37.4, 40.7)),
     Model("refinemask", RefineMaskConfig(), Published(11.4, 37.3, 40.9)),
 )
-"""Mask R-CNN, to which the others are compared, is the first."""
+"""The four models; Mask R-CNN, to which the others are compared, is the first."""

@@ -48,12 +48,12 @@ class Plan:
     size: Size = (800, 1344)
     """Padded height and width of every input, multiples of 32."""
     backends: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="BACKEND…")] = None
-    """pytorch, onnxruntime, openvino:fp32, openvino:bf16, tensorrt:PRECISION; if not given, what this machine has.
+    """Backends: pytorch, onnxruntime, openvino:fp32, openvino:bf16, tensorrt:PRECISION; all of this machine if not given.
 
     TensorRT runs MODEL-SIZE-PRECISION.engine in the work directory, which engines.build makes of the ONNX files there.
     """
     device: str = "cpu"
-    """cpu or cuda."""
+    """Device, cpu or cuda."""
     threads: int = 2
     """CPU threads of every engine."""
     rounds: int = 10
@@ -67,13 +67,13 @@ class Plan:
     ap_star_annotations: OptionalPath = None
     """Annotations of AP* for the same images (refinemask.evaluation.ap_star); they add AP*."""
     limit: int | None = None
-    """Only the first so many annotated images, for AP."""
+    """Number of the first annotated images to use for AP; all if not given."""
     work: Path = Path("out/efficiency")
     """Directory for random checkpoints and exported files, which later runs use again."""
     output: Output = Path("out/efficiency/table.json")
     """JSON file for the report; the figure lies beside it as .png and .svg."""
     resume: bool = False
-    """Keep the backends that the output already has, if their inputs were the same."""
+    """Whether to keep the backends that the output already has, if their inputs were the same."""
 
     def settings(self) -> Settings:
         """Settings of the measurement of speed."""

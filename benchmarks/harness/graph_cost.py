@@ -35,7 +35,7 @@ class NodeCost:
     that reads what RoIAlign pools.
     """
     flops: int
-    """Operations of the node; 0 where it is no product."""
+    """Operations of the node; 0 for a node that is no product."""
 
 
 def count(path: str | os.PathLike[str]) -> list[NodeCost]:

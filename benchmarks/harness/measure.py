@@ -18,7 +18,7 @@ from refinemask.files import UserError
 from refinemask.structures import Result
 
 Collect = Callable[[int, int, list[Result]], None]
-"""Takes an engine's index, an image's index, and the engine's COCO results in that image, without image ids."""
+"""Function of an engine's index, an image's index, and the engine's COCO results in that image, without image ids."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from refinemask.prediction import to_predictions
 from refinemask.structures import Result
 
 PHASES = ("decode", "preprocess", "copy in", "engine", "copy out", "paste + encode")
-"""The phases that are timed. Masks are encoded straight from the paste, so those two are one phase."""
+"""Phases that are timed. Masks are encoded straight from the paste, so pasting and encoding are one phase."""
 
 
 @dataclass

@@ -42,7 +42,7 @@ class Provenance:
     """All that is needed to repeat a measurement."""
 
     date: str
-    """UTC, in ISO 8601."""
+    """Date and time in UTC, in ISO 8601."""
     revision: str | None
     """Commit of this code; see :func:`refinemask.provenance.git_revision`."""
     python: str

@@ -15,7 +15,7 @@ from refinemask.modeling.detector import Detector
 
 COCO_CLASSES = 80
 RECIPE = "random weights"
-"""Recipe in the metadata of a checkpoint with such weights."""
+"""Recipe in the metadata of a checkpoint with random weights."""
 
 
 def random_config(mask_head: MaskHeadConfig, depth: int = 50) -> ModelConfig:

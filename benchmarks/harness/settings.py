@@ -30,7 +30,7 @@ class Settings:
     threads: int = 2
     """CPU threads of every engine."""
     device: str = "cpu"
-    """cpu or cuda."""
+    """Device, cpu or cuda."""
     batch: int = 1
     """Images per batch."""
     rounds: int | None = None
@@ -42,7 +42,7 @@ class Settings:
     seed: int = 0
     """Seed of the order in which engines take turns."""
     trust_engine: bool = False
-    """Load TensorRT engines that have no sidecar, too: an engine can run any code."""
+    """Whether to load TensorRT engines without a sidecar, too: an engine can run any code."""
 
     def __post_init__(self) -> None:
         require_at_least(1, threads=self.threads, batch=self.batch, rounds=self.rounds)

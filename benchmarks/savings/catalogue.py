@@ -12,7 +12,7 @@ class Saving:
 
     name: str
     exactness: Literal["bit-exact", "algebraic"]
-    """Whether the result is the same bit for bit, as long as a library sums in the same order, or before rounding."""
+    """Exactness of the result: bit for bit, as long as libraries keep the order of their sums, or before rounding."""
     used: str
     """Place in the product that has the saving."""
     measured: str = HERE

@@ -71,7 +71,7 @@ class HeadReport:
     ms: OffOn
     """Median CPU time of all threads, in milliseconds."""
     speedup: Ratio
-    """Times without over times with the savings, paired per round."""
+    """Times without the savings over times with them, paired per round."""
     changed_pixels: int
     """Mask pixels that the savings put on the other side of one half."""
     pixels: int

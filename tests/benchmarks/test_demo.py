@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import demo
+from export.verify import PARITY, MismatchError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -74,3 +75,16 @@ def test_no_pictures(
 def test_a_missing_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert demo.main(demo.Args(model=tmp_path / "absent.safetensors", output=tmp_path)) == 2
     assert "absent.safetensors: no such file" in capsys.readouterr().err
+
+
+def test_an_export_that_disagrees_is_shown_and_is_code_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def disagree(*_: object, **__: object) -> None:
+        raise MismatchError("model.onnx: not written, it does not agree with PyTorch", [], PARITY["fp32"])
+
+    monkeypatch.setattr(demo, "export_onnx", disagree)
+    assert demo.main(demo.Args(output=tmp_path)) == 1
+    out, err = capsys.readouterr()
+    assert "ONNX Runtime against PyTorch fp32" in out
+    assert err == "error: model.onnx: not written, it does not agree with PyTorch\n"
