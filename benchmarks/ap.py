@@ -12,7 +12,7 @@ from benchmarks.harness.settings import Settings
 from benchmarks.harness.tables import print_accuracy
 from refinemask.command import execute
 from refinemask.data.coco import read_coco
-from refinemask.spelling import Engines, OptionalOutput
+from refinemask.spelling import Engines, OptionalNumber, OptionalOutput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Args:
     """COCO annotations."""
     images: Path
     """Directory of the annotated images."""
-    limit: int | None = None
+    limit: OptionalNumber = None
     """Number of the first images to use; all if not given."""
     output: OptionalOutput = None
     """JSON file for the report."""

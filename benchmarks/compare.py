@@ -20,7 +20,7 @@ from benchmarks.harness.settings import OLD, Settings
 from benchmarks.harness.tables import print_comparison
 from refinemask.command import execute, program_name
 from refinemask.data.coco import read_coco
-from refinemask.spelling import Engines, OptionalOutput
+from refinemask.spelling import Engines, OptionalNumber, OptionalOutput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Args:
     """COCO annotations."""
     images: Path
     """Directory of the annotated images."""
-    limit: int | None = None
+    limit: OptionalNumber = None
     """Number of the first images to use; all if not given."""
     output: OptionalOutput = None
     """JSON file for the report with all samples."""

@@ -18,7 +18,7 @@ from refinemask.command import execute
 from refinemask.data.coco import read_coco
 from refinemask.files import UserError
 from refinemask.pictures import predict_files
-from refinemask.spelling import Old, Output
+from refinemask.spelling import Old, OptionalNumber, Output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Args:
     """Directory for the ONNX file, the report and the pictures."""
     pictures: int = 6
     """Images to draw the detections on; 0 draws none."""
-    limit: int | None = None
+    limit: OptionalNumber = None
     """Number of the first images to use; all if not given."""
 
 

@@ -15,7 +15,7 @@ from benchmarks.harness.settings import OLD, Settings, require_at_least
 from benchmarks.harness.tables import print_comparison
 from refinemask.command import execute
 from refinemask.data.images import find_images
-from refinemask.spelling import Engines, OptionalOutput
+from refinemask.spelling import Engines, OptionalNumber, OptionalOutput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Args:
     """Engines, PATH[@BACKEND[:PRECISION]] each; the first is the baseline of the speed-ups."""
     images: Path
     """An image or a directory of images."""
-    limit: int | None = None
+    limit: OptionalNumber = None
     """Number of the first images by name to use; all if not given."""
     output: OptionalOutput = None
     """JSON file for the report with all samples."""

@@ -20,7 +20,7 @@ from benchmarks.harness.tables import terminal
 from refinemask.command import execute
 from refinemask.evaluation.run import evaluate
 from refinemask.files import UserError
-from refinemask.spelling import Output
+from refinemask.spelling import OptionalNumber, Output
 
 SETS = {"training images": "data", "held-out images": "validation"}
 """Part of the recipe that has the annotations and the folder, by set of images."""
@@ -37,7 +37,7 @@ class Args:
     """Directory under which the recipes' annotation files and image folders lie."""
     output: Output
     """JSON file for the table and the curves; a figure of the curves is drawn beside it (.svg)."""
-    limit: int | None = None
+    limit: OptionalNumber = None
     """Number of the first images of each set to evaluate on; all if not given."""
     threads: int = 2
     """CPU threads."""

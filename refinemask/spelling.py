@@ -15,6 +15,7 @@ Engines = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar
 Output = Annotated[Path, tyro.conf.arg(aliases=("-o",))]
 OptionalOutput = Annotated[Path | None, tyro.conf.arg(aliases=("-o",), metavar="PATH")]
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
+OptionalNumber = Annotated[int | None, tyro.conf.arg(metavar="INT")]
 
 
 def _times(numbers: Sequence[int]) -> list[str]:

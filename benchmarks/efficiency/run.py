@@ -29,7 +29,7 @@ from refinemask.data.coco import read_coco
 from refinemask.data.images import find_images
 from refinemask.evaluation.ap_star import read_cocofied
 from refinemask.files import UserError, sha256
-from refinemask.spelling import OptionalPath, Output, Size
+from refinemask.spelling import OptionalNumber, OptionalPath, Output, Size
 
 DETECTIONS = 100
 """Number of detections of random weights in every image, and of the published models at most."""
@@ -48,7 +48,7 @@ class Plan:
     size: Size = (800, 1344)
     """Padded height and width of every input, multiples of 32."""
     backends: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="BACKEND…")] = None
-    """Backends: pytorch, onnxruntime, openvino:fp32, openvino:bf16, tensorrt:PRECISION; all of this machine if not given.
+    """Backends: pytorch, onnxruntime, openvino:fp32, openvino:bf16, tensorrt:PRECISION; all here if not given.
 
     TensorRT runs MODEL-SIZE-PRECISION.engine in the work directory, which engines.build makes of the ONNX files there.
     """
@@ -66,7 +66,7 @@ class Plan:
     """COCO annotations; they add AP and boundary AP, of files for all sizes."""
     ap_star_annotations: OptionalPath = None
     """Annotations of AP* for the same images (refinemask.evaluation.ap_star); they add AP*."""
-    limit: int | None = None
+    limit: OptionalNumber = None
     """Number of the first annotated images to use for AP; all if not given."""
     work: Path = Path("out/efficiency")
     """Directory for random checkpoints and exported files, which later runs use again."""

@@ -6,7 +6,7 @@ from typing import Annotated
 import tyro
 
 from refinemask.files import UserError
-from refinemask.spelling import Old, Size
+from refinemask.spelling import Old, OptionalNumber, Size
 
 OLD = {"--canvas": Old("--size", numbers=2)}
 """Old spellings of the settings on a command line."""
@@ -33,7 +33,7 @@ class Settings:
     """Device, cpu or cuda."""
     batch: int = 1
     """Images per batch."""
-    rounds: int | None = None
+    rounds: OptionalNumber = None
     """Batches to run on every engine, over and over in the same order; none is every batch once."""
     warmup: int = 3
     """Rounds before those that count."""
