@@ -12,7 +12,8 @@ import onnx
 import pytest
 
 import trt_plugins
-from engines import build, builder
+from engines import build
+from engines.trt import builder
 from engines.trt.builder import custom_nodes
 from engines.trt.plan import BuildPlan
 from engines.trt.sidecar import read_sidecar
