@@ -21,15 +21,6 @@ GOLDEN = Path(__file__).resolve().parent / "golden"
 
 
 @pytest.fixture(scope="session")
-def shared_dir() -> Path:
-    """The material shared beside the checkout; tests that need it are skipped where it is absent."""
-    path = ROOT.parent / "shared"
-    if not path.is_dir():
-        pytest.skip("needs the shared reference material beside the checkout")
-    return path
-
-
-@pytest.fixture(scope="session")
 def golden() -> Callable[[str], dict[str, np.ndarray]]:
     """Outputs of the official model, by file name (golden/README.md)."""
     return lambda name: dict(np.load(GOLDEN / f"{name}.npz"))
