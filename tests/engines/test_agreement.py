@@ -1,6 +1,7 @@
 """Every engine on the same exported file gives the detections of PyTorch."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -73,8 +74,8 @@ def test_bf16_keeps_coordinates_in_fp32(tiny_files: tuple[Path, Path], photos: t
     from engines.openvino_engine import executed_precisions
 
     _, onnx = tiny_files
-    exact = engines.load(onnx, backend="openvino", precision="fp32", threads=1)
-    coarse = engines.load(onnx, backend="openvino", precision="bf16", threads=1)
+    exact: Any = engines.load(onnx, backend="openvino", precision="fp32", threads=1)
+    coarse: Any = engines.load(onnx, backend="openvino", precision="bf16", threads=1)
     assert executed_precisions(exact.model) == ({"f32"}, {"f32"})
     assert executed_precisions(coarse.model) == ({"bf16"}, {"f32"})
     first, second = (single(engine.infer(*photos), 0) for engine in (exact, coarse))

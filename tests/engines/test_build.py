@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -27,7 +28,7 @@ needs_library = pytest.mark.skipif(
     not LIBRARY.is_file(),
     reason="needs the plugin library (python -m trt_plugins.build, with TensorRT's headers)",
 )
-AHEAD_OF_TIME = {"flavour": "tensorrt_rtx", "capabilities": ("8.9",)}
+AHEAD_OF_TIME: dict[str, Any] = {"flavour": "tensorrt_rtx", "capabilities": ("8.9",)}
 
 
 def fails(args: build.Args, capsys: pytest.CaptureFixture[str], code: int = 2) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from export.check import Args, body_problems, main, problems
+from export.check import Args, Target, body_problems, main, problems
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def node(model: ir.Model, kind: str) -> ir.Node:
 
 
 @pytest.mark.parametrize("target", ["tensorrt-10", "tensorrt-11", "rtx"])
-def test_an_export_passes(model: ir.Model, target) -> None:
+def test_an_export_passes(model: ir.Model, target: Target) -> None:
     assert problems(model, target) == []
 
 

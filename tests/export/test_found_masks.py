@@ -73,4 +73,4 @@ def test_only_the_shapes_of_the_mask_head_depend_on_the_image(files: tuple[Path,
     convolutions = {node.name: str(node.outputs[0].shape) for node in model.graph if node.op_type == "Conv"}
     of_rois = {name for name, shape in convolutions.items() if "Max(" in shape}
     assert of_rois
-    assert all(name.startswith("mask_head.") for name in of_rois)
+    assert all(str(name).startswith("mask_head.") for name in of_rois)

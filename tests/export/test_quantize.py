@@ -44,9 +44,8 @@ def test_recorded_ranges_need_no_tool(
     output = tmp_path / "int8.onnx"
     assert main(Args(tiny_files[1], output, NUCLEI / "images", ranges=ranges)) == 0, capsys.readouterr().err
     model = ir.load(output)
-    rounded = [
-        name for name, node in layers(model.graph).items() if node.inputs[0].producer().op_type == "DequantizeLinear"
-    ]  # type: ignore[union-attr]
+    producers = {name: node.inputs[0].producer() for name, node in layers(model.graph).items()}  # type: ignore[union-attr]
+    rounded = [name for name, node in producers.items() if node is not None and node.op_type == "DequantizeLinear"]
     assert rounded == list(RANGES)
     assert {model.metadata_props[key] for key in ("precision", "calibration")} == {"int8", "by hand"}
     assert len(model.functions) == 4
@@ -134,8 +133,8 @@ def test_calibration(tmp_path: Path) -> None:
         tmp_path / "int8.onnx",
     )
     assert to_onnx.main(to_onnx.Args(checkpoint=checkpoint, output=model, static="256x256", batch=(1,))) == 0
-    where = ["--calibration", ANNOTATIONS, "--images", NUCLEI / "images", "--count", "8"]
-    command = [PYTHON, "-m", "export.quantize", model, "--output", output, *where]
+    where: list[str | Path] = ["--calibration", ANNOTATIONS, "--images", NUCLEI / "images", "--count", "8"]
+    command: list[str | Path] = [PYTHON, "-m", "export.quantize", model, "--output", output, *where]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     calibration = read_calibration(tmp_path / "int8.ranges.json")

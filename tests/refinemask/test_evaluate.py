@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -177,7 +178,8 @@ def test_a_directory_as_output_is_refused_before_predicting(
     args: Args, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     kept = args.images / "p.jsonl"
-    assert main(replace(args, predictions=kept, **{name: args.images})) == 2
+    directory: dict[str, Any] = {name: args.images}
+    assert main(replace(args, predictions=kept, **directory)) == 2
     assert "is a directory, expected the name of a file" in capsys.readouterr().err
     assert not kept.exists()
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -38,8 +39,8 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def arguments(data_root: Path, output: Path, **overrides: object) -> Args:
-    defaults = {"epochs": 2, "workers": 0, "log_every": 1, "evaluate_every": 0}
+def arguments(data_root: Path, output: Path, **overrides: Any) -> Args:
+    defaults: dict[str, Any] = {"epochs": 2, "workers": 0, "log_every": 1, "evaluate_every": 0}
     return Args(recipe="tiny", data_root=data_root, output=output, device="cpu", **{**defaults, **overrides})
 
 
@@ -91,7 +92,7 @@ def test_resuming_equals_never_having_stopped(
 
     step = Trainer._step
 
-    def fail_in_the_second_epoch(self: Trainer, *args: object) -> object:
+    def fail_in_the_second_epoch(self: Trainer, *args: Any) -> object:
         if self.progress.iteration == 3:
             raise PowerCutError
         return step(self, *args)
@@ -225,7 +226,7 @@ def test_sigterm_in_the_first_epoch_saves_the_state(data_root: Path, tmp_path: P
     output = tmp_path / "run"
     step = Trainer._step
 
-    def interrupted(self: Trainer, *args: object) -> object:
+    def interrupted(self: Trainer, *args: Any) -> object:
         signal.raise_signal(signal.SIGTERM)
         return step(self, *args)
 
@@ -296,7 +297,7 @@ def test_print_shows_the_resolved_recipe(capsys: pytest.CaptureFixture[str]) -> 
     ],
 )
 def test_wrong_arguments_are_one_line_and_exit_code_2(
-    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, object], message: str
+    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], message: str
 ) -> None:
     assert main(replace(arguments(data_root, tmp_path / "run"), **changes)) == 2
     error = capsys.readouterr().err.splitlines()[-1]

@@ -24,7 +24,9 @@ class FakeContext:
     """Of one engine; runs synchronously."""
 
     def __init__(self, engine: "FakeEngine") -> None:
-        self.engine, self.shapes, self.addresses = engine, {}, {}
+        self.engine = engine
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.addresses: dict[str, int] = {}
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         self.shapes[name] = tuple(shape)
@@ -50,7 +52,7 @@ class FakeContext:
     def _view(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         dtype = np.dtype(self.engine.types[name])
         data = (ctypes.c_byte * (int(np.prod(shape)) * dtype.itemsize)).from_address(self.addresses[name])
-        return np.frombuffer(data, dtype).reshape(shape)
+        return np.frombuffer(memoryview(data), dtype).reshape(shape)
 
 
 class FakeEngine:
@@ -75,6 +77,9 @@ class FakeLogger:
     """The base class of loggers."""
 
     Severity = SimpleNamespace(ERROR=1, WARNING=2)
+
+    def log(self, severity: int, message: str) -> None:
+        raise NotImplementedError
 
 
 class FakeRuntime:
@@ -115,17 +120,18 @@ class FakeArray:
 def install(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Put the stand-ins in the place of the real modules; returns the log of pushed and popped contexts."""
     log: list[str] = []
-    trt = ModuleType("tensorrt")
+    trt: Any = ModuleType("tensorrt")
     trt.__version__ = "10.13.0.35"
     trt.ILogger, trt.Runtime, trt.nptype = FakeLogger, FakeRuntime, np.dtype
     trt.get_plugin_registry = lambda: SimpleNamespace(load_library=Path)
     primary = SimpleNamespace(push=lambda: log.append("push"))
-    driver = ModuleType("pycuda.driver")
+    driver: Any = ModuleType("pycuda.driver")
     driver.init = lambda: None
     driver.Device = lambda index: SimpleNamespace(retain_primary_context=lambda: primary)
     driver.Context = SimpleNamespace(pop=lambda: log.append("pop"), synchronize=lambda: None)
     driver.Stream = lambda: SimpleNamespace(handle=STREAM, synchronize=lambda: None)
-    pycuda, gpuarray = ModuleType("pycuda"), ModuleType("pycuda.gpuarray")
+    pycuda: Any = ModuleType("pycuda")
+    gpuarray: Any = ModuleType("pycuda.gpuarray")
     pycuda.driver, gpuarray.GPUArray = driver, FakeArray
     modules = {"tensorrt": trt, "pycuda": pycuda, "pycuda.driver": driver, "pycuda.gpuarray": gpuarray}
     for name, module in modules.items():

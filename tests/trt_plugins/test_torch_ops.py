@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -49,7 +50,7 @@ def recorded(host_library: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     calls: list[str] = []
     launch = Kernels._launch
 
-    def record(self: Kernels, name: str, *arguments: object) -> None:
+    def record(self: Kernels, name: str, *arguments: Any) -> None:
         calls.append(name)
         launch(self, name, *arguments)
 

@@ -1,6 +1,7 @@
 """Which files are measured, and when they are made."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,11 @@ def test_exports_are_made_again_for_another_checkpoint(
     class Failed:
         returncode = 1
 
-    monkeypatch.setattr(files.subprocess, "run", lambda command, **_: commands.append(command) or Failed)
+    def run(command: list[str], **_: Any) -> type[Failed]:
+        commands.append(command)
+        return Failed
+
+    monkeypatch.setattr(files.subprocess, "run", run)
     refinemask, mask_rcnn = checkpoints
     source = Source(MODELS[0], mask_rcnn, random=False)
     assert exported(source, work, tmp_path, (64, 96)) == work / "mask-rcnn-64x96.onnx"

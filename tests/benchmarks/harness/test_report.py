@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -96,7 +97,7 @@ def test_measures_real_engines_and_collects_each_image_once(toy_onnx: Path, pict
     ("settings", "message"),
     [({"threads": 0}, "threads is 0"), ({"rounds": 0}, "rounds is 0"), ({"warmup": -1}, "warmup is -1")],
 )
-def test_wrong_settings(settings: dict[str, int], message: str) -> None:
+def test_wrong_settings(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Settings(**settings)
 

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import tensorrt_rtx
 
@@ -19,7 +20,7 @@ from trt_plugins.python_plugin import register
 
 
 def main() -> None:
-    keep = []
+    keep: list[Any] = []
     for line in sys.stdin:
         plan = BuildPlan.from_json(line)
         if plan.plugins is None and not keep:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ def test_gives_the_detections_of_the_file(engine_file: Path, batch: Batch, conte
 
 @pytest.mark.usefixtures("sidecar", "contexts")
 def test_images_on_the_device_are_not_copied(engine_file: Path, batch: Batch) -> None:
-    engine = engines.load(engine_file, backend="pycuda", device="cuda")
+    engine: Any = engines.load(engine_file, backend="pycuda", device="cuda")
     images, sizes = (fake_tensorrt.FakeArray(array.shape, array.dtype) for array in batch)
     images.set(batch[0])
     sizes.set(batch[1])

@@ -70,7 +70,8 @@ def test_results_are_in_pixels_of_the_original_image(canvas: tuple[int, int] | N
 
 def test_image_without_detections() -> None:
     nothing = Detections(
-        *(np.zeros(shape, np.float32) for shape in ((1, 5, 4), (1, 5))),
+        np.zeros((1, 5, 4), np.float32),
+        np.zeros((1, 5), np.float32),
         np.zeros((1, 5), np.int64),
         np.zeros(1, np.int64),
         np.zeros((1, 5, 28, 28), np.float32),

@@ -4,6 +4,7 @@ import gzip
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def trainer(dataset: TrainingDataset, execution: Execution = CPU, **changes: object) -> Trainer:
+def trainer(dataset: TrainingDataset, execution: Execution = CPU, **changes: Any) -> Trainer:
     torch.manual_seed(0)
     # Frozen, so that a part of a batch is normalised as the whole.
     model = replace(tiny_training.FROZEN_RECIPE.model, class_names=("square", "disk"), category_ids=(3, 7))
@@ -86,10 +87,11 @@ def test_the_average_follows_the_weights(dataset: TrainingDataset) -> None:
     run = trainer(dataset, replace(CPU, ema_decay=0.9), warmup_iterations=0)
     steps = run.steps()
     next(steps)
-    first = run.detector.fpn.output_convs[0].weight.detach().clone()
+    name = "fpn.output_convs.0.weight"
+    first = run.detector.state_dict()[name].clone()
     next(steps)
-    second = run.detector.fpn.output_convs[0].weight.detach()
-    averaged = run.result.fpn.output_convs[0].weight.detach()
+    second = run.detector.state_dict()[name]
+    averaged = run.result.state_dict()[name]
     np.testing.assert_allclose(averaged, 0.9 * first + 0.1 * second, rtol=1e-5, atol=1e-7)
 
 

@@ -9,19 +9,24 @@ import torch.nn.functional as F
 
 from refinemask.config import TrainConfig
 from refinemask.data.training import ImageTargets
+from refinemask.modeling.detector import Detector
+from refinemask.modeling.point_head import PointRendHead
 from refinemask.modeling.point_sampling import sample_points
 from refinemask.training import points
 from refinemask.training.cascade import cascade_terms
 from refinemask.training.losses import semantic_class_loss
 from refinemask.training.rois import batch_mask_targets, sample_rois
 from refinemask.training.targets import UNLABELLED, point_targets, rasterise, semantic_classes
+from tests.support.fixture_types import Golden, OfficialDetector
 from tests.support.oracle_weights import make_image
 from tests.support.tolerances import TOLERANCES
 
 CONFIG = TrainConfig(box_loss_weight=1.0, smooth_l1_beta=1.0, rois_per_image=512)
 
 
-def truth(data):
+def truth(
+    data: dict[str, np.ndarray],
+) -> tuple[list[ImageTargets], list[torch.Tensor], list[torch.Generator]]:
     """Targets, proposals and generators of the golden batch."""
     shape = (len(data["gt_boxes"]), *data["pad_shape"])
     masks = np.unpackbits(data["mask_bits"], count=np.prod(shape)).reshape(shape)
@@ -34,14 +39,16 @@ def truth(data):
     return targets, proposals, [torch.Generator().manual_seed(target.seed) for target in targets]
 
 
-def pyramid(detector, data, channels=slice(None)):
+def pyramid(
+    detector: Detector, data: dict[str, np.ndarray], channels: slice = slice(None)
+) -> tuple[list[torch.Tensor], torch.Tensor]:
     sizes = [tuple(int(x) for x in size) for size in data["image_sizes"]]
     pad = [int(x) for x in data["pad_shape"]]
     images = [make_image(int(data["seed"]) + index, *pad, *size) for index, size in enumerate(sizes)]
     return detector.pyramid(torch.from_numpy(np.concatenate(images)[:, channels].copy())), torch.tensor(sizes)
 
 
-def test_every_stage_of_the_cascade(official_detector, golden):
+def test_every_stage_of_the_cascade(official_detector: OfficialDetector, golden: Golden) -> None:
     detector, data = official_detector("htc_r50_fpn"), golden("htc_loss")
     targets, proposals, generators = truth(data)
     cells = np.ones((8, 8), np.uint8)
@@ -58,7 +65,9 @@ def test_every_stage_of_the_cascade(official_detector, golden):
         assert float(losses[name]) == pytest.approx(float(value), rel=TOLERANCES["golden loss terms"].relative), name
 
 
-def test_coarse_masks_and_points(official_detector, golden, monkeypatch):
+def test_coarse_masks_and_points(
+    official_detector: OfficialDetector, golden: Golden, monkeypatch: pytest.MonkeyPatch
+) -> None:
     detector, data = official_detector("point_rend_r50_caffe_fpn"), golden("pointrend_loss")
     targets, proposals, generators = truth(data)
     positives = sample_rois(proposals, targets, 80, CONFIG, generators).positives
@@ -78,13 +87,14 @@ def test_coarse_masks_and_points(official_detector, golden, monkeypatch):
     monkeypatch.setattr(points, "choose_points", lambda logits, generator: next(per_image))
     with torch.no_grad():
         maps, _ = pyramid(detector, data, channels=slice(None, None, -1))
+        assert isinstance(detector.mask_head, PointRendHead)
         losses = points.point_rend_terms(detector.mask_head, maps, positives, targets, generators)
     rel = TOLERANCES["golden loss terms"].relative
     assert float(losses["mask_coarse"]) == pytest.approx(float(data["loss_mask"]), rel=rel)
     assert float(losses["mask_points"]) == pytest.approx(float(data["loss_point"]), rel=rel)
 
 
-def test_three_quarters_of_the_points_are_the_least_certain_drawn():
+def test_three_quarters_of_the_points_are_the_least_certain_drawn() -> None:
     logits = torch.linspace(-3, 3, 7)[None, None, :].expand(2, 7, 7)  # uncertain in the middle column
     chosen = points.choose_points(logits, torch.Generator().manual_seed(0))
     assert chosen.shape == (2, 196, 2)
@@ -101,7 +111,7 @@ def test_three_quarters_of_the_points_are_the_least_certain_drawn():
     )
 
 
-def test_points_read_polygons_and_bitmaps_alike():
+def test_points_read_polygons_and_bitmaps_alike() -> None:
     polygon = [np.array([4.0, 3, 30, 5, 25, 28, 6, 20])]
     bitmap = rasterise(polygon, 40, 50)
     boxes = torch.tensor([[2.0, 2, 33, 30], [10, 10, 20, 49]])
@@ -118,7 +128,7 @@ def test_points_read_polygons_and_bitmaps_alike():
     assert torch.equal(sample_points(pixels, owners, absolute)[..., 0], from_bitmap)
 
 
-def test_semantic_maps_without_labels_cost_nothing():
+def test_semantic_maps_without_labels_cost_nothing() -> None:
     logits = torch.randn(2, 5, 4, 6, requires_grad=True)
     labels = semantic_classes([None, np.full((17, 24), 3, np.uint8)], (4, 6))
     assert (labels[0] == UNLABELLED).all()
@@ -130,4 +140,5 @@ def test_semantic_maps_without_labels_cost_nothing():
     nothing = semantic_class_loss(logits, torch.full_like(labels, UNLABELLED))
     nothing.backward()
     assert float(nothing) == 0
+    assert logits.grad is not None
     assert not logits.grad.any()
