@@ -6,7 +6,7 @@ from importlib import import_module
 import pytest
 
 
-@pytest.mark.parametrize("name", ["paste", "preprocess", "savings"])
+@pytest.mark.parametrize("name", ["paste", "preprocess", "savings.__main__"])
 def test_no_round_is_one_line_and_code_2(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
