@@ -46,7 +46,7 @@ def test_fp32_equals_pytorch(
         np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=0, atol=tolerance)
     far = np.abs(found.masks - expected.masks) > TOLERANCES["engine masks"].absolute
     real = np.arange(expected.masks.shape[1]) < expected.num_detections[:, None]
-    assert far[real].mean() < 1e-3
+    assert far[real].mean() < TOLERANCES["mask pixels that changed sides"].absolute
     assert np.isfinite(found.masks).all(), "padding is computed too, and must be finite"
 
 

@@ -56,7 +56,7 @@ def test_equals_pytorch_and_leaves_out_padding(files: tuple[Path, Path], backend
         np.testing.assert_array_equal(found.num_detections, expected.num_detections)
         real = np.arange(PLACES) < expected.num_detections[:, None]
         far = np.abs(found.masks - expected.masks) > TOLERANCES["engine masks"].absolute
-        assert far[real].mean() < 1e-3
+        assert far[real].mean() < TOLERANCES["mask pixels that changed sides"].absolute
         computed = found_places(torch.from_numpy(expected.num_detections), PLACES)
         assert found.masks[:, :computed].any(axis=(2, 3)).all(), "a computed mask is nowhere exactly zero"
         assert not found.masks[:, computed:].any()

@@ -22,6 +22,7 @@ from refinemask.config import to_json
 from refinemask.modeling.detector import Detector
 from refinemask.weights import save_detector
 from tests.support.tiny_detector import TINY
+from tests.support.tolerances import assert_near
 from tests.support.toy_onnx import write_toy_onnx
 
 HEIGHT, WIDTH = 64, 96
@@ -100,12 +101,12 @@ def test_every_engine(files: tuple[Path, Path], tmp_path: Path, capsys: pytest.C
     parts = [part for part in PARTS if part not in ("context", "mask head")]
     for engine in report["engines"]:
         assert set(engine["parts"]) == set(parts)
-        assert sum(part["share"] for part in engine["parts"].values()) == pytest.approx(1, abs=0.05)
+        assert_near(sum(part["share"] for part in engine["parts"].values()), 1, "shares of a breakdown")
         assert engine["all"]["ms"] > 0
     eager, *graphs = report["engines"]
     for graph in graphs:
         for part in parts:
-            assert graph["parts"][part]["gflop"] == pytest.approx(eager["parts"][part]["gflop"], abs=2e-3), part
+            assert_near(graph["parts"][part]["gflop"], eager["parts"][part]["gflop"], "gflop of a breakdown")
 
 
 def with_precision(exported: Path, precision: str) -> Path:

@@ -14,7 +14,7 @@ from refinemask.modeling.detector import Detections
 from refinemask.ops import to_rois
 from tests.support.fixture_types import Golden, OfficialDetector
 from tests.support.oracle_weights import make_image
-from tests.support.tolerances import TOLERANCES
+from tests.support.tolerances import assert_near
 
 # The detector's parts have Hybrid Task Cascade's own attributes.
 Run = tuple[Any, dict[str, np.ndarray], list[torch.Tensor], torch.Tensor, Detections]
@@ -30,10 +30,6 @@ def run(official_detector: OfficialDetector, golden: Golden) -> Run:
     with torch.no_grad():
         pyramid = detector.pyramid(images)
         return detector, data, pyramid, detector.context.hidden(pyramid), detector(images, sizes)
-
-
-def assert_near(ours: torch.Tensor, expected: np.ndarray, tolerance: str) -> None:
-    np.testing.assert_allclose(ours.numpy(), expected, rtol=0, atol=TOLERANCES[tolerance].absolute)
 
 
 def test_semantic_branch(run: Run) -> None:
@@ -83,9 +79,9 @@ def test_the_embedding_is_pooled_at_its_own_stride() -> None:
     rois = torch.tensor([[0, 10.0, 20, 90, 100], [1, 0, 0, 33.3, 21.7]])
     semantic = roi_align(embedding, rois, 14, 1 / 8, 0, aligned=True)
     with_embedding = pool([*pyramid, embedding], rois, 14) - pool([*pyramid, torch.zeros_like(embedding)], rois, 14)
-    torch.testing.assert_close(with_embedding, semantic, rtol=0, atol=1e-5)
+    assert_near(with_embedding, semantic, "differences in float32")
     coarser = pool([*pyramid, embedding], rois, 7) - pool([*pyramid, torch.zeros_like(embedding)], rois, 7)
-    torch.testing.assert_close(coarser, F.adaptive_avg_pool2d(semantic, 7), rtol=0, atol=1e-5)
+    assert_near(coarser, F.adaptive_avg_pool2d(semantic, 7), "differences in float32")
 
 
 def test_one_box_serves_every_class() -> None:

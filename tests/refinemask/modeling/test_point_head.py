@@ -12,7 +12,7 @@ from refinemask.modeling.point_sampling import sample_points
 from refinemask.ops import to_rois
 from tests.support.fixture_types import Golden, OfficialDetector
 from tests.support.oracle_weights import make_image
-from tests.support.tolerances import TOLERANCES
+from tests.support.tolerances import TOLERANCES, assert_near
 
 Run = tuple[dict[str, np.ndarray], torch.Tensor, tuple[torch.Tensor, ...], Detections]
 
@@ -32,10 +32,6 @@ def run(official_detector: OfficialDetector, golden: Golden) -> Run:
         output = detector.mask_head(pyramid, rois, torch.from_numpy(data["det_labels"]))
         detections = detector(images, sizes)
     return data, coarse, output.stage_logits, detections
-
-
-def assert_near(ours: torch.Tensor, expected: np.ndarray, tolerance: str) -> None:
-    np.testing.assert_allclose(ours.numpy(), expected, rtol=0, atol=TOLERANCES[tolerance].absolute)
 
 
 def test_coarse_masks(run: Run) -> None:
@@ -75,7 +71,7 @@ def test_sampling_equals_grid_sample_with_zeros_outside() -> None:
     points[0, :4] = torch.tensor([[0.5, 0.5], [-0.5, 2.0], [9.5, 6.5], [8.5, 5.5]])
     grid = (2 * points / torch.tensor([9.0, 6.0], dtype=torch.float64) - 1)[:, None]
     expected = F.grid_sample(maps[index], grid, mode="bilinear", align_corners=False)[:, :, 0].transpose(1, 2)
-    torch.testing.assert_close(sample_points(maps, index, points), expected, rtol=0, atol=1e-12)
+    assert_near(sample_points(maps, index, points), expected, "sums in float64")
 
 
 def test_pixels_are_counted_row_by_row() -> None:
@@ -120,7 +116,7 @@ def test_only_the_labels_channel_is_needed() -> None:
     with torch.no_grad():
         ours = head([p2], rois, labels).stage_logits[-1][:, 0]
         expected = plain(head, p2, rois, labels)
-    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-6)
+    assert_near(ours, expected, "refined points in float64")
 
 
 def test_padded_rois_are_harmless() -> None:

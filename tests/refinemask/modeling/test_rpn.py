@@ -4,6 +4,7 @@ from refinemask.config import RPNConfig
 from refinemask.modeling.anchors import pyramid_anchors
 from refinemask.modeling.box_coder import MAX_LOG_SCALE, clip, decode, encode
 from refinemask.modeling.rpn import RPN, Proposals, RPNOutput
+from tests.support.tolerances import assert_near
 
 
 def test_anchors_are_centred_on_corners_of_cells_and_not_rounded() -> None:
@@ -27,12 +28,12 @@ def test_box_coder_round_trip_and_clamp() -> None:
     references[:, 2:] += references[:, :2] + 5
     boxes = torch.rand(50, 4) * 50
     boxes[:, 2:] += boxes[:, :2] + 5
-    torch.testing.assert_close(decode(encode(boxes, references), references), boxes, rtol=1e-4, atol=1e-4)
+    assert_near(decode(encode(boxes, references), references), boxes, "box coder")
     reference = torch.tensor([[0, 0, 10, 10.0]])
     for sign in (1, -1):
         box = decode(torch.tensor([[0, 0, sign * 9.0, 0]]), reference)
-        torch.testing.assert_close(box[0, 2] - box[0, 0], torch.tensor(10 * (1000 / 16) ** sign), rtol=1e-4, atol=1e-4)
-    assert abs(MAX_LOG_SCALE - 4.135167) < 1e-6
+        assert_near(box[0, 2] - box[0, 0], 10 * (1000 / 16) ** sign, "box coder")
+    assert_near(MAX_LOG_SCALE, 4.135167, "constants")
 
 
 def test_boxes_are_clipped_to_the_unpadded_image() -> None:

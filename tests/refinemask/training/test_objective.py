@@ -17,7 +17,7 @@ from refinemask.training.matching import box_iou, match, sample
 from refinemask.training.objective import anchors_on_image, detection_losses
 from refinemask.training.rois import real_boxes, sample_rois
 from tests.support import tiny_training
-from tests.support.tolerances import TOLERANCES
+from tests.support.tolerances import TOLERANCES, assert_near
 
 TRAIN = tiny_training.RECIPE.train
 
@@ -68,7 +68,7 @@ def test_rpn_terms_are_the_formulas_on_the_networks_outputs(batch: TrainingBatch
         matches[iou.max(0) >= 0.7] = iou.argmax(0)[iou.max(0) >= 0.7]
         for index, row in enumerate(iou):
             if row.max() >= 0.3:
-                matches[np.isclose(row, row.max(), rtol=1e-6)] = index
+                matches[np.isclose(row, row.max(), rtol=TOLERANCES["one float32 operation"].relative)] = index
         chosen = sample(torch.from_numpy(matches), 256, 0.5, torch.Generator().manual_seed(targets.seed))
         objectness += np.log1p(np.exp(-logits[chosen.positive])).sum() + np.log1p(np.exp(logits[chosen.negative])).sum()
         for anchor in chosen.positive.tolist():
@@ -183,4 +183,4 @@ def test_an_image_samples_alike_in_any_batch(batch: TrainingBatch) -> None:
     ]
     for name in ("rpn_objectness", "rpn_box"):
         mean = (singles[0][name] + singles[1][name]) / 2
-        np.testing.assert_allclose(float(pair[name].detach()), float(mean.detach()), rtol=1e-5)
+        assert_near(pair[name].detach(), mean.detach(), "loss of one image")
