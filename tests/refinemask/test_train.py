@@ -1,10 +1,7 @@
 """The training command: that it learns, repeats itself, resumes exactly, and stops in good order."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -238,27 +235,13 @@ def test_sigterm_in_the_first_epoch_saves_the_state(data_root: Path, tmp_path: P
     assert len(losses(output)) == 4
 
 
-def test_profiling_leaves_a_trace_and_no_run(data_root: Path, tmp_path: Path) -> None:
-    # In a process of its own: collecting garbage while PyTorch reads its profile crashes an interpreter that has run
-    # hundreds of other tests.
+def test_profiling_leaves_a_trace_and_no_run(
+    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     output = tmp_path / "run"
-    command = [
-        sys.executable,
-        tiny_training.__file__,
-        "--recipe",
-        "tiny",
-        "--data-root",
-        str(data_root),
-        "--output",
-        str(output),
-    ]
-    command += ["--output", str(output), "--device", "cpu", "--workers", "0", "--profile"]
-    root = str(Path(__file__).resolve().parents[2])
-    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert main(arguments(data_root, output, profile=True)) == 0
     assert [path.name for path in output.iterdir()] == ["profile.json.gz"]
-    assert "convolution" in done.stdout
+    assert "convolution" in capsys.readouterr().out
 
 
 def test_the_batch_size_takes_the_learning_rate_along(capsys: pytest.CaptureFixture[str]) -> None:
