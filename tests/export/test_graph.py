@@ -1,4 +1,4 @@
-"""The exact savings of the modules must survive the export (performance notes, section 2, numbers 1 to 5)."""
+"""What the mask head saves exactly (one class, convolutions before the upsampling, no copies) survives the export."""
 
 from collections.abc import Iterator
 from pathlib import Path
