@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from refinemask.evaluate import Args, main
 from refinemask.modeling.detector import Detector
 from refinemask.weights import save_detector
 from tests.support.tiny_detector import TINY, make_tiny_detector
-from tests.support.tolerances import TOLERANCES
+from tests.support.tolerances import assert_near
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +79,7 @@ def test_batches_give_the_same_results(args: Args) -> None:
         assert main(replace(args, batch_size=batch_size, results=files[-1], iou_types=("bbox",))) == 0
     one, three = (json.loads(file.read_text()) for file in files)
     assert [(r["image_id"], r["category_id"]) for r in one] == [(r["image_id"], r["category_id"]) for r in three]
-    np.testing.assert_allclose(
-        [r["bbox"] for r in one], [r["bbox"] for r in three], atol=TOLERANCES["batched boxes"].absolute
-    )
+    assert_near([r["bbox"] for r in one], [r["bbox"] for r in three], "batched boxes")
 
 
 def test_unreadable_images_are_counted(args: Args, capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,7 +179,8 @@ def test_a_directory_as_output_is_refused_before_predicting(
     args: Args, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     kept = args.images / "p.jsonl"
-    assert main(replace(args, predictions=kept, **{name: args.images})) == 2
+    directory: dict[str, Any] = {name: args.images}
+    assert main(replace(args, predictions=kept, **directory)) == 2
     assert "is a directory, expected the name of a file" in capsys.readouterr().err
     assert not kept.exists()
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -42,7 +43,9 @@ def test_folder_goes_on_and_counts_what_it_skipped(
     captured = capsys.readouterr()
     assert "2 of 3 images predicted, 1 skipped" in captured.out
     assert "c.png: the file is empty" in captured.err
-    assert cv2.imread(str(output / "a.png")).shape == (427, 640, 3)
+    drawn = cv2.imread(str(output / "a.png"))
+    assert drawn is not None
+    assert drawn.shape == (427, 640, 3)
     results = json.loads((output / "results.json").read_text())
     assert {(r["image_id"], r["file_name"]) for r in results} == {(1, "a.png"), (2, "b.jpg")}
     for result in results:
@@ -78,11 +81,11 @@ def test_mistakes(
     folder: Path,
     checkpoint: Path,
     capsys: pytest.CaptureFixture[str],
-    change: Callable[[Path], dict[str, object]],
+    change: Callable[[Path], dict[str, Any]],
     message: str,
 ) -> None:
     (folder.parent / "empty").mkdir()
-    given = {"images": (folder,), "checkpoint": checkpoint, "output": folder / "out"} | change(folder)
+    given: dict[str, Any] = {"images": (folder,), "checkpoint": checkpoint, "output": folder / "out"} | change(folder)
     assert main(Args(**given)) == 2
     assert message in capsys.readouterr().err
     assert not (folder / "out").exists()
