@@ -74,7 +74,7 @@ def _export(args: Args, onnx: Path) -> int:
 
 
 def _draw(onnx: Path, images: Sequence[Path], directory: Path) -> int:
-    return predict.main(predict.Args(images=tuple(images), checkpoint=onnx, output=directory))
+    return predict.main(predict.Args(images=tuple(images), model=onnx, output=directory))
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ def _evaluate(checkpoint: Path, data: dict[str, Any], args: Args) -> Accuracy:
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.json"
         wanted = EvaluateArgs(
-            checkpoint=checkpoint,
+            model=checkpoint,
             annotations=args.data_root / data["annotations"],
             images=args.data_root / data["images"],
             output=report,

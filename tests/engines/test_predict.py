@@ -37,7 +37,7 @@ def pictures(tmp_path: Path) -> list[Path]:
 
 def test_the_predictions_are_those_of_the_command(checkpoint: Path, pictures: list[Path], tmp_path: Path) -> None:
     output = tmp_path / "command"
-    args = command.Args(images=tuple(pictures), checkpoint=checkpoint, output=output, threads=1)
+    args = command.Args(images=tuple(pictures), model=checkpoint, output=output, threads=1)
     assert command.main(args) == 0
     engine = engines.load(checkpoint, threads=1)
     results = []

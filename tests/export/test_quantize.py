@@ -95,7 +95,7 @@ def test_calibration(tmp_path: Path) -> None:
         tmp_path / "a.onnx",
         tmp_path / "int8.onnx",
     )
-    assert to_onnx.main(to_onnx.Args(checkpoint=checkpoint, output=model, static="256x256", batch=(1,))) == 0
+    assert to_onnx.main(to_onnx.Args(checkpoint=checkpoint, output=model, static=(256, 256), batch=(1,))) == 0
     where: list[str | Path] = ["--calibration", ANNOTATIONS, "--images", NUCLEI / "images", "--count", "8"]
     command: list[str | Path] = [PYTHON, "-m", "export.quantize", model, "--output", output, *where]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -48,7 +48,7 @@ def args(tmp_path: Path, checkpoint: Path) -> Args:
     categories = [{"id": 3, "name": "square"}, {"id": 7, "name": "disk"}]
     content = {"images": images, "annotations": annotations, "categories": categories}
     (tmp_path / "annotations.json").write_text(json.dumps(content))
-    return Args(checkpoint=checkpoint, annotations=tmp_path / "annotations.json", images=tmp_path, threads=1)
+    return Args(model=checkpoint, annotations=tmp_path / "annotations.json", images=tmp_path, threads=1)
 
 
 def test_figures_results_and_continuation(args: Args, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,7 +128,7 @@ def test_ap_star_is_of_coco_detectors(args: Args, capsys: pytest.CaptureFixture[
     assert "finds 2 classes; AP* is of a detector of COCO's 80" in capsys.readouterr().err
     config = replace(TINY, class_names=COCO.class_names, category_ids=COCO.category_ids)
     save_detector(randomize(Detector(config), 0), args.images / "coco.safetensors", recipe="tiny")
-    assert main(replace(args, checkpoint=args.images / "coco.safetensors", iou_types=("segm",))) == 0
+    assert main(replace(args, model=args.images / "coco.safetensors", iou_types=("segm",))) == 0
     assert list(json.loads((args.images / "o.json").read_text())["figures"]) == ["segm"]
 
 
@@ -153,8 +153,8 @@ def spoil_predictions(args: Args) -> Args:
     [
         (lambda args: replace(args, annotations=args.images / "absent.json"), r"absent\.json: cannot be read"),
         (lambda args: replace(args, annotations=args.images / "1.png"), "not a JSON file"),
-        (lambda args: replace(args, checkpoint=args.images / "absent.safetensors"), "no such file"),
-        (lambda args: replace(args, checkpoint=args.images / "1.png"), "no engine for '.png' files"),
+        (lambda args: replace(args, model=args.images / "absent.safetensors"), "no such file"),
+        (lambda args: replace(args, model=args.images / "1.png"), "no engine for '.png' files"),
         (lambda args: replace(args, limit=0), "--limit is 0; expected at least 1"),
         (lambda args: replace(args, batch_size=-1), "--batch-size is -1"),
         (lambda args: replace(args, metric="lvis"), "'neg_category_ids', expected the annotations of LVIS"),
