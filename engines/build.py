@@ -4,7 +4,7 @@ import shlex
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import tyro
 
@@ -13,15 +13,19 @@ from engines.trt.sidecar import sidecar_path
 from engines.trt.trtexec import trtexec_command
 from engines.trt.verified_build import build_verified
 from refinemask.command import execute
+from refinemask.spelling import Model, Old, Output
 from trt_plugins import library_path
+
+OLD = {name: Old(name, numbers=3) for name in ("--opt-shape", "--max-shape")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Args:
     """Build a TensorRT engine of an exported file, with a sidecar that says what it is made of."""
 
-    onnx: tyro.conf.Positional[Path]
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    onnx: Model
+    """An exported file (.onnx)."""
+    output: Output
     """The engine; its sidecar is OUTPUT.json, its layers OUTPUT.layers.json."""
     build: tyro.conf.OmitArgPrefixes[BuildOptions] = field(default_factory=BuildOptions)
     print_trtexec: Literal[10, 11] | None = None
@@ -30,7 +34,7 @@ class Args:
 
 def main(args: Args | None = None) -> int:
     """Build; exit code 1 where the precision is not met, 2 where something given is wrong or TensorRT refuses."""
-    return execute(Args, _print_trtexec_or_build, args)
+    return execute(Args, _print_trtexec_or_build, args, old=OLD)
 
 
 def _print_trtexec_or_build(args: Args) -> None:

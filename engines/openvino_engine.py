@@ -1,6 +1,8 @@
 """OpenVINO on the CPU, in fp32 or bf16 (optional extra ``openvino``)."""
 
 import os
+from functools import cache
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -64,6 +66,26 @@ class OpenVINOEngine(Engine):
             )
 
 
+def openvino_core() -> Any:
+    """The one core of OpenVINO in this process, which lasts as long as the process.
+
+    A core gives its thread a stack for signals, and takes it away when it goes. Of two cores the second to come
+    remembers the first one's stack and brings it back when it goes, although it is gone if the first one went before:
+    the next signal (Ctrl-C, a child process that ends) then crashes the interpreter, or overwrites other memory.
+
+    Raises:
+        ImportError: OpenVINO is not installed.
+    """
+    import openvino
+
+    return _core_of(openvino)
+
+
+@cache
+def _core_of(openvino: ModuleType) -> Any:
+    return openvino.Core()
+
+
 def executed_precisions(model: Any) -> tuple[set[str], set[str]]:
     """In which precisions a compiled model computes its convolutions and the boxes that RoIAlign takes."""
     convolutions, rois = set(), set()
@@ -100,10 +122,9 @@ def compile_network(
         UserError: OpenVINO is missing or refuses the file.
     """
     try:
-        import openvino
+        core = openvino_core()
     except ImportError as error:
         raise UserError(f"{path}: OpenVINO is not installed; pip install 'refinemask[openvino]'") from error
-    core = openvino.Core()
     options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
     if profile:
         options["PERF_COUNT"] = True

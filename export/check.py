@@ -1,21 +1,21 @@
 """What would stop a TensorRT parser or builder, before there is one: ``python -m export.check model.onnx``."""
 
 from dataclasses import dataclass
-from pathlib import Path
-
-import tyro
 
 from export.reading import read_model
 from export.tensorrt_rules import Target, check_model
 from refinemask.command import FAILED_CHECK, execute
+from refinemask.spelling import Model
 
 
 @dataclass(frozen=True)
 class Args:
     """List what would stop TensorRT from building an exported file."""
 
-    model: tyro.conf.Positional[Path]
+    model: Model
+    """An exported file (.onnx)."""
     target: Target = "tensorrt-10"
+    """The TensorRT that is to build the file."""
 
 
 def main(args: Args | None = None) -> int:

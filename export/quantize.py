@@ -4,8 +4,8 @@ The ranges are calibrated on real images, in an environment of its own because n
 onnx and ONNX Runtime, and kept beside the file; with them other exports of the same checkpoint need no calibration::
 
     make quantize-env
-    .venv-quantize/bin/python -m export.quantize model.onnx --output int8.onnx --calibration val.json --images DIR
-    python -m export.quantize model-fp16.onnx --output int8-fp16.onnx --ranges int8.ranges.json --images DIR
+    .venv-quantize/bin/python -m export.quantize model.onnx -o int8.onnx --calibration val.json --images DIR
+    python -m export.quantize model-fp16.onnx -o int8-fp16.onnx --ranges int8.ranges.json --images DIR
 
 What is not quantised keeps the type it has: TensorRT runs an int8 file made of an fp16 export in int8 and fp16.
 """
@@ -13,7 +13,6 @@ What is not quantised keeps the type it has: TensorRT runs an int8 file made of 
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
 from rich.console import Console
 
 from export.qdq import QuantizedType
@@ -21,6 +20,7 @@ from export.quantization import quantize_onnx
 from export.tables import comparison_table
 from export.verify import MismatchError
 from refinemask.command import execute
+from refinemask.spelling import Model, OptionalPath, Output
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,18 @@ class Args:
     Either calibrate it, or take the ranges of an earlier calibration.
     """
 
-    model: tyro.conf.Positional[Path]
-    output: Path
+    model: Model
+    """An fp32 or fp16 file written by export.to_onnx."""
+    output: Output
+    """The quantised ONNX file to write."""
     images: Path
     """Directory of the images to calibrate and to compare on."""
-    calibration: Path | None = None
+    calibration: OptionalPath = None
     """COCO annotations: which images to calibrate on. The ranges are written beside the output."""
-    ranges: Path | None = None
+    ranges: OptionalPath = None
     """Ranges of an earlier calibration of the same checkpoint."""
     precision: QuantizedType = "int8"
+    """int8 or fp8."""
     count: int = 64
     """Images for the calibration, spread evenly over the annotation file."""
 

@@ -1,15 +1,15 @@
-"""Export a checkpoint to ONNX: ``python -m export.to_onnx --checkpoint model.safetensors --output model.onnx``."""
+"""Export a checkpoint to ONNX: ``python -m export.to_onnx model.safetensors -o model.onnx``."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from export.bounds import BATCH, Size, choose_bounds
+from export.bounds import BATCH, choose_bounds
 from export.precision import Precision
 from export.tables import print_export
 from export.verified_export import export_onnx
 from export.verify import MismatchError
 from refinemask.command import execute
-from refinemask.contract import Bounds, Masks, parse_size
+from refinemask.contract import Bounds, Masks
+from refinemask.spelling import Model, Old, OptionalNumber, OptionalPath, OptionalSize, Output
 from refinemask.weights import read_config
 
 
@@ -17,32 +17,34 @@ from refinemask.weights import read_config
 class Args:
     """Export a checkpoint to ONNX, and verify the file against PyTorch on real images.
 
-    Sizes are HEIGHTxWIDTH of the padded images, multiples of 32. Unless told otherwise the file takes every size
+    Sizes are heights and widths of the padded images, multiples of 32. Unless told otherwise the file takes every size
     that the model's preprocessing gives.
     """
 
-    checkpoint: Path
-    output: Path
-    static: str | None = None
+    checkpoint: Model
+    """A checkpoint (.safetensors)."""
+    output: Output
+    """The ONNX file to write."""
+    static: OptionalSize = None
     """The one size of a static file."""
-    min: str | None = None
+    min: OptionalSize = None
     """Smallest size of a dynamic file."""
-    opt: str | None = None
+    opt: OptionalSize = None
     """Typical size of a dynamic file, which a TensorRT engine is tuned for."""
-    max: str | None = None
+    max: OptionalSize = None
     """Largest size of a dynamic file."""
     batch: tuple[int, ...] = BATCH
-    """Smallest, typical and largest; a single number fixes it."""
+    """Smallest, typical and largest number of images per batch; a single number fixes it."""
     precision: Precision = "fp32"
     """Type of weights and features; box arithmetic, scores and the boundary test are float32 in any case."""
-    opset: int | None = None
+    opset: OptionalNumber = None
     """ONNX operator set, 18 to 21, and for bf16 22 to 24; by default 20 and 22."""
     masks: Masks = "all"
     """all: every place for a detection gets a mask and no shape depends on the image, as TensorRT needs it; found: only
     detections do, which is faster in ONNX Runtime and OpenVINO the fewer there are."""
     bodies: bool = True
     """Carry the custom operators' bodies. TensorRT before 10.7 takes a body even if the plugin is loaded."""
-    verify_images: Path | None = None
+    verify_images: OptionalPath = None
     """Directory with pictures for the verification; by default those that come with a checkout."""
     mask_iou: float | None = None
     """Smallest IoU with PyTorch's masks that agrees, in place of the precision's own: random weights leave many pixels
@@ -51,7 +53,7 @@ class Args:
 
 def main(args: Args | None = None) -> int:
     """Run the command line: exit code 1 when the file does not agree with PyTorch, 2 for wrong input."""
-    return execute(Args, _export, args)
+    return execute(Args, _export, args, old={"--checkpoint": Old("")})
 
 
 def _export(args: Args) -> None:
@@ -77,15 +79,11 @@ def _bounds(args: Args) -> Bounds:
     return choose_bounds(
         read_config(args.checkpoint).preprocessing,
         batch=args.batch,
-        static=_size(args.static),
-        smallest=_size(args.min),
-        typical=_size(args.opt),
-        largest=_size(args.max),
+        static=args.static,
+        smallest=args.min,
+        typical=args.opt,
+        largest=args.max,
     )
-
-
-def _size(text: str | None) -> Size | None:
-    return parse_size(text) if text else None
 
 
 if __name__ == "__main__":

@@ -169,7 +169,7 @@ class Metadata:
         Raises:
             UserError: a property is missing or unreadable, so the file is not ours.
         """
-        expected = "expected a file written by `python -m export.to_onnx --checkpoint … --output …`"
+        expected = "expected a file written by `python -m export.to_onnx MODEL -o FILE`"
         if missing := missing_properties(properties):
             raise UserError(f"{path}: not a RefineMask export: its metadata lacks {', '.join(missing)}; {expected}")
         optional = ("masks", "exporter", "recipe", "source_sha256", "calibration")

@@ -1,27 +1,24 @@
-"""``python -m refinemask.convert OFFICIAL.pth OUT.safetensors``: an official checkpoint as one of ours."""
+"""An official checkpoint as one of ours: ``python -m refinemask.convert OFFICIAL.pth -o OUT.safetensors``."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
-
-import tyro
 
 from refinemask.command import execute
+from refinemask.spelling import SECOND, Model, Old, Output
 
 
 @dataclass(frozen=True)
 class Args:
     """Convert an official RefineMask, Mask R-CNN, PointRend or HTC checkpoint (mmdetection layout) to safetensors."""
 
-    checkpoint: Annotated[Path, tyro.conf.Positional]
+    checkpoint: Model
     """The official .pth file. Nothing in it is executed."""
-    output: Annotated[Path, tyro.conf.Positional]
+    output: Output
     """The .safetensors file to write."""
 
 
 def main(args: Args | None = None) -> int:
     """Convert, and say what the checkpoint was; 2 for bad input."""
-    return execute(Args, _convert, args)
+    return execute(Args, _convert, args, old={SECOND: Old("--output")})
 
 
 def _convert(args: Args) -> None:

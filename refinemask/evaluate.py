@@ -1,4 +1,4 @@
-"""Measure accuracy: ``python -m refinemask.evaluate --checkpoint MODEL --annotations A.json --images DIR``.
+"""Measure accuracy: ``python -m refinemask.evaluate MODEL --annotations A.json --images DIR``.
 
 ``torchrun --nproc-per-node N -m refinemask.evaluate …`` divides the images among N processes.
 """
@@ -16,6 +16,7 @@ from refinemask.evaluation.coco import IoUType
 from refinemask.evaluation.metrics import METRICS, MetricName
 from refinemask.evaluation.run import Evaluation, evaluate
 from refinemask.files import atomic_write, require_no_directory
+from refinemask.spelling import Model, Old, OptionalNumber, OptionalOutput, OptionalPath
 
 NAMES: dict[str, str] = {"bbox": "box", "segm": "mask", "boundary": "boundary"}
 
@@ -24,37 +25,37 @@ NAMES: dict[str, str] = {"bbox": "box", "segm": "mask", "boundary": "boundary"}
 class Args:
     """Average precision of boxes, masks and mask boundaries."""
 
-    checkpoint: Path
+    model: Model
     """A checkpoint (.safetensors), or an exported file of any engine."""
     annotations: Path
-    """Annotations of the metric's kind; those of ap-star are made by refinemask.evaluation.ap_star."""
+    """COCO or LVIS annotations, as the metric asks; for ap-star, what refinemask.evaluation.ap_star makes."""
     images: Path
-    """The folder of the images that the annotations name; for lvis and ap-star, of train2017 and val2017."""
+    """Folder of the annotated images; for lvis and ap-star, the folder that holds train2017 and val2017."""
     metric: MetricName = "coco"
-    """lvis has the figures of LVIS; ap-star are these for a COCO detector, on COCO's categories of LVIS."""
-    predictions: Path | None = None
+    """coco, lvis, or ap-star: the figures of LVIS for a COCO detector, on the categories that both data sets have."""
+    predictions: OptionalPath = None
     """Keep the predictions here, one line per image; an interrupted run continues from the file."""
-    results: Path | None = None
+    results: OptionalPath = None
     """Write all detections as a COCO results file."""
-    output: Path | None = None
+    output: OptionalOutput = None
     """Write the figures as JSON."""
     iou_types: tuple[IoUType, ...] | None = None
-    """All of the metric if not given; only coco has boundaries."""
-    max_detections: int | None = None
-    """Per image and category, for coco; its 100 if not given, or more where an image has more objects."""
-    limit: int | None = None
+    """Kinds of overlap to measure; all of the metric if not given. Only coco has boundaries."""
+    max_detections: OptionalNumber = None
+    """Detections that count per image and category, for coco; if not given 100, or more for more objects."""
+    limit: OptionalNumber = None
     """Use only the first so many images."""
     batch_size: int = 1
     """Images per batch."""
     device: str = "cpu"
     """cpu or cuda."""
-    threads: int | None = None
-    """CPU threads of the engine; its own choice if not given."""
+    threads: OptionalNumber = None
+    """CPU threads of the engine; if not given, the engine chooses."""
 
 
 def main(args: Args | None = None) -> int:
     """Print and write the figures; 2 for bad input."""
-    return execute(Args, _evaluate, args, __doc__)
+    return execute(Args, _evaluate, args, __doc__, old={"--checkpoint": Old(""), "--model": Old("")})
 
 
 def _evaluate(args: Args) -> None:
@@ -65,7 +66,7 @@ def _evaluate(args: Args) -> None:
         require_no_directory(args.output)
     with process_group(args.device) as device:
         found = evaluate(
-            engines.load(args.checkpoint, device=str(device), threads=args.threads),
+            engines.load(args.model, device=str(device), threads=args.threads),
             args.annotations,
             args.images,
             metric=args.metric,
@@ -73,7 +74,7 @@ def _evaluate(args: Args) -> None:
             max_detections=args.max_detections,
             limit=args.limit,
             batch_size=args.batch_size,
-            model=args.checkpoint,
+            model=args.model,
             predictions=args.predictions,
             results=args.results,
         )

@@ -12,29 +12,30 @@ from refinemask.data.images import find_images
 from refinemask.files import UserError
 from refinemask.pictures import predict_files
 from refinemask.prediction import DRAWN_SCORE
+from refinemask.spelling import Old, OptionalNumber, Output
 
 
 @dataclass(frozen=True, kw_only=True)
 class Args:
     """Draw what a model detects, and write it as a COCO results file with run-length encoded masks."""
 
-    images: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE…")]
     """Images, and folders of images."""
-    checkpoint: Annotated[Path, tyro.conf.arg(aliases=("--model",))]
+    model: Path
     """A checkpoint (.safetensors) or an exported file of any engine (.onnx, .engine)."""
-    output: Path
+    output: Output
     """The folder for one PNG per image and results.json."""
     draw_score: float = DRAWN_SCORE
     """Draw only detections of at least this score; the results file has all."""
     device: str = "cpu"
     """cpu or cuda."""
-    threads: int | None = None
-    """CPU threads of the engine; its own choice if not given."""
+    threads: OptionalNumber = None
+    """CPU threads of the engine; if not given, the engine chooses."""
 
 
 def main(args: Args | None = None) -> int:
     """Predict every image; 1 if none of several could be used, 2 for bad input."""
-    return execute(Args, _predict, args, __doc__)
+    return execute(Args, _predict, args, __doc__, old={"--checkpoint": Old("--model")})
 
 
 def _predict(args: Args) -> int:
@@ -42,7 +43,7 @@ def _predict(args: Args) -> int:
     import engines
 
     paths = find_images(args.images)
-    engine = engines.load(args.checkpoint, device=args.device, threads=args.threads)
+    engine = engines.load(args.model, device=args.device, threads=args.threads)
     skipped = predict_files(engine, paths, args.output, draw_score=args.draw_score)
     if skipped and len(paths) == 1:
         raise UserError(skipped[0])

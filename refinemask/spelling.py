@@ -35,6 +35,9 @@ Size = Annotated[
 """(height, width) in pixels, written HxW."""
 
 
+OptionalSize = Annotated[Size | None, tyro.conf.arg(metavar="HxW")]
+
+
 def _parse_shape(text: str) -> tuple[int, int, int]:
     batch, _, size = text.partition("x")
     if not batch.isdigit():
@@ -53,6 +56,11 @@ Shape = Annotated[
     ),
 ]
 """(batch, height, width), written BxHxW."""
+OptionalShape = Annotated[Shape | None, tyro.conf.arg(metavar="BxHxW")]
+
+
+SECOND = "the second positional argument"
+"""Key in a table of old spellings of what has become an option."""
 
 
 class Old(NamedTuple):
@@ -80,7 +88,7 @@ def respell(arguments: Sequence[str], old: Mapping[str, Old | OldSide]) -> list[
 
     Args:
         arguments: words of a command line, in either spelling.
-        old: by the option's old name, such as ``--checkpoint``.
+        old: by the option's old name, such as ``--checkpoint``, or :data:`SECOND`.
     """
     words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--") else [word])]
     result: list[str] = []
@@ -101,4 +109,6 @@ def respell(arguments: Sequence[str], old: Mapping[str, Old | OldSide]) -> list[
             joined = "x".join(words[: option.numbers]) if 0 < option.numbers <= count else None
             result += [option.new, joined] if joined else [option.new]
             del words[: option.numbers if joined else 0]
+    if SECOND in old and sum(not word.startswith("-") for word in result[:2]) == 2:
+        result.insert(1, old[SECOND].new)
     return result + [word for new, sides in sizes.items() for word in (new, "x".join(sides))]

@@ -18,6 +18,7 @@ from refinemask.command import execute
 from refinemask.distributed import is_main, process_group
 from refinemask.files import UserError
 from refinemask.recipes import RECIPES, Recipe
+from refinemask.spelling import OptionalNumber, OptionalOutput, OptionalPath
 from refinemask.training.loop import Execution, Precision
 from refinemask.training.preemption import EXIT_CODE, catch_preemption
 from refinemask.training.run import Plan, train
@@ -37,9 +38,9 @@ class Args:
 
     recipe: str
     """One of the names in refinemask/recipes.py, such as refinemask-r50-coco-1x or nuclei-demo."""
-    output: Path | None = None
+    output: OptionalOutput = None
     """Directory of the run; runs/RECIPE if not given."""
-    data_root: Path | None = None
+    data_root: OptionalPath = None
     """Directory under which the recipe's annotation files and image folders lie; the nuclei recipes bring theirs."""
     resume: str | None = None
     """A state.pt to go on from with the same recipe and overrides; "auto": that of the output, if there is one."""
@@ -65,13 +66,13 @@ class Args:
     """Iterations per line of metrics.jsonl."""
     tensorboard: bool = False
     """Write TensorBoard events, too."""
-    epochs: int | None = None
+    epochs: OptionalNumber = None
     """Override; the learning rate's steps move in proportion."""
-    batch_size: int | None = None
+    batch_size: OptionalNumber = None
     """Override: images per iteration over all GPUs; the learning rate follows in proportion unless it is given too."""
     learning_rate: float | None = None
     """Override."""
-    seed: int | None = None
+    seed: OptionalNumber = None
     """Override."""
     profile: bool = False
     """Write a PyTorch profiler trace of 20 steps to OUTPUT/profile.json.gz, and stop."""

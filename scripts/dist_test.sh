@@ -23,5 +23,5 @@ print(recipe.data.format, recipe.validation.annotations, recipe.validation.image
 { read -r metric; read -r annotations; read -r images || true; } <<< "$found"
 
 exec "$python" -m torch.distributed.run --standalone --nproc-per-node "$gpus" \
-    -m refinemask.evaluate --checkpoint "$checkpoint" --metric "$metric" --device cuda \
+    -m refinemask.evaluate "$checkpoint" --metric "$metric" --device cuda \
     --annotations "$root/$annotations" --images "$root/$images" "$@"

@@ -1,6 +1,7 @@
 """Fixtures every test may use."""
 
 import json
+import os
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from export import to_onnx
 from refinemask.modeling.detector import Detector
 from refinemask.official import load_official, recognise
 from refinemask.weights import save_detector
+from tests.support.once import once
 from tests.support.oracle_weights import make_weights
 from tests.support.tiny_detector import make_tiny_detector
 
@@ -20,13 +22,11 @@ ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = Path(__file__).resolve().parent / "golden"
 
 
-@pytest.fixture(scope="session")
-def shared_dir() -> Path:
-    """The material shared beside the checkout; tests that need it are skipped where it is absent."""
-    path = ROOT.parent / "shared"
-    if not path.is_dir():
-        pytest.skip("needs the shared reference material beside the checkout")
-    return path
+def pytest_configure(config: pytest.Config) -> None:
+    """Workers of pytest-xdist share the cores: they and the processes that they start compute with one thread each."""
+    if hasattr(config, "workerinput"):
+        os.environ["OMP_NUM_THREADS"] = "1"
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -62,10 +62,24 @@ def official_detector() -> Callable[[str], Detector]:
 
 
 @pytest.fixture(scope="session")
-def tiny_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of this test run, the same in all its processes."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def tiny_files(run_directory: Path) -> tuple[Path, Path]:
     """A tiny RefineMask as a checkpoint and as the ONNX file that the exporter makes of it."""
-    directory = tmp_path_factory.mktemp("tiny")
-    checkpoint, onnx = directory / "tiny.safetensors", directory / "tiny.onnx"
-    save_detector(make_tiny_detector(), checkpoint, recipe="tiny")
-    assert to_onnx.main(to_onnx.Args(checkpoint=checkpoint, output=onnx, verify_images=ROOT / "demo" / "photos")) == 0
-    return checkpoint, onnx
+
+    def export(directory: Path) -> None:
+        args = to_onnx.Args(
+            checkpoint=directory / "tiny.safetensors",
+            output=directory / "tiny.onnx",
+            verify_images=ROOT / "demo" / "photos",
+        )
+        save_detector(make_tiny_detector(), args.checkpoint, recipe="tiny")
+        assert to_onnx.main(args) == 0
+
+    directory = once(run_directory / "tiny", export)
+    return directory / "tiny.safetensors", directory / "tiny.onnx"

@@ -20,6 +20,7 @@ import tyro
 
 from refinemask.command import execute
 from refinemask.files import UserError, atomic_write
+from refinemask.spelling import Output
 from trt_plugins import LIBRARY_DIR, PACKAGE
 from trt_plugins.ptxas import KernelResources, parse_ptxas
 
@@ -35,7 +36,7 @@ HEADERS_HELP = (
 class Args:
     """Build the CUDA kernels and the TensorRT plugin library."""
 
-    output: Path = LIBRARY_DIR
+    output: Output = LIBRARY_DIR
     """Directory of the libraries and of compile_report.json."""
     architectures: tuple[str, ...] = ARCHITECTURES
     """CMake CUDA architectures; those that nvcc does not know are left out, aloud."""

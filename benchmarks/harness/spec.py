@@ -30,12 +30,14 @@ class EngineSpec:
 
 def openvino_precisions() -> list[str]:
     """Precisions that OpenVINO has here: fp32, and bf16 where the CPU has it. What cannot be run is printed."""
+    from engines.openvino_engine import openvino_core
+
     try:
-        from openvino import Core
+        core = openvino_core()
     except ImportError:
         print("not run: OpenVINO is not installed (pip install 'refinemask[openvino]')")
         return []
-    if "BF16" in Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         return ["fp32", "bf16"]
     print("not run: OpenVINO bf16 needs a CPU with AVX512_BF16 or AMX")
     return ["fp32"]

@@ -13,7 +13,7 @@ from torchvision.models.detection.image_list import ImageList
 
 from benchmarks.harness.random_detector import randomize
 from benchmarks.harness.spec import EngineSpec
-from engines.openvino_engine import PRECISIONS
+from engines.openvino_engine import PRECISIONS, openvino_core
 from refinemask.config import Preprocessing
 from refinemask.onnx_session import session_options
 
@@ -98,12 +98,9 @@ def _onnxruntime(spec: EngineSpec, feed: dict[str, np.ndarray], threads: int) ->
 
 
 def _openvino(spec: EngineSpec, feed: dict[str, np.ndarray], threads: int) -> Callable[[], int]:
-    # Optional, and only asked for where it is installed.
-    import openvino
-
     hint = PRECISIONS[spec.precision or "fp32"]
     options = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
-    request = openvino.Core().compile_model(spec.path, "CPU", options).create_infer_request()
+    request = openvino_core().compile_model(spec.path, "CPU", options).create_infer_request()
 
     def run() -> int:
         request.infer(feed, share_inputs=True)

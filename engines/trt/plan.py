@@ -16,6 +16,7 @@ from engines.trt.api import Flavour
 from engines.trt.precision import REQUIRED_SHARE, Shares
 from refinemask.contract import DOMAIN, Bounds, Metadata, read_onnx
 from refinemask.files import UserError, sha256
+from refinemask.spelling import OptionalPath, OptionalShape
 from trt_plugins import LIBRARY_DIR, PLUGIN_LIBRARY
 
 Shapes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
@@ -30,13 +31,13 @@ class BuildOptions:
     """fp32, fp16, bf16, int8 or fp8 to insist on; the file decides, and the build is checked either way."""
     flavour: Flavour | None = None
     """tensorrt or tensorrt_rtx; by default the one installed, TensorRT first, and with trtexec tensorrt."""
-    plugins: Path | None = None
+    plugins: OptionalPath = None
     """The plugin library; by default the one that python -m trt_plugins.build makes."""
     bodies: bool = False
     """Build the operators' bodies of standard operators, without plugins."""
-    opt_shape: tuple[int, int, int] | None = None
+    opt_shape: OptionalShape = None
     """Batch, height and width to tune for; by default the typical ones of the file."""
-    max_shape: tuple[int, int, int] | None = None
+    max_shape: OptionalShape = None
     """Largest batch, height and width, where the file takes more than is needed."""
     capabilities: tuple[str, ...] = ()
     """Compute capabilities, such as 8.9, to build for without a GPU (TensorRT-RTX)."""
@@ -44,7 +45,7 @@ class BuildOptions:
     """Run in newer TensorRT of the same major version too, a little slower."""
     hardware_compatible: bool = False
     """Run on newer GPUs too, from Ampere on, slower."""
-    timing_cache: Path | None = None
+    timing_cache: OptionalPath = None
     """File that makes the next build faster."""
     workspace_mib: Annotated[int | None, tyro.conf.arg(name="workspace")] = None
     """Limit of the scratch memory in MiB; by default the whole GPU."""
@@ -59,7 +60,9 @@ class BuildOptions:
             if value == field.default:
                 continue
             words.append(f"--{field.name.removesuffix('_mib').replace('_', '-')}")
-            if value is not True:
+            if field.name.endswith("_shape"):
+                words.append("x".join(map(str, value)))
+            elif value is not True:
                 words += map(str, value if isinstance(value, tuple) else (value,))
         return words
 

@@ -41,7 +41,7 @@ LABELS = tuple(name.strip() for name in _LABELS.split(","))
 class Args:
     """Write COCO annotations of the 8 instance classes of Cityscapes (gtFine, train and val)."""
 
-    root: Annotated[Path, tyro.conf.Positional]
+    root: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIRECTORY")]
     """The folder where gtFine_trainvaltest.zip and leftImg8bit_trainvaltest.zip were unpacked."""
 
 

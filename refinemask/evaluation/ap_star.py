@@ -17,6 +17,7 @@ from refinemask.command import execute
 from refinemask.data.coco import parse_list, read_json_object
 from refinemask.data.lvis import LvisDataset, parse_lvis
 from refinemask.files import UserError, atomic_write
+from refinemask.spelling import SECOND, Old, Output
 
 CATEGORY_LISTS = ("neg_category_ids", "not_exhaustive_category_ids")
 
@@ -25,15 +26,15 @@ CATEGORY_LISTS = ("neg_category_ids", "not_exhaustive_category_ids")
 class Args:
     """Make the annotations of AP* (lvis_v0.5_val_cocofied.json) from an annotation file of LVIS v0.5."""
 
-    lvis: Annotated[Path, tyro.conf.Positional]
+    lvis: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="LVIS.json")]
     """The LVIS v0.5 annotations."""
-    output: Annotated[Path, tyro.conf.Positional]
+    output: Output
     """The file to write."""
 
 
 def main(args: Args | None = None) -> int:
     """Run the command line; returns the exit code."""
-    return execute(Args, _write_cocofied, args)
+    return execute(Args, _write_cocofied, args, old={SECOND: Old("--output")})
 
 
 def _write_cocofied(args: Args) -> None:

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,7 +55,7 @@ def test_bf16_only_where_the_cpu_has_it(monkeypatch: pytest.MonkeyPatch, capsys:
     ],
 )
 def test_counts_that_are_too_small(
-    settings: dict[str, int], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    settings: dict[str, Any], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert demo.main(demo.Args(output=tmp_path, **settings)) == 2
     assert capsys.readouterr().err == f"error: {message}\n"

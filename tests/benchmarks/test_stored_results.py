@@ -47,7 +47,7 @@ def test_every_stored_report_has_a_kind() -> None:
 @pytest.mark.parametrize("name", KINDS)
 def test_read_and_written_again_a_report_is_the_same(name: str, tmp_path: Path) -> None:
     stored = RESULTS / f"{name}.json"
-    report = read_report(KINDS[name], stored)
+    report: Any = read_report(KINDS[name], stored)
     # Files of earlier versions lack what is unknown in them.
     assert without_unknown(to_json(report)) == without_unknown(json.loads(stored.read_text()))
     write_report(report, tmp_path / "again.json")

@@ -1,6 +1,7 @@
 """Every engine on the same exported file gives the detections of PyTorch."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -45,7 +46,7 @@ def test_fp32_equals_pytorch(
         np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=0, atol=tolerance)
     far = np.abs(found.masks - expected.masks) > TOLERANCES["engine masks"].absolute
     real = np.arange(expected.masks.shape[1]) < expected.num_detections[:, None]
-    assert far[real].mean() < 1e-3
+    assert far[real].mean() < TOLERANCES["mask pixels that changed sides"].absolute
     assert np.isfinite(found.masks).all(), "padding is computed too, and must be finite"
 
 
@@ -73,8 +74,8 @@ def test_bf16_keeps_coordinates_in_fp32(tiny_files: tuple[Path, Path], photos: t
     from engines.openvino_engine import executed_precisions
 
     _, onnx = tiny_files
-    exact = engines.load(onnx, backend="openvino", precision="fp32", threads=1)
-    coarse = engines.load(onnx, backend="openvino", precision="bf16", threads=1)
+    exact: Any = engines.load(onnx, backend="openvino", precision="fp32", threads=1)
+    coarse: Any = engines.load(onnx, backend="openvino", precision="bf16", threads=1)
     assert executed_precisions(exact.model) == ({"f32"}, {"f32"})
     assert executed_precisions(coarse.model) == ({"bf16"}, {"f32"})
     first, second = (single(engine.infer(*photos), 0) for engine in (exact, coarse))

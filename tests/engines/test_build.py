@@ -20,6 +20,7 @@ from engines.trt.plan import BuildOptions, BuildPlan, make_plan
 from engines.trt.sidecar import read_sidecar
 from refinemask.contract import Bounds
 from refinemask.files import UserError, sha256
+from refinemask.spelling import respell
 from trt_plugins import LIBRARY_DIR, PLUGIN_LIBRARY
 
 LIBRARY = LIBRARY_DIR / PLUGIN_LIBRARY
@@ -210,7 +211,7 @@ def test_plan_round_trip(toy_onnx: Callable[..., Path]) -> None:
         (BuildOptions(precision="fp32", workspace_mib=4096), "--precision fp32 --workspace 4096"),
         (
             BuildOptions(plugins=Path("a.so"), version_compatible=True, max_shape=(1, 96, 128), timing_cache=Path("c")),
-            "--plugins a.so --max-shape 1 96 128 --version-compatible --timing-cache c",
+            "--plugins a.so --max-shape 1x96x128 --version-compatible --timing-cache c",
         ),
     ],
 )
@@ -238,7 +239,7 @@ def test_build_engine_returns_the_sidecar_and_prints_nothing(
     assert sidecar.precision["compute"] == {"fp32": 1.0}
     assert sidecar.read_metadata(output).bounds.width == (32, 64, 128)
     assert sidecar.command == (
-        "python -m engines.build toy.onnx -o toy.engine --flavour tensorrt_rtx --bodies --max-shape 1 96 128 "
+        "python -m engines.build toy.onnx -o toy.engine --flavour tensorrt_rtx --bodies --max-shape 1x96x128 "
         "--capabilities 8.9"
     )
 
@@ -254,3 +255,11 @@ def test_build_engine_raises(toy_onnx: Callable[..., Path], tmp_path: Path) -> N
             source, tmp_path / "toy.engine", flavour="tensorrt_rtx", capabilities=("8.9",), bodies=True
         )
     assert not list(tmp_path.glob("*.engine*"))
+
+
+def test_old_and_new_spellings_of_shapes_are_the_same() -> None:
+    new = ["a.onnx", "-o", "a.engine", "--opt-shape", "1x96x128", "--max-shape", "2x96x128"]
+    old = ["a.onnx", "--output", "a.engine", "--opt-shape", "1", "96", "128", "--max-shape", "2", "96", "128"]
+    first, second = (tyro.cli(build.Args, args=respell(words, build.OLD)) for words in (new, old))
+    assert first == second
+    assert first.build.max_shape == (2, 96, 128)

@@ -56,7 +56,7 @@ def test_equals_pytorch_and_leaves_out_padding(files: tuple[Path, Path], backend
         np.testing.assert_array_equal(found.num_detections, expected.num_detections)
         real = np.arange(PLACES) < expected.num_detections[:, None]
         far = np.abs(found.masks - expected.masks) > TOLERANCES["engine masks"].absolute
-        assert far[real].mean() < 1e-3
+        assert far[real].mean() < TOLERANCES["mask pixels that changed sides"].absolute
         computed = found_places(torch.from_numpy(expected.num_detections), PLACES)
         assert found.masks[:, :computed].any(axis=(2, 3)).all(), "a computed mask is nowhere exactly zero"
         assert not found.masks[:, computed:].any()
@@ -73,4 +73,4 @@ def test_only_the_shapes_of_the_mask_head_depend_on_the_image(files: tuple[Path,
     convolutions = {node.name: str(node.outputs[0].shape) for node in model.graph if node.op_type == "Conv"}
     of_rois = {name for name, shape in convolutions.items() if "Max(" in shape}
     assert of_rois
-    assert all(name.startswith("mask_head.") for name in of_rois)
+    assert all(str(name).startswith("mask_head.") for name in of_rois)

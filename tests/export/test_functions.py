@@ -1,6 +1,7 @@
 """The operators' bodies, run by ONNX Runtime, against the eager operators."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import onnx
 import onnx_ir as ir
@@ -18,7 +19,7 @@ from tests.support.tolerances import TOLERANCES
 TYPES = {torch.float32: TensorProto.FLOAT, torch.float16: TensorProto.FLOAT16}
 
 
-def run(name: str, inputs: Mapping[str, Tensor], **attributes: float) -> list[Tensor]:
+def run(name: str, inputs: Mapping[str, Tensor], **attributes: Any) -> list[Tensor]:
     """Run one operator in a model of its own, of dynamic shapes."""
     (function,) = (f for f in function_bodies(20) if f.name == name)
     shapes = {"boxes": [None, None, 4], "rois": [None, 5]}

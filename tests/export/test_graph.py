@@ -1,4 +1,4 @@
-"""The exact savings of the modules must survive the export (performance notes, section 2, numbers 1 to 5)."""
+"""What the mask head saves exactly (one class, convolutions before the upsampling, no copies) survives the export."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +33,9 @@ def shape(value: ir.Value | None) -> list[int | str]:
 def test_only_the_predicted_class_is_computed(graph: ir.Graph) -> None:
     classes = TINY.num_classes
     for width in (*WIDTHS, WIDTHS[-1] // 2):
-        (weight,) = (v for v in graph.initializers.values() if v.shape == (classes, width) and "box_head" not in v.name)
+        (weight,) = (
+            v for v in graph.initializers.values() if v.shape == (classes, width) and "box_head" not in str(v.name)
+        )
         assert {node.op_type for node in weight.consumers()} <= {"GatherND", "Gather"}, "one row per RoI is read"
 
 

@@ -10,6 +10,7 @@ import pytest
 from onnx_ir import DataType
 
 from export.qdq import FORMATS, QuantizedType, insert_qdq, kept_layers, layers
+from tests.support.tolerances import assert_near
 
 GRAPH = """
 <ir_version: 10, opset_import: ["" : 20]>
@@ -72,9 +73,9 @@ def test_every_reader_gets_the_rounded_input_and_weight(precision: QuantizedType
     )
     inputs = rounded(x, np.float64(LIMIT), precision)
     expected = np.einsum("bchw,kc->bkhw", inputs, kernel[:, :, 0, 0])
-    np.testing.assert_allclose(first, expected, atol=1e-4)
+    assert_near(first, expected, "quantised sums")
     np.testing.assert_array_equal(first, second)
-    np.testing.assert_allclose(third, inputs.reshape(2, -1) @ columns + np.arange(5), atol=1e-4)
+    assert_near(third, inputs.reshape(2, -1) @ columns + np.arange(5), "quantised sums")
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp8"])

@@ -67,7 +67,12 @@ def test_wrong_input(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    given = {"model": tiny_files[1], "calibration": ANNOTATIONS, "images": NUCLEI / "images", "count": 2}
+    given: dict[str, Any] = {
+        "model": tiny_files[1],
+        "calibration": ANNOTATIONS,
+        "images": NUCLEI / "images",
+        "count": 2,
+    }
     assert main(Args(output=tmp_path / "int8.onnx", **given | options)) == 2
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
@@ -90,9 +95,9 @@ def test_calibration(tmp_path: Path) -> None:
         tmp_path / "a.onnx",
         tmp_path / "int8.onnx",
     )
-    assert to_onnx.main(to_onnx.Args(checkpoint=checkpoint, output=model, static="256x256", batch=(1,))) == 0
-    where = ["--calibration", ANNOTATIONS, "--images", NUCLEI / "images", "--count", "8"]
-    command = [PYTHON, "-m", "export.quantize", model, "--output", output, *where]
+    assert to_onnx.main(to_onnx.Args(checkpoint=checkpoint, output=model, static=(256, 256), batch=(1,))) == 0
+    where: list[str | Path] = ["--calibration", ANNOTATIONS, "--images", NUCLEI / "images", "--count", "8"]
+    command: list[str | Path] = [PYTHON, "-m", "export.quantize", model, "--output", output, *where]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     calibration = read_calibration(tmp_path / "int8.ranges.json")

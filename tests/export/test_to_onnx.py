@@ -1,5 +1,6 @@
 """The command line of the exporter."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,10 +60,9 @@ def test_what_remains_open_is_said(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"static": "64x64", "max": "96x96"}, "leave out"),
-        ({"static": "64"}, "HEIGHTxWIDTH"),
-        ({"static": "60x64"}, "multiples of 32"),
-        ({"opt": "256x256"}, "smallest <= typical <= largest"),
+        ({"static": (64, 64), "max": (96, 96)}, "leave out"),
+        ({"static": (60, 64)}, "multiples of 32"),
+        ({"opt": (256, 256)}, "smallest <= typical <= largest"),
         ({"batch": (1, 4)}, "one number, or"),
         ({"batch": (0,)}, "1 <= smallest"),
         ({"masks": "found", "precision": "bf16"}, "--masks found with --precision bf16"),
@@ -85,3 +85,12 @@ def test_wrong_input(
     assert error.startswith("error: ")
     assert message in error
     assert not output.exists()
+
+
+def test_old_spellings_of_the_command_line_still_work(
+    tiny_files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = f"to_onnx --checkpoint {tiny_files[0]} --output {tmp_path / 'a.onnx'} --static 60"
+    monkeypatch.setattr(sys, "argv", line.split())
+    assert main() == 2
+    assert "size '60': expected HEIGHTxWIDTH" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """Matching and judging detections."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from refinemask.structures import Detections
 PARITY_FP32 = PARITY["fp32"]
 
 
-def detections(boxes: list[list[float]], labels: list[int], padding: int = 1) -> Detections:
+def detections(boxes: Sequence[Sequence[float]], labels: list[int], padding: int = 1) -> Detections:
     """One image's detections as a padded batch; masks are lower triangles."""
     count, total = len(boxes), len(boxes) + padding
     fields = Detections(
@@ -29,7 +30,7 @@ def detections(boxes: list[list[float]], labels: list[int], padding: int = 1) ->
     return fields
 
 
-BOXES = [[0.0, 0, 10, 10], [1, 1, 11, 11], [50, 50, 80, 90], [0, 0, 10, 10]]
+BOXES: list[list[float]] = [[0, 0, 10, 10], [1, 1, 11, 11], [50, 50, 80, 90], [0, 0, 10, 10]]
 LABELS = [0, 0, 1, 2]
 
 

@@ -4,6 +4,7 @@ from refinemask.config import (
     BackboneConfig,
     FCNMaskConfig,
     HTCConfig,
+    MaskHeadConfig,
     ModelConfig,
     PointRendConfig,
     RefineMaskConfig,
@@ -13,7 +14,7 @@ from refinemask.config import (
 
 
 @pytest.mark.parametrize("head", [FCNMaskConfig(), RefineMaskConfig(variant="simple"), PointRendConfig(), HTCConfig()])
-def test_round_trip(head):
+def test_round_trip(head: MaskHeadConfig) -> None:
     config = ModelConfig(
         class_names=("a", "b"), category_ids=(3, 9), backbone=BackboneConfig(blocks=(1, 2, 3, 4)), mask_head=head
     )
@@ -31,12 +32,12 @@ def test_round_trip(head):
         '{"class_names": ["a"], "category_ids": [1, 2]}',
     ],
 )
-def test_what_is_no_configuration_is_refused(text):
+def test_what_is_no_configuration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         from_json(ModelConfig, text)
 
 
-def test_importing_the_package_loads_no_torch():
+def test_importing_the_package_loads_no_torch() -> None:
     import subprocess
     import sys
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from refinemask.evaluate import Args, main
 from refinemask.modeling.detector import Detector
 from refinemask.weights import save_detector
 from tests.support.tiny_detector import TINY, make_tiny_detector
-from tests.support.tolerances import TOLERANCES
+from tests.support.tolerances import assert_near
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def args(tmp_path: Path, checkpoint: Path) -> Args:
     categories = [{"id": 3, "name": "square"}, {"id": 7, "name": "disk"}]
     content = {"images": images, "annotations": annotations, "categories": categories}
     (tmp_path / "annotations.json").write_text(json.dumps(content))
-    return Args(checkpoint=checkpoint, annotations=tmp_path / "annotations.json", images=tmp_path, threads=1)
+    return Args(model=checkpoint, annotations=tmp_path / "annotations.json", images=tmp_path, threads=1)
 
 
 def test_figures_results_and_continuation(args: Args, capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,9 +79,7 @@ def test_batches_give_the_same_results(args: Args) -> None:
         assert main(replace(args, batch_size=batch_size, results=files[-1], iou_types=("bbox",))) == 0
     one, three = (json.loads(file.read_text()) for file in files)
     assert [(r["image_id"], r["category_id"]) for r in one] == [(r["image_id"], r["category_id"]) for r in three]
-    np.testing.assert_allclose(
-        [r["bbox"] for r in one], [r["bbox"] for r in three], atol=TOLERANCES["batched boxes"].absolute
-    )
+    assert_near([r["bbox"] for r in one], [r["bbox"] for r in three], "batched boxes")
 
 
 def test_unreadable_images_are_counted(args: Args, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,7 +128,7 @@ def test_ap_star_is_of_coco_detectors(args: Args, capsys: pytest.CaptureFixture[
     assert "finds 2 classes; AP* is of a detector of COCO's 80" in capsys.readouterr().err
     config = replace(TINY, class_names=COCO.class_names, category_ids=COCO.category_ids)
     save_detector(randomize(Detector(config), 0), args.images / "coco.safetensors", recipe="tiny")
-    assert main(replace(args, checkpoint=args.images / "coco.safetensors", iou_types=("segm",))) == 0
+    assert main(replace(args, model=args.images / "coco.safetensors", iou_types=("segm",))) == 0
     assert list(json.loads((args.images / "o.json").read_text())["figures"]) == ["segm"]
 
 
@@ -154,8 +153,8 @@ def spoil_predictions(args: Args) -> Args:
     [
         (lambda args: replace(args, annotations=args.images / "absent.json"), r"absent\.json: cannot be read"),
         (lambda args: replace(args, annotations=args.images / "1.png"), "not a JSON file"),
-        (lambda args: replace(args, checkpoint=args.images / "absent.safetensors"), "no such file"),
-        (lambda args: replace(args, checkpoint=args.images / "1.png"), "no engine for '.png' files"),
+        (lambda args: replace(args, model=args.images / "absent.safetensors"), "no such file"),
+        (lambda args: replace(args, model=args.images / "1.png"), "no engine for '.png' files"),
         (lambda args: replace(args, limit=0), "--limit is 0; expected at least 1"),
         (lambda args: replace(args, batch_size=-1), "--batch-size is -1"),
         (lambda args: replace(args, metric="lvis"), "'neg_category_ids', expected the annotations of LVIS"),
@@ -180,7 +179,8 @@ def test_a_directory_as_output_is_refused_before_predicting(
     args: Args, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     kept = args.images / "p.jsonl"
-    assert main(replace(args, predictions=kept, **{name: args.images})) == 2
+    directory: dict[str, Any] = {name: args.images}
+    assert main(replace(args, predictions=kept, **directory)) == 2
     assert "is a directory, expected the name of a file" in capsys.readouterr().err
     assert not kept.exists()
 

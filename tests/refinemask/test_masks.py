@@ -66,15 +66,17 @@ COORDINATE = st.floats(-40, 90, width=32)
 
 @settings(deadline=None, max_examples=300)
 @given(
-    box=st.tuples(COORDINATE, COORDINATE, COORDINATE, COORDINATE),
+    corners=st.tuples(COORDINATE, COORDINATE, COORDINATE, COORDINATE),
     shape=st.tuples(st.integers(1, 60), st.integers(1, 60)),
     samples=st.tuples(st.integers(1, 30), st.integers(1, 30)),
     sharpness=st.sampled_from([1.0, 4.0, 1000.0]),
     seed=st.integers(0, 2**16),
 )
-def test_any_box_equals_float64_sampling(box, shape, samples, sharpness, seed) -> None:
-    x1, y1, x2, y2 = box
-    box = np.float32([min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)])
+def test_any_box_equals_float64_sampling(
+    corners: tuple[float, ...], shape: tuple[int, int], samples: tuple[int, int], sharpness: float, seed: int
+) -> None:
+    x1, y1, x2, y2 = corners
+    box = np.array([min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)], np.float32)
     if min(box[2:] - box[:2]) < 1e-2:
         return
     noise = np.random.default_rng(seed).normal(0, sharpness, samples)
@@ -109,7 +111,7 @@ def test_full_masks_at_the_border_equal_the_usual_route(box: tuple[float, ...]) 
 
 
 def test_one_pixel_image() -> None:
-    [full] = paste_rle(np.ones((1, 28, 28), np.float32), np.float32([[0, 0, 1, 1]]), 1, 1)
+    [full] = paste_rle(np.ones((1, 28, 28), np.float32), np.array([[0, 0, 1, 1]], np.float32), 1, 1)
     assert full == coco_mask.encode(np.ones((1, 1), np.uint8, order="F"))
 
 
@@ -139,7 +141,7 @@ def test_memory_depends_on_neither_the_number_of_masks_nor_the_image() -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_values_that_are_not_finite_are_refused(value: float) -> None:
-    masks, boxes = np.ones((2, 4, 4), np.float32), np.float32([[0, 0, 5, 5], [0, 0, 5, 5]])
+    masks, boxes = np.ones((2, 4, 4), np.float32), np.array([[0, 0, 5, 5], [0, 0, 5, 5]], np.float32)
     boxes[1, 2] = value
     with pytest.raises(ValueError, match="finite"):
         paste_rle(masks, boxes, 8, 8)

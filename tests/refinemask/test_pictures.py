@@ -31,7 +31,9 @@ def test_drawings_and_results_are_written_and_the_rest_is_told(
         (1, "a.png", pytest.approx(0.6)),
         (3, "a.png", pytest.approx(0.6)),
     ]
-    assert (cv2.imread(str(tmp_path / "out" / "a.png")) == 153).all(), "the score is too low to be drawn"
+    drawn = cv2.imread(str(tmp_path / "out" / "a.png"))
+    assert drawn is not None
+    assert np.all(drawn == 153), "the score is too low to be drawn"
     assert capsys.readouterr().out == ""
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -37,12 +38,14 @@ def test_folder_goes_on_and_counts_what_it_skipped(
     folder: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "out"
-    assert main(Args(images=(folder,), checkpoint=checkpoint, output=output, draw_score=0.7, threads=1)) == 0
+    assert main(Args(images=(folder,), model=checkpoint, output=output, draw_score=0.7, threads=1)) == 0
     assert sorted(path.name for path in output.iterdir()) == ["a.png", "b.png", "results.json"]
     captured = capsys.readouterr()
     assert "2 of 3 images predicted, 1 skipped" in captured.out
     assert "c.png: the file is empty" in captured.err
-    assert cv2.imread(str(output / "a.png")).shape == (427, 640, 3)
+    drawn = cv2.imread(str(output / "a.png"))
+    assert drawn is not None
+    assert drawn.shape == (427, 640, 3)
     results = json.loads((output / "results.json").read_text())
     assert {(r["image_id"], r["file_name"]) for r in results} == {(1, "a.png"), (2, "b.jpg")}
     for result in results:
@@ -53,14 +56,14 @@ def test_folder_goes_on_and_counts_what_it_skipped(
 
 def test_single_bad_file_is_an_error(folder: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = folder / "out"
-    assert main(Args(images=(folder / "c.png",), checkpoint=checkpoint, output=output)) == 2
+    assert main(Args(images=(folder / "c.png",), model=checkpoint, output=output)) == 2
     assert capsys.readouterr().err.splitlines()[-1].startswith("error: ")
     assert not output.exists()
 
 
 def test_nothing_but_bad_files(folder: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = folder / "c.png", folder / "absent.png"
-    assert main(Args(images=paths, checkpoint=checkpoint, output=folder / "out")) == 1
+    assert main(Args(images=paths, model=checkpoint, output=folder / "out")) == 1
     assert "0 of 2 images predicted" in capsys.readouterr().out
     assert not (folder / "out").exists()
 
@@ -70,19 +73,19 @@ def test_nothing_but_bad_files(folder: Path, checkpoint: Path, capsys: pytest.Ca
     [
         (lambda f: {"images": ()}, "no image was given"),
         (lambda f: {"images": (f.parent / "empty",)}, "the folder holds no image"),
-        (lambda f: {"checkpoint": f / "absent.onnx"}, "no such file"),
-        (lambda f: {"checkpoint": f / "notes.txt"}, "no engine for '.txt' files"),
+        (lambda f: {"model": f / "absent.onnx"}, "no such file"),
+        (lambda f: {"model": f / "notes.txt"}, "no engine for '.txt' files"),
     ],
 )
 def test_mistakes(
     folder: Path,
     checkpoint: Path,
     capsys: pytest.CaptureFixture[str],
-    change: Callable[[Path], dict[str, object]],
+    change: Callable[[Path], dict[str, Any]],
     message: str,
 ) -> None:
     (folder.parent / "empty").mkdir()
-    given = {"images": (folder,), "checkpoint": checkpoint, "output": folder / "out"} | change(folder)
+    given: dict[str, Any] = {"images": (folder,), "model": checkpoint, "output": folder / "out"} | change(folder)
     assert main(Args(**given)) == 2
     assert message in capsys.readouterr().err
     assert not (folder / "out").exists()
@@ -92,6 +95,6 @@ def test_the_given_images_are_not_overwritten(
     folder: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (folder / "a.png").read_bytes()
-    assert main(Args(images=(folder,), checkpoint=checkpoint, output=folder / "." / ".." / folder.name)) == 2
+    assert main(Args(images=(folder,), model=checkpoint, output=folder / "." / ".." / folder.name)) == 2
     assert "a.png: is one of the images and would be overwritten; give another --output" in capsys.readouterr().err
     assert (folder / "a.png").read_bytes() == before

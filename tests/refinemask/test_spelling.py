@@ -6,9 +6,9 @@ import pytest
 import tyro
 
 from refinemask.files import UserError
-from refinemask.spelling import Model, Old, OldSide, OptionalOutput, OptionalPath, Shape, Size, respell
+from refinemask.spelling import SECOND, Model, Old, OldSide, OptionalOutput, OptionalPath, Shape, Size, respell
 
-OLD = {
+OLD: dict[str, Old | OldSide] = {
     "--checkpoint": Old(""),
     "--out": Old("--output"),
     "--canvas": Old("--size", numbers=2),
@@ -68,6 +68,13 @@ def test_numbers_of_other_options_stay_apart() -> None:
     assert respell(["--limit", "3", "4"], OLD) == ["--limit", "3", "4"]
     assert respell(["--canvas", "64"], OLD) == ["--size", "64"]
     assert respell(["--checkpoint"], OLD) == []
+
+
+@pytest.mark.parametrize("line", ["a.pth b.st", "a.pth -o b.st", "-o b.st a.pth", "a.pth --output=b.st"])
+def test_a_second_positional_argument_may_have_become_an_option(line: str) -> None:
+    words = respell(line.split(), {SECOND: Old("--output")})
+    args = tyro.cli(Args, args=words)
+    assert (str(args.model), str(args.output)) == ("a.pth", "b.st")
 
 
 def test_the_help_shows_the_new_spelling_alone(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,13 +1,11 @@
 """The training command: that it learns, repeats itself, resumes exactly, and stops in good order."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -38,8 +36,8 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def arguments(data_root: Path, output: Path, **overrides: object) -> Args:
-    defaults = {"epochs": 2, "workers": 0, "log_every": 1, "evaluate_every": 0}
+def arguments(data_root: Path, output: Path, **overrides: Any) -> Args:
+    defaults: dict[str, Any] = {"epochs": 2, "workers": 0, "log_every": 1, "evaluate_every": 0}
     return Args(recipe="tiny", data_root=data_root, output=output, device="cpu", **{**defaults, **overrides})
 
 
@@ -91,7 +89,7 @@ def test_resuming_equals_never_having_stopped(
 
     step = Trainer._step
 
-    def fail_in_the_second_epoch(self: Trainer, *args: object) -> object:
+    def fail_in_the_second_epoch(self: Trainer, *args: Any) -> object:
         if self.progress.iteration == 3:
             raise PowerCutError
         return step(self, *args)
@@ -229,7 +227,7 @@ def test_sigterm_in_the_first_epoch_saves_the_state(data_root: Path, tmp_path: P
     output = tmp_path / "run"
     step = Trainer._step
 
-    def interrupted(self: Trainer, *args: object) -> object:
+    def interrupted(self: Trainer, *args: Any) -> object:
         signal.raise_signal(signal.SIGTERM)
         return step(self, *args)
 
@@ -241,27 +239,13 @@ def test_sigterm_in_the_first_epoch_saves_the_state(data_root: Path, tmp_path: P
     assert len(losses(output)) == 4
 
 
-def test_profiling_leaves_a_trace_and_no_run(data_root: Path, tmp_path: Path) -> None:
-    # In a process of its own: collecting garbage while PyTorch reads its profile crashes an interpreter that has run
-    # hundreds of other tests.
+def test_profiling_leaves_a_trace_and_no_run(
+    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     output = tmp_path / "run"
-    command = [
-        sys.executable,
-        tiny_training.__file__,
-        "--recipe",
-        "tiny",
-        "--data-root",
-        str(data_root),
-        "--output",
-        str(output),
-    ]
-    command += ["--output", str(output), "--device", "cpu", "--workers", "0", "--profile"]
-    root = str(Path(__file__).resolve().parents[2])
-    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert main(arguments(data_root, output, profile=True)) == 0
     assert [path.name for path in output.iterdir()] == ["profile.json.gz"]
-    assert "convolution" in done.stdout
+    assert "convolution" in capsys.readouterr().out
 
 
 def test_the_batch_size_takes_the_learning_rate_along(capsys: pytest.CaptureFixture[str]) -> None:
@@ -300,7 +284,7 @@ def test_print_shows_the_resolved_recipe(capsys: pytest.CaptureFixture[str]) -> 
     ],
 )
 def test_wrong_arguments_are_one_line_and_exit_code_2(
-    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, object], message: str
+    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], message: str
 ) -> None:
     assert main(replace(arguments(data_root, tmp_path / "run"), **changes)) == 2
     error = capsys.readouterr().err.splitlines()[-1]

@@ -75,7 +75,7 @@ def test_dist_test_evaluates_on_the_recipes_validation_images(tmp_path: Path) ->
     checkpoint, root, where = str(tmp_path / "w.safetensors"), str(tmp_path), {"PYTHON": str(python)}
     told = run("dist_test.sh", "refinemask-r50-coco-1x", checkpoint, "8", root, "--limit", "5", **where).stdout.split()
     assert told[told.index("--nproc-per-node") + 1] == "8"
-    assert told[told.index("--checkpoint") + 1] == checkpoint
+    assert told[told.index("refinemask.evaluate") + 1] == checkpoint
     assert told[told.index("--annotations") + 1] == f"{root}/annotations/instances_val2017.json"
     assert told[told.index("--images") + 1] == f"{root}/val2017"
     assert told[-2:] == ["--limit", "5"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.once import once
 from trt_plugins import PACKAGE
 from trt_plugins.c_api import Kernels
 
@@ -35,16 +36,16 @@ def host_library(build_cache: Path) -> Path:
     digest = hashlib.sha256(" ".join(FLAGS).encode())
     for path in sorted([*(PACKAGE / "kernels").iterdir(), *shim.iterdir(), HERE / "host_functions.cpp"]):
         digest.update(path.read_bytes())
-    library = build_cache / f"host-{digest.hexdigest()[:16]}.so"
-    if not library.exists():
-        temporary = library.with_suffix(f".{os.getpid()}.so")
+    name = "libhost_kernels.so"
+
+    def compile_for_the_cpu(directory: Path) -> None:
         includes = [f"-I{shim}", f"-I{PACKAGE / 'kernels'}"]
-        command = [compiler, *FLAGS, *includes, "-x", "c++", *map(str, sources), "-o", str(temporary)]
+        command = [compiler, *FLAGS, *includes, "-x", "c++", *map(str, sources), "-o", str(directory / name)]
         result = subprocess.run(command, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
         assert "warning" not in result.stderr, result.stderr
-        temporary.replace(library)
-    return library
+
+    return once(build_cache / f"host-{digest.hexdigest()[:16]}", compile_for_the_cpu) / name
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,13 @@
 """Synthetic LVIS annotations and detections, the same on every machine. Needs NumPy and pycocotools only."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
 SIDE = 240
 """Height and width of the images: room for objects of all three area ranges."""
-SYNTHETIC = {
+SYNTHETIC: dict[str, tuple[int, bool, Literal["bbox", "segm"]]] = {
     "masks": (16, True, "segm"),
     "boxes": (16, True, "bbox"),
     "masks without boxes": (16, False, "segm"),
@@ -24,7 +24,9 @@ def synthetic_case(seed: int, *, bbox: bool = True) -> tuple[dict[str, Any], lis
     area, tied scores, tied overlaps, images without objects or detections, and one image with over 300 detections.
     """
     random = np.random.default_rng(seed)
-    categories = [{"id": 3 * i + 1, "name": f"thing {i}", "frequency": "rcf"[i % 3]} for i in range(7)]
+    categories: list[dict[str, Any]] = [
+        {"id": 3 * i + 1, "name": f"thing {i}", "frequency": "rcf"[i % 3]} for i in range(7)
+    ]
     ids = [category["id"] for category in categories]
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []

@@ -1,8 +1,8 @@
 """Deterministic pseudo-weights for the numeric oracle.
 
 Every tensor depends only on its own state-dict key and shape, never on the
-order in which tensors are made, so no weight file has to be kept.  See
-oracle.md next to this file for the prose description and for checksums.
+order in which tensors are made, so no weight file has to be kept: the golden
+outputs (golden/README.md) came of the same weights in the official model.
 
     import json
     from tests.support.oracle_weights import make_weights
@@ -12,6 +12,8 @@ oracle.md next to this file for the prose description and for checksums.
 
 import math
 import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -42,14 +44,14 @@ RESIDUAL_BN_SCALE = 0.25
 BACKGROUND_BIAS = {8: 13.5, 80: 17.0, 1203: 20.0}
 
 
-def _gain(key):
+def _gain(key: str) -> float:
     for part, gain in GAINS:
         if part in key:
             return gain
     return DEFAULT_GAIN
 
 
-def make_tensor(key, shape):
+def make_tensor(key: str, shape: Sequence[int]) -> np.ndarray:
     """One state-dict entry as a numpy array (float32, or int64 counters)."""
     shape = tuple(int(s) for s in shape)
     rng = np.random.Generator(np.random.PCG64(zlib.crc32(key.encode("utf-8"))))
@@ -71,7 +73,8 @@ def make_tensor(key, shape):
         return scale.astype(np.float32)
     w = rng.standard_normal(shape)
     if key.endswith("upsample.weight"):  # transposed conv: (in, out, 2, 2)
-        axes, fan_in = (0,), shape[0]
+        axes: tuple[int, ...] = (0,)
+        fan_in = shape[0]
     else:  # conv / linear: (out, in, ...)
         axes, fan_in = tuple(range(1, len(shape))), int(np.prod(shape[1:]))
     if fan_in > 1:  # remove the response to a constant
@@ -79,7 +82,7 @@ def make_tensor(key, shape):
     return (w * (_gain(key) / math.sqrt(fan_in))).astype(np.float32)
 
 
-def make_weights(keys):
+def make_weights(keys: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """keys: mapping  key -> shape  or  key -> {"shape": [...], ...}."""
     out = {}
     for key in sorted(keys):
@@ -89,7 +92,9 @@ def make_weights(keys):
     return out
 
 
-def make_image(seed, height, width, valid_h=None, valid_w=None):
+def make_image(
+    seed: int, height: int, width: int, valid_h: int | None = None, valid_w: int | None = None
+) -> np.ndarray:
     """Normalised network input (1, 3, height, width), float32.
 
     Sum of constant blocks of edge 64, 32, ..., 1 pixels with normal values;

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from refinemask.files import UserError
 from tests.support.host_kernels import build_cache, host_functions, host_kernels, host_library, schedule
@@ -15,7 +16,8 @@ __all__ = ["build_cache", "host_functions", "host_kernels", "host_library", "sch
 def built(build_cache: Path) -> Path:
     """The directory of the libraries as nvcc builds them, for all architectures."""
     try:
-        build(Args(output=build_cache / "lib"))
+        with FileLock(build_cache / "lib.lock"):
+            build(Args(output=build_cache / "lib"))
     except UserError as error:
         if str(error).startswith(("nvcc not found", "cmake not found")):
             pytest.skip(str(error))

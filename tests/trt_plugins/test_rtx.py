@@ -1,6 +1,5 @@
 """TensorRT's parser and builder take the plugins: parsed and built ahead of time with TensorRT-RTX, on a CPU."""
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import onnx.helper as oh
 import pytest
 from onnx import TensorProto
 
+from tests.support import rtx_build
 from trt_plugins.python_plugin import NAMESPACE, VERSION
 
 pytestmark = pytest.mark.tensorrt
@@ -20,26 +20,14 @@ FLOAT, HALF, BFLOAT16 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLO
 POOLING = {"output_size": 7, "sampling_ratio": 0, "finest_scale": 56}
 
 
-def _script() -> Any:
-    spec = importlib.util.spec_from_file_location("rtx_build", Path(__file__).with_name("rtx_build.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-rtx_build = _script()
-
-
-def custom_node(name: str, inputs: list[str], outputs: list[str], **attributes: float) -> onnx.NodeProto:
+def custom_node(name: str, inputs: list[str], outputs: list[str], **attributes: Any) -> onnx.NodeProto:
     plugin = {"plugin_version": VERSION, "plugin_namespace": NAMESPACE}
     return oh.make_node(name, inputs, outputs, domain="refinemask", **attributes, **plugin)
 
 
 def model(nodes: list[onnx.NodeProto], inputs: dict, outputs: dict, weights: list[onnx.TensorProto]) -> bytes:
     values = [[oh.make_tensor_value_info(name, *value) for name, value in part.items()] for part in (inputs, outputs)]
-    graph = oh.make_graph(nodes, "graph", *values, weights)
+    graph = oh.make_graph(nodes, "graph", values[0], values[1], weights)
     return oh.make_model(
         graph, opset_imports=[oh.make_opsetid("", 20), oh.make_opsetid("refinemask", 1)]
     ).SerializeToString()

@@ -47,7 +47,7 @@ def annotations(pictures: list[Path], tmp_path: Path) -> tuple[Path, Path]:
         for n in range(len(images))
     ]
     person = {"id": 1, "name": "person", "synset": "person.n.01", "frequency": "f"}
-    lists = {"neg_category_ids": [], "not_exhaustive_category_ids": []}
+    lists: dict[str, list[int]] = {"neg_category_ids": [], "not_exhaustive_category_ids": []}
     federated = [{**image, **lists, "coco_url": f"http://images/val2017/{image['file_name']}"} for image in images]
     paths = tmp_path / "coco.json", tmp_path / "cocofied.json"
     for path, listed in zip(paths, (images, federated), strict=True):

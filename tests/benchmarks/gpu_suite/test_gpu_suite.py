@@ -175,7 +175,7 @@ def test_goals_judge_ratios() -> None:
         worst: kernel_time(40, PER_LEVEL=25),
         nms: kernel_time(10, TORCHVISION=9, FIXPOINT=60),
     }
-    goals = [
+    goals: list[RivalGoal | WorstCaseGoal] = [
         RivalGoal(usual, PER_LEVEL, least=2),
         WorstCaseGoal(worst, usual, most=3),
         WorstCaseGoal(worst, usual, most=4),

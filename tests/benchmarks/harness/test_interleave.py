@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -30,8 +31,8 @@ def turns() -> list[tuple[str, str]]:
 
 
 def test_every_engine_gets_every_batch_once_per_round(turns: list[tuple[str, str]]) -> None:
-    workers = [Recorder(name, turns) for name in "xyz"]
-    rounds = list(interleave(workers, BATCHES, rounds=7, warmup=2, canvas=(64, 96)))
+    workers: list[Any] = [Recorder(name, turns) for name in "xyz"]
+    rounds: list[Any] = list(interleave(workers, BATCHES, rounds=7, warmup=2, canvas=(64, 96)))
     assert [each.batch for each in rounds] == [0, 1, 2, 0, 1, 2, 0]
     for each in rounds:
         assert [sample.engine for sample in each.samples] == ["x", "y", "z"]
@@ -44,7 +45,7 @@ def test_every_engine_gets_every_batch_once_per_round(turns: list[tuple[str, str
 
 
 def test_the_order_is_shuffled_by_the_seed(turns: list[tuple[str, str]]) -> None:
-    workers = [Recorder(name, turns) for name in "xyz"]
+    workers: list[Any] = [Recorder(name, turns) for name in "xyz"]
 
     def orders(seed: int) -> list[list[int]]:
         return [each.order for each in interleave(workers, BATCHES, rounds=60, warmup=0, seed=seed)]

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -73,7 +74,8 @@ def test_accuracy_is_in_the_file_only_if_it_was_measured(measurement: Measuremen
         report = build_report(measurement, accuracy)
         write_report(report, path)
         found = [engine.get("accuracy") for engine in json.loads(path.read_text())["engines"]]
-        assert found == (accuracy or [None, None])
+        missing: list[Any] = [None, None]
+        assert found == (accuracy or missing)
         assert read_report(ComparisonReport, path) == report
 
 
@@ -116,7 +118,7 @@ def test_measures_real_engines_and_collects_each_image_once(toy_onnx: Path, pict
     ("settings", "message"),
     [({"threads": 0}, "threads is 0"), ({"rounds": 0}, "rounds is 0"), ({"warmup": -1}, "warmup is -1")],
 )
-def test_wrong_settings(settings: dict[str, int], message: str) -> None:
+def test_wrong_settings(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Settings(**settings)
 

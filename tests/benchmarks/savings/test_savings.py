@@ -72,7 +72,7 @@ def test_head_in_each_runtime() -> None:
         expected = head.predict(scene.pyramid, scene.rois, scene.labels).numpy()
         for name, run in runners(head, scene, threads=1).items():
             far = np.abs(run() - expected) > TOLERANCES["engine masks"].absolute
-            assert far.mean() < 1e-3, name
+            assert far.mean() < TOLERANCES["mask pixels that changed sides"].absolute, name
 
 
 def test_photo_boxes_lie_in_the_canvas() -> None:

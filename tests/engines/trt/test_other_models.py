@@ -30,7 +30,7 @@ CASES = [(PointRendConfig(hidden=32), 4), (HTCConfig(convs=1), 10)]
 def test_builds_ahead_of_time_with_all_plugins(tmp_path: Path, head: MaskHeadConfig, plugins: int) -> None:
     checkpoint, source, engine = (tmp_path / f"tiny.{suffix}" for suffix in ("safetensors", "onnx", "engine"))
     save_detector(randomize(Detector(replace(TINY, mask_head=head)), 0), checkpoint, recipe="tiny")
-    assert to_onnx.main(to_onnx.Args(checkpoint, source, static="64x96", batch=(1,))) == 0
+    assert to_onnx.main(to_onnx.Args(checkpoint, source, static=(64, 96), batch=(1,))) == 0
     options = BuildOptions(flavour="tensorrt_rtx", capabilities=("8.9",))
     assert len(make_plan(source, options).custom_nodes) == plugins
     assert build.main(build.Args(onnx=source, output=engine, build=options)) == 0

@@ -78,19 +78,20 @@ CASES = [
     Case("r50", "fp32", static=True),
     Case("r50", "int8", static=True),
 ]
+PRECISIONS: tuple[tuple[str, Precision], ...] = (
+    ("fp32", "fp32"),
+    ("int8", "fp32"),
+    ("fp8", "fp32"),
+    ("fp16", "fp16"),
+    ("int8", "fp16"),
+    ("fp8", "fp16"),
+    ("bf16", "bf16"),
+)
 SLOW = [
     Case(model, precision, static, base)
     for model in ("demo", "r50")
     for static in (False, True)
-    for precision, base in (
-        ("fp32", "fp32"),
-        ("int8", "fp32"),
-        ("fp8", "fp32"),
-        ("fp16", "fp16"),
-        ("int8", "fp16"),
-        ("fp8", "fp16"),
-        ("bf16", "bf16"),
-    )
+    for precision, base in PRECISIONS
     if Case(model, precision, static, base) not in CASES
 ]
 
@@ -127,7 +128,7 @@ def ranges(model: str, graph: ir.Graph) -> dict[str, float]:
     if model == "demo":
         return read_calibration(WEIGHTS / "refinemask-nuclei.ranges.json").ranges
     kept = kept_layers(graph)
-    wide = {name: node for name, node in layers(graph).items() if min(node.inputs[1].shape[:2]) >= NARROWEST}  # type: ignore[union-attr, index, type-var]
+    wide = {name: node for name, node in layers(graph).items() if min(node.inputs[1].shape[:2]) >= NARROWEST}  # type: ignore[union-attr, index]
     return {name: 6.0 for name in wide if name not in kept}
 
 

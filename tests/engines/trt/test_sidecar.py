@@ -98,7 +98,7 @@ def test_all_differences_are_named(sidecar: Sidecar, engine: Path, plugins: Path
     ],
 )
 def test_compatible_engines(
-    sidecar: Sidecar, engine: Path, plugins: Path, compatible: dict[str, bool], here: dict[str, str], fits: bool
+    sidecar: Sidecar, engine: Path, plugins: Path, compatible: dict[str, Any], here: dict[str, str], fits: bool
 ) -> None:
     if fits:
         check(replace(sidecar, **compatible), engine, plugins, **here)

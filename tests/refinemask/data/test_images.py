@@ -47,7 +47,9 @@ def test_jpeg_equals_opencv(tmp_path: Path, picture: np.ndarray, mode: str) -> N
     image = read_image(path)
     assert image.dtype == np.uint8
     assert image.shape == (60, 80, 3)
-    np.testing.assert_array_equal(image, cv2.imread(str(path))[..., ::-1])
+    expected = cv2.imread(str(path))
+    assert expected is not None
+    np.testing.assert_array_equal(image, expected[..., ::-1])
     # Pillow converts CMYK with another rounding.
     assert np.abs(image.astype(int) - np.asarray(Image.open(path).convert("RGB"))).max() <= (mode == "CMYK")
 

@@ -12,6 +12,8 @@ from refinemask.data.lvis import read_lvis, repeat_factors
 from refinemask.files import UserError
 from tests.support.lvis_cases import synthetic_case
 
+GOLDEN = Path(__file__).parents[2] / "golden"
+
 
 def write(path: Path, content: Any) -> Path:
     path.write_text(json.dumps(content))
@@ -30,15 +32,12 @@ def test_reads_version_1(tmp_path: Path) -> None:
     assert sum(map(len, dataset.annotations.values())) == len(content["annotations"])
 
 
-def test_reads_version_05_from_where_its_images_are(shared_dir: Path) -> None:
-    folder = shared_dir / "data" / "lvis_mini"
-    dataset = read_lvis(folder / "annotations" / "lvis_v0.5_val_mini.json")
-    assert len(dataset.categories) == 1230
+def test_reads_version_05_from_where_its_images_are() -> None:
+    dataset = read_lvis(GOLDEN / "lvis_v0.5_val_cut.json")
+    assert len(dataset.categories) == 98
     assert dataset.labels[dataset.category_ids[5]] == 5
-    for image in dataset.images:
-        split, name = image.file_name.split("/")
-        assert split == "val2017"
-        assert (folder / "images" / name).is_file()
+    # The file says "COCO_val2014_000000038048.jpg"; the image is published with val2017, under its number alone.
+    assert [image.file_name for image in dataset.images][:2] == ["val2017/000000038048.jpg", "val2017/000000089648.jpg"]
 
 
 def test_refuses_coco_annotations(tmp_path: Path) -> None:

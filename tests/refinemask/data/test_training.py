@@ -30,7 +30,9 @@ def annotation(**changes: Any) -> dict[str, Any]:
 def dataset(
     root: Path, annotations: list[dict[str, Any]], config: DataConfig = CONFIG, count: int = 1
 ) -> TrainingDataset:
-    images = [{"id": i, "file_name": f"{i}.png", "height": HEIGHT, "width": WIDTH} for i in range(1, count + 1)]
+    images: list[dict[str, Any]] = [
+        {"id": i, "file_name": f"{i}.png", "height": HEIGHT, "width": WIDTH} for i in range(1, count + 1)
+    ]
     pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     pixels[20:50, 10:30] = (200, 100, 50)
     for image in images:
@@ -105,7 +107,9 @@ def test_boxes_are_clipped_to_the_image() -> None:
 
 def test_run_lengths_become_bitmaps() -> None:
     runs = {"size": [2, 2], "counts": [2, 2]}
-    assert resize_mask(runs, (2, 2), (4, 4)).tolist() == [[0, 0, 1, 1]] * 4
+    bitmap = resize_mask(runs, (2, 2), (4, 4))
+    assert isinstance(bitmap, np.ndarray)
+    assert bitmap.tolist() == [[0, 0, 1, 1]] * 4
 
 
 def test_flipping_twice_changes_nothing() -> None:

@@ -14,12 +14,9 @@ from tests.support.coco_results import group_by_image
 from tests.support.lvis_cases import jittered
 from tests.support.tolerances import TOLERANCES
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "lvis_ap.json"
-
-
-@pytest.fixture
-def lvis_mini(shared_dir: Path) -> Path:
-    return shared_dir / "data" / "lvis_mini" / "annotations"
+GOLDEN = Path(__file__).parents[2] / "golden"
+LVIS = GOLDEN / "lvis_v0.5_val_cut.json"
+REFERENCE = GOLDEN / "lvis_v0.5_val_cut_cocofied.json"
 
 
 def person_file(path: Path, **category: Any) -> Path:
@@ -46,15 +43,16 @@ def test_every_coco_category_has_a_synset() -> None:
     assert tuple(coco_synsets().values()) == COCO.category_ids
 
 
-def test_table_is_the_reference_one(shared_dir: Path) -> None:
-    table = json.loads((shared_dir / "reference" / "coco_to_lvis_synset.json").read_text())["coco_id_to_synset"]
-    assert coco_synsets() == {synset: int(category) for category, synset in table.items()}
+def test_synsets_are_those_of_the_reference() -> None:
+    expected = {category["synset"]: category["id"] for category in json.loads(REFERENCE.read_text())["categories"]}
+    assert len(expected) == 78, "LVIS v0.5 has all categories of COCO but two"
+    assert {synset: category for synset, category in coco_synsets().items() if synset in expected} == expected
 
 
-def test_equals_the_reference_file(lvis_mini: Path, tmp_path: Path) -> None:
-    assert main(Args(lvis=lvis_mini / "lvis_v0.5_val_100.json", output=tmp_path / "cocofied.json")) == 0
+def test_equals_the_reference_file(tmp_path: Path) -> None:
+    assert main(Args(lvis=LVIS, output=tmp_path / "cocofied.json")) == 0
     found = json.loads((tmp_path / "cocofied.json").read_text())
-    expected = json.loads((lvis_mini / "lvis_v0.5_val_100_cocofied.json").read_text())
+    expected = json.loads(REFERENCE.read_text())
     assert found["annotations"] == expected["annotations"]
     assert found["images"] == expected["images"]
     # The reference file here keeps categories that occur nowhere; the official one does not.
@@ -64,13 +62,12 @@ def test_equals_the_reference_file(lvis_mini: Path, tmp_path: Path) -> None:
     assert len(used) < len(expected["categories"])
 
 
-def test_scores_coco_detections(lvis_mini: Path, tmp_path: Path) -> None:
-    main(Args(lvis=lvis_mini / "lvis_v0.5_val_100.json", output=tmp_path / "cocofied.json"))
-    reference = lvis_mini / "lvis_v0.5_val_100_cocofied.json"
-    results = jittered(json.loads(reference.read_text()))
+def test_scores_coco_detections(tmp_path: Path) -> None:
+    main(Args(lvis=LVIS, output=tmp_path / "cocofied.json"))
+    results = jittered(json.loads(REFERENCE.read_text()))
     dataset = read_cocofied(tmp_path / "cocofied.json")
     measured = evaluate_lvis(dataset, group_by_image(dataset, results))
-    expected = json.loads(GOLDEN.read_text())[reference.name]
+    expected = json.loads((GOLDEN / "lvis_ap.json").read_text())[REFERENCE.name]
     assert measured == pytest.approx(expected, abs=TOLERANCES["average precision"].absolute, rel=0)
 
 

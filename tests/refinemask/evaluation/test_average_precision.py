@@ -69,14 +69,15 @@ def test_judges_as_plain_loops_do(image: dict[str, list]) -> None:
     ignored = ~in_range(image["object_areas"]) | crowd
     judgement = judge([0.5] * len(image["areas"]), image["areas"], overlaps, ignored, crowd)
     for (area, threshold), bit in np.ndenumerate(BITS):
-        verdicts = plain_match(image, *AREA_RANGES[area], IOU_THRESHOLDS[threshold])
+        low, high = AREA_RANGES[area]
+        verdicts = plain_match(image, low, high, IOU_THRESHOLDS[threshold])
         assert [verdict == "true" for verdict in verdicts] == [bool(bits & bit) for bits in judgement.true]
         assert [verdict == "false" for verdict in verdicts] == [bool(bits & bit) for bits in judgement.false]
 
 
 def test_nothing_is_false_where_objects_may_be_missing() -> None:
     none = np.zeros((2, 0))
-    judgement = judge([0.9, 0.1], [50.0, 5000.0], none, none.reshape(4, 0), none[0].astype(bool), exhaustive=False)
+    judgement = judge([0.9, 0.1], [50.0, 5000.0], none, np.zeros((4, 0), bool), np.zeros(0, bool), exhaustive=False)
     assert not judgement.false.any()
 
 

@@ -90,16 +90,6 @@ def test_equals_the_reference(tmp_path: Path, path: Path, limit: int, iou_type: 
     np.testing.assert_allclose(list(ours.values()), reference(path, results, iou_type, limit), rtol=0, atol=EQUAL)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("iou_type", ["bbox", "segm"])
-def test_equals_pycocotools_on_official_annotations(shared_dir: Path, iou_type: IoUType) -> None:
-    path = shared_dir / "data/coco_mini/annotations/instances_val_official.json"
-    dataset = read_coco(path)
-    results = disturbed(dataset, seed=0)
-    ours = evaluate_coco(dataset, group_by_image(dataset, results), (iou_type,))[iou_type]
-    np.testing.assert_allclose(list(ours.values()), reference(path, results, iou_type, 100), rtol=0, atol=EQUAL)
-
-
 def test_objects_as_detections_are_perfect() -> None:
     dataset = read_coco(PHOTOS)
     results = [

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -97,7 +98,7 @@ def test_the_report_has_counts_instead_of_reasons() -> None:
     ],
 )
 def test_mistakes_are_errors_before_anything_is_predicted(
-    annotations: Path, options: dict[str, object], message: str
+    annotations: Path, options: dict[str, Any], message: str
 ) -> None:
     predictor = BrightBox()
     with pytest.raises(UserError, match=message):

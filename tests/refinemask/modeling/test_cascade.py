@@ -1,5 +1,7 @@
 """Hybrid Task Cascade against the official model's outputs."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -8,15 +10,21 @@ from torchvision.ops import roi_align
 
 from refinemask.config import BoxHeadConfig, HTCConfig
 from refinemask.modeling.cascade import CascadeBoxHead, CascadeMaskHead, pool_with_embedding
+from refinemask.modeling.detector import Detections
 from refinemask.ops import to_rois
+from tests.support.fixture_types import Golden, OfficialDetector
 from tests.support.oracle_weights import make_image
-from tests.support.tolerances import TOLERANCES
+from tests.support.tolerances import assert_near
+
+# The detector's parts have Hybrid Task Cascade's own attributes.
+Run = tuple[Any, dict[str, np.ndarray], list[torch.Tensor], torch.Tensor, Detections]
 
 
 @pytest.fixture(scope="module")
-def run(official_detector, golden):
+def run(official_detector: OfficialDetector, golden: Golden) -> Run:
     """Detector, golden data, the pyramid, the fused semantic map and our detections of the golden image."""
-    detector, data = official_detector("htc_r50_fpn"), golden("htc")
+    detector: Any = official_detector("htc_r50_fpn")
+    data = golden("htc")
     image = make_image(int(data["seed"]), *map(int, data["pad_shape"]), *map(int, data["img_shape"]))
     images, sizes = torch.from_numpy(image), torch.tensor(data["img_shape"])[None]
     with torch.no_grad():
@@ -24,11 +32,7 @@ def run(official_detector, golden):
         return detector, data, pyramid, detector.context.hidden(pyramid), detector(images, sizes)
 
 
-def assert_near(ours, expected, tolerance):
-    np.testing.assert_allclose(ours.numpy(), expected, rtol=0, atol=TOLERANCES[tolerance].absolute)
-
-
-def test_semantic_branch(run):
+def test_semantic_branch(run: Run) -> None:
     detector, data, pyramid, hidden, _ = run
     with torch.no_grad():
         embedding, logits = detector.context(pyramid)[-1], detector.context.logits(hidden)
@@ -37,7 +41,7 @@ def test_semantic_branch(run):
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2])
-def test_box_stages(run, stage):
+def test_box_stages(run: Run, stage: int) -> None:
     detector, data, pyramid, *_ = run
     head = detector.box_head.stages[stage]
     rois = torch.from_numpy(data[f"rois{stage}"])
@@ -50,7 +54,7 @@ def test_box_stages(run, stage):
         assert_near(refined[0], data[f"rois{stage + 1}"][:, 1:], "golden boxes")
 
 
-def test_mask_stages(run):
+def test_mask_stages(run: Run) -> None:
     detector, data, pyramid, *_ = run
     rois = to_rois(torch.from_numpy(data["det_bboxes"])[None, :12, :4])
     with torch.no_grad():
@@ -59,7 +63,7 @@ def test_mask_stages(run):
         assert_near(logits[:, 0], data[f"stage{stage}_logits"], "golden logits")
 
 
-def test_detections(run):
+def test_detections(run: Run) -> None:
     *_, data, _, _, detections = run
     count = int(detections.num_detections[0])
     np.testing.assert_array_equal(detections.labels[0, :count].numpy(), data["det_labels"])
@@ -68,7 +72,7 @@ def test_detections(run):
     assert_near(detections.masks[0, :count].mean((1, 2)), data["mean_probability"], "golden logits")
 
 
-def test_the_embedding_is_pooled_at_its_own_stride():
+def test_the_embedding_is_pooled_at_its_own_stride() -> None:
     torch.manual_seed(0)
     pyramid = [torch.randn(2, 3, 32 >> level, 48 >> level) for level in range(5)]
     embedding = torch.randn(2, 3, 16, 24)
@@ -79,13 +83,13 @@ def test_the_embedding_is_pooled_at_its_own_stride():
         pool_with_embedding([*pyramid, embedding], rois, size) - pool_with_embedding(without, rois, size)
         for size in (14, 7)
     )
-    torch.testing.assert_close(fine, semantic, rtol=0, atol=1e-5)
-    torch.testing.assert_close(coarse, F.adaptive_avg_pool2d(semantic, 7), rtol=0, atol=1e-5)
+    assert_near(fine, semantic, "differences in float32")
+    assert_near(coarse, F.adaptive_avg_pool2d(semantic, 7), "differences in float32")
 
 
-def test_one_box_serves_every_class():
+def test_one_box_serves_every_class() -> None:
     torch.manual_seed(0)
-    head = CascadeBoxHead(4, 3, BoxHeadConfig(hidden=8), HTCConfig()).stages[1]
+    head: Any = CascadeBoxHead(4, 3, BoxHeadConfig(hidden=8), HTCConfig()).stages[1]
     with torch.no_grad():
         _, deltas = head(torch.randn(5, 4, 7, 7))
     assert deltas.shape == (5, 12)
@@ -94,7 +98,7 @@ def test_one_box_serves_every_class():
     assert head.bbox_deltas.weight.shape == (4, 8)
 
 
-def test_a_mask_stage_reads_only_those_before_it():
+def test_a_mask_stage_reads_only_those_before_it() -> None:
     torch.manual_seed(0)
     head = CascadeMaskHead(8, 3, HTCConfig(convs=1))
     features = torch.randn(2, 8, 14, 14)

@@ -1,6 +1,7 @@
 """Every loss term against float64 code written from the formulas, and against the official values."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,8 +54,8 @@ def upsample(x: Array) -> Array:
 
 def stage_losses(logits: list[Array], targets: list[Array]) -> tuple[list[float], list[Array]]:
     """The four losses and the regions of the last two, RoI by RoI."""
-    losses = [cross_entropy(logits[k], targets[k]).mean() for k in (0, 1)]
-    regions = []
+    losses = [float(cross_entropy(logits[k], targets[k]).mean()) for k in (0, 1)]
+    regions: list[Array] = []
     refined = list(logits[1])
     for stage in (2, 3):
         region, finer = [], []
@@ -65,7 +66,8 @@ def stage_losses(logits: list[Array], targets: list[Array]) -> tuple[list[float]
             replaced = upsample(boundary(mask, 1)) >= 0.5
             finer.append(np.where(replaced, logits[stage][roi], upsample(coarse)))
         regions.append(np.stack(region))
-        losses.append(cross_entropy(logits[stage], targets[stage])[regions[-1]].sum() / max(regions[-1].sum(), 1))
+        inside = cross_entropy(logits[stage], targets[stage])[regions[-1]]
+        losses.append(float(inside.sum() / max(regions[-1].sum(), 1)))
         refined = finer
     return losses, regions
 
@@ -91,6 +93,7 @@ def test_stage_losses_follow_the_formulas() -> None:
     assert all(0.1 < region.mean() < 0.9 for region in regions)
     torch.stack(ours).sum().backward()
     for tensor, region in zip(tensors[2:], regions, strict=True):
+        assert tensor.grad is not None
         np.testing.assert_array_equal(tensor.grad.numpy()[:, 0] != 0, region)
 
 
@@ -103,7 +106,8 @@ def test_stage_losses_and_regions_equal_the_official_ones(
         pyramid.append(F.avg_pool2d(pyramid[-1], 2))
     rois, labels = torch.from_numpy(data["rois"]), torch.from_numpy(data["labels"])
     with torch.no_grad():
-        output = official_detector("r50-coco").mask_head(pyramid, rois, labels)
+        head: Any = official_detector("r50-coco").mask_head
+        output = head(pyramid, rois, labels)
     logits = [x.requires_grad_() for x in output.stage_logits]
     targets = []
     for stage, x in enumerate(logits):
@@ -131,7 +135,8 @@ def test_rpn_losses_follow_the_formulas() -> None:
     random = np.random.default_rng(2)
     logits, labels = random.normal(size=20), np.array([1.0] * 6 + [0.0] * 14)
     deltas, targets = random.normal(size=(2, 6, 4))
-    ours = rpn_losses(*(torch.tensor(x, dtype=torch.float32) for x in (logits, deltas, labels, targets)))
+    tensors = [torch.tensor(x, dtype=torch.float32) for x in (logits, deltas, labels, targets)]
+    ours = rpn_losses(tensors[0], tensors[1], tensors[2], tensors[3])
     close(ours[0], cross_entropy(logits, labels).sum() / 20)
     close(ours[1], np.abs(deltas - targets).sum() / 20)
 

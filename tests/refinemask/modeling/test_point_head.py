@@ -6,15 +6,19 @@ import torch
 import torch.nn.functional as F
 
 from refinemask.config import PointRendConfig
+from refinemask.modeling.detector import Detections
 from refinemask.modeling.point_head import POINTS, PointRendHead, pixel_centres
 from refinemask.modeling.point_sampling import sample_points
 from refinemask.ops import to_rois
+from tests.support.fixture_types import Golden, OfficialDetector
 from tests.support.oracle_weights import make_image
-from tests.support.tolerances import TOLERANCES
+from tests.support.tolerances import TOLERANCES, assert_near
+
+Run = tuple[dict[str, np.ndarray], torch.Tensor, tuple[torch.Tensor, ...], Detections]
 
 
 @pytest.fixture(scope="module")
-def run(official_detector, golden):
+def run(official_detector: OfficialDetector, golden: Golden) -> Run:
     """Golden data, our detections, and the mask head's output for the golden boxes."""
     detector, data = official_detector("point_rend_r50_caffe_fpn"), golden("pointrend")
     # The official backbone reads BGR; the converted one RGB.
@@ -23,24 +27,21 @@ def run(official_detector, golden):
     rois = to_rois(torch.from_numpy(data["det_bboxes"])[None, :, :4])
     with torch.no_grad():
         pyramid = detector.pyramid(images)
+        assert isinstance(detector.mask_head, PointRendHead)
         coarse = detector.mask_head.coarse_head(pyramid[0], rois)
         output = detector.mask_head(pyramid, rois, torch.from_numpy(data["det_labels"]))
         detections = detector(images, sizes)
     return data, coarse, output.stage_logits, detections
 
 
-def assert_near(ours, expected, tolerance):
-    np.testing.assert_allclose(ours.numpy(), expected, rtol=0, atol=TOLERANCES[tolerance].absolute)
-
-
-def test_coarse_masks(run):
+def test_coarse_masks(run: Run) -> None:
     data, coarse, *_ = run
     assert_near(coarse[0], data["coarse_first"], "golden logits")
     own = coarse[torch.arange(12), torch.from_numpy(data["det_labels"][:12])]
     assert_near(own, data["coarse"], "golden logits")
 
 
-def test_every_subdivision(run):
+def test_every_subdivision(run: Run) -> None:
     data, _, stage_logits, _ = run
     at28, at56, at112, at224 = (logits[:, 0].numpy() for logits in stage_logits)
     atol = TOLERANCES["golden logits"].absolute
@@ -51,7 +52,7 @@ def test_every_subdivision(run):
         assert (np.abs(ours - data[name]) > atol).mean() <= TOLERANCES["golden chosen points"].absolute
 
 
-def test_detections_and_masks(run):
+def test_detections_and_masks(run: Run) -> None:
     data, *_, detections = run
     count = int(detections.num_detections[0])
     np.testing.assert_array_equal(detections.labels[0, :count].numpy(), data["det_labels"])
@@ -62,7 +63,7 @@ def test_detections_and_masks(run):
     assert (ours != foreground).mean() <= TOLERANCES["golden chosen points"].absolute
 
 
-def test_sampling_equals_grid_sample_with_zeros_outside():
+def test_sampling_equals_grid_sample_with_zeros_outside() -> None:
     torch.manual_seed(0)
     maps = torch.randn(3, 5, 6, 9, dtype=torch.float64)
     index = torch.tensor([2, 0, 0, 1])
@@ -70,15 +71,15 @@ def test_sampling_equals_grid_sample_with_zeros_outside():
     points[0, :4] = torch.tensor([[0.5, 0.5], [-0.5, 2.0], [9.5, 6.5], [8.5, 5.5]])
     grid = (2 * points / torch.tensor([9.0, 6.0], dtype=torch.float64) - 1)[:, None]
     expected = F.grid_sample(maps[index], grid, mode="bilinear", align_corners=False)[:, :, 0].transpose(1, 2)
-    torch.testing.assert_close(sample_points(maps, index, points), expected, rtol=0, atol=1e-12)
+    assert_near(sample_points(maps, index, points), expected, "sums in float64")
 
 
-def test_pixels_are_counted_row_by_row():
+def test_pixels_are_counted_row_by_row() -> None:
     centres = pixel_centres(torch.tensor([0, 3, 5]), 4)
     torch.testing.assert_close(centres, torch.tensor([[0.125, 0.125], [0.875, 0.125], [0.375, 0.375]]))
 
 
-def plain(head, p2, rois, labels):
+def plain(head: PointRendHead, p2: torch.Tensor, rois: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """The definition, all classes refined, nothing moved across the sampling."""
     points_head, coarse = head.point_head, head.coarse_head(p2, rois)
     refined = coarse
@@ -104,7 +105,7 @@ def plain(head, p2, rois, labels):
 
 
 @pytest.mark.filterwarnings("ignore:Default grid_sample")
-def test_only_the_labels_channel_is_needed():
+def test_only_the_labels_channel_is_needed() -> None:
     torch.manual_seed(0)
     head = PointRendHead(16, 5, PointRendConfig(hidden=24)).double()
     for parameter in head.parameters():
@@ -115,10 +116,10 @@ def test_only_the_labels_channel_is_needed():
     with torch.no_grad():
         ours = head([p2], rois, labels).stage_logits[-1][:, 0]
         expected = plain(head, p2, rois, labels)
-    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-6)
+    assert_near(ours, expected, "refined points in float64")
 
 
-def test_padded_rois_are_harmless():
+def test_padded_rois_are_harmless() -> None:
     torch.manual_seed(0)
     head = PointRendHead(16, 5, PointRendConfig(hidden=24))
     pyramid = [torch.randn(1, 16, 30, 40)]

@@ -3,10 +3,11 @@ import torch
 from refinemask.config import RPNConfig
 from refinemask.modeling.anchors import pyramid_anchors
 from refinemask.modeling.box_coder import MAX_LOG_SCALE, clip, decode, encode
-from refinemask.modeling.rpn import RPN, RPNOutput
+from refinemask.modeling.rpn import RPN, Proposals, RPNOutput
+from tests.support.tolerances import assert_near
 
 
-def test_anchors_are_centred_on_corners_of_cells_and_not_rounded():
+def test_anchors_are_centred_on_corners_of_cells_and_not_rounded() -> None:
     sizes = [(4, 6), (2, 3), (1, 2), (1, 1), (1, 1)]
     levels = pyramid_anchors(sizes, RPNConfig(), torch.device("cpu"))
     assert [len(level) for level in levels] == [3 * h * w for h, w in sizes]
@@ -21,27 +22,27 @@ def test_anchors_are_centred_on_corners_of_cells_and_not_rounded():
         torch.testing.assert_close(areas, torch.full_like(areas, side**2))
 
 
-def test_box_coder_round_trip_and_clamp():
+def test_box_coder_round_trip_and_clamp() -> None:
     torch.manual_seed(0)
     references = torch.rand(50, 4) * 50
     references[:, 2:] += references[:, :2] + 5
     boxes = torch.rand(50, 4) * 50
     boxes[:, 2:] += boxes[:, :2] + 5
-    torch.testing.assert_close(decode(encode(boxes, references), references), boxes, rtol=1e-4, atol=1e-4)
+    assert_near(decode(encode(boxes, references), references), boxes, "box coder")
     reference = torch.tensor([[0, 0, 10, 10.0]])
     for sign in (1, -1):
         box = decode(torch.tensor([[0, 0, sign * 9.0, 0]]), reference)
-        torch.testing.assert_close(box[0, 2] - box[0, 0], torch.tensor(10 * (1000 / 16) ** sign), rtol=1e-4, atol=1e-4)
-    assert abs(MAX_LOG_SCALE - 4.135167) < 1e-6
+        assert_near(box[0, 2] - box[0, 0], 10 * (1000 / 16) ** sign, "box coder")
+    assert_near(MAX_LOG_SCALE, 4.135167, "constants")
 
 
-def test_boxes_are_clipped_to_the_unpadded_image():
+def test_boxes_are_clipped_to_the_unpadded_image() -> None:
     boxes = torch.tensor([[[-5.0, -5, 500, 500]], [[10, 20, 60, 300]]])
     clipped = clip(boxes, torch.tensor([[90, 120], [200, 50]]))
     assert clipped.tolist() == [[[0, 0, 120, 90]], [[10, 20, 50, 200]]]
 
 
-def propose(scores, boxes_per_level, config):
+def propose(scores: list[list[float]], boxes_per_level: list[list[list[float]]], config: RPNConfig) -> Proposals:
     """Run the selection on given scores (logits) per level with zero deltas and the given boxes as anchors."""
     rpn = RPN(4, config)
     output = RPNOutput(
@@ -52,16 +53,16 @@ def propose(scores, boxes_per_level, config):
     return rpn.propose(output, anchors, torch.tensor([[100, 100]]), config.candidates_per_level, config.proposals)
 
 
-def test_suppression_is_within_a_level_and_the_limit_is_over_all():
+def test_suppression_is_within_a_level_and_the_limit_is_over_all() -> None:
     config = RPNConfig(anchor_ratios=(1.0,), candidates_per_level=4, proposals=3)
-    same, other = [0, 0, 20, 20], [50, 50, 80, 80]
+    same, other = [0.0, 0, 20, 20], [50.0, 50, 80, 80]
     found = propose([[3.0, 2.0, 1.0], [2.5]], [[same, same, other], [same]], config)
     # The duplicate on the same level goes, the one on the other level stays.
     assert found.boxes[0].tolist() == [same, same, other]
     torch.testing.assert_close(found.scores[0], torch.tensor([3.0, 2.5, 1.0]).sigmoid())
 
 
-def test_degenerate_proposals_stay_and_missing_ones_are_padding():
+def test_degenerate_proposals_stay_and_missing_ones_are_padding() -> None:
     config = RPNConfig(anchor_ratios=(1.0,), candidates_per_level=4, proposals=3)
     found = propose([[-30.0, 1.0]], [[[5, 5, 5, 5], [0, 0, 9, 9]]], config)
     assert found.boxes[0].tolist() == [[0, 0, 9, 9], [5, 5, 5, 5], [0, 0, 0, 0]]
@@ -69,7 +70,7 @@ def test_degenerate_proposals_stay_and_missing_ones_are_padding():
     assert found.scores[0, 2] == -1
 
 
-def test_only_the_best_candidates_of_a_level_are_decoded():
+def test_only_the_best_candidates_of_a_level_are_decoded() -> None:
     config = RPNConfig(anchor_ratios=(1.0,), candidates_per_level=1, proposals=2)
     found = propose([[1.0, 3.0], [0.0]], [[[0, 0, 9, 9], [20, 20, 40, 40]], [[60, 60, 90, 90]]], config)
     assert found.boxes[0].tolist() == [[20, 20, 40, 40], [60, 60, 90, 90]]

@@ -62,6 +62,7 @@ def test_what_is_no_state_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     elif content == "harmful":
         torch.save({"parts": Harmful()}, path)
     else:
+        assert isinstance(content, bytes)
         path.write_bytes(content)
     with pytest.raises(UserError, match="not a training state"):
         load_state(path, parts(0), "abc")

@@ -1,6 +1,7 @@
 """The whole objective: what is sampled, and that every term is the formula applied to the network's outputs."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from refinemask.targets.matching import box_iou, match, sample
 from refinemask.targets.rois import Supervision, sample_rois
 from refinemask.training.objective import anchors_on_image, detection_losses
 from tests.support import tiny_training
-from tests.support.tolerances import TOLERANCES
+from tests.support.tolerances import TOLERANCES, assert_near
 
 TRAIN = tiny_training.RECIPE.train
 
@@ -31,8 +32,8 @@ def batch(tmp_path_factory: pytest.TempPathFactory) -> TrainingBatch:
 
 def detector(mask_head: MaskHeadConfig = tiny_training.RECIPE.model.mask_head) -> Detector:
     torch.manual_seed(1)
-    classes = {"class_names": ("square", "disk"), "category_ids": (3, 7)}
-    return Detector(replace(tiny_training.RECIPE.model, mask_head=mask_head, **classes)).eval()
+    model = replace(tiny_training.RECIPE.model, class_names=("square", "disk"), category_ids=(3, 7))
+    return Detector(replace(model, mask_head=mask_head)).eval()
 
 
 def empty(targets: ImageTargets) -> ImageTargets:
@@ -68,7 +69,7 @@ def test_rpn_terms_are_the_formulas_on_the_networks_outputs(batch: TrainingBatch
         matches[iou.max(0) >= 0.7] = iou.argmax(0)[iou.max(0) >= 0.7]
         for index, row in enumerate(iou):
             if row.max() >= 0.3:
-                matches[np.isclose(row, row.max(), rtol=1e-6)] = index
+                matches[np.isclose(row, row.max(), rtol=TOLERANCES["one float32 operation"].relative)] = index
         chosen = sample(torch.from_numpy(matches), 256, 0.5, torch.Generator().manual_seed(targets.seed))
         objectness += np.log1p(np.exp(-logits[chosen.positive])).sum() + np.log1p(np.exp(logits[chosen.negative])).sum()
         for anchor in chosen.positive.tolist():
@@ -94,7 +95,8 @@ def test_box_terms_are_the_formulas_on_the_networks_outputs(batch: TrainingBatch
             _skip_anchor_sampling(torch.cat(anchors), targets, generator)
         supervision = Supervision(batch.targets, batch.image_sizes, generators, 2, TRAIN)
         sampled = sample_rois(real_boxes(proposals), supervision)
-        logits, deltas = network.box_head(multilevel_roi_align(pyramid[:4], sampled.rois, 7, 0, 56))
+        head: Any = network.box_head
+        logits, deltas = head(multilevel_roi_align(pyramid[:4], sampled.rois, 7, 0, 56))
     logits, deltas = logits.double().numpy(), deltas.double().numpy().reshape(len(deltas), 2, 4)
     classification, box = 0.0, 0.0
     for row, (roi, label, owner) in enumerate(zip(sampled.rois, sampled.labels, sampled.owners, strict=True)):
@@ -162,9 +164,9 @@ def test_every_head_trains_every_weight(batch: TrainingBatch, head: MaskHeadConf
     losses = detection_losses(network, batch.images, batch.image_sizes, batch.targets, TRAIN)
     assert names == {name for name in losses if name.startswith(("mask", "semantic"))}
     torch.stack(list(losses.values())).sum().backward()
-    untouched = {name for name, weight in network.named_parameters() if weight.grad is None}
-    assert not untouched
-    assert all(weight.grad.isfinite().all() for weight in network.parameters())
+    gradients = {name: weight.grad for name, weight in network.named_parameters()}
+    assert not {name for name, gradient in gradients.items() if gradient is None}
+    assert all(gradient.isfinite().all() for gradient in gradients.values() if gradient is not None)
 
 
 def test_images_without_objects_are_all_background(batch: TrainingBatch) -> None:
@@ -186,4 +188,4 @@ def test_an_image_samples_alike_in_any_batch(batch: TrainingBatch) -> None:
     ]
     for name in ("rpn_objectness", "rpn_box"):
         mean = (singles[0][name] + singles[1][name]) / 2
-        np.testing.assert_allclose(float(pair[name].detach()), float(mean.detach()), rtol=1e-5)
+        assert_near(pair[name].detach(), mean.detach(), "loss of one image")

@@ -4,25 +4,28 @@ Written for reading, not for speed: all classes are predicted, everything is con
 an interpolation. It shares only weights with the code under test.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from torchvision.ops import roi_align
 
 
-def conv_relu(x, conv):
+def conv_relu(x: Tensor, conv: Any) -> Tensor:
     return F.relu(F.conv2d(x, conv.weight, conv.bias, padding=conv.padding, dilation=conv.dilation))
 
 
-def resize(x, size, align_corners):
+def resize(x: Tensor, size: int, align_corners: bool) -> Tensor:
     return F.interpolate(x, size=(size, size), mode="bilinear", align_corners=align_corners)
 
 
-def pick(logits, labels):
+def pick(logits: Tensor, labels: Tensor) -> Tensor:
     labels = labels if logits.shape[1] > 1 else torch.zeros_like(labels)
     return logits[torch.arange(len(labels)), labels][:, None]
 
 
-def instance_features(head, pyramid, rois):
+def instance_features(head: Any, pyramid: list[Tensor], rois: Tensor) -> Tensor:
     size = ((rois[:, 3] - rois[:, 1]) * (rois[:, 4] - rois[:, 2])).sqrt()
     levels = torch.floor(torch.log2(size / 56 + 1e-6)).clamp(0, 3)
     out = pyramid[0].new_zeros(len(rois), pyramid[0].shape[1], 14, 14)
@@ -35,14 +38,14 @@ def instance_features(head, pyramid, rois):
     return out
 
 
-def semantic_map(head, p2):
+def semantic_map(head: Any, p2: Tensor) -> Tensor:
     for layer in head.semantic_convs:
         if hasattr(layer, "weight"):
             p2 = conv_relu(p2, layer)
     return p2
 
 
-def original(head, pyramid, rois, labels):
+def original(head: Any, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> tuple[list[Tensor], Tensor]:
     s_map = semantic_map(head, pyramid[0])
     semantic_logits = F.conv2d(s_map, head.semantic_logits.weight, head.semantic_logits.bias)
     features = instance_features(head, pyramid, rois)
@@ -54,7 +57,7 @@ def original(head, pyramid, rois, labels):
         outputs.append(logits)
         m_sem = roi_align(semantic_logits.sigmoid(), rois, size, 0.25, 0, aligned=True)
         x = conv_relu(torch.cat([features, pooled, logits.sigmoid(), m_sem], 1), stage.fuse)
-        x = sum(conv_relu(x, conv) for conv in stage.fusion.dilated_convs)
+        x = torch.stack([conv_relu(x, conv) for conv in stage.fusion.dilated_convs]).sum(0)
         x = conv_relu(conv_relu(x, stage.fusion.merge), stage.transform_out)
         x = F.relu(resize(x, 2 * size, False))
         features = torch.cat([x, resize(logits.sigmoid(), 2 * size, True), resize(m_sem, 2 * size, True)], 1)
@@ -63,7 +66,7 @@ def original(head, pyramid, rois, labels):
     return outputs, semantic_logits
 
 
-def sample_points(features, rois, size):
+def sample_points(features: Tensor, rois: Tensor, size: int) -> Tensor:
     """Bilinear values at the bin centres, zero outside the map."""
     pooled = []
     for roi in rois:
@@ -77,7 +80,7 @@ def sample_points(features, rois, size):
     return torch.cat(pooled)
 
 
-def simple(head, pyramid, rois, labels):
+def simple(head: Any, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> tuple[list[Tensor], None]:
     s_map = semantic_map(head, pyramid[0])
     features = instance_features(head, pyramid, rois)
     outputs = []
