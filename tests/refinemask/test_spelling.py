@@ -8,7 +8,7 @@ import tyro
 from refinemask.files import UserError
 from refinemask.spelling import Model, Old, OldSide, OptionalOutput, OptionalPath, Shape, Size, respell
 
-OLD = {
+OLD: dict[str, Old | OldSide] = {
     "--checkpoint": Old(""),
     "--out": Old("--output"),
     "--canvas": Old("--size", numbers=2),
