@@ -8,9 +8,9 @@ help:
 	@echo "make demo     install, export the bundled RefineMask to ONNX, compare engines on real images (no GPU needed)"
 	@echo "make test     install, lint, type-check and run the tests"
 	@echo "make plugins  build the CUDA kernels and the TensorRT plugin library"
-	@echo "make quantize-env  the environment of python -m export.quantize: nvidia-modelopt over this one's packages"
+	@echo "make quantize-env  make the environment of python -m export.quantize (nvidia-modelopt on top of .venv)"
 
-# One stamp per set of extras; a change of pyproject.toml installs again.
+# There is one stamp for each set of extras; a change of pyproject.toml installs again.
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, found " + sys.version)'
 	$(PYTHON) -m venv $(VENV)

@@ -122,27 +122,27 @@ def build_engine(
     workspace_mib: int | None = None,
     trtexec: str | None = None,
 ) -> Sidecar:
-    """Build a TensorRT engine of an exported file and prove what it is.
+    """Build a TensorRT engine from an exported file, and prove what it is.
 
-    Written are the engine, its layers in ``OUTPUT.layers.json`` and its sidecar in ``OUTPUT.json``; nothing is written
+    This writes the engine, its layers (``OUTPUT.layers.json``) and its sidecar (``OUTPUT.json``). Nothing is written
     unless all went well.
 
     Args:
         onnx: a file of ``export.to_onnx`` or ``export.quantize``, exported with ``--masks all``.
-        output: the engine.
+        output: the engine file to write.
         precision: ``fp32``, ``fp16``, ``bf16``, ``int8`` or ``fp8`` to insist on; the file decides, and the build is
             checked either way.
         flavour: ``tensorrt`` or ``tensorrt_rtx``; None is the one that is installed, TensorRT first.
         plugins: the plugin library; None is the one that ``trt_plugins.build`` makes.
-        bodies: build the operators' bodies of standard operators, without plugins.
-        opt_shape: batch, height and width to tune for.
-        max_shape: largest batch, height and width, where the file takes more than is needed.
+        bodies: build the custom operators from their bodies of standard operators, without plugins.
+        opt_shape: batch, height and width to tune for; None is the typical ones of the file.
+        max_shape: largest batch, height and width to build for; None is the largest ones that the file takes.
         capabilities: compute capabilities, such as ``8.9``, to build for without a GPU (TensorRT-RTX).
-        version_compatible: run in newer TensorRT of the same major version too, a little slower.
-        hardware_compatible: run on newer GPUs too, from Ampere on, slower.
+        version_compatible: the engine runs in newer TensorRT of the same major version too, a little slower.
+        hardware_compatible: the engine runs on newer GPUs too, from Ampere on, but slower.
         timing_cache: file that makes the next build faster.
         workspace_mib: scratch memory in MiB; None is the whole GPU.
-        trtexec: build with this ``trtexec`` instead of the Python package.
+        trtexec: the ``trtexec`` to build with, instead of the Python package.
 
     Returns:
         What the sidecar says: versions, hashes, the share of each precision, the command that builds it again.

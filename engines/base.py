@@ -29,11 +29,13 @@ class Engine(ABC):
         self.name = name
         """The runtime, such as ``PyTorch`` or ``ONNX Runtime``."""
         self.config = config
+        """Configuration of the model."""
         self.precision = precision
-        """Arithmetic of the convolutions: fp32, bf16, fp16 or int8."""
+        """Arithmetic of the convolutions: fp32, bf16, fp16, int8 or fp8."""
         self.device = device
+        """Device of the computation: ``cpu`` or ``cuda``."""
         self.bounds = bounds
-        """None: any batch and size."""
+        """Batches and sizes that the engine accepts; None accepts any."""
 
     def predict(self, images: Iterable[ImageSource], *, batch_size: int = 1) -> Iterator[Prediction]:
         """Detect objects in image files and decoded images.
@@ -70,7 +72,7 @@ class Engine(ABC):
     def canvas(self, image_shapes: Iterable[tuple[int, int]]) -> tuple[int, int] | None:
         """The padded (height, width) for a batch of original images, as ``transforms.preprocess`` takes it.
 
-        None: whatever the images need.
+        None leaves the size to the images' needs.
 
         Raises:
             InputError: the images, resized as the model wants them, are larger than the file accepts.
@@ -82,11 +84,11 @@ class Engine(ABC):
 
     @abstractmethod
     def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> Any:
-        """Bring checked inputs to the device; complete when it returns."""
+        """Bring checked inputs to the device; the copy is complete when this returns."""
 
     @abstractmethod
     def run(self, inputs: Any) -> Any:
-        """Run the network on what :meth:`upload` returned; complete when it returns."""
+        """Run the network on what :meth:`upload` returned; the run is complete when this returns."""
 
     @abstractmethod
     def download(self, outputs: Any) -> Detections:

@@ -64,10 +64,10 @@ def _open(path: str | os.PathLike[str], threads: int | None, device: str) -> ort
         raise UserError(f"{path}: no ONNX Runtime provider for device '{device}'; expected {' or '.join(PROVIDERS)}")
     try:
         with warnings.catch_warnings():
-            # A provider that is not there is only warned of; the check below makes it an error.
+            # ONNX Runtime only warns of a missing provider; the check below makes it an error.
             warnings.simplefilter("ignore")
             session = ort.InferenceSession(path, session_options(threads), providers=[PROVIDERS[device]])
-    # Its exceptions share no base class of their own.
+    # ONNX Runtime's exceptions share no base class of their own.
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path}: ONNX Runtime cannot load it: {reason}; export it again (export.to_onnx)") from error

@@ -87,7 +87,7 @@ def _core_of(openvino: ModuleType) -> Any:
 
 
 def executed_precisions(model: Any) -> tuple[set[str], set[str]]:
-    """In which precisions a compiled model computes its convolutions and the boxes that RoIAlign takes."""
+    """The precisions in which a compiled model computes its convolutions, and the boxes that RoIAlign takes."""
     convolutions, rois = set(), set()
     for node in model.get_runtime_model().get_ops():
         kind = node.get_rt_info()["layerType"].astype(str)
@@ -113,10 +113,11 @@ def compile_network(
     """An inlined export as a compiled network of OpenVINO, whose first outputs are those of the file.
 
     Args:
+        model: the file's model, with all functions inlined.
         path: the file, for messages.
         precision: ``f32`` or ``bf16``.
-        threads: None leaves the number to OpenVINO.
-        profile: measure the time of every node.
+        threads: CPU threads; None leaves the number to OpenVINO.
+        profile: whether to measure the time of every node.
 
     Raises:
         UserError: OpenVINO is missing or refuses the file.
@@ -132,8 +133,8 @@ def compile_network(
         options["INFERENCE_NUM_THREADS"] = threads
     try:
         network = core.read_model(model.SerializeToString())
-        # bf16 is 4 px coarse above 512. What leads to an output, and to no convolution on the way, stays in fp32: the
-        # coordinates of the RoIs become outputs too.
+        # bf16 is 4 px coarse above 512. OpenVINO keeps in fp32 what leads to an output with no convolution on the way,
+        # so the coordinates of the RoIs become outputs, too.
         network.add_outputs([node.input_value(1) for node in network.get_ops() if node.get_type_name() == "ROIAlign"])
         return core.compile_model(network, "CPU", options)
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""The PyTorch reference, eager, as an engine like the others."""
+"""Eager PyTorch, the reference, as an engine like the others."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""From a checkpoint to a verified ONNX file, its quantisation, and what TensorRT would refuse of it."""
+"""Export of a checkpoint to a verified ONNX file, its quantisation, and the check of what TensorRT would refuse."""
 
 from typing import TYPE_CHECKING, Any
 

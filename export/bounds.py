@@ -9,6 +9,7 @@ from refinemask.files import UserError
 Size = tuple[int, int]
 """(height, width) of padded images in pixels, multiples of 32."""
 BATCH = (1, 1, 8)
+"""Smallest, typical and largest batch by default."""
 
 
 def choose_bounds(
@@ -20,11 +21,11 @@ def choose_bounds(
     typical: Size | None = None,
     largest: Size | None = None,
 ) -> Bounds:
-    """The sizes asked for, the rest from the model's preprocessing, so that every image fits after resizing.
+    """Bounds of the sizes asked for; the others follow from the preprocessing, so that every resized image fits.
 
     Args:
-        preprocessing: the model's.
-        batch: smallest, typical and largest; a single number fixes it.
+        preprocessing: the model's preprocessing.
+        batch: smallest, typical and largest number of images; a single number fixes the batch.
         static: the one size of a static file.
         smallest: smallest size of a dynamic file.
         typical: size of a dynamic file that a TensorRT engine is tuned for.

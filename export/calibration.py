@@ -1,4 +1,4 @@
-"""The ranges of what a quantised file rounds: measured on images with nvidia-modelopt, kept as a small JSON file."""
+"""The ranges of the tensors that a quantised file rounds: measured with nvidia-modelopt, kept in a small JSON file."""
 
 import json
 import re
@@ -21,7 +21,7 @@ from refinemask.data.transforms import NetworkInput
 from refinemask.files import UserError, atomic_write
 
 METHOD = "entropy"
-"""The largest value as the range costs half a point of mask AP on the nuclei set (benchmarks/results)."""
+"""Choice of a range; the largest value would cost half a point of mask AP on the nuclei set (benchmarks/results)."""
 INT8_LIMIT = 127
 
 Image = NDArray[np.uint8]
@@ -30,7 +30,7 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """What was measured, and on what. It holds for every export of the checkpoint, whatever its precision or size."""
+    """Measured ranges, valid for every export of the checkpoint, whatever the precision or size of the export."""
 
     source_sha256: str
     """SHA-256 of the checkpoint."""
@@ -39,14 +39,14 @@ class Calibration:
     images: int
     """Number of images that the ranges were measured on."""
     ranges: dict[str, float]
-    """Largest magnitude that is kept of the tensor that a layer reads, by the layer's name."""
+    """Largest magnitude that is kept of each layer's input, by the layer's name."""
 
 
 def read_calibration(path: Path) -> Calibration:
     """Read a calibration.
 
     Raises:
-        UserError: it is missing or something else.
+        UserError: the file is missing, or is no calibration.
     """
     try:
         return Calibration(**json.loads(path.read_text()))
@@ -57,7 +57,11 @@ def read_calibration(path: Path) -> Calibration:
 
 
 def write_calibration(calibration: Calibration, path: Path) -> None:
-    """Write a calibration, atomically."""
+    """Write a calibration, atomically.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(asdict(calibration), indent=1) + "\n")
 
@@ -86,9 +90,13 @@ def split_images(annotations: Path, directory: Path, count: int) -> tuple[list[I
 
 
 def calibrate(model: Path, inputs: NetworkInput) -> Calibration:
-    """Run an exported file on images and choose the ranges of what its layers read.
+    """Run an exported file on images and choose the ranges of its layers' inputs.
 
-    Layers for which nvidia-modelopt knows no fast kernel, and those of :data:`export.qdq.KEPT`, have none.
+    Layers for which nvidia-modelopt knows no fast kernel, and those of :data:`export.qdq.KEPT`, get no range.
+
+    Args:
+        model: the exported file.
+        inputs: the preprocessed images.
 
     Raises:
         UserError: nvidia-modelopt is not installed in this environment.
@@ -109,9 +117,9 @@ def calibrate(model: Path, inputs: NetworkInput) -> Calibration:
             calibration_method=METHOD,
             calibration_eps=["cpu"],
             op_types_to_quantize=["Conv", "Gemm"],
-            # They are taken for regular expressions that match from the start.
+            # The names are taken for regular expressions that match from the start.
             nodes_to_exclude=[f"{re.escape(name)}$" for name in kept_layers(source.graph)],
-            # Its conversion of the rest to fp16 fails on custom nodes.
+            # The tool's conversion of the other layers to fp16 fails on custom nodes.
             high_precision_dtype="fp32",
             output_path=str(result),
             log_level="ERROR",
@@ -126,7 +134,7 @@ def calibrate(model: Path, inputs: NetworkInput) -> Calibration:
 
 
 def _spread(total: int, count: int) -> list[int]:
-    """Up to ``count`` of the numbers below ``total``, evenly."""
+    """Up to ``count`` of the numbers below ``total``, spread evenly."""
     return sorted({round(position) for position in np.linspace(0, total - 1, min(count, total))})
 
 

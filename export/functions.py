@@ -1,8 +1,8 @@
 """The custom operators of an exported file, defined by standard ones.
 
-Each is a node of domain ``refinemask`` and a model-local function of the same name. ONNX Runtime runs the function's
-body; TensorRT takes the plugin registered under the node's ``plugin_version`` and ``plugin_namespace`` instead.
-TensorRT looks functions up by name alone, so a name stands for one arity.
+Each operator is a node of domain ``refinemask`` and a model-local function of the same name. ONNX Runtime runs the
+function's body; TensorRT takes the plugin registered under the node's ``plugin_version`` and ``plugin_namespace``.
+TensorRT looks functions up by name alone, so each number of inputs needs a name of its own.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from onnxscript import OpBuilder, build_function
 from refinemask.contract import BOUNDARY_MERGE, DOMAIN, FIXED_NMS, PLUGIN_ATTRIBUTES, ROI_ALIGN_1, ROI_ALIGN_4, Operator
 
 OUTSIDE = [-256.0, -256.0, -252.0, -252.0]
-"""A box left of and above every image, small, and exact in bfloat16 too: a builder may round it."""
+"""A small box left of and above every image, exact in bfloat16 too, because a builder may round it."""
 
 
 def function_bodies(opset: int) -> list[ir.Function]:
@@ -48,14 +48,14 @@ def _multilevel_roi_align(op: OpBuilder, *inputs: Value) -> Value:
     order = op.Concat(*indices, axis=0)
     places = op.ScatterElements(order, order, op.Range(0, op.Size(order), 1))
     in_order = op.Gather(op.Concat(*pooled, axis=0), places)
-    # The detour over data-dependent counts hides a shape that is known.
+    # The shape is known, but the counts above depend on data, so runtimes cannot derive it: state it.
     bins = op.Unsqueeze(_integer(op, "output_size"), [0])
     shape = op.Concat(op.Shape(rois, start=0, end=1), op.Shape(features[0], start=1, end=2), bins, bins, axis=0)
     return op.CastLike(op.Reshape(in_order, shape), features[0])
 
 
 def _on_level(op: OpBuilder, scale: Value, level: int, levels: int) -> Value:
-    """Whether ``floor(log2(scale))``, clamped, is ``level``: by comparison, which rounds nowhere."""
+    """Whether ``floor(log2(scale))``, clamped, is ``level``; comparisons decide it without rounding."""
     below = op.Less(scale, float(2 << level))
     if level == 0:
         return below
@@ -66,8 +66,8 @@ def _on_level(op: OpBuilder, scale: Value, level: int, levels: int) -> Value:
 def _boxes_and_batch(op: OpBuilder, rois: Value) -> tuple[Value, Value]:
     """Boxes [R, 4] and batch indices [R] of RoIs [R, 5].
 
-    Where the size decides how many samples there are, a box without area has none and pools to zero. It is moved out
-    of the image: some runtimes divide by its count of samples.
+    With adaptive sampling a box without area has no samples, and pools to zero. Such a box is moved out of the image,
+    because some runtimes would divide by its number of samples.
     """
     solid = op.Greater(op.ReduceMin(_sizes(op, rois), [1]), 0.0)
     sampled = op.Or(solid, op.Greater(_integer(op, "sampling_ratio"), 0))
@@ -76,7 +76,7 @@ def _boxes_and_batch(op: OpBuilder, rois: Value) -> tuple[Value, Value]:
 
 
 def _sizes(op: OpBuilder, rois: Value) -> Value:
-    """(width, height) [R, 2]."""
+    """Box sizes (width, height) [R, 2] of RoIs [R, 5]."""
     return op.Sub(op.Slice(rois, [3], [5], [1]), op.Slice(rois, [1], [3], [1]))
 
 
@@ -105,12 +105,12 @@ def _fixed_nms(op: OpBuilder, boxes: Value, scores: Value) -> tuple[Value, Value
 
 
 def _mark_padding(op: OpBuilder, scores: Value) -> Value:
-    """Negative scores, and NaN, which fails every comparison, become -1."""
+    """Scores, in which negative ones and NaN, which fails every comparison, become -1."""
     return op.Where(op.GreaterOrEqual(scores, 0.0), scores, -1.0)
 
 
 def _pad_to_k(op: OpBuilder, indices: Value, kept: Value, top: Value) -> tuple[Value, Value]:
-    """Kept indices [G, k] int32, 0 past the last, and their number [G] int32, of ``top`` [1] = min(k, N) columns."""
+    """Kept indices [G, k] int32, padded with 0, and their number [G] int32, from ``top`` [1] = min(k, N) columns."""
     indices = op.Cast(op.Where(kept, indices, 0), to=DataType.INT32)
     missing = op.Sub(op.Unsqueeze(_integer(op, "k"), [0]), top)
     num_kept = op.ReduceSum(op.Cast(kept, to=DataType.INT32), [1], keepdims=0)
@@ -141,7 +141,7 @@ def _function(
     for index, node in enumerate(function.all_nodes()):
         node.name = f"{name}.{node.op_type}_{index}"
         node.metadata_props.clear()
-    # Older parsers let a body share the tensor names of the graph around it.
+    # In older parsers a body shares the tensor names of the graph around it.
     for graph in (function.graph, *function.subgraphs()):
         for value in (*graph.inputs, *(output for node in graph for output in node.outputs)):
             value.name = f"{name}.{value.name}"

@@ -15,7 +15,7 @@ from refinemask.data.transforms import STRIDE
 from refinemask.modeling.detector import Detector
 
 PLACES_STEP = 8
-"""Masks are computed in multiples of this number: runtimes prepare anew for every shape they have not seen."""
+"""Step of the number of computed masks: runtimes prepare anew for every shape that they have not seen."""
 
 
 class ExportedDetector(nn.Module):
@@ -39,16 +39,18 @@ class ExportedDetector(nn.Module):
 
 
 def found_places(num_detections: Tensor, places: int) -> int:
-    """How many places of each image hold every detection of all of them: a multiple of :data:`PLACES_STEP`, at least
-    one step, at most ``places``."""
-    # Tracing has no integer to give, only a symbol.
+    """The number of places that is enough for the detections of each image of the batch.
+
+    It is a multiple of :data:`PLACES_STEP`, at least one step and at most ``places``.
+    """
+    # While tracing this is a symbol, not an integer.
     largest = cast(int, num_detections.max().item())
     steps = (largest + PLACES_STEP - 1) // PLACES_STEP
     return torch.sym_min(torch.sym_max(steps * PLACES_STEP, PLACES_STEP), places)
 
 
 def dynamic_shapes(bounds: Bounds) -> dict[str, dict[int, Any]]:
-    """What may vary within the bounds, as :func:`torch.export.export` wants it for the two inputs."""
+    """The dimensions of the two inputs that may vary within the bounds, as :func:`torch.export.export` wants them."""
     sizes = {
         0: _dimension("batch", bounds.batch, 1),
         2: _dimension("height", bounds.height, STRIDE),
@@ -66,9 +68,9 @@ def _dimension(name: str, limits: Limits, step: int) -> Any:
 
 
 def fold_batch_norm(module: nn.Module) -> None:
-    """Merge every batch norm that directly follows a convolution into it, in place.
+    """Merge every batch norm that directly follows a convolution into that convolution, in place.
 
-    The exporter would fold it too, but leaves float32 weights in a graph of another type.
+    The exporter would do so too, but it leaves float32 weights in a graph of another type.
     """
     for parent in module.modules():
         for (conv_name, conv), (norm_name, norm) in pairwise(list(parent.named_children())):

@@ -1,4 +1,4 @@
-"""Making the graph of an exported file: a detector as an ONNX model with the custom operators and their bodies."""
+"""The graph of an exported file: a detector as an ONNX model with the custom operators and their bodies."""
 
 import warnings
 from collections.abc import Sequence
@@ -28,10 +28,17 @@ def to_onnx(
     masks: Masks = "all",
     opset: int | None = None,
 ) -> ir.Model:
-    """The detector as an ONNX model with the custom operators' bodies, and with metadata except for its origin.
+    """The detector as an ONNX model with the custom operators' bodies, and with all metadata but the checkpoint's.
+
+    Args:
+        detector: the detector.
+        bounds: batches and sizes that the model accepts.
+        precision: type of weights and features.
+        masks: which places for detections get a mask.
+        opset: ONNX operator set; None is the precision's own.
 
     Raises:
-        UserError: the precision cannot be had in this operator set.
+        UserError: the operator set does not have the precision.
     """
     height, width = bounds.height[2], bounds.width[2]
     # Two images where the batch varies: an example of one would be taken for a constant.
@@ -47,7 +54,7 @@ def to_onnx(
     )
     _take_sizes_from_cast_images(model.graph)
     tidy(model, "detector")
-    # After all optimisation, which would inline them.
+    # The bodies come last, because the optimisation would inline them.
     add_bodies(model)
     metadata = Metadata(config=detector.config, precision=precision, bounds=bounds, masks=masks, exporter=__version__)
     model.metadata_props.update(metadata.to_properties())
@@ -66,12 +73,12 @@ def trace(
     """The graph that PyTorch's exporter makes of a module, with our torch operators as nodes of the custom domain.
 
     Args:
-        module: in eval mode, its parameters without gradients.
+        module: a module in eval mode, whose parameters need no gradients.
         example: the module's inputs; a size that ``dynamic_shapes`` does not name is fixed to the example's.
         opset: ONNX operator set.
         inputs: names of the graph's inputs.
         outputs: names of the graph's outputs.
-        dynamic_shapes: what may vary, as :func:`torch.export.export` takes it.
+        dynamic_shapes: the dimensions that may vary, as :func:`torch.export.export` takes them.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -91,7 +98,7 @@ def trace(
 
 
 def tidy(model: ir.Model, root: str) -> None:
-    """Compute what is constant, once what is computed twice, and name nodes by their modules, in place.
+    """Fold constants, merge equal computations, and name nodes by their modules, in place.
 
     Args:
         model: a traced model without function bodies.
@@ -114,7 +121,7 @@ def add_bodies(model: ir.Model) -> None:
 
 
 def _take_sizes_from_cast_images(graph: ir.Graph) -> None:
-    """Read shapes off the float images: TensorRT takes uint8 as a network input and for nothing but a cast."""
+    """Take shapes from the float images: TensorRT accepts uint8 for a network input alone, and only in a cast."""
     images = graph.inputs[0]
     (cast,) = (node for node in images.consumers() if node.op_type == "Cast")
     graph.remove(cast)

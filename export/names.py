@@ -15,8 +15,8 @@ def name_by_module(graph: ir.Graph, root: str) -> None:
     Such names do not depend on the precision or on what is dynamic, as the exporter's running numbers do.
 
     Args:
-        graph: with the exporter's notes, in place.
-        root: the module whose name all others begin with; left out.
+        graph: a graph with the exporter's notes, changed in place.
+        root: the module whose name begins all others, and is left out.
     """
     taken: Counter[str] = Counter()
     for node in graph:

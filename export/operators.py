@@ -17,7 +17,7 @@ FLOAT, INT = "tensor(float)", "tensor(int32)"
 
 
 def _node_of(operator: Operator, inputs: dict[str, str], outputs: dict[str, str]) -> Op:
-    """What the exporter makes nodes of; the type ``T`` stands for any float."""
+    """The operator as the exporter makes nodes of it; the type ``T`` stands for any float."""
     kinds = {int: OpSchema.AttrType.INT, float: OpSchema.AttrType.FLOAT}
     schema = OpSchema(
         operator.name,
@@ -33,7 +33,7 @@ def _node_of(operator: Operator, inputs: dict[str, str], outputs: dict[str, str]
 
 
 def _roi_align_of(operator: Operator, levels: int) -> Op:
-    # Of fixed arity: the exporter repeats an input before a variadic one.
+    # The number of inputs is fixed, because the exporter repeats an input before a variadic one.
     return _node_of(operator, {**{f"f{level}": "T" for level in range(levels)}, "rois": FLOAT}, {"pooled": "T"})
 
 
@@ -45,6 +45,7 @@ BOUNDARY_MERGE_NODE = _node_of(BOUNDARY_MERGE, {"coarse": FLOAT, "fine": FLOAT},
 def multilevel_roi_align(
     features: Sequence[Any], rois: Any, output_size: int, sampling_ratio: int, finest_scale: int
 ) -> Any:
+    """The node of :func:`refinemask.ops.multilevel_roi_align`."""
     return ROI_ALIGN_NODES[len(features)](
         *features,
         rois,
@@ -56,15 +57,17 @@ def multilevel_roi_align(
 
 
 def fixed_nms(boxes: Any, scores: Any, iou_threshold: float, k: int) -> Any:
+    """The node of :func:`refinemask.ops.fixed_nms`."""
     return FIXED_NMS_NODE(boxes, scores, iou_threshold=iou_threshold, k=k, **PLUGIN_ATTRIBUTES)
 
 
 def boundary_merge(coarse: Any, fine: Any) -> Any:
+    """The node of :func:`refinemask.ops.boundary_merge`."""
     return BOUNDARY_MERGE_NODE(coarse, fine, **PLUGIN_ATTRIBUTES)
 
 
 def translation_table() -> dict[Callable[..., Any], Callable[..., Any]]:
-    """What :func:`torch.onnx.export` takes as ``custom_translation_table``."""
+    """Torch operators and their nodes, as :func:`torch.onnx.export` takes them in ``custom_translation_table``."""
     ops = torch.ops.refinemask
     return {
         ops.multilevel_roi_align.default: multilevel_roi_align,

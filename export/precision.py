@@ -1,7 +1,7 @@
 """The float type of weights and features in an exported file.
 
-The file carries its types: TensorRT 11 has no other way to be told. Boxes, scores, RoI coordinates and the boundary
-test stay float32 whatever the rest is, because the modules say so themselves (``refinemask.ops.full_precision``).
+The file carries its types, because TensorRT 11 takes them from nowhere else. Boxes, scores, RoI coordinates and the
+boundary test stay float32 in every precision: the modules say so themselves (``refinemask.ops.full_precision``).
 """
 
 from typing import Literal
@@ -16,10 +16,13 @@ Precision = Literal["fp32", "fp16", "bf16"]
 
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 OPSETS: dict[Precision, int] = {"fp32": 20, "fp16": 20, "bf16": 22}
-"""Operator set of an export unless told otherwise."""
+"""Operator set of an export by default, by precision."""
 ALLOWED_OPSETS: dict[Precision, range] = {"fp32": range(18, 22), "fp16": range(18, 22), "bf16": range(22, 25)}
-"""18 is the oldest the exporter writes, 21 the newest that ONNX Runtime's CPU provider runs whole (it lacks RoiAlign of
-22), 22 the first with a bfloat16 convolution, 24 the newest that TensorRT parses."""
+"""Operator sets in which each precision can be exported.
+
+18 is the oldest that the exporter writes, 21 the newest that ONNX Runtime's CPU provider runs whole (it lacks RoiAlign
+of 22), 22 the first with a bfloat16 convolution, 24 the newest that TensorRT parses.
+"""
 
 
 def choose_opset(precision: Precision, opset: int | None) -> int:
@@ -39,7 +42,7 @@ def choose_opset(precision: Precision, opset: int | None) -> int:
 def widen(model: ir.Model) -> ir.Model:
     """The same graph and the same rounded weights in float32 and operator set 20, without the functions.
 
-    ONNX Runtime's CPU provider knows no bfloat16; this is what it can run of such a file.
+    ONNX Runtime's CPU provider knows no bfloat16, so it runs this graph in place of such a file.
     """
     widened = model.clone()
     widened.functions.clear()

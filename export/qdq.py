@@ -1,8 +1,8 @@
 """Quantising a graph by pairs of QuantizeLinear and DequantizeLinear around its convolutions and linear layers.
 
 TensorRT runs a layer between such pairs in 8 bits (explicit quantisation); ONNX Runtime computes them as written.
-Zero is zero (TensorRT knows nothing else), activations have one scale each, int8 weights one per output channel. The
-rest keeps the types of the file.
+Every zero point is 0, because TensorRT supports no other. An activation has one scale, an int8 weight has one scale for
+each output channel. All other layers keep the types of the file.
 """
 
 import re
@@ -17,20 +17,21 @@ from onnx_ir import DataType, Value
 
 QuantizedType = Literal["int8", "fp8"]
 QUANTISED = ("Conv", "Gemm")
+"""Operators that are quantised."""
 KEPT = {
     r"\b(cls_logits|bbox_deltas)/": "scores and offsets of boxes: 8 bits would shift every box",
     r"^backbone\.conv1/": "the stem reads the image with 3 channels: little work, all of the signal",
 }
-"""Layers left as they are, by their name, and why."""
+"""Reasons why layers are left as they are, by patterns of the layers' names."""
 
 
 class _Format(NamedTuple):
     type: DataType
     dtype: Any
     limit: float
-    """Its largest magnitude."""
+    """Largest magnitude of the type."""
     per_channel: bool
-    """Whether weights have a scale for each output channel; a float type spans enough for all with one."""
+    """Whether weights have a scale for each output channel; in a float type, one scale serves all channels."""
 
 
 FORMATS: dict[QuantizedType, _Format] = {
@@ -40,12 +41,12 @@ FORMATS: dict[QuantizedType, _Format] = {
 
 
 def layers(graph: ir.Graph) -> dict[str, ir.Node]:
-    """Convolutions and linear layers, by name, in the order of the graph."""
+    """The convolutions and linear layers of a graph, by name, in the order of the graph."""
     return {node.name or "": node for node in graph if node.op_type in QUANTISED}
 
 
 def kept_layers(graph: ir.Graph) -> dict[str, str]:
-    """Names of the layers that are not to be quantised, and why."""
+    """The reason why a layer is not quantised, by the name of each such layer."""
     return {name: reason for name in layers(graph) for pattern, reason in KEPT.items() if re.search(pattern, name)}
 
 
@@ -53,9 +54,9 @@ def insert_qdq(graph: ir.Graph, ranges: Mapping[str, float], precision: Quantize
     """Quantise the input and the weight of each layer in ``ranges``, in place.
 
     Args:
-        graph: its weights are float32 or float16 initializers.
-        ranges: by layer, the largest magnitude of its input that is kept.
-        precision: what inputs and weights are rounded to.
+        graph: a graph whose weights are float32 or float16 initializers.
+        ranges: largest magnitude that is kept of each layer's input, by the layer's name.
+        precision: the type that inputs and weights are rounded to.
     """
     rounding = _Rounding(graph, FORMATS[precision])
     for name, node in layers(graph).items():
@@ -69,12 +70,12 @@ def insert_qdq(graph: ir.Graph, ranges: Mapping[str, float], precision: Quantize
 
 
 def _output_axis(node: ir.Node) -> int:
-    """Of the weight, along which the output channels lie."""
+    """The axis of the weight along which the output channels lie."""
     return 1 if node.op_type == "Gemm" and not node.attributes.get_int("transB", 0) else 0
 
 
 class _Rounding:
-    """Puts each tensor through its narrow type once, for all who read it."""
+    """Rounding of each tensor to the narrow type, once for all its readers."""
 
     def __init__(self, graph: ir.Graph, form: _Format) -> None:
         self.graph = graph
@@ -112,7 +113,7 @@ class _Rounding:
         return self.done[value]
 
     def _scale(self, limits: NDArray[np.floating] | float, dtype: np.dtype) -> NDArray[np.floating]:
-        # Below the smallest normal number of float16 it would become zero; such a channel is as good as silent.
+        # A scale below the smallest normal number of float16 would become zero. Such a channel is as good as silent.
         return np.maximum(np.asarray(limits, np.float32) / self.form.limit, np.finfo(dtype).tiny).astype(dtype)
 
     def _restore(

@@ -1,4 +1,4 @@
-"""An exported file quantised by Q/DQ nodes: written, compared with its source, and only then put in its place."""
+"""Quantisation of an exported file by Q/DQ nodes: written, compared with its source, only then put in its place."""
 
 import dataclasses
 import os
@@ -27,13 +27,15 @@ class QuantizationReport:
     """A quantised file that is near enough to its source."""
 
     output: Path
+    """The quantised file."""
     metadata: Metadata
+    """Metadata of the quantised file."""
     comparisons: tuple[Comparison, ...]
     """Detections of the quantised file beside those of its source, one entry for each batch."""
     parity: Parity
-    """How near the detections had to be."""
+    """Limits that the comparisons had to keep."""
     kept: Mapping[str, tuple[str, ...]]
-    """Names of the layers that are not quantised, by the reason."""
+    """Names of the layers that are not quantised, by the reason why."""
     ranges: Path | None
     """File of a new calibration's ranges, beside the output; None where an earlier calibration was used."""
 
@@ -52,16 +54,16 @@ def quantize_onnx(
 
     Args:
         model: an fp32 or fp16 file of :func:`export.export_onnx`; what is not quantised keeps the type it has.
-        output: the .onnx file; what lies there stays unless the new file is near enough.
+        output: the .onnx file to write; a file already there stays unless the new one is near enough.
         images: directory of the images to calibrate and to compare on.
-        calibration: COCO annotations, which say what images to calibrate on. Needs nvidia-modelopt, and the ranges are
-            written beside the output.
-        ranges: ranges of an earlier calibration of the same checkpoint, in place of ``calibration``.
-        precision: what convolutions and linear layers are rounded to.
+        calibration: COCO annotations, whose images are calibrated on. This needs nvidia-modelopt, and writes the ranges
+            beside the output.
+        ranges: file of an earlier calibration of the same checkpoint, in place of ``calibration``.
+        precision: the type that convolutions and linear layers are rounded to.
         count: number of images to calibrate on, spread evenly over the annotation file.
 
     Raises:
-        UserError: a file cannot be used or does not fit the others, or the tool is not installed; nothing is written.
+        UserError: a file cannot be used or does not fit the others, or nvidia-modelopt is missing; nothing is written.
         MismatchError: the quantised file is too far from its source; nothing is written.
     """
     model, output = Path(model), Path(output)
@@ -97,13 +99,15 @@ def _metadata(model: ir.Model, path: Path) -> Metadata:
     """The metadata of a file that can be quantised."""
     metadata = Metadata.from_properties(model.metadata_props, path)
     if metadata.precision not in ("fp32", "fp16"):
-        raise UserError(f"{path}: expected an fp32 or fp16 file written by python -m export.to_onnx")
+        raise UserError(
+            f"{path}: its precision is {metadata.precision}; expected an fp32 or fp16 file of export.to_onnx"
+        )
     return metadata
 
 
 @contextmanager
 def _runnable(path: Path, model: ir.Model) -> Iterator[Path]:
-    """``path``, or where it is a file without bodies, which ONNX Runtime needs, a copy with them; so is ``model``."""
+    """A file with bodies, which ONNX Runtime needs: ``path``, or a copy for which they are added to ``model``."""
     if model.functions:
         yield path
         return
@@ -126,7 +130,7 @@ def _measure(
     if annotations is None and ranges is not None:
         return read_calibration(Path(ranges)), verification_images(images)
     if annotations is None or ranges is not None:
-        raise UserError("give either --calibration, COCO annotations, or --ranges of an earlier calibration")
+        raise UserError("give either --calibration (COCO annotations) or --ranges (of an earlier calibration)")
     if count < 1:
         raise UserError(f"--count {count}: expected at least one image to calibrate on")
     chosen, held_out = split_images(Path(annotations), images, count)

@@ -10,16 +10,17 @@ from export.verify import Comparison, MismatchError, Parity
 
 
 def comparison_table(comparisons: Sequence[Comparison], parity: Parity, title: str) -> Table:
-    """One row for each batch, with the worst of its matched detections."""
+    """A table with a row for each batch, which shows the worst of the matched detections."""
     table = Table(title=title)
     for heading in ("images", "matched", "unmatched", "agree", "Δ box px", "Δ score", "mask IoU"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for found in comparisons:
+    for comparison in comparisons:
         extremes = ("-", "-", "-")
-        if len(found.boxes):
-            extremes = (f"{found.boxes.max():.1e}", f"{found.scores.max():.1e}", f"{found.masks.min():.4f}")
-        counts = (len(found.boxes), found.unmatched, found.agreeing(parity))
-        table.add_row("{}x{}x{}".format(*found.shape), *map(str, counts), *extremes)
+        boxes, scores, masks = comparison.boxes, comparison.scores, comparison.masks
+        if len(boxes):
+            extremes = (f"{boxes.max():.1e}", f"{scores.max():.1e}", f"{masks.min():.4f}")
+        counts = (len(boxes), comparison.unmatched, comparison.agreeing(parity))
+        table.add_row("{}x{}x{}".format(*comparison.shape), *map(str, counts), *extremes)
     return table
 
 

@@ -1,6 +1,7 @@
-"""What would stop a TensorRT parser or builder from taking an exported file, found without one.
+"""What would stop a TensorRT parser or builder from taking an exported file, found out without TensorRT.
 
-Rules are those of the parsers' documentation (TensorRT 10 and 11) and of single-operator builds (TensorRT-RTX 1.7).
+The rules come from the parsers' documentation (TensorRT 10 and 11) and from builds of single operators (TensorRT-RTX
+1.7).
 """
 
 import os
@@ -52,14 +53,15 @@ TYPES = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that stops a target from building a file."""
+    """A reason why a target cannot build a file."""
 
     where: str
     """What is refused: a node by operator and name, a function, a tensor, the operator set or the metadata."""
     reason: str
+    """Why it is refused."""
     body: str | None = None
-    """The custom operator whose body this concerns, which matters only where its plugin is not loaded; None is the
-    graph itself, with the plugins."""
+    """Custom operator whose body is refused, which matters only if its plugin is not loaded; None for the graph itself,
+    with the plugins."""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.reason}"
@@ -75,16 +77,16 @@ def check_onnx(path: str | os.PathLike[str], target: Target = "tensorrt-10") -> 
 
 
 def check_model(model: ir.Model, target: Target) -> list[Finding]:
-    """What would stop ``target`` from building the model: its graph with the plugins first, then each body without."""
-    found = [*_file_findings(model)]
+    """What would stop ``target`` from building the graph with the plugins, and then each body, without them."""
+    findings = [*_file_findings(model)]
     for node in model.graph.all_nodes():
         problems = _custom_problems(node) if node.domain else _node_problems(node, target)
-        found += [Finding(f"{node.op_type} {node.name}", reason) for reason in problems]
+        findings += [Finding(f"{node.op_type} {node.name}", reason) for reason in problems]
     for function in model.functions.values():
         reasons = [(node.op_type, reason) for node in function.all_nodes() for reason in _node_problems(node, target)]
         # A body may use one operator several times.
-        found += [Finding(where, reason, function.name) for where, reason in dict.fromkeys(reasons)]
-    return found
+        findings += [Finding(where, reason, function.name) for where, reason in dict.fromkeys(reasons)]
+    return findings
 
 
 def _file_findings(model: ir.Model) -> Iterator[Finding]:
@@ -131,7 +133,7 @@ def _custom_problems(node: ir.Node) -> Iterator[str]:
     for name, expected in PLUGIN_ATTRIBUTES.items():
         value = node.attributes.get_string(name, "")
         if value != expected:
-            # From 10.15 on a plugin is taken in place of a body only for this attribute's sake.
+            # From 10.15 on, the parser takes a plugin in place of a body only if it has this attribute.
             yield f"attribute {name} is {value!r}, expected {expected!r}: the plugin would not be found"
     if node.overload:
         yield "the parser knows no overloads"

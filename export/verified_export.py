@@ -1,4 +1,4 @@
-"""A checkpoint exported to ONNX: written, compared with PyTorch on real images, and only then put in its place."""
+"""Export of a checkpoint to ONNX: written, compared with PyTorch on real images, and only then put in its place."""
 
 import dataclasses
 import os
@@ -34,18 +34,20 @@ class ExportReport:
     """An exported file that agrees with PyTorch."""
 
     output: Path
+    """The exported file."""
     metadata: Metadata
+    """Metadata of the exported file."""
     comparisons: tuple[Comparison, ...]
     """Detections of the file in ONNX Runtime beside those of PyTorch in float32, one entry for each batch."""
     parity: Parity
-    """How near the detections had to be."""
+    """Limits that the comparisons had to keep."""
     refusals: tuple[Finding, ...]
-    """What TensorRT will refuse, with the plugins; empty for masks ``found``, which are not for TensorRT."""
+    """What TensorRT will refuse although it has the plugins; empty for masks ``found``, which are not for TensorRT."""
 
     @property
     def has_detections(self) -> bool:
         """Whether any picture has a detection; without one, boxes and masks remain unverified."""
-        return any(len(found.boxes) for found in self.comparisons)
+        return any(len(comparison.boxes) for comparison in self.comparisons)
 
 
 def export_onnx(
@@ -64,18 +66,18 @@ def export_onnx(
 
     Args:
         checkpoint: the .safetensors file.
-        output: the .onnx file; what lies there stays unless the new file agrees.
+        output: the .onnx file to write; a file already there stays unless the new one agrees.
         bounds: batches and sizes that the file accepts; None is every size that the model's preprocessing gives, and
-            batches of 1 to 8 (:func:`export.choose_bounds` chooses in between).
+            batches of 1 to 8 (:func:`export.choose_bounds` makes others).
         precision: type of weights and features; box arithmetic, scores and the boundary test are float32 in any case.
-        masks: ``all`` gives every place for a detection a mask, ``found`` only detections.
+        masks: ``all`` computes a mask for every place for a detection, ``found`` only for detections.
         opset: ONNX operator set; None is the precision's own.
-        bodies: carry the custom operators' bodies, without which only TensorRT with the plugins runs the file.
-        verify_images: directory with pictures for the verification; None is what comes with a checkout.
-        mask_iou: smallest IoU with PyTorch's masks that agrees; None is the precision's own.
+        bodies: whether the file carries the custom operators' bodies, without which only TensorRT with plugins runs it.
+        verify_images: directory with pictures for the verification; None is the demo's, which come with a checkout.
+        mask_iou: smallest IoU with PyTorch's masks that counts as agreement; None is the precision's own.
 
     Raises:
-        UserError: the checkpoint cannot be used, or nothing would run what is asked for; nothing is written.
+        UserError: the checkpoint cannot be used, or no engine would run such a file; nothing is written.
         MismatchError: the file does not agree with PyTorch; nothing is written.
     """
     checkpoint, output = Path(checkpoint), Path(output)
@@ -112,23 +114,23 @@ def _require_a_runtime(output: Path, precision: Precision, masks: Masks, bodies:
     if masks == "found" and (precision == "bf16" or not bodies):
         option = "--no-bodies" if not bodies else "--precision bf16"
         raise UserError(
-            f"{output}: nothing runs --masks found with {option}: only TensorRT takes a file of the latter, "
-            "and it takes none of the former; leave one of them out"
+            f"{output}: no engine runs --masks found with {option}: a file with {option} is for TensorRT alone, "
+            "and TensorRT does not run --masks found; leave one of them out"
         )
 
 
 def _pictures(directory: str | os.PathLike[str] | None) -> Path:
-    """The directory with pictures, that of the demo where none is given."""
+    """The given directory with pictures, or the demo's."""
     if directory is None and not DEMO.is_dir():
         raise UserError(
-            f"{DEMO}: no pictures come with this installation, and the export is verified on some: "
+            f"{DEMO}: no pictures come with this installation, and the export is verified on pictures: "
             "name a directory of pictures with --verify-images"
         )
     return DEMO if directory is None else Path(directory)
 
 
 def _with_origin(model: ir.Model, checkpoint: Path, output: Path) -> Metadata:
-    """The metadata of the model, to which the checkpoint that it was made of is added."""
+    """Add the checkpoint that the model was made of to the model's metadata, and return them."""
     metadata = dataclasses.replace(
         Metadata.from_properties(model.metadata_props, output),
         recipe=read_metadata(checkpoint).get("recipe", ""),
@@ -139,7 +141,7 @@ def _with_origin(model: ir.Model, checkpoint: Path, output: Path) -> Metadata:
 
 
 def _runnable(model: ir.Model, path: Path, precision: Precision) -> Path | bytes:
-    """What ONNX Runtime can run of the file at ``path``: itself, or for bf16 the same in float32."""
+    """What ONNX Runtime runs for the file at ``path``: the file itself, or for bf16 the same graph in float32."""
     if precision != "bf16":
         return path
     widened = widen(model)

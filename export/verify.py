@@ -22,6 +22,7 @@ from refinemask.onnx_session import session_options
 from refinemask.structures import Detections
 
 NUM_IMAGES = 6
+"""Number of images of a verification."""
 
 
 class Parity(NamedTuple):
@@ -34,7 +35,7 @@ class Parity(NamedTuple):
     masks: float
     """Smallest IoU of the binary masks over the box."""
     share: float
-    """The rest may be near-ties that a rounding decides."""
+    """Smallest share of detections that are this near; the others may be near-ties that a rounding decides."""
 
 
 PARITY = {
@@ -44,21 +45,22 @@ PARITY = {
     "int8": Parity(boxes=2, scores=5e-2, masks=0.85, share=0.7),
     "fp8": Parity(boxes=2, scores=5e-2, masks=0.85, share=0.7),
 }
+"""Limits for a file, by its precision."""
 
 
 class Comparison(NamedTuple):
     """The detections of one batch, PyTorch's beside those of the file."""
 
     shape: tuple[int, int, int]
-    """Batch, height, width."""
+    """Batch, height and width of the padded images."""
     unmatched: int
-    """Detections of either side without a partner of their class."""
+    """Number of detections, on either side, without a partner of the same class."""
     boxes: NDArray[np.float32]
-    """[N] largest coordinate difference of each matched pair."""
+    """[N] largest coordinate difference of each matched pair, in input pixels."""
     scores: NDArray[np.float32]
-    """[N] score differences."""
+    """[N] score difference of each matched pair."""
     masks: NDArray[np.float32]
-    """[N] IoU of the binary masks over the boxes."""
+    """[N] IoU of each matched pair's binary masks over the boxes."""
 
     def agreeing(self, parity: Parity) -> int:
         """Number of matched pairs within ``parity``."""
@@ -67,13 +69,14 @@ class Comparison(NamedTuple):
 
 
 class MismatchError(FailedCheckError):
-    """A file does not do what it was made from does, so it was not written."""
+    """The error of a file that does not agree with its source, and so was not written."""
 
     def __init__(self, message: str, comparisons: Sequence[Comparison], parity: Parity) -> None:
         super().__init__(message)
         self.comparisons = tuple(comparisons)
+        """Detections of the file beside those of its source, one entry for each batch."""
         self.parity = parity
-        """How near the detections had to be."""
+        """Limits that the comparisons had to keep."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # An exception is pickled with its message alone, and an export may run in a process of its own.
@@ -81,11 +84,11 @@ class MismatchError(FailedCheckError):
 
 
 Runner = Callable[[NetworkInput], Detections]
-"""Runs a detector on a batch; the result is NumPy arrays."""
+"""Function that runs a detector on a batch, and returns NumPy arrays."""
 
 
 def torch_runner(detector: Detector) -> Runner:
-    """The PyTorch detector."""
+    """A runner of the PyTorch detector."""
 
     def run(batch: NetworkInput) -> Detections:
         with torch.inference_mode():
@@ -95,7 +98,7 @@ def torch_runner(detector: Detector) -> Runner:
 
 
 def onnx_runner(model: Path | bytes) -> Runner:
-    """An exported file, or its bytes, in ONNX Runtime on the CPU."""
+    """A runner of an exported file, or of its bytes, in ONNX Runtime on the CPU."""
     options = session_options(torch.get_num_threads())
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
@@ -113,7 +116,7 @@ def verify(
     bounds: Bounds,
     images: Sequence[NDArray[np.uint8]],
 ) -> list[Comparison]:
-    """Compare at up to two sizes and two batch sizes within ``bounds``, each on other images."""
+    """Compare two runners at up to two sizes and two batch sizes within ``bounds``, each time on other images."""
     comparisons, offset = [], 0
     for batch, height, width in verification_shapes(bounds):
         chosen = [images[(offset + index) % len(images)] for index in range(batch)]
@@ -160,7 +163,7 @@ def match(first: Detections, second: Detections) -> Iterator[tuple[int, int]]:
 
 
 def box_iou(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[N, M] of boxes [N, 4] and [M, 4]."""
+    """IoU [N, M] of boxes [N, 4] and [M, 4], (x1, y1, x2, y2)."""
     low = np.maximum(first[:, None, :2], second[:, :2])
     high = np.minimum(first[:, None, 2:], second[:, 2:])
     intersection = (high - low).clip(0).prod(axis=2)
@@ -172,7 +175,7 @@ def verification_images(directory: Path) -> list[NDArray[np.uint8]]:
     """A few pictures, spread evenly over all below ``directory`` in the order of their names.
 
     Raises:
-        UserError: there are none.
+        UserError: there are no pictures, or one cannot be read.
     """
     paths = sorted(path for path in directory.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:
@@ -185,8 +188,8 @@ def verification_images(directory: Path) -> list[NDArray[np.uint8]]:
 
 def passes(comparisons: Sequence[Comparison], parity: Parity) -> bool:
     """Whether enough of all detections, unmatched ones included, are within ``parity``."""
-    total = sum(len(found.boxes) + found.unmatched for found in comparisons)
-    return sum(found.agreeing(parity) for found in comparisons) >= parity.share * total
+    total = sum(len(comparison.boxes) + comparison.unmatched for comparison in comparisons)
+    return sum(comparison.agreeing(parity) for comparison in comparisons) >= parity.share * total
 
 
 def _differences(first: Detections, second: Detections, i: int, j: int) -> tuple[float, float, float]:

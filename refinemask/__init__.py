@@ -54,9 +54,9 @@ class _Package(ModuleType):
     """This package, whose verbs are not hidden by commands of the same name."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # Python sets every imported submodule as an attribute of its package. The modules of
-        # ``python -m refinemask.evaluate`` and ``refinemask.train`` would take the place of the functions; they are
-        # still found by ``from refinemask.evaluate import main``.
+        # Python sets every imported submodule as an attribute of its package. So the modules ``refinemask.evaluate``
+        # and ``refinemask.train`` would take the place of the functions of the same names. The import system finds the
+        # modules without the attribute: ``from refinemask.evaluate import main`` works.
         if name in _HOMES and isinstance(value, ModuleType):
             return
         super().__setattr__(name, value)

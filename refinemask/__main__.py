@@ -4,22 +4,26 @@ import sys
 from importlib import import_module
 
 COMMANDS = {
-    "convert": ("refinemask.convert", "an official checkpoint to one of ours"),
+    "convert": ("refinemask.convert", "convert an official checkpoint"),
     "train": ("refinemask.train", "train a detector by a recipe"),
-    "evaluate": ("refinemask.evaluate", "average precision of a model"),
+    "evaluate": ("refinemask.evaluate", "measure the average precision of a model"),
     "predict": ("refinemask.predict", "detect objects in images, and draw them"),
-    "export": ("export.to_onnx", "a checkpoint to ONNX, verified"),
-    "check": ("export.check", "what would stop TensorRT from building a file"),
-    "quantize": ("export.quantize", "an exported file in int8 or fp8"),
-    "build": ("engines.build", "a TensorRT engine of an exported file"),
-    "compare": ("benchmarks.compare", "engines side by side in speed and accuracy"),
-    "fps": ("benchmarks.fps", "engines side by side in speed"),
+    "export": ("export.to_onnx", "export a checkpoint to ONNX, and verify the file"),
+    "check": ("export.check", "find what would stop TensorRT from building a file"),
+    "quantize": ("export.quantize", "quantise an exported file to int8 or fp8"),
+    "build": ("engines.build", "build a TensorRT engine from an exported file"),
+    "compare": ("benchmarks.compare", "compare engines in speed and accuracy"),
+    "fps": ("benchmarks.fps", "compare engines in speed"),
 }
 """Module and summary of each command."""
 
 
 def main() -> int:
-    """Run the command that the first argument names; its own exit code, or 2 where there is no such command."""
+    """Run the command that the first argument names.
+
+    Returns:
+        The command's exit code, or 2 if there is no such command.
+    """
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in ("-h", "--help"):
         print("usage: refinemask COMMAND …    (refinemask COMMAND --help shows its arguments)\n")
@@ -29,7 +33,7 @@ def main() -> int:
     if name not in COMMANDS:
         print(f"error: {name!r} is no command; expected {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
-    # Each is heavy in its own way, so only the one asked for is imported.
+    # Each command is heavy in its own way, so only the one asked for is imported.
     door = import_module(COMMANDS[name][0])
     sys.argv = [f"refinemask {name}", *sys.argv[2:]]
     return door.main()

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 DEMO = Path(__file__).resolve().parents[1] / "demo"
+"""Folder of the bundled images, annotations and weights."""
 NUCLEI = DEMO / "nuclei"
 """Microscope images with ``annotations/instances_{train,val}.json`` and ``images``."""
 PHOTOS = DEMO / "photos"

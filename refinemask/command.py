@@ -15,6 +15,7 @@ Args = TypeVar("Args")
 
 FAILED_CHECK, BAD_INPUT = 1, 2
 INTERRUPTED, READER_GONE = 128 + signal.SIGINT, 128 + signal.SIGPIPE
+"""Exit codes of a failed check, bad input, Ctrl-C and an output that nobody reads."""
 
 
 def execute(
@@ -24,18 +25,18 @@ def execute(
     description: str | None = None,
     old: Mapping[str, Old | OldSide] | None = None,
 ) -> int:
-    """Read the command line as ``kind`` unless ``args`` are given, do ``action`` with it, and say how that ended.
+    """Parse the command line into ``kind`` unless ``args`` are given, run ``action`` on it, and report how it ended.
 
     Args:
-        kind: a dataclass of the command's arguments; values that it refuses itself are bad input, too.
-        action: does the work and prints; its result is the exit code, None is 0.
+        kind: dataclass of the command's arguments; a :class:`UserError` that it raises is bad input, too.
+        action: function that does the work and prints; it returns the exit code, and None is 0.
         args: arguments that need no parsing.
         description: help text, if not the docstring of ``kind``.
-        old: spellings of options that still work.
+        old: old spellings of options that still work.
 
     Returns:
-        The exit code: the action's; 1 for :class:`FailedCheckError`, 2 for :class:`UserError`, 130 for Ctrl-C, 141
-        where nobody reads the output any more.
+        The exit code: that of the action, or 1 for :class:`FailedCheckError`, 2 for :class:`UserError`, 130 for
+        Ctrl-C, 141 if nobody reads the output any more.
     """
     try:
         if args is None:

@@ -32,14 +32,15 @@ class BackboneConfig:
     """ResNet with bottleneck blocks (torchvision's v1 layout)."""
 
     blocks: tuple[int, int, int, int] = (3, 4, 6, 3)
+    """Number of blocks in each of the stages C2..C5."""
     width: int = 64
     """Channels of the stem; the stages C2..C5 have 4, 8, 16 and 32 times as many."""
     stride_in_1x1: bool = False
-    """Caffe style: a stage's stride sits in its first 1×1 convolution instead of the 3×3."""
+    """Whether a stage's stride sits in its first 1×1 convolution (Caffe's style) instead of the 3×3."""
     frozen_stages: int = 1
-    """In training the stem and this many stages keep their weights; -1 trains everything."""
+    """Number of stages that, like the stem, keep their weights in training; -1 trains everything."""
     frozen_norm: bool = True
-    """Batch norm uses its running statistics in training too (its scale and shift are still trained)."""
+    """Whether batch norm uses its running statistics in training too; scale and shift are trained in any case."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +48,15 @@ class RPNConfig:
     """Region proposal network over P2..P6 with one anchor scale per level."""
 
     anchor_scale: float = 8.0
+    """Side of a square anchor, in strides of its level."""
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     candidates_per_level: int = 1000
+    """Number of the best boxes of each level that enter NMS."""
     training_candidates_per_level: int = 2000
     proposals: int = 1000
+    """Number of proposals per image."""
     training_proposals: int | None = None
-    """As many as at test time, if not given."""
+    """Number of proposals per image in training; None is ``proposals``, the number at test time."""
     nms_iou: float = 0.7
 
 
@@ -62,11 +66,13 @@ class BoxHeadConfig:
 
     hidden: int = 1024
     delta_std: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)
+    """Standard deviations of (dx, dy, dw, dh), by which the target deltas are divided."""
     score_threshold: float = 0.05
     nms_iou: float = 0.5
     detections: int = 100
+    """Largest number of detections per image."""
     candidates: int = 3840
-    """(RoI, class) pairs, best first, that enter the final NMS; TensorRT's top-k allows no more."""
+    """Number of the best (RoI, class) pairs that enter the final NMS; TensorRT's top-k allows no more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +85,7 @@ class FCNMaskConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RefineMaskConfig:
-    """RefineMask's head (paper section 3), 14 → 28 → 56 → 112.
+    """RefineMask's head (paper section 3): masks of 14×14, refined to 28×28, 56×56 and 112×112.
 
     ``original`` is the head of the released checkpoints, with the semantic mask branch; ``simple`` is the
     authors' later, faster head, without it.
@@ -90,7 +96,7 @@ class RefineMaskConfig:
     instance_convs: int = 2
     semantic_convs: int = 4
     class_agnostic_last: bool = False
-    """The last predictor has one channel for all classes (LVIS, and always in the simple head)."""
+    """Whether the last predictor has one channel for all classes (in models of LVIS, and always in the simple head)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,14 +118,15 @@ class HTCConfig:
         (0.05, 0.05, 0.1, 0.1),
         (0.033, 0.033, 0.067, 0.067),
     )
-    """One per stage; they take the place of the box head's own."""
+    """Standard deviations of each stage's box deltas, in place of ``BoxHeadConfig.delta_std``."""
     convs: int = 4
-    """Of each mask stage, and of the semantic branch."""
+    """Number of 3×3 convolutions of each mask stage, and of the semantic branch."""
     semantic_classes: int = 183
+    """Number of classes that the semantic branch predicts."""
 
 
 MaskHeadConfig = FCNMaskConfig | RefineMaskConfig | PointRendConfig | HTCConfig
-"""The kinds of mask heads; ``refinemask.modeling.families`` says what each brings with it."""
+"""Configuration of any kind of mask head; ``refinemask.modeling.families`` says what belongs to each kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +152,7 @@ class ModelConfig:
 
     @property
     def num_classes(self) -> int:
+        """Number of classes, without background."""
         return len(self.class_names)
 
 
@@ -156,16 +164,19 @@ class DataConfig:
     images: str
     format: typing.Literal["coco", "lvis"] = "coco"
     repeat_threshold: float | None = None
-    """LVIS: images with categories in a smaller fraction of the images are shown more often."""
+    """Fraction of the images below which a category is rare, so that images with it are shown more often (LVIS)."""
     polygons: bool = True
-    """Mask targets from the annotated polygons; otherwise these become bitmaps first, as for official Mask R-CNN."""
+    """Whether mask targets come from the annotated polygons, or from bitmaps of them as in official Mask R-CNN."""
     semantic_maps: str | None = None
-    """HTC: folder with a class map (PNG, one channel, 255 where unknown) of each image, of the same stem."""
+    """Folder with a class map of each image (PNG of the same stem, one channel, 255 where unknown), for HTC."""
     short_sides: tuple[int, ...] = (800,)
-    """One of these is drawn per image."""
+    """Lengths of the shorter side in pixels, one of which is drawn for each image."""
     long_side: int = 1333
+    """Largest length of the longer side in pixels."""
     horizontal_flip: float = 0.5
+    """Probability of a left-right flip."""
     vertical_flip: float = 0.0
+    """Probability of a top-bottom flip."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,22 +186,27 @@ class TrainConfig:
     epochs: int = 12
     step_epochs: tuple[int, ...] = (8, 11)
     batch_size: int = 16
+    """Images per iteration, over all processes."""
     learning_rate: float = 0.02
     momentum: float = 0.9
     weight_decay: float = 1e-4
     clip_norm: float | None = 35.0
+    """Largest norm of the gradient; None leaves gradients as they are."""
     warmup_iterations: int = 500
     warmup_factor: float = 0.001
+    """Share of the learning rate with which the warm-up begins."""
     box_loss_weight: float = 2.0
-    """Weight of both box losses; RefineMask doubles Mask R-CNN's."""
+    """Weight of both box losses; RefineMask's is twice Mask R-CNN's."""
     smooth_l1_beta: float | None = None
-    """None is plain L1; Cityscapes and HTC use 1.0."""
+    """Beta of the box heads' smooth L1 loss; None is plain L1. Cityscapes and HTC use 1.0."""
     rpn_smooth_l1_beta: float | None = None
-    """HTC uses 1/9."""
+    """Beta of the RPN's smooth L1 loss; None is plain L1. HTC uses 1/9."""
     anchors_inside: bool = False
-    """Anchors that cross the image's border are not trained on (HTC)."""
+    """Whether anchors that cross the image's border are left out of training (HTC)."""
     rois_per_image: int = 512
+    """Number of RoIs per image that the heads are trained on."""
     positive_fraction: float = 0.25
+    """Largest share of positive RoIs among the RoIs of an image."""
     seed: int = 0
 
 

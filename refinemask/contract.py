@@ -1,8 +1,8 @@
-"""What an exported file promises, to whoever writes one and whoever runs one.
+"""The contract between the exporter, which writes a file, and the engines, which run it.
 
-The network takes padded images and their valid sizes, and gives the five tensors of :class:`Detections`. The file
-carries what it is as metadata, and its custom operators by the names below. Imports no PyTorch: a deployment machine
-without it runs engines too.
+The network takes padded images and their valid sizes, and returns the five tensors of :class:`Detections`. The file
+describes itself by :class:`Metadata`, and its custom operators have the names below. This module imports no PyTorch: a
+deployment machine without PyTorch runs engines too.
 """
 
 import dataclasses
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     import onnx
 
 INPUTS = ("images", "image_sizes")
-"""uint8 [B, 3, H, W] RGB, padded at the bottom and right; int64 [B, 2], the valid (height, width) of each image."""
+"""Names of the inputs: uint8 [B, 3, H, W] RGB, padded at the bottom and right; int64 [B, 2] valid (height, width)."""
 OUTPUTS = Detections._fields
+"""Names of the outputs, in order."""
 
 DOMAIN = "refinemask"
 """ONNX domain of the custom operators, and TensorRT's plugin namespace."""
@@ -48,9 +49,9 @@ BOUNDARY_MERGE = Operator("BoundaryMerge", {})
 OPERATORS = (ROI_ALIGN_4, ROI_ALIGN_1, FIXED_NMS, BOUNDARY_MERGE)
 
 Masks = Literal["all", "found"]
-"""Which places of the fixed number for detections get a mask: all of them, or those that hold a detection."""
+"""Which of an image's K places for detections get a mask: all, or only the first ones, which hold detections."""
 Limits = tuple[int, int, int]
-"""Smallest, typical and largest."""
+"""The smallest, the typical and the largest value."""
 
 
 class InputError(UserError, ValueError):
@@ -66,6 +67,7 @@ class Bounds:
     """
 
     batch: Limits
+    """Numbers of images in a batch."""
     height: Limits
     """Heights of the padded images, in pixels."""
     width: Limits
@@ -94,7 +96,8 @@ class Bounds:
     def canvas(self, height: int, width: int) -> tuple[int, int]:
         """The padded (height, width) for an image of ``height`` × ``width`` pixels.
 
-        The smallest accepted size that holds it. A static file has one size, to which the image will have to shrink.
+        This is the smallest accepted size that holds the image. A static file has one size only: a larger image must
+        be shrunk to fit.
 
         Raises:
             InputError: the image is larger than a dynamic file accepts.
@@ -121,13 +124,17 @@ class Bounds:
 
 
 def default_sizes(preprocessing: Preprocessing) -> tuple[Limits, Limits]:
-    """Height and width limits that hold every image after resizing, landscape being typical."""
+    """Limits of height and of width that hold every resized image; the typical size is that of a landscape image."""
     short, long = (-(-side // STRIDE) * STRIDE for side in (preprocessing.short_side, preprocessing.long_side))
     return (STRIDE, short, long), (STRIDE, long, long)
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """(height, width) of ``HxW``."""
+    """Read (height, width) from ``HxW``.
+
+    Raises:
+        UserError: the text is no size.
+    """
     match = re.fullmatch(r"(\d+)x(\d+)", text)
     if match is None:
         raise UserError(f"size {text!r}: expected HEIGHTxWIDTH in pixels, such as 800x1344")
@@ -139,10 +146,13 @@ class Metadata:
     """What an exported file says about itself."""
 
     config: ModelConfig
+    """Configuration of the model."""
     precision: str
     """Type of the convolutions: fp32, fp16, bf16, int8 or fp8."""
     bounds: Bounds
+    """Batches and sizes of images that the file accepts."""
     masks: Masks = "all"
+    """Which places for detections get a mask."""
     exporter: str = ""
     """Version of this project that wrote the file."""
     recipe: str = ""
@@ -167,7 +177,7 @@ class Metadata:
         """Read what :meth:`to_properties` made; ``path`` names the file in errors.
 
         Raises:
-            UserError: a property is missing or unreadable, so the file is not ours.
+            UserError: a property is missing or unreadable, so this project did not export the file.
         """
         expected = "expected a file written by `python -m export.to_onnx MODEL -o FILE`"
         if missing := missing_properties(properties):
@@ -189,7 +199,7 @@ class Metadata:
         """Read the metadata of an ONNX file.
 
         Raises:
-            UserError: the file is missing, no ONNX file, or not ours.
+            UserError: the file is missing, is no ONNX file, or was not exported by this project.
         """
         return cls.of_model(read_onnx(path), path)
 
@@ -198,13 +208,13 @@ class Metadata:
         """Read the metadata of an ONNX model; ``path`` names its file in errors.
 
         Raises:
-            UserError: the file is not ours.
+            UserError: the file was not exported by this project.
         """
         return cls.from_properties({entry.key: entry.value for entry in model.metadata_props}, path)
 
 
 def missing_properties(properties: Mapping[str, str]) -> list[str]:
-    """The properties without which a file is not one of ours."""
+    """Names of the properties that every exported file has and that ``properties`` lacks."""
     return [name for name in ("config", "precision", "bounds") if name not in properties]
 
 
@@ -213,19 +223,19 @@ def read_onnx(path: str | os.PathLike[str], *, weights: bool = False) -> "onnx.M
 
     Args:
         path: the file.
-        weights: read tensors that lie in files of their own, too.
+        weights: whether tensors that are stored in separate files are read, too.
 
     Raises:
         UserError: the file is missing, or no ONNX file.
     """
-    # Heavy, and not needed where an engine or its sidecar is all there is.
+    # Imported here because it is heavy, and a machine with only an engine and its sidecar does not need it.
     import onnx
 
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file")
     try:
         return onnx.load(path, load_external_data=weights)
-    # Protobuf and the reader raise a dozen kinds.
+    # Protobuf and the reader raise a dozen kinds of exceptions.
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: not a readable ONNX file ({reason}); export it again (export.to_onnx)") from error

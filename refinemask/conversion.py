@@ -1,4 +1,4 @@
-"""Official checkpoints as ours."""
+"""Conversion of official checkpoints to checkpoints of this project."""
 
 import os
 from dataclasses import dataclass

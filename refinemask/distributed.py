@@ -1,4 +1,4 @@
-"""The little that training and evaluation need to know of other processes; alone, all of it is the identity."""
+"""What training and evaluation need to know of other processes. In a single process, each function is the identity."""
 
 import os
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ def _device(name: str) -> torch.device:
 
 
 def world() -> tuple[int, int]:
-    """(rank, number of processes)."""
+    """Rank of this process, and number of processes."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
@@ -81,10 +81,10 @@ def gather(value: Any) -> list[Any]:
 
 
 def share(total: int, what: str) -> int:
-    """Each process's equal part of ``total``.
+    """Each process's equal part of ``total``, which the error calls ``what``.
 
     Raises:
-        UserError: it cannot be divided.
+        UserError: ``total`` cannot be divided equally.
     """
     _, size = world()
     if total % size:

@@ -11,15 +11,18 @@ from refinemask.masks import decode
 from refinemask.structures import Result
 
 SMALLEST, LARGEST = 640, 1600
-"""Limits of the drawing's longer side in pixels: outlines are too coarse on less, and nobody looks at more."""
+"""Limits of the drawing's longer side in pixels: outlines on a smaller one are coarse, a larger one is no use."""
 MASKS_AT_ONCE = 20
+"""Number of masks that are decoded and drawn in one step, which limits the memory."""
 CROWDED = 25
-"""From so many objects on, outlines are thin."""
+"""Number of objects from which on outlines are thin."""
 MOST_NAMES = 20
+"""Largest number of objects that are named."""
 NAMED_SHARE = 0.004
 """Smallest share of the picture's area that a named object covers: a name would hide a smaller one."""
 COLOURS = sv.ColorPalette.DEFAULT
 LUMA = (0.299, 0.587, 0.114)
+"""Shares of red, green and blue in a colour's brightness."""
 TEXT_COLOURS = sv.ColorPalette(
     [sv.Color.BLACK if np.dot(colour.as_rgb(), LUMA) > 140 else sv.Color.WHITE for colour in COLOURS.colors]
 )
@@ -28,16 +31,16 @@ TEXT_COLOURS = sv.ColorPalette(
 def draw(image: NDArray[np.uint8], results: Sequence[Result], class_names: Mapping[int, str]) -> NDArray[np.uint8]:
     """Draw masks and outlines over an image, and names where they help.
 
-    If there is one class, every object has its colour. If there are several, every class has, and the best of the
-    objects that are large enough are named. Small images are enlarged and huge ones reduced.
+    With one class, every object has a colour of its own. With several classes, every class has one, and the best of the
+    large objects are named. Small images are enlarged, and huge ones reduced.
 
     Args:
         image: [h, w, 3] uint8 RGB.
-        results: in pixels of the image, best first.
-        class_names: by category id.
+        results: the objects, best first, in pixels of the image.
+        class_names: name of each category id.
 
     Returns:
-        [h', w', 3] uint8 RGB.
+        The drawing, [h', w', 3] uint8 RGB.
     """
     height, width = image.shape[:2]
     scale = float(np.clip(max(height, width), SMALLEST, LARGEST)) / max(height, width)

@@ -13,7 +13,7 @@ class UserError(Exception):
 
 
 class FailedCheckError(Exception):
-    """Something was made and is not what was asked for: one line that says what was found and what was expected."""
+    """A result that is not what was asked for: one line that says what was found and what was expected."""
 
 
 @contextmanager

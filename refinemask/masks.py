@@ -2,8 +2,8 @@
 
 A pasted mask is never made. Bilinear interpolation is separable, and along an image column it is a piecewise linear
 function with one knot per mask row: the runs of the column begin and end where that function crosses one half. So the
-work depends on the mask's resolution and the box's width, not on the box's area, and the memory on neither the number
-of masks nor the size of the image.
+work depends on the mask's resolution and the box's width, not on the box's area. The memory depends neither on the
+number of masks nor on the size of the image.
 """
 
 import math
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 THRESHOLD = 0.5
+"""Probability from which on a pixel is foreground."""
 
 
 class RLE(TypedDict):
@@ -35,8 +36,11 @@ def paste_rle(masks: NDArray[np.float32], boxes: NDArray[np.float32], height: in
     Args:
         masks: [N, M, M] float32 probabilities.
         boxes: [N, 4] (x1, y1, x2, y2) in pixels of the image; they may reach beyond it or be empty.
-        height: of the image in pixels.
-        width: of the image in pixels.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
+
+    Returns:
+        The encoding [height, width] of each mask.
 
     Raises:
         ValueError: the number of masks and boxes differs, or a value is not finite.
@@ -78,7 +82,7 @@ def _edges(by_column: NDArray[np.float32], box: NDArray[np.float32], height: int
     """The column-major pixel indices where the runs of one pasted mask begin and end, in turn; ascending.
 
     Args:
-        by_column: the mask transposed, with a border of zeros, in which every column therefore begins and ends.
+        by_column: the transposed mask with a border of zeros, so that every column begins and ends with zero.
         box: [4] (x1, y1, x2, y2) in pixels of the image.
     """
     columns, rows = by_column.shape[0] - 3, by_column.shape[1] - 2
@@ -103,23 +107,23 @@ def _edges(by_column: NDArray[np.float32], box: NDArray[np.float32], height: int
 
 
 def _sample_positions(low: np.float32, high: np.float32, size: int, samples: int) -> tuple[int, NDArray[np.float32]]:
-    """The first pixel near a box's side and, for it and its successors, the pixel's centre in the mask's samples."""
+    """The first pixel near a box's low side, and where its centre and the following ones lie in samples of the mask."""
     first, end = max(math.floor(low) - 1, 0), min(math.ceil(high) + 1, size)
     centres = np.arange(first, end, dtype=np.float32) + np.float32(0.5)
     relative = (centres - low) / (high - low) * 2 - 1
     if high - low < 1:
-        # The official model samples a box without extent, where this divides by zero, at its mask's middle.
+        # A box without extent divides by zero here. The official model samples it at the middle of its mask.
         relative[~np.isfinite(relative)] = 0
     return first, ((relative + 1) * samples - 1) / 2
 
 
 def _run_lengths(edges: NDArray[np.intp], pixels: int) -> NDArray[np.intp]:
-    """Lengths of the alternating background and foreground runs of an image of so many pixels."""
+    """Lengths of the alternating background and foreground runs of an image of ``pixels`` pixels."""
     bounds = np.concatenate(([0], edges, [pixels]))
     lengths = bounds[1:] - bounds[:-1]
     if lengths[1:].all():
         return lengths
-    # Runs without a pixel, and runs that touch across two columns: edges that coincide cancel in pairs.
+    # Some runs have no pixel, or touch the next one across two columns: edges that coincide cancel in pairs.
     starts = np.flatnonzero(np.diff(edges, prepend=-1))
     edges = edges[starts[np.diff(starts, append=len(edges)) % 2 == 1]]
     return np.diff(edges[edges < pixels], prepend=0, append=pixels)

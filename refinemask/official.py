@@ -1,4 +1,4 @@
-"""Official checkpoints (mmdetection 2.3 layout, key by key) as detectors of ours."""
+"""Detectors from official checkpoints (mmdetection 2.3 layout), translated key by key."""
 
 import os
 import pickle
@@ -33,9 +33,9 @@ _SHARED_RULES: tuple[tuple[str, str], ...] = (
     (r"roi_head\.bbox_head\.fc_cls\.(.+)", r"box_head.cls_logits.\1"),
     (r"roi_head\.bbox_head\.fc_reg\.(.+)", r"box_head.bbox_deltas.\1"),
 )
-# A head of a cascade has the keys of a single one, but for its number.
+# The keys of a cascade's head are those of a single head, with the number of the stage in them.
 _CASCADE_STAGE = re.compile(r"(roi_head\.(?:bbox|mask)_head)\.(\d)\.(.+)")
-# Configuration types that old checkpoints hold in their metadata. Inert types take their place; none is imported.
+# Configuration types that old checkpoints hold in their metadata. Inert types stand in for them: none is imported.
 _CONFIG_DICTS = ("addict.addict.Dict", "mmcv.utils.config.ConfigDict", "mmengine.config.config.ConfigDict")
 _CONFIG_OBJECTS = ("mmcv.utils.config.Config", "mmengine.config.config.Config")
 
@@ -51,7 +51,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], di
     """State dict (without ``module.`` prefixes) and metadata of an official checkpoint; executes nothing in it.
 
     Raises:
-        UserError: missing, truncated, holding foreign code, or no checkpoint at all.
+        UserError: the file is missing or truncated, holds foreign code, or is no checkpoint at all.
     """
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file")
@@ -62,7 +62,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], di
         reason = re.search(r"GLOBAL (\S+)", str(error))
         found = f"holds foreign code ({reason[1]})" if reason else "is no PyTorch checkpoint, or a damaged one"
         raise UserError(f"{path}: {found}; expected tensors and plain metadata, nothing was loaded") from error
-    # Arbitrary bytes make the unpickler raise whatever they happen to spell.
+    # Arbitrary bytes can make the unpickler raise any exception.
     except Exception as error:
         raise UserError(
             f"{path}: truncated, or no PyTorch checkpoint ({type(error).__name__}); expected an official .pth file, "
@@ -83,7 +83,7 @@ def detector_from_official(path: str | os.PathLike[str]) -> Detector:
     """The detector of an official checkpoint, in eval mode, recognised by its keys.
 
     Raises:
-        UserError: the file cannot be read, is of another model, or has keys or shapes that have no place.
+        UserError: the file cannot be read, is of another model, or has keys or shapes that do not fit the detector.
     """
     state, meta = read_checkpoint(path)
     try:
@@ -99,7 +99,11 @@ def recognise(state: Mapping[str, Tensor], classes: Any = None) -> ModelConfig:
     """The configuration of the model that the official keys and shapes belong to.
 
     Args:
-        classes: class names from the checkpoint's metadata, for datasets other than COCO and Cityscapes.
+        state: an official state dict.
+        classes: class names from the checkpoint's metadata, for data sets other than COCO and Cityscapes.
+
+    Raises:
+        UserError: a key is missing, or the mask head is of no known family.
     """
     cascade = "roi_head.bbox_head.0.fc_cls.weight" in state
     classifier = f"roi_head.bbox_head.{'0.' if cascade else ''}fc_cls.weight"
@@ -133,7 +137,7 @@ def translate(key: str) -> str | None:
     """Our name for an official key; None for the counters that are not kept.
 
     Raises:
-        UserError: the key has no place.
+        UserError: no rule fits the key.
     """
     if key.endswith("num_batches_tracked"):
         return None
@@ -152,7 +156,7 @@ def load_official(detector: Detector, state: Mapping[str, Tensor]) -> None:
     """Copy an official state dict into ``detector``.
 
     Raises:
-        UserError: a key has no place on either side, or a shape differs; every such key is named.
+        UserError: keys are unknown or missing, or shapes differ; all of them are named.
     """
     family = family_of(detector.config.mask_head)
     layout = family.official
@@ -169,7 +173,7 @@ def load_official(detector: Detector, state: Mapping[str, Tensor]) -> None:
     unknown += sorted(set(ours) - set(expected))
     missing = sorted(set(expected) - set(ours))
     if unknown or missing:
-        raise UserError(f"keys without a place: {_list(unknown)}; weights the file lacks: {_list(missing)}")
+        raise UserError(f"unknown keys: {_list(unknown)}; missing weights: {_list(missing)}")
     wrong = [
         f"{name} is {list(ours[name].shape)}, expected {list(expected[name].shape)}"
         for name in expected
@@ -183,7 +187,7 @@ def load_official(detector: Detector, state: Mapping[str, Tensor]) -> None:
 def _adapt(name: str, tensor: Tensor, layout: OfficialLayout) -> Tensor:
     """An official tensor in our layout.
 
-    A Caffe-style backbone reads BGR: with the stem's input channels turned round it reads RGB.
+    A Caffe-style backbone reads BGR: with the stem's input channels in reverse order it reads RGB.
     """
     if layout.caffe_backbone and name == "backbone.conv1.weight":
         return tensor.flip(1)

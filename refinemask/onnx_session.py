@@ -1,4 +1,4 @@
-"""How this project runs ONNX files in ONNX Runtime: alike where a file is verified, used and measured."""
+"""Options of ONNX Runtime, the same wherever a file is verified, used or measured."""
 
 import onnxruntime
 

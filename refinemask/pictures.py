@@ -1,4 +1,4 @@
-"""From image files to drawings of what a detector finds in them, and a COCO results file."""
+"""Drawings, and a COCO results file, of what a detector finds in image files."""
 
 import itertools
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def predict_files(
     Args:
         predictor: the detector, such as an engine.
         paths: the image files.
-        output: folder for one PNG drawing per image and ``results.json``; left alone where no image could be used.
+        output: folder for one PNG drawing per image and ``results.json``; unchanged if no image could be used.
         draw_score: lowest score of a detection that is drawn; the results file has all.
 
     Returns:

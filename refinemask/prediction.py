@@ -1,4 +1,4 @@
-"""What a detector finds in images, in their own pixels. Imports no PyTorch."""
+"""What a detector finds in images, in pixels of the original images. Imports no PyTorch."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,15 +25,16 @@ if TYPE_CHECKING:
 ImageSource = str | os.PathLike[str] | NDArray[np.uint8]
 """An image file, or a decoded image [h, w, 3] uint8 RGB."""
 DRAWN_SCORE = 0.5
-"""Lowest score of the detections that a drawing shows unless it is asked for others."""
+"""Lowest score of the detections that a drawing shows by default."""
 
 
 class Predictor(Protocol):
-    """A detector as predictions need it; every engine is one."""
+    """What predictions need of a detector; every engine is a predictor."""
 
     name: str
     """The runtime, such as ``PyTorch``."""
     config: ModelConfig
+    """Configuration of the model."""
     precision: str
     """Arithmetic of the convolutions."""
 
@@ -41,7 +42,7 @@ class Predictor(Protocol):
         """NumPy detections of a padded batch, boxes in network-input pixels."""
 
     def canvas(self, image_shapes: Iterable[tuple[int, int]]) -> tuple[int, int] | None:
-        """The fixed padded (height, width) for original images of these sizes; None is what the images need."""
+        """The fixed padded (height, width) for a batch of original (height, width); None pads as the images need."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -55,7 +56,7 @@ class Prediction:
     width: int
     """Width of the image in pixels."""
     boxes: NDArray[np.float32]
-    """[N, 4] float32 (x1, y1, x2, y2)."""
+    """[N, 4] float32 (x1, y1, x2, y2) in pixels of the original image."""
     scores: NDArray[np.float32]
     """[N] float32, descending."""
     labels: NDArray[np.int64]
@@ -82,7 +83,7 @@ class Prediction:
         return tuple(self.config.category_ids[label] for label in self.labels.tolist())
 
     def masks(self) -> NDArray[np.bool_]:
-        """The masks [N, height, width]; a hundred of a large photo take gigabytes, ``rles`` do not."""
+        """The masks [N, height, width]. A hundred masks of a large photo take gigabytes; ``rles`` do not."""
         return decode(self.rles, self.height, self.width)
 
     def to_coco(self, image_id: int | None = None) -> list[Result]:
@@ -158,9 +159,9 @@ class Prediction:
 
         Args:
             directory: folder of the drawing; made if missing.
-            name: name of the PNG file; that of the image's file, ending in ``.png``, if not given.
-            image: as :meth:`draw` takes it.
-            min_score: as :meth:`draw` takes it.
+            name: name of the PNG file; None is the image file's name with the ending ``.png``.
+            image: the image, as :meth:`draw` takes it.
+            min_score: lowest score of a detection that is drawn.
 
         Returns:
             The file's path.
@@ -189,10 +190,13 @@ def predict(
     Args:
         predictor: the detector.
         images: the decoded images, of any sizes.
-        paths: their files, if they have any.
+        paths: the images' files, if they have any.
+
+    Returns:
+        The prediction of each image, in order.
 
     Raises:
-        InputError: an image, or their number, is more than the predictor takes.
+        InputError: an image is larger, or the batch has more images, than the predictor takes.
     """
     shapes = [image.shape[:2] for image in images]
     batch = preprocess(images, predictor.config.preprocessing, predictor.canvas(shapes))
@@ -218,17 +222,17 @@ def to_predictions(
     """
     predictions = []
     for index, (height, width) in enumerate(image_shapes):
-        found = slice(int(detections.num_detections[index]))
-        boxes = detections.boxes[index, found] / scale_factors[index]
+        real = slice(int(detections.num_detections[index]))
+        boxes = detections.boxes[index, real] / scale_factors[index]
         predictions.append(
             Prediction(
                 path=None if paths is None else paths[index],
                 height=height,
                 width=width,
                 boxes=boxes,
-                scores=detections.scores[index, found],
-                labels=detections.labels[index, found],
-                rles=paste_rle(detections.masks[index, found], boxes, height, width),
+                scores=detections.scores[index, real],
+                labels=detections.labels[index, real],
+                rles=paste_rle(detections.masks[index, real], boxes, height, width),
                 config=config,
             )
         )
@@ -244,7 +248,7 @@ def predict_images(predictor: Predictor, images: Iterable[ImageSource], *, batch
         batch_size: images per batch.
 
     Returns:
-        The prediction of each image, in order, as it is asked for.
+        The prediction of each image, in order, computed when it is asked for.
 
     Raises:
         UserError: an image cannot be read, is no [h, w, 3] uint8 array, or does not fit the predictor; or one path is

@@ -1,4 +1,4 @@
-"""Where a number comes from."""
+"""The revision of the code that made a number."""
 
 import subprocess
 from pathlib import Path

@@ -24,7 +24,9 @@ class ValidationData:
     """What a run is evaluated on; paths are relative to the data root."""
 
     annotations: str
+    """Annotation file."""
     images: str
+    """Folder of the images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +34,13 @@ class Recipe:
     """Everything that decides what a training run learns."""
 
     model: ModelConfig
-    """Its classes are placeholders; a run takes them from the annotations."""
+    """Configuration of the model, with placeholders for the classes, which a run takes from the annotations."""
     data: DataConfig
-    """Paths are relative to the data root."""
+    """Training data, with paths relative to the data root."""
     validation: ValidationData
+    """Data for the evaluations during training."""
     train: TrainConfig
+    """Configuration of the optimisation."""
 
 
 R50 = BackboneConfig()
@@ -78,7 +82,7 @@ def _coco(backbone: BackboneConfig, mask_head: MaskHeadConfig, schedule: int) ->
 
 
 def _point_rend() -> Recipe:
-    """As the official configuration, on torchvision's kind of ResNet-50: that one's is Caffe's, and its weights too."""
+    """The official configuration with torchvision's ResNet-50 and weights, in place of Caffe's."""
     recipe = _coco(R50, POINT_REND, 1)
     return replace(recipe, data=replace(recipe.data, short_sides=MULTI_SCALE))
 
@@ -94,7 +98,7 @@ def _lvis(backbone: BackboneConfig, mask_head: MaskHeadConfig) -> Recipe:
         _model(backbone, mask_head),
         box_head=BoxHeadConfig(score_threshold=1e-4, detections=300),
     )
-    # LVIS draws on both of COCO's folders; its file names contain them.
+    # LVIS takes images from both folders of COCO; its file names contain the folder.
     data = DataConfig(
         annotations="annotations/lvis_v1_train.json",
         images="",
@@ -130,7 +134,7 @@ def _nuclei(mask_head: MaskHeadConfig) -> Recipe:
         preprocessing=Preprocessing(short_side=384, long_side=384),
         backbone=BackboneConfig(blocks=(2, 2, 2, 2), width=32, frozen_norm=False, frozen_stages=-1),
         fpn_channels=64,
-        # Half of the nuclei are smaller than 20 px here; anchors from 16 px up.
+        # Half of the nuclei are smaller than 20 px here, so the smallest anchors have 16 px.
         rpn=RPNConfig(anchor_scale=4.0, candidates_per_level=500, training_candidates_per_level=500, proposals=500),
         box_head=BoxHeadConfig(hidden=256, detections=150),
         mask_head=mask_head,
@@ -179,7 +183,8 @@ def _coco_mini(mask_head: MaskHeadConfig) -> Recipe:
     )
     validation = ValidationData(annotations="annotations/instances_val_official.json", images="images")
     clip_norm, train = train.clip_norm, _for_head(mask_head, train)
-    # A high rate for few images: everybody's gradients are clipped, and box losses of twice the weight take half of it.
+    # The learning rate is high because there are few images. So every family clips its gradients, and a family with
+    # twice the weight of the box losses takes half the rate.
     train = replace(train, clip_norm=clip_norm, learning_rate=train.learning_rate / train.box_loss_weight)
     return Recipe(model=model, data=_data_for_head(mask_head, data), validation=validation, train=train)
 
@@ -212,3 +217,4 @@ RECIPES: dict[str, Recipe] = {
     "nuclei-demo-pointrend": _nuclei(PointRendConfig(hidden=256)),
     "nuclei-demo-htc": _nuclei(HTC),
 }
+"""The recipes, by name."""

@@ -18,11 +18,11 @@ class Detections(NamedTuple):
     boxes: Any
     """[B, K, 4] float32, (x1, y1, x2, y2) in pixels of the network's input."""
     scores: Any
-    """[B, K] float32."""
+    """[B, K] float32, descending in each image."""
     labels: Any
-    """[B, K] int64, 0-based."""
+    """[B, K] int64, 0-based positions among the model's classes."""
     num_detections: Any
-    """[B] int64."""
+    """[B] int64, number of real detections in each image."""
     masks: Any
     """[B, K, M, M] float32 foreground probabilities on a grid over each box."""
 

@@ -20,7 +20,17 @@ def save_detector(
     recipe: str,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the weights as float32 safetensors, atomically, with the configuration in the file's metadata."""
+    """Write the weights as float32 safetensors, atomically, with the configuration in the file's metadata.
+
+    Args:
+        detector: the detector.
+        path: the .safetensors file.
+        recipe: name of the recipe that trained the weights.
+        metadata: more entries of the file's metadata.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
     state = {key: tensor.detach().cpu().to(torch.float32).contiguous() for key, tensor in detector.state_dict().items()}
     header = {"config": to_json(detector.config), "recipe": recipe, **(metadata or {})}
     with atomic_write(path) as temporary:

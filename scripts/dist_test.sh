@@ -12,7 +12,7 @@ shift 4
 export PYTHONPATH="$(realpath "$(dirname "$0")/..")${PYTHONPATH:+:$PYTHONPATH}"
 python=${PYTHON:-python}
 
-found=$("$python" -c '
+validation=$("$python" -c '
 import sys
 from refinemask.recipes import RECIPES
 if sys.argv[1] not in RECIPES:
@@ -20,7 +20,7 @@ if sys.argv[1] not in RECIPES:
 recipe = RECIPES[sys.argv[1]]
 print(recipe.data.format, recipe.validation.annotations, recipe.validation.images, sep="\n")
 ' "$recipe") || exit 2
-{ read -r metric; read -r annotations; read -r images || true; } <<< "$found"
+{ read -r metric; read -r annotations; read -r images || true; } <<< "$validation"
 
 exec "$python" -m torch.distributed.run --standalone --nproc-per-node "$gpus" \
     -m refinemask.evaluate "$checkpoint" --metric "$metric" --device cuda \

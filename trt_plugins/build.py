@@ -25,6 +25,7 @@ from trt_plugins import LIBRARY_DIR, PACKAGE
 from trt_plugins.ptxas import KernelResources, parse_ptxas
 
 ARCHITECTURES = ("80", "86-real", "89-real", "90-real", "100-real", "120")
+"""CMake CUDA architectures; ``-real`` ones get machine code alone, the others PTX too."""
 HEADERS_HELP = (
     "TensorRT's headers (NvInferRuntime.h) were not found, so only the kernels were built. They are in the include "
     "directory of every TensorRT SDK (tar, deb, container) and of the public repository github.com/NVIDIA/TensorRT; "
@@ -39,13 +40,13 @@ class Args:
     output: Output = LIBRARY_DIR
     """Directory of the libraries and of compile_report.json."""
     architectures: tuple[str, ...] = ARCHITECTURES
-    """CMake CUDA architectures; those that nvcc does not know are left out, aloud."""
+    """CMake CUDA architectures; those that nvcc does not know are left out, with a message."""
     tensorrt_include_dir: Path | None = None
     """Directory of NvInferRuntime.h; by default TENSORRT_INCLUDE_DIR, TENSORRT_ROOT and the system's."""
     jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = os.cpu_count() or 1
-    """Parallel compilations."""
+    """Number of parallel compilations."""
     force: bool = False
-    """Build although nothing has changed."""
+    """Whether to build although nothing has changed."""
 
 
 def build(args: Args) -> dict[str, Any]:
@@ -129,7 +130,7 @@ def find_headers(directory: Path | None = None) -> Path | None:
 
 
 def _headers_version(headers: Path | None) -> str | None:
-    """Such as "10.16"."""
+    """Version of the headers, such as ``10.16``; None without headers."""
     if headers is None:
         return None
     text = (headers / "NvInferVersion.h").read_text()
@@ -183,7 +184,7 @@ def _run(command: Sequence[str]) -> str:
 
 
 def main(args: Args | None = None) -> int:
-    """Build, print the kernels' resources, and say what was not built."""
+    """Build, print the kernels' resources and say what was not built; returns the exit code."""
     return execute(Args, _build_and_tell, args)
 
 

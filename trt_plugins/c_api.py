@@ -55,7 +55,7 @@ class _BoundaryMerge(Structure):
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """One pyramid level: its address, and its height and width in cells."""
+    """A pyramid level: device address, and height and width in cells."""
 
     address: int
     height: int
@@ -63,7 +63,11 @@ class FeatureMap:
 
 
 class Kernels:
-    """The launchers of one kernel library. All addresses are device pointers, ``stream`` a ``cudaStream_t``."""
+    """The launchers of a kernel library.
+
+    All addresses are device pointers, and ``stream`` is a ``cudaStream_t``. A launch that is refused raises
+    :class:`KernelError`.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._library = ctypes.CDLL(os.fspath(path))

@@ -1,4 +1,4 @@
-"""What ``ptxas -v`` says of each kernel."""
+"""What ``ptxas -v`` reports about each kernel."""
 
 import re
 import shutil
@@ -15,7 +15,7 @@ _ENTRY = re.compile(
 
 
 class KernelResources(NamedTuple):
-    """Resources of one kernel on one architecture; per thread, shared memory per block."""
+    """Resources of a kernel on an architecture: per thread, but shared memory per block."""
 
     name: str
     architecture: str
@@ -24,7 +24,7 @@ class KernelResources(NamedTuple):
     spill_store_bytes: int
     spill_load_bytes: int
     shared_bytes: int
-    """Static; launches add their dynamic part."""
+    """Static shared memory, to which a launch adds the dynamic part."""
 
 
 def parse_ptxas(log: str) -> list[KernelResources]:
@@ -46,7 +46,7 @@ def parse_ptxas(log: str) -> list[KernelResources]:
 
 
 def _demangle(names: Iterable[str]) -> list[str]:
-    """``refinemask::roi_align_planar<__half>`` without its arguments; as they are where there is no c++filt."""
+    """Names such as ``roi_align_planar<__half>``, without arguments; mangled where there is no c++filt."""
     names = list(names)
     tool = shutil.which("c++filt")
     if tool is None or not names:

@@ -1,9 +1,9 @@
 """The plugins as Python ``IPluginV3`` classes over the kernels' C interface.
 
 For machines without TensorRT's headers or a C++ compiler: ``register(tensorrt)`` or ``register(tensorrt_rtx)`` puts
-creators of the same names, version and namespace into the registry. They need the kernel library only once an engine
-runs, so a network can be built without it. Engines made so need this module to run; those made with the C++ library
-do not.
+creators of the same names, version and namespace into the registry. The plugins need the kernel library only once an
+engine runs, so a network can be built without it. An engine that was built with these plugins needs this module to run;
+one that was built with the C++ library does not.
 """
 
 import sys
@@ -18,7 +18,7 @@ from trt_plugins.c_api import BFLOAT16, FLOAT, HALF, INTERLEAVED, MAX_NMS_BOXES,
 
 VERSION, NAMESPACE = PLUGIN_ATTRIBUTES["plugin_version"], PLUGIN_ATTRIBUTES["plugin_namespace"]
 FIELD_TYPES = {int: ("INT32", np.int32), float: ("FLOAT32", np.float32)}
-"""TensorRT's name and NumPy's type of an attribute."""
+"""TensorRT's name and NumPy's type for each Python type of an attribute."""
 
 
 def register(trt: Any) -> list[Any]:
@@ -28,7 +28,7 @@ def register(trt: Any) -> list[Any]:
         trt: the imported ``tensorrt`` (10.0 or newer) or ``tensorrt_rtx``.
 
     Returns:
-        The creators. The registry does not own them: keep them as long as it is used.
+        The creators. The registry does not own them: keep them as long as the registry is used.
 
     Raises:
         RuntimeError: the registry refused one, usually because the C++ library is loaded already.
@@ -60,12 +60,12 @@ def _creator(trt: Any, logic: type["_Plugin"]) -> Any:
             self.field_names = trt.PluginFieldCollection(fields)
 
         def create_plugin(self, name: str, collection: Any, phase: Any) -> Any:
-            found = {field.name: np.asarray(field.data).reshape(-1) for field in collection}
-            if missing := [name for name in attributes if name not in found]:
+            given = {field.name: np.asarray(field.data).reshape(-1) for field in collection}
+            if missing := [name for name in attributes if name not in given]:
                 # Python plugins have no way to TensorRT's logger; TensorRT itself reports the null result.
                 print(f"{self.name}: attributes {', '.join(missing)} are missing", file=sys.stderr)
                 return None
-            return plugin({name: found[name][0].item() for name in attributes})
+            return plugin({name: given[name][0].item() for name in attributes})
 
     return Creator()
 
@@ -176,19 +176,19 @@ class _MultilevelRoIAlign(_Plugin):
 
 
 class MultilevelRoIAlign4(_MultilevelRoIAlign):
-    """Inputs f0, f1, f2, f3, rois."""
+    """RoIAlign on four maps; inputs f0, f1, f2, f3, rois."""
 
     OPERATOR = ROI_ALIGN_4
 
 
 class MultilevelRoIAlign1(_MultilevelRoIAlign):
-    """Inputs f0, rois."""
+    """RoIAlign on one map; inputs f0, rois."""
 
     OPERATOR = ROI_ALIGN_1
 
 
 class FixedNMS(_Plugin):
-    """Inputs boxes, scores; outputs indices, num_kept."""
+    """NMS with a fixed number of results; inputs boxes, scores; outputs indices, num_kept."""
 
     OPERATOR = FIXED_NMS
     OUTPUTS = 2
@@ -227,7 +227,7 @@ class FixedNMS(_Plugin):
 
 
 class BoundaryMerge(_Plugin):
-    """Inputs coarse, fine."""
+    """Boundary-aware merge of two stages; inputs coarse, fine."""
 
     OPERATOR = BOUNDARY_MERGE
 
@@ -247,6 +247,6 @@ class BoundaryMerge(_Plugin):
 
 
 def fixed_nms_workspace(groups: int, boxes: int) -> int:
-    """Bytes, as the library counts them; a network is built where the library may be absent."""
+    """Bytes of workspace, as the library counts them: a network may be built where there is no library."""
     padded = -(-boxes // 64) * 64
     return groups * (padded * (16 + 4 + padded // 8) + 4)

@@ -30,7 +30,7 @@ _WORKSPACE_ALIGNMENT = 256
 
 
 def enable_if_available() -> bool:
-    """:func:`enable` where there is a CUDA device and the kernel library has been built; says whether it did."""
+    """:func:`enable` if there is a CUDA device and the kernel library has been built; returns whether that is so."""
     try:
         path = kernels_path()
     except FileNotFoundError:
@@ -42,7 +42,7 @@ def enable_if_available() -> bool:
 
 
 def enable(kernels: Kernels, device_type: str = "cuda") -> None:
-    """From now on run the operators with these kernels on tensors of that kind of device.
+    """From now on run the operators with these kernels on tensors of ``device_type``.
 
     What the kernels do not take (float64 maps, more than 4096 boxes per group) still goes to the eager definition.
     """
@@ -72,7 +72,7 @@ def enable(kernels: Kernels, device_type: str = "cuda") -> None:
 
 
 class TorchKernels:
-    """The kernels on tensors, on the device and current stream of the first one."""
+    """The kernels on tensors, run on the device and the current stream of the first tensor."""
 
     def __init__(self, kernels: Kernels) -> None:
         self.kernels = kernels
@@ -80,7 +80,7 @@ class TorchKernels:
     def multilevel_roi_align(
         self, features: Sequence[Tensor], rois: Tensor, output_size: int, sampling_ratio: int, finest_scale: int
     ) -> Tensor:
-        """As ``refinemask.ops.multilevel_roi_align``, in the maps' memory format: planar or channels last.
+        """``refinemask.ops.multilevel_roi_align``, in the maps' memory format: planar or channels last.
 
         Raises:
             ValueError: the RoIs are not [R, 5].
@@ -116,7 +116,7 @@ class TorchKernels:
         return pooled
 
     def fixed_nms(self, boxes: Tensor, scores: Tensor, iou_threshold: float, k: int) -> tuple[Tensor, Tensor]:
-        """As ``refinemask.ops.fixed_nms``, for at most 4096 boxes per group."""
+        """``refinemask.ops.fixed_nms``, for at most 4096 boxes per group."""
         groups, num_boxes = scores.shape
         boxes, scores = boxes.contiguous(), scores.contiguous()
         indices = boxes.new_empty(groups, k, dtype=torch.int32)
@@ -140,7 +140,7 @@ class TorchKernels:
         return indices, num_kept
 
     def boundary_merge(self, coarse: Tensor, fine: Tensor) -> Tensor:
-        """As ``refinemask.ops.boundary_merge``."""
+        """``refinemask.ops.boundary_merge``."""
         coarse, fine = coarse.contiguous(), fine.contiguous()
         merged = torch.empty_like(fine)
         with _on_device(fine) as stream:
@@ -157,7 +157,7 @@ class TorchKernels:
 
 @contextmanager
 def _on_device(tensor: Tensor) -> Iterator[int]:
-    """Makes the tensor's device the current one; gives the handle of its current stream."""
+    """Make the tensor's device the current one, and yield the handle of the device's current stream."""
     if not tensor.is_cuda:
         yield 0
         return

@@ -13,14 +13,14 @@ from refinemask.files import UserError
 
 Flavour = Literal["tensorrt", "tensorrt_rtx"]
 OLDEST, TOO_NEW = (10, 7), (12, 0)
-"""TensorRT before 10.7 ignores plugins where a function has a body."""
+"""Oldest supported and first unsupported version; before 10.7 TensorRT ignores plugins where a function has a body."""
 
 
 def import_tensorrt(flavour: Flavour) -> Any:
     """The module ``tensorrt`` or ``tensorrt_rtx``.
 
     Raises:
-        UserError: it is not installed, or of a version that this project does not know.
+        UserError: TensorRT is not installed, or of a version that this project does not know.
     """
     try:
         trt = importlib.import_module(flavour)
@@ -34,14 +34,14 @@ def import_tensorrt(flavour: Flavour) -> Any:
 
 
 def require_known(version: str) -> None:
-    """Raise :class:`UserError` unless this project knows that version of TensorRT."""
+    """Raise :class:`UserError` unless this project knows the version of TensorRT."""
     major, minor = map(int, version.split(".")[:2])
     if not OLDEST <= (major, minor) < TOO_NEW:
         raise UserError(f"TensorRT {version} is not supported; expected 10.7 or newer, and older than 12")
 
 
 def short_version(version: str) -> str:
-    """``10.13.0`` of ``10.13.0.35``: what decides whether an engine can be loaded."""
+    """The part of a version that decides whether an engine can be loaded: ``10.13.0`` of ``10.13.0.35``."""
     return ".".join(version.split(".")[:3])
 
 
@@ -66,7 +66,7 @@ def load_plugins(trt: Any, library: str | os.PathLike[str]) -> None:
     """Register the plugins of our library; once is enough for a process.
 
     Raises:
-        UserError: it is missing, or TensorRT does not accept it.
+        UserError: the library is missing, or TensorRT does not accept it.
     """
     # A bare file name would go through the search path of the dynamic linker.
     path = Path(library).resolve()
@@ -77,7 +77,7 @@ def load_plugins(trt: Any, library: str | os.PathLike[str]) -> None:
 
 @lru_cache
 def _register(trt: Any, library: Path) -> None:
-    """Cached because the registry refuses names that it has."""
+    """Register the plugins once: the registry refuses names that it already has."""
     if trt.get_plugin_registry().load_library(str(library)) is None:
         raise UserError(
             f"{library}: TensorRT {trt.__version__} cannot load this plugin library; build it again on this machine: "

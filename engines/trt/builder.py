@@ -45,7 +45,7 @@ def build_in_process(plan: BuildPlan, output: Path, progress: Progress) -> Built
     _parse(trt, network, plan, logger)
     _require_plugins(trt, network, plan)
     config = _configure(trt, builder, plan)
-    # Kept by this name: the builder holds no reference of its own.
+    # This name keeps the monitor alive: the builder holds no reference of its own.
     config.progress_monitor = monitor = _make_monitor(trt, progress)
     cache = _load_timing_cache(config, plan)
     serialized = builder.build_serialized_network(network, config)
@@ -64,9 +64,9 @@ def _parse(trt: Any, network: Any, plan: BuildPlan, logger: Any) -> None:
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(str(plan.onnx)):
         errors = [parser.get_error(index) for index in range(parser.num_errors)]
-        # The first is the cause; what follows is the way out of the functions it happened in.
+        # The first error is the cause; the others come from the functions around it.
         reason = f"{_first([errors[0].desc()], '')} (node {errors[0].node_name()})" if errors else "no reason given"
-        # A plugin says what it expected to the logger; the parser knows only that it refused.
+        # A plugin tells the logger what it expected; the parser knows only that the plugin refused.
         reason = "; ".join([*(line for line in logger.errors if line.startswith(MESSAGE_STARTS)), reason])
         hint = "" if plan.plugins else "; without --plugins our operators are parsed from their bodies"
         raise UserError(f"{plan.onnx}: TensorRT {trt.__version__} cannot parse it: {reason}{hint}")
@@ -80,8 +80,8 @@ def _require_plugins(trt: Any, network: Any, plan: BuildPlan) -> None:
     if plan.options.bodies:
         return
     layers = (network.get_layer(index) for index in range(network.num_layers))
-    found = {layer.name for layer in layers if layer.type == trt.LayerType.PLUGIN_V3}
-    missing = Counter(node.operator for node in plan.custom_nodes if node.name not in found)
+    plugins = {layer.name for layer in layers if layer.type == trt.LayerType.PLUGIN_V3}
+    missing = Counter(node.operator for node in plan.custom_nodes if node.name not in plugins)
     if missing:
         names = ", ".join(f"{count} {operator}" for operator, count in missing.items())
         raise UserError(

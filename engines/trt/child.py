@@ -29,7 +29,7 @@ def build_in_child(plan: BuildPlan, engine: Path) -> Built:
     """:func:`build_in_process` in a process of its own, with a progress bar.
 
     Raises:
-        UserError: as there; or the process ended.
+        UserError: :func:`build_in_process` raised it, or the process ended early.
     """
     with (
         child_environment(plan.flavour) as environment,
@@ -61,9 +61,9 @@ def child_environment(flavour: Flavour) -> Iterator[dict[str, str]]:
     libraries = find_spec("tensorrt_rtx_libs") if flavour == "tensorrt_rtx" else None
     with tempfile.TemporaryDirectory() as directory:
         if libraries is not None and libraries.submodule_search_locations:
-            # Its parser opens libtensorrt_rtx.so as soon as it meets a plugin, and aborts the process without it.
-            found = next(Path(libraries.submodule_search_locations[0]).glob("libtensorrt_rtx.so.*"))
-            (Path(directory) / "libtensorrt_rtx.so").symlink_to(found)
+            # TensorRT-RTX's parser opens libtensorrt_rtx.so when it meets a plugin, and aborts the process without it.
+            library = next(Path(libraries.submodule_search_locations[0]).glob("libtensorrt_rtx.so.*"))
+            (Path(directory) / "libtensorrt_rtx.so").symlink_to(library)
             paths = (directory, os.environ.get("LD_LIBRARY_PATH"))
             environment["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, paths))
         yield environment

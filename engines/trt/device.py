@@ -1,4 +1,4 @@
-"""The GPU and its driver, asked of the driver's own library: needs no PyTorch, TensorRT or CUDA toolkit."""
+"""The GPU and its driver, as the driver's own library tells: needs no PyTorch, TensorRT or CUDA toolkit."""
 
 import ctypes
 import re
@@ -14,12 +14,13 @@ class CudaDevice(NamedTuple):
     """A GPU."""
 
     name: str
+    """Name of the product."""
     capability: str
     """Compute capability, such as ``8.9``."""
     cuda: str
-    """The newest CUDA version the driver serves, such as ``13.0``."""
+    """Newest CUDA version that the driver serves, such as ``13.0``."""
     driver: str | None
-    """Version of the driver itself, where the system tells."""
+    """Version of the driver itself; None if the system does not tell."""
 
 
 def cuda_device() -> CudaDevice | None:

@@ -1,6 +1,6 @@
-"""One description of an engine build, for TensorRT's Python API and for ``trtexec`` alike.
+"""The description of an engine build, for TensorRT's Python API and for ``trtexec`` alike.
 
-The ONNX file is read here and nowhere else: who builds by the plan leaves the parsing to TensorRT.
+The ONNX file is read here and nowhere else: a build by the plan leaves the parsing to TensorRT.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from refinemask.spelling import OptionalPath, OptionalShape
 from trt_plugins import LIBRARY_DIR, PLUGIN_LIBRARY
 
 Shapes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
-"""Smallest, typical and largest."""
+"""Smallest, typical and largest shape of an input."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class BuildOptions:
     capabilities: tuple[str, ...] = ()
     """Compute capabilities, such as 8.9, to build for without a GPU (TensorRT-RTX)."""
     version_compatible: bool = False
-    """Run in newer TensorRT of the same major version too, a little slower."""
+    """Whether the engine runs in newer TensorRT of the same major version too, a little slower."""
     hardware_compatible: bool = False
     """Run on newer GPUs too, from Ampere on, slower."""
     timing_cache: OptionalPath = None
@@ -50,7 +50,7 @@ class BuildOptions:
     workspace_mib: Annotated[int | None, tyro.conf.arg(name="workspace")] = None
     """Limit of the scratch memory in MiB; by default the whole GPU."""
     trtexec: str | None = None
-    """Build with this trtexec instead of the Python package."""
+    """The trtexec to build with, instead of the Python package."""
 
     def command_line(self) -> list[str]:
         """The same choices as options of ``python -m engines.build``."""
@@ -72,14 +72,17 @@ class CustomNode:
     """A node of our domain, which is to become a plugin layer of the same name."""
 
     name: str
+    """Name of the node."""
     operator: str
+    """Name of the custom operator."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildPlan:
-    """What to build of which file."""
+    """What to build from which file."""
 
     onnx: Path
+    """The exported file."""
     onnx_sha256: str
     """SHA-256 of the file that ``metadata`` and ``custom_nodes`` were read from."""
     metadata: Metadata
@@ -89,8 +92,9 @@ class BuildPlan:
     options: BuildOptions
     """The choices as they were made; ``flavour``, ``plugins`` and ``bounds`` decide what they left open."""
     flavour: Flavour
+    """The kind of TensorRT that builds."""
     plugins: Path | None
-    """The library with our operators; None only for a file without them, or to build their bodies."""
+    """Library with our operators; None if the file has none of them, or if their bodies are built."""
     bounds: Bounds
     """Limits of the optimisation profile."""
 
@@ -99,7 +103,7 @@ class BuildPlan:
         return ["python", "-m", "engines.build", self.onnx.name, "-o", output.name, *self.options.command_line()]
 
     def to_json(self) -> str:
-        """The text for the process that builds."""
+        """The plan as text, for the process that builds."""
         metadata = {"metadata": self.metadata.to_properties()}
         return json.dumps(dataclasses.asdict(self) | metadata, default=str)
 
@@ -119,7 +123,7 @@ class BuildPlan:
         )
 
     def shapes(self) -> dict[str, Shapes]:
-        """The profile's shapes of each input; of a static file they are all the same."""
+        """The profile's shapes of each input; for a static file they are all the same."""
         sizes = zip(self.bounds.batch, self.bounds.height, self.bounds.width, strict=True)
         images = tuple((batch, 3, height, width) for batch, height, width in sizes)
         image_sizes = tuple((batch, 2) for batch in self.bounds.batch)
@@ -138,18 +142,19 @@ class Built:
     version: str
     """TensorRT's version, such as ``10.13.0``."""
     precision: Shares
+    """Shares of the types in which the engine computes."""
     layers: list[Any]
-    """The inspector's records of the engine's layers; empty where the engine cannot be loaded, ahead of time."""
+    """The inspector's records of the engine's layers; empty for a build ahead of time, which cannot be loaded here."""
 
 
 def make_plan(onnx: Path, options: BuildOptions) -> BuildPlan:
     """Read an exported file and decide what the options leave open.
 
-    Whether this machine has TensorRT, a GPU and the plugin library is found out by the build: a plan may also be made
+    The build itself finds out whether the machine has TensorRT, a GPU and the plugin library: a plan may also be made
     for another machine.
 
     Raises:
-        UserError: the file is missing or not ours, or the options contradict each other or the file.
+        UserError: the file is missing or no export of this project, or the options contradict each other or the file.
     """
     model = read_onnx(onnx)
     metadata = Metadata.of_model(model, onnx)

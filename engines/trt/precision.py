@@ -1,6 +1,6 @@
-"""In which types an engine computes: of a parsed network, or of a built engine through its inspector.
+"""The types in which an engine computes, counted in a parsed network, or in a built engine through its inspector.
 
-TensorRT keeps silent when a request for a precision comes to nothing, so every build counts.
+TensorRT keeps silent when it does not meet a request for a precision, so every build counts.
 """
 
 import re
@@ -16,9 +16,10 @@ Shares = dict[str, dict[str, float]]
 other than int8 are left out."""
 
 REQUIRED_SHARE = {"fp32": 1.0, "fp16": 0.9, "bf16": 0.9, "int8": 0.5, "fp8": 0.5}
-"""Share of the compute layers that must be in the precision of the file. The islands of higher precision are the rest;
-int8 and fp8 also leave out layers that need more."""
+"""Share of the compute layers that must be in the precision of the file. The others compute in higher precision on
+purpose; in int8 and fp8 these include the layers that 8 bits would harm."""
 COMPUTE = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY")
+"""Kinds of the compute layers in a parsed network."""
 NAMES = {"FLOAT": "fp32", "HALF": "fp16"}
 PATTERNS = {
     "fp8": r"fp8|float8",
@@ -30,11 +31,11 @@ PATTERNS = {
     "int32": r"int32",
     "bool": r"bool",
 }
-"""The inspector's spellings, the specific before the general."""
+"""Patterns of the inspector's spellings of the types, specific ones before general ones."""
 
 
 class PrecisionNotMetError(FailedCheckError):
-    """An engine computes in another precision than its file is of."""
+    """The error of an engine that computes in another precision than its file's."""
 
 
 def require_met(shares: Shares, precision: str, onnx: Path) -> None:
@@ -48,9 +49,10 @@ def require_met(shares: Shares, precision: str, onnx: Path) -> None:
 
 
 def network_shares(trt: Any, network: Any) -> Shares:
-    """Types of a strongly typed network, which the builder keeps; for a machine that cannot load the engine.
+    """Shares of the types of a strongly typed network, which the builder keeps.
 
-    A layer that takes a dequantised input computes in the quantised type.
+    This is for a machine that cannot load the engine. A layer that takes a dequantised input computes in the quantised
+    type.
     """
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     produced = {layer.get_output(i).name: layer for layer in layers for i in range(layer.num_outputs)}
@@ -67,7 +69,7 @@ def network_shares(trt: Any, network: Any) -> Shares:
 
 
 def inspector_shares(layers: Iterable[Mapping[str, Any]]) -> Shares:
-    """Types of a built engine, from the ``Layers`` of its inspector's detailed JSON."""
+    """Shares of the types of a built engine, from the ``Layers`` of its inspector's detailed JSON."""
     compute, types, tensors = [], [], []
     for layer in layers:
         inputs, outputs = ([_tensor_type(tensor) for tensor in layer.get(key, ())] for key in ("Inputs", "Outputs"))

@@ -64,10 +64,10 @@ class PycudaEngine(Engine):
             return Detections(*(outputs[name].get() for name in OUTPUTS))
 
     def _prepare(self, shape: Shape) -> None:
-        """Make the buffers for images of another shape than before."""
+        """Make the buffers, if the images have another shape than before."""
         if shape == self._shape:
             return
-        # A refusal halfway leaves the context to no shape that buffers exist for.
+        # If TensorRT refuses halfway, the buffers do not fit the context, so no shape may count as prepared.
         self._shape = ()
         inputs, outputs = self._opened.set_shapes(self._context, shape)
         if any(-1 in sizes for sizes in outputs.values()):

@@ -1,4 +1,4 @@
-"""Opening an engine file, and what its two runners share. Imports no PyTorch."""
+"""Opening an engine file, and what the two runners share. Imports no PyTorch."""
 
 import os
 from pathlib import Path
@@ -65,7 +65,7 @@ class OpenEngine(NamedTuple):
 
 
 def require_cuda(path: str | os.PathLike[str], device: str) -> None:
-    """Raise :class:`UserError` unless the device asked for is one that TensorRT has."""
+    """Raise :class:`UserError` unless TensorRT runs on ``device``."""
     if device != "cuda":
         raise UserError(f"{path}: TensorRT runs on cuda, not on {device}; use --device cuda")
 
@@ -74,6 +74,7 @@ def open_engine(path: str | os.PathLike[str], *, precision: str | None = None, t
     """Check an engine file against its sidecar, then load its plugins and the engine.
 
     Args:
+        path: the engine file.
         precision: the precision that the engine must have been built in; None takes any.
         trust: load a file without a sidecar; its metadata is then that of the .onnx file of the same name beside it.
 
@@ -102,7 +103,7 @@ def open_engine(path: str | os.PathLike[str], *, precision: str | None = None, t
         load_plugins(trt, library)
     runtime = trt.Runtime(logger)
     if sidecar is not None and sidecar.newer_versions:
-        # A version-compatible engine brings the runtime it was built with along, as code.
+        # A version-compatible engine carries, as code, the runtime that it was built with.
         runtime.engine_host_code_allowed = True
     engine = runtime.deserialize_cuda_engine(path.read_bytes())
     if engine is None:

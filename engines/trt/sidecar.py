@@ -1,7 +1,7 @@
-"""What an engine file is made of, in ``model.engine.json`` beside it, and whether it may be loaded here.
+"""The sidecar of an engine file, ``model.engine.json``: the engine's origin, and whether it may be loaded here.
 
-An engine is native code: loading a file of unknown origin is running it. It also runs only where it was built for.
-So the sidecar is checked before TensorRT sees the file.
+An engine is native code: to load a file of unknown origin is to run unknown code. An engine also runs only where it was
+built for. So the sidecar is checked before TensorRT sees the file.
 """
 
 import json
@@ -20,6 +20,7 @@ class Sidecar:
     """An engine's origin."""
 
     engine_sha256: str
+    """SHA-256 of the engine file."""
     onnx: str
     """File name of the exported file."""
     onnx_sha256: str
@@ -27,33 +28,41 @@ class Sidecar:
     plugins: str | None
     """File name of the plugin library; None if the engine needs none."""
     plugins_sha256: str | None
+    """SHA-256 of the plugin library; None if the engine needs none."""
     flavour: Flavour
+    """Kind of TensorRT: ``tensorrt`` or ``tensorrt_rtx``."""
     version: str
     """Version of TensorRT, such as ``10.13.0``."""
     cuda: str | None
+    """Newest CUDA version that the building machine's driver serves; None for a build ahead of time."""
     driver: str | None
+    """Version of the building machine's driver; None if unknown."""
     gpu: str | None
-    """Name of the GPU that built it; None for a build ahead of time."""
+    """Name of the GPU that built the engine; None for a build ahead of time."""
     capabilities: tuple[str, ...]
-    """Compute capabilities of the GPUs that run it, such as ``8.9``."""
+    """Compute capabilities of the GPUs that run the engine, such as ``8.9``."""
     newer_capabilities: bool = False
-    """Whether newer GPUs run it too (hardware compatible)."""
+    """Whether newer GPUs run the engine too (hardware compatible)."""
     newer_versions: bool = False
-    """Whether newer TensorRT of the same major version runs it too (version compatible)."""
+    """Whether newer TensorRT of the same major version runs the engine too (version compatible)."""
     metadata: dict[str, str]
-    """The properties of the ONNX file: config, precision, bounds and the rest."""
+    """Metadata properties of the ONNX file: config, precision, bounds and the others."""
     precision: dict[str, dict[str, float]]
     """Share of each type among the compute layers, all layers and all tensors."""
     command: str
     """The command line that builds the engine again."""
 
     def read_metadata(self, path: str | os.PathLike[str]) -> Metadata:
-        """Configuration, precision and bounds; ``path`` names the engine in errors."""
+        """The metadata with its types; ``path`` names the engine in errors.
+
+        Raises:
+            UserError: the metadata cannot be read.
+        """
         return Metadata.from_properties(self.metadata, path)
 
 
 def sidecar_path(engine: str | os.PathLike[str]) -> Path:
-    """``model.engine.json`` of ``model.engine``."""
+    """The path of an engine's sidecar: ``model.engine.json`` for ``model.engine``."""
     return Path(f"{engine}.json")
 
 
@@ -67,7 +76,7 @@ def read_sidecar(engine: str | os.PathLike[str]) -> Sidecar:
     """Read the sidecar of an engine file.
 
     Raises:
-        UserError: there is none, or it is unreadable.
+        UserError: there is no sidecar, or it is unreadable.
     """
     path = sidecar_path(engine)
     if not path.is_file():
@@ -96,13 +105,15 @@ def check_sidecar(
     """Refuse an engine that is not the file its sidecar describes, or was not built for this machine.
 
     Args:
+        sidecar: the engine's sidecar.
+        engine: the engine file.
         flavour: the flavour of TensorRT here.
         version: the version of TensorRT here.
         capability: compute capability of the GPU here.
         plugins: the plugin library here.
 
     Raises:
-        UserError: names what differs, and the command that builds the engine again.
+        UserError: something differs; the message names it, and the command that builds the engine again.
     """
     differences = [
         f"{what} is {found}, the engine's is {expected}"

@@ -16,7 +16,7 @@ from refinemask.files import UserError
 from refinemask.structures import Detections
 
 CACHED_SHAPES = 4
-"""Input shapes that keep their context, buffers and CUDA graph, per slot."""
+"""Number of input shapes that keep context, buffers and CUDA graph, in each slot."""
 
 _recording = Lock()
 
@@ -24,7 +24,7 @@ _recording = Lock()
 class TensorRTEngine(Engine):
     """An engine file on a CUDA GPU.
 
-    Several threads may call :meth:`infer` at once; as many run at the same time as there are slots, each on a stream
+    Several threads may call :meth:`infer` at once. As many run at the same time as there are slots, each on a stream
     of its own.
     """
 
@@ -41,9 +41,15 @@ class TensorRTEngine(Engine):
         """Open an engine file.
 
         Args:
+            path: the engine file.
+            precision: the precision that the engine must have been built in; None takes any.
+            device: ``cuda``.
             slots: how many batches may be computed at the same time.
             cuda_graph: record the work for each input shape once, and replay it: one launch instead of hundreds.
             trust: load a file that has no sidecar.
+
+        Raises:
+            UserError: the file cannot be loaded, or PyTorch sees no GPU.
         """
         require_cuda(path, device)
         if not torch.cuda.is_available():
@@ -132,7 +138,7 @@ class Slot:
         while len(self.prepared) >= CACHED_SHAPES:
             self.prepared.popitem(last=False)
         prepared = prepare(self.opened, shape)
-        # What the allocator serves moves between calls, which a recording would not follow.
+        # An allocator's memory moves between calls, and a recording would not follow it.
         if self.cuda_graph and not prepared.allocators:
             prepared = self._record(prepared)
         self.prepared[shape] = prepared
@@ -144,24 +150,28 @@ class Slot:
             self._execute(prepared)
         self.stream.synchronize()
         graph = torch.cuda.CUDAGraph()
-        # Other slots' threads may allocate meanwhile, which a global recording would forbid them; but not begin a
-        # recording of their own, which waits for the whole device.
+        # Threads of other slots may allocate meanwhile, which a global recording would forbid. They must not begin a
+        # recording of their own, which would wait for the whole device.
         with _recording, torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
             self._execute(prepared)
         return prepared._replace(graph=graph)
 
 
 class Prepared(NamedTuple):
-    """All that running one input shape needs. A recorded graph is bound to its context, so every shape has its own."""
+    """All that one input shape needs to run. Each has its own context, because a recorded graph is bound to one."""
 
     context: Any
+    """TensorRT's execution context."""
     staging: dict[str, torch.Tensor]
     """Inputs in page-locked host memory."""
     inputs: dict[str, torch.Tensor]
+    """Inputs on the device."""
     outputs: dict[str, torch.Tensor]
+    """Outputs of fixed shape on the device."""
     allocators: dict[str, Any]
     """Allocators of the outputs whose shape depends on the data."""
     graph: torch.cuda.CUDAGraph | None = None
+    """The recorded run; None if it is not recorded."""
 
     def output(self, name: str) -> torch.Tensor:
         """An output on the device."""

@@ -15,12 +15,14 @@ from refinemask.files import UserError
 
 
 def trtexec_command(plan: BuildPlan, output: Path, layers: Path, *, major: int) -> list[str]:
-    """The arguments, the program first.
+    """The arguments of ``trtexec``, the program first.
 
-    TensorRT 11 knows no other network than a strongly typed one; 10 has to be told. Latency is measured elsewhere
-    (``benchmarks.fps``), so inference is skipped.
+    TensorRT 11 knows no other network than a strongly typed one; TensorRT 10 has to be told. Inference is skipped,
+    because latency is measured elsewhere (``benchmarks.fps``).
 
     Args:
+        plan: what to build.
+        output: the engine file to write.
         layers: where the layer information (the inspector's JSON) is written.
         major: TensorRT's major version, 10 or 11.
     """
@@ -49,16 +51,16 @@ def trtexec_version(trtexec: str) -> str:
     """TensorRT's version, such as ``10.13.0``, as ``trtexec`` prints it in its first line (``[TensorRT v…]``).
 
     Raises:
-        UserError: it does not run, or is of a version that this project does not know.
+        UserError: the program does not run, or is of a version that this project does not know.
     """
     try:
         printed = subprocess.run([trtexec, "--help"], capture_output=True, text=True, check=False).stdout
     except OSError as error:
         raise UserError(f"{trtexec}: cannot be run: {error.strerror}") from error
-    found = re.search(r"\[TensorRT v([\d.]+)\]", printed)
-    if found is None:
+    match = re.search(r"\[TensorRT v([\d.]+)\]", printed)
+    if match is None:
         raise UserError(f"{trtexec}: is not trtexec; expected a first line with [TensorRT v…]")
-    text = found[1]
+    text = match[1]
     if "." not in text:
         # TensorRT 11 prints 11.1.0.106; 10 printed 101300 for 10.13.0.
         number = int(text)
@@ -71,7 +73,7 @@ def build_with_trtexec(plan: BuildPlan, engine: Path) -> Built:
     """Build ``plan`` and write the engine, passing on what trtexec prints.
 
     Raises:
-        UserError: it fails, with its first error line; or an operator became no plugin layer.
+        UserError: ``trtexec`` fails, as its first error line says, or an operator became no plugin layer.
     """
     trtexec, errors = plan.options.trtexec or "trtexec", []
     version = trtexec_version(trtexec)
@@ -92,8 +94,8 @@ def build_with_trtexec(plan: BuildPlan, engine: Path) -> Built:
 
 
 def _require_plugins(plan: BuildPlan, layers: list[Any]) -> None:
-    found = sum("plugin" in str(layer.get("LayerType", "")).lower() for layer in layers)
-    if not plan.options.bodies and found < len(plan.custom_nodes):
+    plugins = sum("plugin" in str(layer.get("LayerType", "")).lower() for layer in layers)
+    if not plan.options.bodies and plugins < len(plan.custom_nodes):
         raise UserError(
-            f"{plan.onnx}: only {found} of {len(plan.custom_nodes)} operators became plugin layers; see --plugins"
+            f"{plan.onnx}: only {plugins} of {len(plan.custom_nodes)} operators became plugin layers; see --plugins"
         )

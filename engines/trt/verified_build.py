@@ -35,7 +35,7 @@ def build_verified(plan: BuildPlan, output: Path) -> Sidecar:
 
 
 def _require_library(plan: BuildPlan) -> None:
-    # A library that the caller named is judged by who loads it.
+    # A library that the caller named is checked when it is loaded.
     if plan.plugins is None or plan.options.plugins is not None:
         return
     try:

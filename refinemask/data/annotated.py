@@ -1,4 +1,4 @@
-"""The image files that annotations are of."""
+"""The image files that annotations belong to."""
 
 import os
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from refinemask.files import UserError
 def require_files(
     images: Sequence[CocoImage], directory: str | os.PathLike[str], annotations: str | os.PathLike[str]
 ) -> None:
-    """Raise a UserError unless the file of every image is in ``directory``; ``annotations`` is what lists them."""
+    """Raise a UserError unless the file of every image listed in ``annotations`` is in ``directory``."""
     missing = [image.file_name for image in images if not (Path(directory) / image.file_name).is_file()]
     if missing:
         raise UserError(
@@ -28,7 +28,7 @@ def read_annotated(directory: str | os.PathLike[str], image: CocoImage) -> NDArr
     """Decode an image in ``directory`` as [h, w, 3] RGB.
 
     Raises:
-        UserError: it cannot be read, or has another size than its annotations say.
+        UserError: the image cannot be read, or has another size than its annotations say.
     """
     path = Path(directory) / image.file_name
     pixels = read_image(path)

@@ -4,11 +4,11 @@ Writes ``ROOT/annotations/instancesonly_filtered_gtFine_{train,val}.json`` by th
 which the official model was trained with. It reads the instance maps, in which a pixel is
 
 - ``1000 * class + n`` on object ``n`` of a class that has instances,
-- the class alone elsewhere: of a class that has instances a group in which objects were not told apart, a crowd.
+- the class alone elsewhere; for a class that has instances this is a group whose objects were not told apart, a crowd.
 
 The 8 classes of the benchmark are annotated under their Cityscapes ids, with run-length masks of the visible pixels;
 caravans and trailers, which the benchmark ignores, are not. Annotations are numbered from 1; mmdetection begins at 0,
-and pycocotools takes a match with object 0 for none.
+and pycocotools takes a match with object 0 for no match.
 """
 
 import json
@@ -77,7 +77,7 @@ def find_frames(root: Path, split: str) -> list[Frame]:
     """The images of a split with their annotations, ordered by name.
 
     Raises:
-        UserError: there are none, or an image lacks a file.
+        UserError: there are no images, or an image lacks a file.
     """
     images, annotations = root / "leftImg8bit" / split, root / "gtFine" / split
     suffixes = {"_leftImg8bit.png": images, "_gtFine_instanceIds.png": annotations}
@@ -106,7 +106,7 @@ def find_frames(root: Path, split: str) -> list[Frame]:
 
 
 def convert(frames: list[Frame], description: str = "") -> tuple[dict[str, Any], Counter[str]]:
-    """The content of a COCO annotation file, and what was odd in the frames' files, counted.
+    """The content of a COCO annotation file, and the number of each oddity in the frames' files.
 
     Raises:
         UserError: a file cannot be read, or the files of a frame do not belong together.
@@ -140,7 +140,7 @@ def _region(mask: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_instance_map(path: Path) -> NDArray[np.integer[Any]]:
-    """[h, w] of 16-bit values.
+    """Read an instance map [h, w] of 16-bit values.
 
     Raises:
         UserError: the file cannot be read or is no instance map.
@@ -183,7 +183,7 @@ def check_polygons(path: Path, height: int, width: int) -> Counter[str]:
 def value_masks(instance_map: NDArray[np.integer[Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Each value of a map [h, w], ascending, with the run-length encoding of its pixels.
 
-    The runs of all values come from one pass over the map, the strings are those of ``pycocotools.mask.encode``.
+    The runs of all values come from one pass over the map. The strings are those of ``pycocotools.mask.encode``.
     """
     pixels = instance_map.ravel(order="F")
     starts = np.flatnonzero(np.concatenate([[True], pixels[1:] != pixels[:-1]]))

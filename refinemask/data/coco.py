@@ -29,7 +29,7 @@ class CocoImage:
 
 @dataclass(frozen=True, slots=True)
 class CocoAnnotation:
-    """One object; ``bbox`` is (x, y, width, height) and ``area`` square pixels, in the original image."""
+    """An object; ``bbox`` is (x, y, width, height) and ``area`` square pixels, in the original image."""
 
     id: int
     image_id: int
@@ -45,8 +45,9 @@ class CocoDataset:
     """A checked annotation file."""
 
     path: Path
+    """The annotation file."""
     images: tuple[CocoImage, ...]
-    """Ascending image id."""
+    """Images in ascending order of their ids."""
     annotations: dict[int, tuple[CocoAnnotation, ...]]
     """The objects of each image id, in file order; an image without objects has an empty tuple."""
     categories: dict[int, str]
@@ -71,8 +72,8 @@ class CocoDataset:
 def read_coco(path: str | os.PathLike[str]) -> CocoDataset:
     """Read a COCO annotation file (``images``, ``annotations``, ``categories``).
 
-    Polygons of fewer than three points are left out, and so are objects with no other; their number is printed to
-    standard error.
+    Polygons of fewer than three points are left out, and so are objects without another polygon. The number of such
+    objects is printed to standard error.
 
     Raises:
         UserError: the file cannot be read, is no JSON, or an entry is incomplete or refers to nothing.
@@ -177,7 +178,7 @@ def _annotation(entry: dict[str, Any]) -> CocoAnnotation:
         segmentation = [polygon for polygon in segmentation if len(polygon) >= 6]
     area = float(entry["area"])
     polygons = segmentation if isinstance(segmentation, list) else []
-    # A sum takes nothing but numbers and is finite only if they are; to ask each of them is too slow for COCO.
+    # A sum takes nothing but numbers, and is finite only if all are. Checking each number is too slow for COCO.
     if not math.isfinite(sum(map(sum, [(x, y, width, height, area), *polygons]))):
         raise ValueError("its box, area or segmentation has a number that is not finite")
     return CocoAnnotation(

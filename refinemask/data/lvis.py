@@ -15,7 +15,7 @@ FREQUENCIES = ("r", "c", "f")
 
 @dataclass(frozen=True)
 class LvisDataset(CocoDataset):
-    """A checked LVIS file. What an image does not list, in annotations or as negative, is unknown and not absent."""
+    """A checked LVIS file. A category that an image neither shows nor lists as negative is unknown, not absent."""
 
     frequencies: dict[int, str]
     """``r``, ``c`` or ``f`` of each category id."""
@@ -74,8 +74,8 @@ def _frequency(entry: dict[str, Any]) -> tuple[int, str]:
 def repeat_factors(image_categories: Sequence[Iterable[int]], threshold: float = 0.001) -> list[int]:
     """How often each image appears in an epoch, so that rare categories are seen more (section 4.2 there, appendix B).
 
-    A category in a fraction ``f`` of the images asks for ``max(1, sqrt(threshold / f))`` appearances, an image follows
-    its most demanding category. Rounded up, as in the official model; the paper draws at random.
+    A category in a fraction ``f`` of the images asks for ``max(1, sqrt(threshold / f))`` appearances. An image follows
+    its most demanding category, rounded up as in the official model; the paper draws at random.
 
     Args:
         image_categories: the category ids of each image's objects.

@@ -7,9 +7,10 @@ import numpy as np
 
 
 class Pick(NamedTuple):
-    """One image of a batch, and the seed of everything random that happens to it."""
+    """An image of a batch, and the seed of everything random that happens to it."""
 
     image: int
+    """Index of the image in the data set."""
     seed: int
 
 
@@ -20,10 +21,12 @@ class BatchSampler:
     """
 
     def __init__(self, aspect_ratios: Sequence[float], batch_size: int, seed: int) -> None:
-        """
+        """Group the images by orientation.
+
         Args:
             aspect_ratios: width / height of every image; an image that is to appear twice an epoch is listed twice.
             batch_size: images per iteration, over all processes.
+            seed: seed of all batches.
         """
         wide = np.asarray(aspect_ratios) > 1
         self._groups = [group for group in (np.flatnonzero(wide), np.flatnonzero(~wide)) if len(group)]
@@ -34,6 +37,7 @@ class BatchSampler:
 
     @property
     def iterations_per_epoch(self) -> int:
+        """Number of batches in which every image appears."""
         return sum(-(-len(group) // self._batch_size) for group in self._groups)
 
     def batch(self, iteration: int) -> list[Pick]:
@@ -58,9 +62,9 @@ class BatchSampler:
 
 
 class RankShare:
-    """What one process loads: its equal part of every batch from ``start`` on, in equal micro-batches.
+    """The equal part of every batch from ``start`` on that one process loads, in equal micro-batches.
 
-    An iterable of micro-batches, as ``DataLoader(batch_sampler=…)`` wants it.
+    It is an iterable of micro-batches, as ``DataLoader(batch_sampler=…)`` wants it.
     """
 
     def __init__(

@@ -23,10 +23,10 @@ from refinemask.data.transforms import pad_batch, resize, resize_shape
 from refinemask.files import UserError
 
 SMALLEST_SIDE = 32
-"""Images with a shorter side are not trained on."""
+"""Shortest side, in pixels, of an image that is trained on."""
 
 MOST_SKIPPED = 10
-"""So many unreadable images in a row are no accident."""
+"""Number of unreadable images in a row that is no accident, and ends the training."""
 
 Polygons = list[NDArray[np.float64]]
 """The parts of one instance, each (x0, y0, x1, y1, …) in pixels of the network's input."""
@@ -41,11 +41,11 @@ class ImageTargets:
     boxes: Tensor
     """[G, 4] float32 xyxy."""
     labels: Tensor
-    """[G] int64."""
+    """[G] int64, 0-based."""
     masks: Sequence[Polygons | Bitmap]
-    """One per box."""
+    """Mask of each box."""
     seed: int
-    """Decides which anchors and proposals of this image are sampled."""
+    """Seed that decides which anchors and proposals of this image are sampled."""
     semantic: NDArray[np.uint8] | None = None
     """[h, w] class of each pixel of the valid part, 255 where unknown; only HTC learns from it."""
 
@@ -62,8 +62,9 @@ class TrainingBatch(NamedTuple):
     image_sizes: Tensor
     """int64 [B, 2] valid (height, width)."""
     targets: list[ImageTargets]
+    """Ground truth of each image."""
     skipped: list[str]
-    """Why images were replaced by others."""
+    """Reason for each image that was replaced by another."""
 
     def to(self, device: torch.device) -> "TrainingBatch":
         """The same batch on ``device``."""
@@ -73,13 +74,13 @@ class TrainingBatch(NamedTuple):
 
 
 class TrainingImage(NamedTuple):
-    """One augmented image."""
+    """An augmented image."""
 
     pixels: NDArray[np.uint8]
-    """[h, w, 3] RGB, resized."""
+    """[h, w, 3] uint8 RGB, resized."""
     targets: ImageTargets
     skipped: list[str]
-    """Why the images asked for could not be read, if this is another."""
+    """Reasons why the images asked for could not be read, if this is another one."""
 
 
 class TrainingDataset(Dataset[TrainingImage]):
@@ -96,9 +97,13 @@ class TrainingDataset(Dataset[TrainingImage]):
         config: DataConfig,
         semantic_dir: str | os.PathLike[str] | None = None,
     ) -> None:
-        """
+        """List the images that can be trained on.
+
         Args:
-            semantic_dir: folder of the images' class maps.
+            coco: the annotations.
+            image_dir: folder of the images' files.
+            config: the augmentation.
+            semantic_dir: folder of the images' class maps; None if nothing learns from them.
 
         Raises:
             UserError: no image can be trained on, or a file of one is missing.
@@ -128,7 +133,7 @@ class TrainingDataset(Dataset[TrainingImage]):
 
     @property
     def image_ids(self) -> list[int]:
-        """The id of every image, repeated ones as often as they are."""
+        """The id of every image; a repeated image occurs several times."""
         return [image.id for image, _ in self._entries]
 
     @property
@@ -193,7 +198,7 @@ class TrainingDataset(Dataset[TrainingImage]):
 
 
 def _map_name(image: CocoImage) -> str:
-    """The file of an image's class map."""
+    """The file name of an image's class map."""
     return Path(image.file_name).with_suffix(".png").name
 
 
@@ -220,7 +225,7 @@ def is_trainable(annotation: CocoAnnotation, image: CocoImage) -> bool:
 def resize_boxes(
     boxes: Sequence[tuple[float, float, float, float]], old: tuple[int, int], new: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """COCO boxes (x, y, width, height) in an image of (height, width) ``old`` as xyxy in one of ``new``, clipped."""
+    """Boxes [G, 4] xyxy, clipped, in an image of (height, width) ``new``, from (x, y, w, h) in one of ``old``."""
     corners = np.array(boxes, np.float32)
     corners[:, 2:] += corners[:, :2]
     scale = np.array([new[1] / old[1], new[0] / old[0]] * 2, np.float32)
@@ -231,7 +236,7 @@ def resize_boxes(
 def resize_mask(
     segmentation: Segmentation, old: tuple[int, int], new: tuple[int, int], keep_polygons: bool = True
 ) -> Polygons | Bitmap:
-    """An instance of an image of (height, width) ``old`` in one of ``new``."""
+    """Resize an instance's mask from an image of (height, width) ``old`` to one of ``new``."""
     if isinstance(segmentation, list) and keep_polygons:
         scale = np.array([new[1] / old[1], new[0] / old[0]])
         return [(np.asarray(part, np.float64).reshape(-1, 2) * scale).ravel() for part in segmentation]
@@ -239,7 +244,7 @@ def resize_mask(
 
 
 def resize_labels(labels: NDArray[np.uint8], new: tuple[int, int]) -> NDArray[np.uint8]:
-    """A map [h, w] of classes, or of 0 and 1, in an image of (height, width) ``new``."""
+    """Resize a map [h, w] of classes, or of 0 and 1, to (height, width) ``new``."""
     # Nearest neighbour at pixel centres: OpenCV's plain INTER_NEAREST shifts the map by up to half a pixel.
     resized = cv2.resize(labels, (new[1], new[0]), interpolation=cv2.INTER_NEAREST_EXACT)
     return resized.astype(np.uint8, copy=False)

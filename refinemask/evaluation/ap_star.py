@@ -1,7 +1,7 @@
 """AP*: a COCO-trained detector scored on LVIS annotations, whose outlines are finer (PointRend, section 4).
 
 ``python -m refinemask.evaluation.ap_star lvis_v0.5_val.json lvis_v0.5_val_cocofied.json`` makes the annotations: the
-part of LVIS v0.5 that is of COCO's categories. Its validation images are those of COCO val2017.
+part of LVIS v0.5 that is of COCO's categories. The validation images of LVIS v0.5 are those of COCO val2017.
 """
 
 import json
@@ -20,6 +20,7 @@ from refinemask.files import UserError, atomic_write
 from refinemask.spelling import SECOND, Old, Output
 
 CATEGORY_LISTS = ("neg_category_ids", "not_exhaustive_category_ids")
+"""Lists of category ids in an image entry of LVIS."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ def _write_cocofied(args: Args) -> None:
 
 
 def read_cocofied(path: str | os.PathLike[str]) -> LvisDataset:
-    """Read a file that this command made. On it the ``AP`` of ``evaluate_lvis`` for a COCO detector is the paper's AP*.
+    """Read a file that this command made.
+
+    The ``AP`` that ``evaluate_lvis`` gives a COCO detector on such a file is the paper's AP*.
 
     Raises:
         UserError: the file cannot be read, is no LVIS file, or its categories are not COCO's.
@@ -65,12 +68,12 @@ def read_cocofied(path: str | os.PathLike[str]) -> LvisDataset:
 
 
 def coco_synsets() -> dict[str, int]:
-    """COCO's category ids by the WordNet synset that LVIS v0.5 has for each; two of the 80 do not occur in it."""
+    """COCO's category id of each WordNet synset in LVIS v0.5; two of the 80 categories do not occur there."""
     return json.loads(resources.files("refinemask.evaluation").joinpath("coco_synsets.json").read_text())
 
 
 def cocofy(path: str | os.PathLike[str], lvis: dict[str, Any]) -> dict[str, Any]:
-    """What of an LVIS v0.5 file's content is of COCO's categories, with COCO's category ids.
+    """The part of an LVIS v0.5 file's content that is of COCO's categories, with COCO's category ids.
 
     Annotations are numbered anew from 1. As in the official file, a category is left out if no annotation has it and
     no image lists it as negative or not exhaustive.

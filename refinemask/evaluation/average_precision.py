@@ -11,26 +11,29 @@ RECALL_THRESHOLDS = np.linspace(0.0, 1.0, 101)
 AREA_RANGES = np.array([[0, 1e10], [0, 32**2], [32**2, 96**2], [96**2, 1e10]])
 """All, small, medium, large, in square pixels of the original image; both ends belong to a range."""
 
-# Each pair of an area range and an IoU threshold is judged on its own. Matching is sequential and sparse, so what holds
-# in some of the 40 pairs is a set of bits in one integer.
+# Detections are judged separately in each of the 40 pairs of an area range and an IoU threshold. Matching is sequential
+# and sparse, so a set of pairs is stored as the bits of one integer.
 BITS = 1 << np.arange(len(AREA_RANGES) * len(IOU_THRESHOLDS)).reshape(len(AREA_RANGES), len(IOU_THRESHOLDS))
 REACHED = [int(BITS[:, :count].sum()) for count in range(len(IOU_THRESHOLDS) + 1)]
-"""The pairs of the lowest ``count`` thresholds."""
+"""Set of the pairs with the lowest ``count`` thresholds, by ``count``."""
 
 
 class Judgement(NamedTuple):
-    """``D`` detections of one category; in a pair where one is neither true nor false it is ignored."""
+    """The judgement of ``D`` detections of one category.
+
+    In a pair in which a detection is neither true nor false, it is ignored.
+    """
 
     scores: NDArray[np.float64]
-    """[D]"""
+    """[D] scores of the detections."""
     true: NDArray[np.int64]
-    """[D] sets of ``BITS``: matched with an object that counts."""
+    """[D] sets of ``BITS`` in which a detection is matched with an object that counts."""
     false: NDArray[np.int64]
-    """[D] sets of ``BITS``: matched with none."""
+    """[D] sets of ``BITS`` in which a detection is matched with no object."""
 
 
 def in_range(areas: Sequence[float]) -> NDArray[np.bool_]:
-    """[4, N] which area ranges each of N areas is in."""
+    """Whether each of N areas, in square pixels, lies in each of the four ranges: [4, N]."""
     low, high = AREA_RANGES[:, :1], AREA_RANGES[:, 1:]
     values = np.asarray(areas, np.float64)
     return (low <= values) & (values <= high)
@@ -49,7 +52,7 @@ def judge(
 
     Args:
         scores: [D] descending.
-        areas: [D] of the detections; unmatched, they are false only in the area range they are in.
+        areas: [D] areas of the detections; an unmatched detection is false only in the ranges of its area.
         overlaps: [D, G] IoU with the objects of the category.
         ignored: [4, G] the objects that do not count in each area range.
         crowd: [G] the objects that any number of detections may be matched with.
@@ -61,7 +64,7 @@ def judge(
 
 
 def _pairs(areas: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """[4, N] area ranges as N sets of bits, of all thresholds."""
+    """N sets of bits from N columns of area ranges [4, N], at all thresholds."""
     return BITS.sum(1) @ areas
 
 
@@ -77,19 +80,19 @@ def _match(
     reached = np.searchsorted(IOU_THRESHOLDS, overlaps, side="right")
     free = [REACHED[-1]] * len(ignored)
     for detection in np.flatnonzero(reached.any(1)).tolist():
-        ious, thresholds, found = overlaps[detection].tolist(), reached[detection].tolist(), 0
+        ious, thresholds, paired = overlaps[detection].tolist(), reached[detection].tolist(), 0
         # Of equal overlaps the last object wins, as in pycocotools.
         best_first = sorted(((iou, g) for g, iou in enumerate(ious) if thresholds[g]), reverse=True)
         for may_be_ignored in (False, True):
             for _, g in best_first:
                 kind = ignored[g] if may_be_ignored else ~ignored[g]
-                taken = REACHED[thresholds[g]] & free[g] & kind & ~found
-                found |= taken
+                taken = REACHED[thresholds[g]] & free[g] & kind & ~paired
+                paired |= taken
                 if not crowd[g]:
                     free[g] &= ~taken
             if not may_be_ignored:
-                counted[detection] = found
-        matched[detection] = found
+                counted[detection] = paired
+        matched[detection] = paired
     return matched, counted
 
 
@@ -99,8 +102,8 @@ def interpolated_precision(judgements: Sequence[Judgement], num_objects: NDArray
     Detections of equal score keep the order of the images.
 
     Args:
-        judgements: of each image that has any.
-        num_objects: [4] the objects to find in each area range.
+        judgements: the judgement of each image that has detections of the category.
+        num_objects: [4] number of objects to find in each area range.
     """
     precision = np.zeros((*BITS.shape, len(RECALL_THRESHOLDS)))
     precision[num_objects == 0] = np.nan
@@ -111,16 +114,16 @@ def interpolated_precision(judgements: Sequence[Judgement], num_objects: NDArray
     true, false = true[order], false[order]
     for (area, threshold), bit in np.ndenumerate(BITS):
         if num_objects[area]:
-            found, wrong = (true & bit > 0).cumsum(), (false & bit > 0).cumsum()
-            envelope = np.maximum.accumulate((found / (found + wrong + np.spacing(1)))[::-1])[::-1]
-            positions = np.searchsorted(found / num_objects[area], RECALL_THRESHOLDS)
+            right, wrong = (true & bit > 0).cumsum(), (false & bit > 0).cumsum()
+            envelope = np.maximum.accumulate((right / (right + wrong + np.spacing(1)))[::-1])[::-1]
+            positions = np.searchsorted(right / num_objects[area], RECALL_THRESHOLDS)
             # Recalls that are not reached have precision 0.
             precision[area, threshold] = np.append(envelope, 0.0)[positions]
     return precision
 
 
 def summarize(precision: NDArray[np.float64]) -> dict[str, float]:
-    """AP, AP50, AP75, APs, APm, APl: means over the categories [C, 4, 10, 101] that have objects; -1 if none has."""
+    """AP, AP50, AP75, APs, APm, APl: means of [C, 4, 10, 101] over the categories with objects; -1 if none has any."""
     parts = {
         "AP": precision[:, 0],
         "AP50": precision[:, 0, 0],
@@ -131,5 +134,5 @@ def summarize(precision: NDArray[np.float64]) -> dict[str, float]:
 
 
 def mean_precision(precision: NDArray[np.float64]) -> float:
-    """The mean of all that is not NaN; -1 if nothing is."""
+    """The mean of all values that are not NaN; -1 if there is none."""
     return float(np.nanmean(precision)) if np.isfinite(precision).any() else -1.0

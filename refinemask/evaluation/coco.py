@@ -1,8 +1,8 @@
-"""COCO average precision of boxes, masks and mask boundaries; boundaries are found by faster-coco-eval.
+"""COCO average precision of boxes, masks and mask boundaries; faster-coco-eval finds the boundaries.
 
-The figures are those of ``pycocotools`` on the same result file. An object's area is the annotated one; a detection's,
-which matters to the area ranges only, is that of its ``bbox``, for masks too: so pycocotools reads entries that have a
-``bbox``, and so the published AP of small, medium and large objects were measured.
+The figures are those of ``pycocotools`` on the same result file. The area of an object is the annotated one. The area
+of a detection, which matters to the area ranges only, is that of its ``bbox``, for masks too: so pycocotools reads
+entries with a ``bbox``, and so the published AP of small, medium and large objects were measured.
 Boundary AP (Cheng et al., Boundary IoU, CVPR 2021) takes the smaller of mask IoU and boundary IoU.
 """
 
@@ -63,8 +63,8 @@ def evaluate_coco(
         dataset: the annotations.
         results: entries by image id, such as a ``PredictionFile``; an image without detections has an empty list,
             and one that is absent is not evaluated.
-        iou_types: which overlaps to judge by.
-        max_detections: per image and category, best first; None is :func:`default_max_detections`.
+        iou_types: kinds of overlap to judge by.
+        max_detections: detections that count per image and category; None is :func:`default_max_detections`.
 
     Returns:
         For each IoU type AP, AP50, AP75, APs, APm, APl in 0..1, or -1 where there is no object to find.
@@ -117,7 +117,7 @@ def _judge_image(
 def _judge(
     found: list[dict[str, Any]], present: list[dict[str, Any]], ignored: NDArray[np.bool_], iou_type: IoUType
 ) -> Judgement:
-    """Judge one category's detections, best first, in one image; ``ignored`` [4, G] objects do not count."""
+    """Judge what was found of one category in one image, best first, by the objects present; ``ignored`` is [4, G]."""
     crowd = np.array([entry["crowd"] for entry in present], bool)
     return judge(
         scores=[entry["score"] for entry in found],
@@ -131,7 +131,7 @@ def _judge(
 def _overlaps(
     found: list[dict[str, Any]], present: list[dict[str, Any]], crowd: NDArray[np.bool_], iou_type: IoUType
 ) -> NDArray[np.float64]:
-    """[D, G] IoU; with a crowd, the share of the detection that lies in it."""
+    """IoU [D, G]; for a crowd, the share of the detection that lies in the crowd."""
 
     def overlap(key: str) -> NDArray[np.float64]:
         return np.asarray(coco_mask.iou([f[key] for f in found], [p[key] for p in present], crowd.astype(int).tolist()))

@@ -42,7 +42,7 @@ def evaluate_lvis(
     """Average precision over the images of ``results``, of the best 300 detections of each.
 
     A detection's area, which matters to the area ranges only, is that of its ``bbox`` if it has one and of its mask
-    otherwise. Objects and detections without area are left out. Both as in the reference.
+    otherwise. Objects and detections without area are left out. The reference has both rules, too.
 
     Args:
         dataset: the annotations, or for AP* those of ``read_cocofied``.
@@ -52,7 +52,7 @@ def evaluate_lvis(
 
     Returns:
         AP (IoU .50:.95), AP50, AP75; APs, APm, APl by area; APr, APc, APf by the category's frequency in training.
-        Each in 0..1, or -1 where there is no object to find.
+        Each is in 0..1, or -1 where there is no object to find.
 
     Raises:
         UserError: there are results of an image that the dataset does not list.
@@ -90,7 +90,7 @@ def _group(items: Iterable[Item], key: Callable[[Item], int]) -> dict[int, list[
 def _judge(
     found: list[Result], present: list[CocoAnnotation], image: CocoImage, exhaustive: bool, iou_type: IoUType
 ) -> Judgement:
-    """Judge one category's detections, best first, in one image."""
+    """Judge what was found of one category in one image, best first, by the objects present."""
     return judge(
         scores=[result["score"] for result in found],
         areas=[_area(result) for result in found],

@@ -25,11 +25,11 @@ class Measurement:
     figures: Figures
     """Average precisions in 0..1 by kind of overlap (bbox, segm, boundary), then by name; -1 without an object."""
     images: int
-    """Images that were measured."""
+    """Number of images that were measured."""
     skipped: tuple[str, ...]
     """Reason for each image that was left out, because its file cannot be read or is not the annotated picture."""
     max_detections: int
-    """Detections that counted per image, and class for COCO."""
+    """Largest number of detections that counted per image, and class for COCO."""
 
 
 def measure(
@@ -49,7 +49,7 @@ def measure(
 
     Args:
         predictor: the detector.
-        metric: the kind of ``dataset``, and of the figures.
+        metric: the way to measure; ``dataset`` is of its kind.
         dataset: the annotated images.
         image_dir: folder of the images' files.
         iou_types: kinds of overlap; None is all that the metric has.
@@ -64,17 +64,17 @@ def measure(
     """
     with ExitStack() as stack:
         path = predictions or Path(stack.enter_context(TemporaryDirectory())) / "predictions.jsonl"
-        found, skipped = stack.enter_context(
+        predicted, skipped = stack.enter_context(
             predict_shares(predictor, dataset.images, image_dir, path, source or {}, batch_size=batch_size)
         )
         if len(skipped) == len(dataset.images):
             first = f"; the first: {skipped[0]}" if skipped else ""
             raise UserError(f"{image_dir}: none of the {len(dataset.images)} images could be used{first}")
         if results is not None and is_main():
-            export_results(found, results)
+            export_results(predicted, results)
         limit = metric.max_detections(dataset, max_detections)
         return Measurement(
-            figures=metric.average_precision(dataset, found, iou_types or metric.iou_types, limit),
+            figures=metric.average_precision(dataset, predicted, iou_types or metric.iou_types, limit),
             images=len(dataset.images) - len(skipped),
             skipped=tuple(skipped),
             max_detections=limit,

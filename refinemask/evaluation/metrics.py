@@ -27,25 +27,26 @@ class Metric(Generic[Data]):
     """One way to measure accuracy."""
 
     name: MetricName
+    """Name of the metric on the command line."""
     read: Callable[[str | os.PathLike[str]], Data]
-    """Reads an annotation file of the metric's kind."""
+    """Reader of an annotation file of the metric's kind."""
     average_precision: Callable[[Data, Mapping[int, Sequence[Result]], Sequence[IoUType], int], Figures]
-    """Figures of the results by image id, by kinds of overlap, of at most so many detections."""
+    """Function of annotations, results by image id, kinds of overlap and number of detections, to the figures."""
     iou_types: tuple[IoUType, ...] = IOU_TYPES
     """Kinds of overlap that the metric has."""
     fixed_max_detections: int | None = None
     """Detections that count per image, if the metric leaves no choice."""
     same_names: bool = True
-    """Whether a detector must call a category what the annotations call it, or only have its id."""
+    """Whether detector and annotations must agree in a category's id and name, or in the id alone."""
     category_ids: tuple[int, ...] | None = None
-    """Category ids of the only detectors that the metric is for; None is for any."""
+    """Category ids that a detector must have exactly; None is for any detector."""
 
     def max_detections(self, dataset: Data, wanted: int | None = None) -> int:
-        """Detections that count per image, and class if they are not fixed; ``wanted`` if it is given."""
+        """Number of detections that count: fixed per image, or else ``wanted`` or the default per image and class."""
         return self.fixed_max_detections or wanted or default_max_detections(dataset)
 
     def require_options(self, iou_types: Sequence[IoUType] | None, max_detections: int | None) -> None:
-        """Raise a UserError unless the metric can be measured so."""
+        """Raise a UserError unless the metric has these kinds of overlap, and takes this number of detections."""
         if not set(iou_types or ()) <= set(self.iou_types) or (self.fixed_max_detections and max_detections):
             raise UserError(
                 f"--metric {self.name} has no boundaries and always {self.fixed_max_detections} detections per image"
@@ -61,7 +62,7 @@ class Metric(Generic[Data]):
         """
         known = dict(zip(config.category_ids, config.class_names, strict=True))
         if self.category_ids not in (None, config.category_ids):
-            raise UserError(f"{detector}: finds {len(known)} classes; AP* is of a detector of COCO's 80")
+            raise UserError(f"{detector}: finds {len(known)} classes; AP* is for a detector of COCO's 80")
         for category, name in dataset.categories.items():
             if category not in known or (self.same_names and known[category] != name):
                 raise UserError(
@@ -98,3 +99,4 @@ METRICS: dict[MetricName, Metric[Any]] = {
     "lvis": _lvis("lvis", read_lvis),
     "ap-star": _lvis("ap-star", read_cocofied, COCO.category_ids),
 }
+"""The metrics, by name."""

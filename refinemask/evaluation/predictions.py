@@ -24,13 +24,13 @@ def predict_dataset(
 ) -> list[str]:
     """Predict the images that ``predictions`` does not hold yet, and append their results.
 
-    Memory is that of one batch.
+    One batch is in memory at a time.
 
     Args:
         predictor: the detector.
         images: the images to predict.
         directory: folder of the images' files.
-        predictions: takes the results.
+        predictions: file that takes the results.
         batch_size: images per batch.
 
     Returns:

@@ -15,7 +15,7 @@ from refinemask.prediction import Predictor
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation(Measurement):
-    """What :func:`evaluate` found, and of what."""
+    """The accuracy that :func:`evaluate` measured, with the engine and the data it was measured on."""
 
     model: str | None
     """Name of the engine's file, if it was given."""
@@ -64,7 +64,7 @@ def evaluate(
             more objects.
         limit: use only the first so many images.
         batch_size: images per batch.
-        model: the engine's file; kept predictions are those of this file.
+        model: the engine's file, which kept predictions are bound to.
         predictions: file that keeps the predictions, one line per image; an interrupted run continues from it.
         results: COCO results file of all detections to write.
 
@@ -78,7 +78,7 @@ def evaluate(
         if value is not None and value < 1:
             raise UserError(f"--{name} is {value}; expected at least 1")
     if predictions is not None and model is None:
-        raise UserError(f"{predictions}: predictions are kept of a model's file; name it, too: model=…")
+        raise UserError(f"{predictions}: kept predictions belong to a model's file; name it, too: model=…")
     chosen = METRICS[metric]
     chosen.require_options(iou_types, max_detections)
     if results is not None:

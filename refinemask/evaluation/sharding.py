@@ -1,4 +1,4 @@
-"""Predictions of a data set by the processes that ``torchrun`` started; alone, by this one."""
+"""Predictions of a data set by the processes that ``torchrun`` started, or by this process alone."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ def predict_shares(
     *,
     batch_size: int = 1,
 ) -> Iterator[tuple[Mapping[int, Sequence[Result]], list[str]]]:
-    """As ``predict_dataset``, each image by one process.
+    """Predict like ``predict_dataset``, but each image in one process.
 
     Each process has a file of its own beside ``path``, from which it goes on when it was interrupted.
 
@@ -48,13 +48,13 @@ def predict_shares(
     with PredictionFile(path.with_name(f"{path.name}.{rank + 1}-of-{size}"), source) as own:
         skipped = predict_dataset(predictor, images[rank::size], directory, own, batch_size=batch_size)
         own.restrict(ids)
-        found = {image_id: results for part in gather(dict(own)) for image_id, results in part.items()}
+        merged = {image_id: results for part in gather(dict(own)) for image_id, results in part.items()}
         skipped = [reason for reasons in gather(skipped) for reason in reasons]
     if rank > 0:
-        yield found, skipped
+        yield merged, skipped
         return
     with PredictionFile(path, source) as predictions:
-        for image_id in sorted(found.keys() - predictions.keys()):
-            predictions.append(image_id, found[image_id])
+        for image_id in sorted(merged.keys() - predictions.keys()):
+            predictions.append(image_id, merged[image_id])
         predictions.restrict(ids)
         yield predictions, skipped

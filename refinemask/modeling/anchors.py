@@ -8,6 +8,7 @@ from torch import Tensor
 from refinemask.config import RPNConfig
 
 STRIDES = (4, 8, 16, 32, 64)
+"""Strides of P2..P6 in input pixels."""
 
 
 def pyramid_anchors(sizes: Sequence[tuple[int, int]], config: RPNConfig, device: torch.device) -> list[Tensor]:

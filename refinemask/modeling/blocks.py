@@ -1,4 +1,4 @@
-"""Building blocks that several heads share, and that belong to none of them."""
+"""Building blocks that several heads share."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,9 +12,9 @@ class MaskOutput(NamedTuple):
     """Raw predictions of a mask head."""
 
     stage_logits: list[Tensor]
-    """Per stage [R, 1, s, s] float32, the channel of each RoI's label."""
+    """Logits [R, 1, s, s] float32 of each stage, for the label of each RoI."""
     semantic_logits: Tensor | None
-    """[B, 1, H/4, W/4] float32 class-agnostic foreground, where the head has a semantic branch."""
+    """Logits [B, 1, H/4, W/4] float32 of class-agnostic foreground; None if the head has no semantic branch."""
 
 
 def bias_of(layer: nn.Conv2d | nn.Linear) -> Tensor:
@@ -24,9 +24,9 @@ def bias_of(layer: nn.Conv2d | nn.Linear) -> Tensor:
 
 
 class LabelPredictor(nn.Conv2d):
-    """A 1×1 convolution of which only the channel of each RoI's label is computed.
+    """A 1×1 convolution that computes only the channel of each RoI's label.
 
-    That is one dot product per pixel instead of one per class. A predictor with a single channel serves every label.
+    This takes one dot product per pixel instead of one per class. A predictor with a single channel serves every label.
     """
 
     def __init__(self, channels: int, num_classes: int) -> None:
@@ -38,7 +38,7 @@ class LabelPredictor(nn.Conv2d):
         return self.weight.flatten(1)[labels][:, None], bias_of(self)[labels][:, None, None, None]
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
-        """[R, c, s, s] and [R] to [R, 1, s, s]."""
+        """Logits [R, 1, s, s] for the labels [R], from features [R, c, s, s]."""
         weight, bias = self.rows(labels)
         return project(features, weight) + bias
 
@@ -62,15 +62,15 @@ def conv_relus(channels: int, count: int) -> nn.Sequential:
 
 
 def upsample_features(x: Tensor) -> Tensor:
-    """Twice the size, bilinear, half-pixel centres: [R, c, s, s] to [R, c, 2s, 2s]."""
+    """Features [R, c, s, s] at twice the size, [R, c, 2s, 2s]: bilinear, with half-pixel centres."""
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def init_mask_convs(head: nn.Module) -> None:
-    """Kaiming normal (fan out, ReLU) weights and zero biases; predictors start near zero.
+    """Set Kaiming normal weights (fan out, ReLU) and zero biases, in place; predictors start near zero.
 
-    The official code treats predictors alike, but their fan-out is the number of classes: with one class the first
-    logits are in the tens, and training from scratch does not recover (official issue 23).
+    The official code treats predictors like the other convolutions, but a predictor's fan-out is the number of classes:
+    with one class the first logits are in the tens, and training from scratch does not recover (official issue 23).
     """
     for module in head.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):

@@ -1,4 +1,4 @@
-"""Boxes as deltas from reference boxes, and back. Width is ``x2 - x1``; nothing adds one."""
+"""Boxes as deltas from reference boxes, and back. The width of a box is ``x2 - x1``, without adding one."""
 
 import math
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 MAX_LOG_SCALE = abs(math.log(16 / 1000))
+"""Largest magnitude of a decoded scale delta."""
 
 
 def encode(boxes: Tensor, references: Tensor) -> Tensor:
@@ -16,7 +17,7 @@ def encode(boxes: Tensor, references: Tensor) -> Tensor:
 
 
 def decode(deltas: Tensor, references: Tensor) -> Tensor:
-    """The inverse of :func:`encode`; scale deltas are clamped on both sides to ±|ln(16/1000)|."""
+    """Boxes [..., 4], the inverse of :func:`encode`; scale deltas are clamped to ±|ln(16/1000)|."""
     centre, size = _centre_size(references)
     centre = centre + deltas[..., :2] * size
     size = size * deltas[..., 2:].clamp(-MAX_LOG_SCALE, MAX_LOG_SCALE).exp()

@@ -23,11 +23,11 @@ class DetectedBoxes(NamedTuple):
     boxes: Tensor
     """[B, K, 4] (x1, y1, x2, y2) in input pixels."""
     scores: Tensor
-    """[B, K]."""
+    """[B, K] float32, descending in each image."""
     labels: Tensor
-    """[B, K] int64."""
+    """[B, K] int64, 0-based."""
     num_detections: Tensor
-    """[B] int64."""
+    """[B] int64, number of real boxes of each image."""
 
 
 class BoxHead(nn.Module):
@@ -54,7 +54,7 @@ class BoxHead(nn.Module):
         return self.cls_logits(hidden), self.bbox_deltas(hidden)
 
     def detect(self, pyramid: list[Tensor], proposals: Proposals, image_sizes: Tensor) -> DetectedBoxes:
-        """The detections among the proposals, from P2..P5."""
+        """Classify and refine the proposals from P2..P5, and select the detections."""
         roi_features = pool(pyramid[:4], to_rois(proposals.boxes), ROI_SIZE)
         class_logits, deltas = self(roi_features)
         return self.select(proposals, class_logits, deltas, image_sizes)
@@ -62,12 +62,14 @@ class BoxHead(nn.Module):
     def select(self, proposals: Proposals, class_logits: Tensor, deltas: Tensor, image_sizes: Tensor) -> DetectedBoxes:
         """The best detections of each image after class-wise NMS.
 
-        Args:
-            class_logits: [B · P, C + 1].
-            deltas: [B · P, 4C], normalised by ``delta_std``.
-
         NMS runs in input pixels: IoU is the same after scaling both axes, so this equals the official NMS in
         pixels of the original image.
+
+        Args:
+            proposals: P per image.
+            class_logits: [B · P, C + 1].
+            deltas: [B · P, 4C], normalised by ``delta_std``.
+            image_sizes: [B, 2] valid (height, width).
         """
         config, num_classes = self.config, self.num_classes
         batch, num_proposals = proposals.scores.shape
@@ -93,7 +95,7 @@ class BoxHead(nn.Module):
     def losses(
         self, predictions: tuple[Tensor, Tensor], sampled: SampledRoIs, config: TrainConfig
     ) -> dict[str, Tensor]:
-        """The weighted losses of class logits and deltas, as :meth:`forward` returns them, of the sampled RoIs."""
+        """The weighted losses of the sampled RoIs; ``predictions`` is what :meth:`forward` returned for them."""
         class_logits, deltas = predictions
         std = sampled.boxes.new_tensor(self.config.delta_std)
         encoded = encode(sampled.boxes, sampled.positives.rois[:, 1:]) / std
@@ -108,7 +110,7 @@ def _gather_boxes(boxes: Tensor, index: Tensor) -> Tensor:
 def _class_offsets(labels: Tensor, num_classes: int, image_sizes: Tensor) -> Tensor:
     """Shifts [B, N, 4] that keep boxes of different classes apart.
 
-    Classes are laid out on a square, not in a row: with 1203 classes in a row float32 is 0.125 px coarse.
+    Classes are laid out on a square: in a row of 1203 classes, float32 coordinates would be 0.125 px coarse.
     """
     side = math.ceil(math.sqrt(num_classes))
     extent = image_sizes.float().amax(1, keepdim=True) + 1

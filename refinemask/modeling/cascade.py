@@ -24,14 +24,14 @@ SEMANTIC_ROI_SIZE = 14
 
 
 def pool_with_embedding(features: list[Tensor], rois: Tensor, size: int) -> Tensor:
-    """RoI features [R, c, size, size]: those of the pyramid plus those of the semantic embedding.
+    """RoI features [R, c, size, size] of the pyramid, plus those of the semantic embedding.
 
     Args:
         features: P2..P6 and the embedding [B, c, H/8, W/8].
         rois: [R, 5] in input pixels.
-        size: 7 or 14.
+        size: side of the RoI features, 7 or 14.
     """
-    # The operator takes a single map for one of stride 4; the embedding's is 8.
+    # For a single map the operator assumes stride 4. The embedding has stride 8, so the boxes are halved.
     halved = rois * rois.new_tensor([1, 0.5, 0.5, 0.5, 0.5])
     semantic = pool(features[-1:], halved, SEMANTIC_ROI_SIZE)
     pooled = pool(features[:4], rois, size)
@@ -48,7 +48,7 @@ class ClassAgnosticBoxHead(BoxHead):
         nn.init.zeros_(self.bbox_deltas.bias)
 
     def forward(self, roi_features: Tensor) -> tuple[Tensor, Tensor]:
-        """Class logits [R, C + 1] and raw deltas [R, 4C], alike for every class."""
+        """Class logits [R, C + 1] and raw deltas [R, 4C], which are the same for every class."""
         class_logits, deltas = super().forward(roi_features)
         return class_logits, deltas.repeat(1, self.num_classes)
 
@@ -59,7 +59,7 @@ class ClassAgnosticBoxHead(BoxHead):
 
 
 class CascadeBoxHead(nn.Module):
-    """Box heads in a row; each refines the boxes of the one before."""
+    """Box heads in a row, each of which refines the boxes of the previous head."""
 
     def __init__(self, channels: int, num_classes: int, config: BoxHeadConfig, cascade: HTCConfig) -> None:
         super().__init__()
@@ -69,11 +69,11 @@ class CascadeBoxHead(nn.Module):
 
     @property
     def heads(self) -> list[ClassAgnosticBoxHead]:
-        """The stages."""
+        """The box heads of all stages."""
         return cast(list[ClassAgnosticBoxHead], list(self.stages))
 
     def detect(self, features: list[Tensor], proposals: Proposals, image_sizes: Tensor) -> DetectedBoxes:
-        """The detections among the proposals: classified by all stages together, boxes of the last."""
+        """Select the detections, by the mean of all stages' class logits and the boxes of the last stage."""
         *others, last = self.heads
         stages_logits = []
         for stage in others:
@@ -86,7 +86,7 @@ class CascadeBoxHead(nn.Module):
 
 
 class CascadeMaskHead(nn.Module):
-    """Mask heads in a row; each but the first adds the features of the one before to the pooled ones."""
+    """Mask heads in a row, each of which adds the features of the previous head to the pooled ones."""
 
     def __init__(self, channels: int, num_classes: int, config: HTCConfig) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class CascadeMaskHead(nn.Module):
 
     @property
     def heads(self) -> list[FCNMaskHead]:
-        """The stages."""
+        """The mask heads of all stages."""
         return cast(list[FCNMaskHead], list(self.stages))
 
     def forward(self, features: list[Tensor], rois: Tensor, labels: Tensor) -> MaskOutput:
@@ -106,7 +106,7 @@ class CascadeMaskHead(nn.Module):
         return MaskOutput([head.logits(x, labels) for head, x in zip(self.heads, hidden, strict=True)], None)
 
     def predict(self, features: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
-        """Mask probabilities [R, 28, 28], the mean of all stages'."""
+        """Mask probabilities [R, 28, 28], the mean over all stages."""
         return torch.stack([x.sigmoid() for x in self(features, rois, labels).stage_logits]).mean(0)[:, 0]
 
     def hidden(self, roi_features: Tensor, stages: int | None = None) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""How Hybrid Task Cascade's stages learn (HTC, section 3.3; official ``HybridTaskCascadeRoIHead``)."""
+"""The losses of Hybrid Task Cascade's stages (HTC, section 3.3; official ``HybridTaskCascadeRoIHead``)."""
 
 from torch import Tensor
 
@@ -8,7 +8,9 @@ from refinemask.modeling.semantic_head import SemanticHead
 from refinemask.targets.rois import SampledRoIs, Supervision, sample_rois
 
 STAGE_WEIGHTS = (1.0, 0.5, 0.25)
+"""Weight of each stage's losses."""
 STAGE_IOUS = (0.5, 0.6, 0.7)
+"""IoU from which on a proposal is positive, by stage."""
 SEMANTIC_WEIGHT = 0.2
 
 
@@ -22,7 +24,8 @@ def cascade_losses(
 ) -> dict[str, Tensor]:
     """The weighted losses of the semantic branch and of every box and mask stage.
 
-    A mask stage learns on the boxes that its box stage has just refined, chosen anew; so does the next box stage.
+    A mask stage learns on boxes that its box stage has just refined and that are sampled anew. So does the next box
+    stage.
 
     Args:
         pyramid: P2..P6.
@@ -43,7 +46,7 @@ def cascade_losses(
 
 
 def _refine(head: ClassAgnosticBoxHead, sampled: SampledRoIs, deltas: Tensor, image_sizes: Tensor) -> list[Tensor]:
-    """The refined boxes of each image; ground truths leave, they will be put in front again."""
+    """The refined boxes of each image, without ground truths, because the next sampling adds these again."""
     refined = []
     for index in range(len(image_sizes)):
         own = (sampled.rois[:, 0] == index) & ~sampled.is_truth

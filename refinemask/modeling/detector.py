@@ -1,4 +1,4 @@
-"""The detector: image to boxes and masks in one forward, the same for PyTorch, ONNX and TensorRT."""
+"""The detector: from images to boxes and masks in one forward pass, the same for PyTorch, ONNX and TensorRT."""
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,8 @@ from refinemask.structures import Detections
 class Detector(nn.Module):
     """ResNet → FPN → RPN → box head → mask head.
 
-    Proposals and detections are padded to fixed numbers, so that a traced graph, which segments a fixed number of
-    places (:meth:`segment_first`), has only shapes that depend on the input's shape.
+    Proposals and detections are padded to fixed numbers. A traced graph segments a fixed number of places
+    (:meth:`segment_first`), so all its shapes depend on the input's shape alone.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -38,12 +38,15 @@ class Detector(nn.Module):
             images: [B, 3, H, W] RGB, H and W multiples of 32, padded at the bottom and right; uint8, or a float
                 type when already normalised.
             image_sizes: [B, 2] int64, (height, width) of the valid part.
+
+        Returns:
+            The detections as tensors, boxes in pixels of the padded images.
         """
         features, detected = self.detect(images, image_sizes)
         return Detections(*detected, self.segment(features, detected))
 
     def detect(self, images: Tensor, image_sizes: Tensor) -> tuple[list[Tensor], DetectedBoxes]:
-        """What the mask head reads: feature maps, and the detections' boxes."""
+        """The feature maps that heads read, and the detected boxes: all that :meth:`segment` needs."""
         pyramid = self.pyramid(self.normalize(images, image_sizes))
         rpn = self.config.rpn
         proposals = self.rpn.propose(
@@ -53,19 +56,19 @@ class Detector(nn.Module):
         return features, self.box_head.detect(features, proposals, image_sizes)
 
     def segment(self, features: list[Tensor], detected: DetectedBoxes) -> Tensor:
-        """Mask probabilities [B, K, M, M] of the detections; zero in the places of padding, which are left out."""
+        """Mask probabilities [B, K, M, M] of the detections; places of padding are not computed and stay zero."""
         places = torch.arange(detected.labels.shape[1], device=detected.labels.device)
         real = (places < detected.num_detections[:, None]).flatten()
         rois, labels = to_rois(detected.boxes), detected.labels.flatten()
-        found = self.mask_head.predict(features, rois[real], labels[real])
-        masks = found.new_zeros(len(rois), *found.shape[1:])
-        masks[real] = found
+        predicted = self.mask_head.predict(features, rois[real], labels[real])
+        masks = predicted.new_zeros(len(rois), *predicted.shape[1:])
+        masks[real] = predicted
         return masks.unflatten(0, detected.labels.shape)
 
     def segment_first(self, features: list[Tensor], detected: DetectedBoxes, count: int) -> Tensor:
-        """Mask probabilities [B, count, M, M] of the first places of every image, whether filled or not.
+        """Mask probabilities [B, count, M, M] of the first places of every image, whether they hold a detection or not.
 
-        For traced graphs, whose shapes must not depend on which places are filled.
+        This is for traced graphs, whose shapes must not depend on which places hold a detection.
         """
         labels = detected.labels[:, :count]
         masks = self.mask_head.predict(features, to_rois(detected.boxes[:, :count]), labels.flatten())

@@ -149,3 +149,4 @@ FAMILIES: dict[type, Family] = {
         ),
     ),
 }
+"""The families, by the type of the mask head's configuration."""

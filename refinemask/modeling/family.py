@@ -1,4 +1,4 @@
-"""What a family of detectors is: what the rest of the project must know of a kind of mask head."""
+"""What a family of detectors is: all that the rest of the project must know about a kind of mask head."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ class BoxPredictor(Protocol):
     """What a detector asks of its box head."""
 
     def detect(self, features: list[Tensor], proposals: Proposals, image_sizes: Tensor) -> DetectedBoxes:
-        """The detections among the proposals."""
+        """Select the detections among the proposals."""
 
 
 class MaskPredictor(Protocol):
@@ -47,7 +47,7 @@ def two_stage_losses(
     proposals: list[Tensor],
     supervision: Supervision,
 ) -> dict[str, Tensor]:
-    """The weighted losses of a box head and, on the positive ones of its RoIs, of a mask head.
+    """The weighted losses of a box head on sampled RoIs, and of a mask head on the positive ones.
 
     Args:
         pyramid: P2..P6.
@@ -65,7 +65,7 @@ class OfficialLayout:
     """What is particular to a family in official checkpoints (mmdetection 2.3)."""
 
     recognise: Callable[[Mapping[str, Tensor]], MaskHeadConfig | None]
-    """Configuration of the mask head in a state dict; None where it is not this family's."""
+    """Configuration of the mask head in a state dict; None if the state dict is of another family."""
     rules: tuple[tuple[str, str], ...]
     """Pairs of an official key's pattern and our name, in which ``<3*2>`` stands for 6 and ``<3-1>`` for 2."""
     adapt: Callable[[str, Tensor], Tensor] = lambda name, tensor: tensor
@@ -85,8 +85,8 @@ class Family:
     mask_head: Callable[[int, int, Any], MaskPredictor]
     """Builder of the mask head from the pyramid's channels, the number of classes and the mask head's configuration."""
     box_head: Callable[[int, int, BoxHeadConfig, Any], BoxPredictor] = two_stage_box_head
-    """Builder of the box head from channels, number of classes, its own and the mask head's configuration."""
-    # An identity takes any arguments, and uses none.
+    """Builder of the box head from channels, number of classes, box head's and mask head's configuration."""
+    # ``nn.Identity`` takes any arguments, and uses none.
     context: Callable[[int, Any], nn.Module] = nn.Identity
     """Builder, from channels and the mask head's configuration, of a module that turns P2..P6 into what heads read."""
     losses: Callable[..., dict[str, Tensor]] = two_stage_losses
@@ -94,14 +94,14 @@ class Family:
     training: Mapping[str, Any] = field(default_factory=dict)
     """Fields of :class:`refinemask.config.TrainConfig` that recipes set, whatever the data set."""
     polygons: bool = False
-    """Whether recipes take mask targets from polygons as they are."""
+    """Whether recipes take mask targets from polygons, not from bitmaps of them."""
     semantic_maps: bool = False
     """Whether models learn from class maps of whole images too."""
     variant: Callable[[Any], str] | None = None
     """Name of the head that a configuration chooses, in a family of several heads."""
     official: OfficialLayout | None = None
-    """Conversion of official checkpoints; None where there are none."""
+    """Conversion of official checkpoints; None if the family has none."""
 
     def head_name(self, config: MaskHeadConfig) -> str:
-        """The mask head's name: its variant's in a family of several, else the family's."""
+        """Name of the mask head: the variant in a family of several heads, otherwise the family."""
         return self.variant(config) if self.variant else self.name

@@ -31,7 +31,7 @@ class FCNMaskHead(nn.Module):
         return MaskOutput([self.logits(hidden, labels)], None)
 
     def hidden(self, roi_features: Tensor) -> Tensor:
-        """What the convolutions make of RoI features [R, c, 14, 14]."""
+        """Features [R, c, 14, 14] after the convolutions, from RoI features of the same shape."""
         for conv in self.convs:
             roi_features = F.relu(conv(roi_features))
         return roi_features
@@ -50,7 +50,7 @@ class FCNMaskHead(nn.Module):
         return {"mask": self.loss(hidden, positives, supervision.targets)}
 
     def loss(self, hidden: Tensor, positives: Positives, targets: Sequence[ImageTargets]) -> Tensor:
-        """The loss of the masks of what :meth:`hidden` returned for the positives."""
+        """The loss of the masks; ``hidden`` is what :meth:`hidden` returned for the positives."""
         logits = self.logits(hidden, positives.labels).float()
         (masks,) = batch_mask_targets(targets, positives, (MASK_SIZE,))
         return binary_loss(logits, masks[:, None])

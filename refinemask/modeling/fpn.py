@@ -7,7 +7,7 @@ from refinemask.config import BackboneConfig
 
 
 class FPN(nn.Module):
-    """C2..C5 to P2..P6 with one width, strides 4 to 64."""
+    """P2..P6, maps of one width and of strides 4 to 64, from C2..C5."""
 
     def __init__(self, backbone: BackboneConfig, channels: int) -> None:
         super().__init__()

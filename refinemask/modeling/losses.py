@@ -1,4 +1,4 @@
-"""Loss terms that several heads share, each a sum over what was sampled divided by how much was sampled."""
+"""Loss terms that several heads share; each is a sum over the samples, divided by their number."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,10 @@ from refinemask.distributed import mean_over_ranks
 
 
 def average(total: Tensor, count: Tensor | int) -> Tensor:
-    """``total / count`` so that ranks, averaging their gradients, agree with one process on the joint batch."""
+    """``total / count``, where ``count`` is averaged over all processes.
+
+    So processes that average their gradients agree with a single process on the joint batch.
+    """
     count = torch.as_tensor(count, dtype=torch.float32, device=total.device)
     return total / mean_over_ranks(count).clamp(min=1)
 
@@ -20,7 +23,7 @@ def rpn_losses(
 
     Args:
         logits: [N] of the sampled anchors.
-        deltas: [P, 4] of the positive ones.
+        deltas: [P, 4] of the positive anchors.
         labels: [N] 1 for positive, 0 for negative.
         targets: [P, 4] encoded ground truth.
         smooth_l1_beta: None for plain L1.
@@ -37,7 +40,7 @@ def box_losses(
 
     Args:
         logits: [R, C + 1], background last.
-        deltas: [R, 4C], of which only the row's own class is regressed.
+        deltas: [R, 4C]; only those of the RoI's own class enter the loss.
         labels: [R], C for background.
         targets: [P, 4] encoded ground truth of the P positive rows, in row order.
         smooth_l1_beta: None for plain L1.

@@ -1,4 +1,4 @@
-"""PointRend's mask head: a coarse mask, then ever finer ones predicted only where the last is uncertain."""
+"""PointRend's mask head: a coarse mask, then finer masks, predicted only where the previous one is uncertain."""
 
 import torch
 import torch.nn.functional as F
@@ -14,9 +14,9 @@ from refinemask.targets.rois import Positives, Supervision, batch_mask_targets
 
 COARSE_SIZE = 7
 SIZES = (28, 56, 112, 224)
-"""Of the subdivisions. 14 is left out, as in the official model: its successor is predicted as a whole."""
+"""Sides of the masks of the subdivisions; 14 is left out, as in the official model, and 28 is predicted as a whole."""
 POINTS = 28 * 28
-"""Predicted anew in each subdivision."""
+"""Number of points predicted anew in each subdivision."""
 FINE_STRIDE = 4
 
 
@@ -31,8 +31,8 @@ class PointRendHead(nn.Module):
     def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> MaskOutput:
         """Logits at 28, 56, 112 and 224 of RoIs [R, 5] with labels [R], from P2.
 
-        The official model replaces a point's logits of all classes, but reads those of the label alone: no other
-        channel of a refined mask is ever used, and none is computed.
+        The official model replaces the logits of all classes at a point, but reads only those of the label. So only
+        these are computed here.
         """
         coarse = self.coarse_head(pyramid[0], rois)
         fine_map = self.point_head.fine_map(pyramid[0])
@@ -53,7 +53,7 @@ class PointRendHead(nn.Module):
         return self(pyramid, rois, labels).stage_logits[-1].sigmoid()[:, 0]
 
     def losses(self, pyramid: list[Tensor], positives: Positives, supervision: Supervision) -> dict[str, Tensor]:
-        """The losses of the coarse masks and of points chosen by them."""
+        """The losses of the coarse masks, and of points chosen by their uncertainty."""
         rois, labels, owners = positives
         coarse = self.coarse_head(pyramid[0], rois)
         own = coarse[torch.arange(len(labels), device=labels.device), labels]
@@ -112,9 +112,9 @@ class PointHead(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def fine_map(self, p2: Tensor) -> Tensor:
-        """What the first layer makes of the fine features, [B, c, H/4, W/4].
+        """The first layer's product with the fine features, [B, c, H/4, W/4], before any sampling.
 
-        Linear maps commute with sampling; there are several times more points than pixels.
+        A linear map commutes with sampling, and there are several times more points than pixels.
         """
         return F.conv2d(p2, self.fc1.weight[:, : self.channels, None, None])
 

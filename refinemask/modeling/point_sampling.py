@@ -7,13 +7,16 @@ from refinemask.ops import FINEST_SCALE, multilevel_roi_align
 
 
 def point_roi_align(features: Tensor, rois: Tensor, output_size: int) -> Tensor:
-    """One bilinear sample at each bin's centre, zeros outside the map (PointRend's "simple RoIAlign").
+    """A bilinear sample at each bin's centre, with zeros outside the map (PointRend's "simple RoIAlign").
 
-    RoIAlign with one sample repeats the map's rim where this one must fade to zero; a rim of zeros makes them equal.
+    RoIAlign with one sample repeats the map's rim where PointRend's fades to zero; a rim of zeros makes them equal.
 
     Args:
         features: [B, C, H/4, W/4].
         rois: [R, 5] in input pixels.
+
+    Returns:
+        [R, C, output_size, output_size] in the features' type.
     """
     stride = 4
     shift = rois.new_tensor([0, stride, stride, stride, stride])
@@ -26,7 +29,7 @@ def sample_points(maps: Tensor, index: Tensor, points: Tensor) -> Tensor:
     Args:
         maps: [N, C, h, w].
         index: [R] int64, the map of each row of points.
-        points: [R, P, 2] float32 (x, y) in pixels of the map; the centre of its first pixel is (0.5, 0.5).
+        points: [R, P, 2] float32 (x, y) in pixels of the map, whose first pixel has its centre at (0.5, 0.5).
 
     Returns:
         [R, P, C] in the maps' type.

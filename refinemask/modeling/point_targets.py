@@ -1,4 +1,4 @@
-"""Where PointRend's point head learns, and what (PointRend, section 3.2)."""
+"""The points at which PointRend's point head learns, and their targets (PointRend, section 3.2)."""
 
 from collections.abc import Sequence
 
@@ -11,6 +11,7 @@ from refinemask.modeling.point_sampling import sample_points
 from refinemask.targets.mask_targets import rasterise
 
 POINTS = 14 * 14
+"""Number of points per RoI."""
 OVERSAMPLING = 3
 UNCERTAIN_SHARE = 0.75
 
@@ -18,8 +19,8 @@ UNCERTAIN_SHARE = 0.75
 def choose_points(logits: Tensor, generator: torch.Generator) -> Tensor:
     """Points [P, 196, 2] in [0, 1]², three quarters of them where a coarse mask [P, 7, 7] is most uncertain.
 
-    Those are the best of three times as many random points as are wanted; the uncertainty is that of the sampled
-    value, not the sample of an uncertainty. The other quarter is random.
+    The uncertain points are the best of three times 196 random ones. Uncertainty is that of the sampled logit, not a
+    sample of an uncertainty map. The other quarter of the points is random.
     """
     count = int(UNCERTAIN_SHARE * POINTS)
     # Drawn on the CPU: a seed then gives the same points on every device.

@@ -24,12 +24,13 @@ from refinemask.ops import boundary_merge, full_precision, pool, upsample_aligne
 from refinemask.targets.rois import Positives, Supervision
 
 STAGE_SIZES = (14, 28, 56)
+"""Sides of the features that enter the refinement stages."""
 LOSS_WEIGHTS = (0.25, 0.5, 0.75, 1.0)
 """Weights of the losses at 14, 28, 56 and 112."""
 
 
 def merge_stages(stage_logits: list[Tensor]) -> Tensor:
-    """The final logits [R, 1, 112, 112] of those at 14, 28, 56 and 112; the first is never used as a mask."""
+    """The final logits [R, 1, 112, 112], from those at 14, 28, 56 and 112; those at 14 are never used as a mask."""
     merged = stage_logits[1]
     for finer in stage_logits[2:]:
         merged = boundary_merge(merged, finer)
@@ -39,8 +40,8 @@ def merge_stages(stage_logits: list[Tensor]) -> Tensor:
 class StageFeatures(NamedTuple):
     """The features [R, c, s, s] that enter a stage, not yet put together.
 
-    They are ``cat(upsample(coarse), masks)``. Only 1×1 convolutions read them, and those commute with bilinear
-    upsampling, so each is applied to ``coarse`` at a quarter of the pixels and the concatenation never exists.
+    The whole would be ``cat(upsample(coarse), masks)``. Only 1×1 convolutions read it, and a 1×1 convolution commutes
+    with bilinear upsampling. So each is applied to ``coarse``, at a quarter of the pixels, and the whole is never made.
     """
 
     coarse: Tensor
@@ -78,7 +79,14 @@ class RefinementStage(nn.Module):
     def forward(
         self, features: StageFeatures, semantic: Tensor, instance_mask: Tensor, semantic_mask: Tensor
     ) -> StageFeatures:
-        """All arguments at the stage's size: semantic features [R, c, s, s], masks [R, 1, s, s] probabilities."""
+        """The features that enter the next stage, at twice this stage's size ``s``.
+
+        Args:
+            features: instance features, at size s.
+            semantic: [R, c, s, s] semantic features.
+            instance_mask: [R, 1, s, s] probabilities.
+            semantic_mask: [R, 1, s, s] probabilities.
+        """
         c = self.channels
         semantic = F.relu(self.semantic_transform_out(semantic))
         masks = torch.cat([instance_mask, semantic_mask], dim=1)
@@ -122,7 +130,7 @@ class RefineMaskHead(nn.Module):
         return MaskOutput(self.refine(pyramid, features, logits, rois, labels), logits)
 
     def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
-        """Mask probabilities [R, 112, 112]; the semantic branch is computed only where RoIs look."""
+        """Mask probabilities [R, 112, 112]; the semantic branch is computed only around the RoIs."""
         semantic = compute_near_rois(self.semantic_branch, pyramid[0], rois, self.semantic_reach)
         return merge_stages(self.refine(pyramid, *split_semantic(semantic), rois, labels)).sigmoid()[:, 0]
 
@@ -134,7 +142,7 @@ class RefineMaskHead(nn.Module):
         return losses | {"semantic": semantic_loss(logits, supervision.targets)}
 
     def semantic_branch(self, p2: Tensor) -> Tensor:
-        """What every stage pools, side by side: features [B, c_k, H/4, W/4], and last the semantic logits."""
+        """What all stages pool, side by side in channels [B, Σ c_k + 1, H/4, W/4]; the semantic logits come last."""
         heads = [stage.semantic_transform_in for stage in self.stages] + [self.semantic_logits]
         # One convolution reads the large map once for all four.
         return joint_conv(self.semantic_convs(p2), heads)
@@ -142,7 +150,7 @@ class RefineMaskHead(nn.Module):
     def refine(
         self, pyramid: list[Tensor], semantic: Tensor, semantic_logits: Tensor, rois: Tensor, labels: Tensor
     ) -> list[Tensor]:
-        """Logits of every stage, given both parts of the semantic map where RoIs look."""
+        """Logits of every stage, from both parts of the semantic map, which must hold around the RoIs only."""
         semantic_maps = semantic.split([stage.channels for stage in self.stages], dim=1)
         semantic_prob = semantic_logits.sigmoid().to(pyramid[0].dtype)
         features = StageFeatures(self.instance_convs(pool(pyramid[:4], rois, STAGE_SIZES[0])), None)

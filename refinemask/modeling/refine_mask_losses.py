@@ -1,4 +1,4 @@
-"""How RefineMask's stages learn (paper section 3.3)."""
+"""The losses of RefineMask's stages (paper section 3.3)."""
 
 from collections.abc import Sequence
 
@@ -13,6 +13,7 @@ from refinemask.targets.mask_targets import semantic_target
 from refinemask.targets.rois import Positives, batch_mask_targets
 
 BOUNDARY_WIDTH = 2
+"""Width of the trained boundary, in pixels of the previous stage's mask."""
 SIZES = (14, 28, 56, 112)
 """Sides of the stages' masks."""
 SEMANTIC_STRIDE = 4
@@ -26,7 +27,7 @@ def stage_terms(
 
     Args:
         stage_logits: [P, 1, n, n] for n = 14, 28, 56, 112.
-        weights: one per stage.
+        weights: weight of each stage's loss.
     """
     masks = batch_mask_targets(targets, positives, SIZES)
     losses = refine_mask_losses([logits.float() for logits in stage_logits], masks)
@@ -45,12 +46,12 @@ def semantic_loss(logits: Tensor, targets: Sequence[ImageTargets]) -> Tensor:
 def refine_mask_losses(stage_logits: Sequence[Tensor], targets: Sequence[Tensor]) -> list[Tensor]:
     """Loss of every stage, unweighted.
 
-    The first two stages learn all pixels; a later one only where the boundary of the mask so far, or of the ground
-    truth, is near.
+    The first two stages learn from all pixels. A later stage learns only near the boundary of the refined mask so far,
+    or of the ground truth.
 
     Args:
         stage_logits: [P, 1, n, n] for n = 14, 28, 56, 112.
-        targets: [P, n, n] of 0 and 1, the same sizes.
+        targets: [P, n, n] of 0 and 1, of the same sizes.
     """
     targets = [target[:, None] for target in targets]
     losses = [binary_loss(logits, target) for logits, target in zip(stage_logits[:2], targets, strict=False)]

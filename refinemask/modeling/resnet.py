@@ -27,6 +27,7 @@ class Bottleneck(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, in_channels, h, w] to [B, 4 · channels, h / stride, w / stride]."""
         out = F.relu(self.bn1(self.conv1(x)))
         out = F.relu(self.bn2(self.conv2(out)))
         return F.relu(self.bn3(self.conv3(out)) + self.downsample(x))
@@ -63,7 +64,7 @@ class ResNet(nn.Module):
         return stages
 
     def train(self, mode: bool = True) -> "ResNet":
-        """Training mode, except for frozen stages and frozen normalisation."""
+        """Set training mode, except for frozen stages and frozen batch norm."""
         super().train(mode)
         for module in self._frozen_stages():
             module.eval()
@@ -83,7 +84,7 @@ class ResNet(nn.Module):
             module.requires_grad_(False)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """Without batch norm's step counters, which nothing reads."""
+        """The state without batch norm's step counters, which nothing reads."""
         state = super().state_dict(*args, **kwargs)
         for key in [key for key in state if key.endswith("num_batches_tracked")]:
             del state[key]

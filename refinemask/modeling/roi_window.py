@@ -1,4 +1,4 @@
-"""Computing a map only where RoIs look."""
+"""Computing a map only where RoIs read it."""
 
 import math
 from collections.abc import Callable
@@ -13,13 +13,14 @@ STRIDE = 4
 def compute_near_rois(compute: Callable[[Tensor], Tensor], p2: Tensor, rois: Tensor, reach: int) -> Tensor:
     """``compute(p2)`` in one window around all RoIs, and zero outside it.
 
-    What RoIs read is the same, up to the order of sums: the window goes ``reach`` pixels beyond it. A traced graph,
-    which has one shape, computes the whole map.
+    RoIs read the same values as in the whole map, up to the order of sums, because the window extends ``reach`` pixels
+    beyond them. A traced graph has one shape only, so it computes the whole map.
 
     Args:
-        compute: makes maps [B, D, h, w] of maps [B, C, h, w], each pixel from those up to ``reach`` away.
+        compute: function from maps [B, C, h, w] to maps [B, D, h, w].
         p2: [B, C, H/4, W/4].
         rois: [R, 5] in input pixels; there may be none.
+        reach: distance in map pixels of the farthest pixel that a result of ``compute`` depends on.
     """
     if torch.compiler.is_compiling():
         return compute(p2)

@@ -14,16 +14,16 @@ from refinemask.ops import fixed_nms, full_precision
 
 
 class RPNOutput(NamedTuple):
-    """The head's raw maps, per level."""
+    """The network's raw maps of each level."""
 
     logits: list[Tensor]
-    """[B, A, h, w] objectness."""
+    """Objectness [B, A, h, w] of each level."""
     deltas: list[Tensor]
-    """[B, 4A, h, w], channel ``4a + k``."""
+    """Box deltas [B, 4A, h, w] of each level; channel ``4a + k`` is delta k of anchor a."""
 
 
 class Proposals(NamedTuple):
-    """Best first and padded to a fixed number; padding has score -1 and a zero box."""
+    """Proposed boxes, best first and padded to a fixed number ``P``; padding has score -1 and a zero box."""
 
     boxes: Tensor
     """[B, P, 4] (x1, y1, x2, y2) in input pixels."""
@@ -51,6 +51,7 @@ class RPN(nn.Module):
             nn.init.zeros_(bias_of(conv))
 
     def forward(self, pyramid: list[Tensor]) -> RPNOutput:
+        """Raw maps of P2..P6."""
         hidden = [F.relu(self.conv(x)) for x in pyramid]
         return RPNOutput([self.cls_logits(x) for x in hidden], [self.bbox_deltas(x) for x in hidden])
 

@@ -9,7 +9,10 @@ DILATIONS = (1, 3, 5)
 
 
 class SemanticFusion(nn.Module):
-    """The sum of ReLU-ed 3×3 convolutions of different dilation, merged by a 1×1 convolution and a ReLU."""
+    """The sum of ReLU-ed 3×3 convolutions of different dilation, merged by a 1×1 convolution and a ReLU.
+
+    With ``global_average`` the input's mean over the map joins the sum.
+    """
 
     def __init__(self, channels: int, dilations: Sequence[int], global_average: bool = False) -> None:
         super().__init__()
@@ -18,7 +21,7 @@ class SemanticFusion(nn.Module):
         self.global_average = global_average
 
     def forward(self, x: Tensor) -> Tensor:
-        """[R, c, s, s] to [R, c, s, s]."""
+        """Fused features [R, c, s, s], from features of the same shape."""
         first, *others = (F.relu(conv(x)) for conv in self.dilated_convs)
         total = sum(others, start=first)
         if self.global_average:

@@ -13,13 +13,13 @@ from refinemask.modeling.blocks import conv_relus, init_mask_convs
 from refinemask.modeling.losses import average
 
 FUSED_LEVEL, STRIDE = 1, 8
-"""The pyramid is brought together at P3."""
+"""Index and stride of P3, at which the levels of the pyramid are summed."""
 UNLABELLED = 255
 """Label of unknown pixels in semantic maps, as in COCO-stuff's."""
 
 
 class SemanticHead(nn.Module):
-    """All levels, resized to P3 and summed, then convolutions; an embedding for the RoI heads, and class logits."""
+    """Resize all levels to P3, sum and convolve them, and predict an embedding for the RoI heads and class logits."""
 
     def __init__(self, channels: int, config: HTCConfig) -> None:
         super().__init__()
@@ -43,15 +43,15 @@ class SemanticHead(nn.Module):
         return self.convs(fused)
 
     def embed(self, pyramid: list[Tensor], hidden: Tensor) -> list[Tensor]:
-        """What :meth:`forward` returns, of what :meth:`hidden` returned."""
+        """What :meth:`forward` returns; ``hidden`` is what :meth:`hidden` returned."""
         return [*pyramid, F.relu(self.embedding(hidden))]
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Class logits [B, S, H/8, W/8] of what :meth:`hidden` returned; only training has use for them."""
+        """Class logits [B, S, H/8, W/8], used in training only; ``hidden`` is what :meth:`hidden` returned."""
         return self.predictor(hidden)
 
     def loss(self, hidden: Tensor, targets: Sequence[ImageTargets]) -> Tensor:
-        """The loss of the class logits of what :meth:`hidden` returned."""
+        """The loss of the class logits; ``hidden`` is what :meth:`hidden` returned."""
         logits = self.logits(hidden).float()
         labels = semantic_classes([target.semantic for target in targets], logits.shape[2:])
         return semantic_class_loss(logits, labels.to(logits.device))
@@ -61,12 +61,12 @@ def semantic_classes(maps: Sequence[Bitmap | None], size: Sequence[int]) -> Tens
     """Class maps of a batch at HTC's semantic resolution.
 
     Args:
-        maps: per image its labels, [h, w] over the valid part of the network's input; None if there are none.
+        maps: class map [h, w] of each image, over the valid part of the network's input; None if an image has none.
         size: (height, width) of the semantic logits.
 
     Returns:
-        int64 [B, *size]: of each 8×8 cell the first pixel, and ``UNLABELLED`` in the padding (which the official
-        code gives to class 0).
+        int64 [B, *size]: the class of the first pixel of each 8×8 cell, and ``UNLABELLED`` in the padding (where the
+        official code has class 0).
     """
     labels = torch.full((len(maps), *size), UNLABELLED)
     for plane, labelled in zip(labels, maps, strict=True):

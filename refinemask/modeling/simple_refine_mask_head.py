@@ -1,4 +1,4 @@
-"""The authors' later, faster head (official ``SimpleRefineMaskHead``, config ``…-faster-better``)."""
+"""The authors' later, faster head for RefineMask (official ``SimpleRefineMaskHead``, config ``…-faster-better``)."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ LOSS_WEIGHTS = (0.5, 0.75, 0.75, 1.0)
 
 
 class SimpleRefinementStage(nn.Module):
-    """As :class:`RefinementStage`, without semantic prediction and with a global average in the fusion."""
+    """Like :class:`RefinementStage`, but without semantic prediction and with a global average in the fusion."""
 
     def __init__(self, semantic_channels: int, channels: int) -> None:
         super().__init__()
@@ -40,7 +40,13 @@ class SimpleRefinementStage(nn.Module):
         self.transform_out = nn.Conv2d(channels, channels // 2 - 1, 1)
 
     def forward(self, features: Tensor, semantic: Tensor, instance_mask: Tensor) -> Tensor:
-        """Features [R, c, s, s] (or half that size, to be upsampled) to [R, c/2, s, s], both masks' size s."""
+        """The features [R, c/2, s, s] that enter the next stage.
+
+        Args:
+            features: [R, c, s, s] instance features, or at half that size, from which they are upsampled.
+            semantic: [R, c, s, s] semantic features.
+            instance_mask: [R, 1, s, s] probabilities.
+        """
         c = self.channels
         weight = self.fuse.weight
         incoming = _resize_to(F.conv2d(features, weight[:, :c]), semantic)
@@ -96,7 +102,7 @@ class SimpleRefineMaskHead(nn.Module):
         return stage_terms(output.stage_logits, LOSS_WEIGHTS, positives, supervision.targets)
 
     def semantic_branch(self, p2: Tensor) -> Tensor:
-        """What every stage pools, side by side: features [B, c_k, H/4, W/4]."""
+        """The features that all stages pool, side by side in channels [B, Σ c_k, H/4, W/4]."""
         return F.relu(joint_conv(self.semantic_convs(p2), [stage.semantic_transform_in for stage in self.stages]))
 
 

@@ -8,8 +8,8 @@ from torch import Tensor
 def boundary_map(mask: Tensor, width: int) -> Tensor:
     """The pixels of a 0/1 mask [R, 1, n, n] that lie within ``width`` of its boundary, as 0/1.
 
-    A pixel belongs to it when more than a tenth of the (2·width + 1)² window around it, zero outside the map,
-    differs from it. Zeros outside make foreground on the rim boundary, background on the rim not (official
+    A pixel is boundary when more than a tenth of the (2·width + 1)² window around it differs from it. The window is
+    zero outside the map, so foreground on the rim is boundary, and background on the rim is not (official
     ``generate_block_target``).
     """
     window = 2 * width + 1
@@ -18,13 +18,13 @@ def boundary_map(mask: Tensor, width: int) -> Tensor:
 
 
 def upsample_aligned(x: Tensor) -> Tensor:
-    """Twice the size, bilinear, corners aligned: what joins masks of neighbouring stages."""
+    """Masks [R, C, n, n] at twice the size, bilinear with aligned corners, to join those of the next stage."""
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
 
 
 def _boundary_merge(coarse: Tensor, fine: Tensor) -> Tensor:
     boundary = boundary_map((coarse.sigmoid() >= 0.5).to(coarse.dtype), width=1)
-    # The upsampled map comes within 4e-5 of 0.5: float32, whatever the type of the rest.
+    # The upsampled map comes within 4e-5 of 0.5, so it must be float32, whatever the type of the rest.
     interior = upsample_aligned(1 - boundary) >= 0.5
     return torch.where(interior, upsample_aligned(coarse), fine)
 

@@ -16,8 +16,8 @@ def fixed_nms(boxes: Tensor, scores: Tensor, iou_threshold: float, k: int) -> tu
         k: results per group.
 
     Returns:
-        Indices of the kept boxes [G, k] int32 in descending order of score (of equals the lower index first),
-        0 past the last; and their number [G] int32.
+        Indices of the kept boxes [G, k] int32 in descending order of score (the lower index first where scores are
+        equal), padded with 0; and the number of kept boxes [G] int32.
     """
     indices = torch.zeros(boxes.shape[0], k, dtype=torch.int32, device=boxes.device)
     num_kept = torch.zeros(boxes.shape[0], dtype=torch.int32, device=boxes.device)

@@ -1,4 +1,4 @@
-"""Where reduced precision must not reach."""
+"""Arithmetic that reduced precision must not reach."""
 
 import torch
 from torch import Tensor

@@ -51,7 +51,7 @@ def crop_polygons(polygons: Polygons, box: NDArray[np.float32], n: int) -> NDArr
 
 def crop_bitmap(bitmap: Bitmap, boxes: Tensor, n: int) -> Tensor:
     """RoIAlign (aligned, adaptive sampling) of the 0/1 map for boxes [P, 4], then ``>= 0.5``: float32 [P, n, n]."""
-    # Only the pixels that some sample reads become floats; the map's own border, where RoIAlign clamps, stays one.
+    # Only the pixels that some sample reads become floats. The map's own border, where RoIAlign clamps, stays a border.
     corner = (boxes[:, :2].amin(dim=0) - 1).floor().clamp(min=0)
     (left, top), (right, bottom) = corner.int().tolist(), (boxes[:, 2:].amax(dim=0) + 2).ceil().int().tolist()
     window = torch.from_numpy(np.ascontiguousarray(bitmap[top:bottom, left:right])).float()
@@ -71,7 +71,7 @@ def semantic_target(
     """Where any instance is, at the semantic branch's resolution.
 
     Args:
-        images: per image its instances.
+        images: the instances of each image.
         canvas: (height, width) of the padded batch.
         size: (height, width) of the semantic logits.
 

@@ -6,16 +6,18 @@ import torch
 from torch import Tensor
 
 NEGATIVE = -1
+"""Match of a box that is background."""
 IGNORED = -2
+"""Match of a box that is not trained on."""
 
 
 class Sample(NamedTuple):
     """Indices of the boxes chosen for training."""
 
     positive: Tensor
-    """[P] int64."""
+    """[P] int64 indices of positive boxes."""
     negative: Tensor
-    """[N] int64."""
+    """[N] int64 indices of negative boxes."""
 
 
 def box_iou(a: Tensor, b: Tensor) -> Tensor:
@@ -40,8 +42,8 @@ def match(iou: Tensor, positive: float, negative: float, low_quality: float) -> 
         iou: [G, N] of G ground truths and N boxes.
         positive: a box with at least this IoU belongs to its best ground truth.
         negative: a box below this IoU with every ground truth is background.
-        low_quality: the boxes that are a ground truth's best, if that is at least so good, belong to it in any
-            case; where several claim a box the last ground truth has it.
+        low_quality: the boxes with a ground truth's best IoU, if it is at least this, belong to the ground truth in any
+            case; where several ground truths claim a box, the last one gets it.
 
     Returns:
         [N] int64: the index of the ground truth, ``NEGATIVE`` or ``IGNORED``.

@@ -16,13 +16,15 @@ class Supervision(NamedTuple):
     """What the heads learn a batch from."""
 
     targets: Sequence[ImageTargets]
-    """Ground truth, one per image."""
+    """Ground truth of each image."""
     image_sizes: Tensor
     """[B, 2] int64 valid (height, width)."""
     generators: Sequence[torch.Generator]
-    """One per image, on the CPU; they decide what is sampled."""
+    """Random generators, one per image and on the CPU, that decide what is sampled."""
     num_classes: int
+    """Number of classes, without background."""
     config: TrainConfig
+    """Configuration of the training."""
 
 
 class Positives(NamedTuple):
@@ -52,6 +54,7 @@ class SampledRoIs(NamedTuple):
 
     @property
     def positives(self) -> Positives:
+        """The RoIs that belong to an object."""
         positive = self.owners >= 0
         return Positives(self.rois[positive], self.labels[positive], self.owners[positive])
 
@@ -60,6 +63,8 @@ def sample_rois(proposals: Sequence[Tensor], supervision: Supervision, iou: floa
     """Choose ``config.rois_per_image`` of each image's proposals [N, 4], its ground truths put in front of them.
 
     Args:
+        proposals: [N, 4] of each image, xyxy in input pixels.
+        supervision: ground truth and configuration.
         iou: from this overlap on, a proposal is positive.
     """
     config, images = supervision.config, []

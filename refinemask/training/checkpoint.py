@@ -18,9 +18,11 @@ from refinemask.files import UserError, atomic_write
 class Stateful(Protocol):
     """A part of a run that can be saved: a model, an optimizer, a gradient scaler."""
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]:
+        """The state, as tensors and plain values."""
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any:
+        """Restore a state."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,7 @@ class Progress:
     evaluated_epoch: int = 0
     """The last epoch after which the detector was evaluated."""
     best_ap: float = -1.0
+    """Best mask AP so far, in 0..1; -1 before the first evaluation."""
 
 
 def run_hash(configs: Sequence[Any], image_ids: Sequence[int]) -> str:
@@ -62,13 +65,13 @@ def load_state(path: Path, parts: Mapping[str, Stateful], fingerprint: str) -> P
         raise UserError(f"{path}: no such training state; leave --resume out to start anew")
     try:
         state = read_tensors(path)
-        saved, rng, found = state["parts"], state["rng"], state["config"]
+        saved, rng, owner = state["parts"], state["rng"], state["config"]
         progress = Progress(**state["progress"])
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not a training state of refinemask.train, or a damaged one ({error})") from error
-    if found != fingerprint:
+    if owner != fingerprint:
         raise UserError(
-            f"{path}: belongs to another run (hash {found[:12]}, this one is {fingerprint[:12]}); "
+            f"{path}: belongs to another run (hash {owner[:12]}, this one is {fingerprint[:12]}); "
             "give the same recipe, data and overrides"
         )
     if saved.keys() != parts.keys():

@@ -27,13 +27,14 @@ DECISIVE = (
     "rpn.anchor_ratios",
     "category_ids",
 )
-"""What gives weights of the same shapes another meaning."""
+"""Settings that change the meaning of weights, but not their shapes."""
 
 
 def initialise(detector: Detector, source: str) -> None:
     """Load weights into a new detector.
 
     Args:
+        detector: the new detector.
         source: ``imagenet`` for torchvision's backbone, which is downloaded once; else a file: a ``.safetensors`` of
             a detector of this project, or a backbone in torchvision's naming (``.pth`` or ``.safetensors``).
 

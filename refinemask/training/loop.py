@@ -35,29 +35,31 @@ class Execution:
     """How a run is computed, as opposed to what it learns."""
 
     device: torch.device
+    """Device of the computation."""
     precision: Precision = "fp32"
     """Type of convolutions and matrix products; weights, losses and boxes stay float32."""
     channels_last: bool = False
+    """Whether maps are laid out with channels last."""
     compile: bool = False
-    """Compile backbone and FPN; the heads have shapes that change with every batch."""
+    """Whether backbone and FPN are compiled; the heads have shapes that change with every batch."""
     accumulate: int = 1
-    """Micro-batches per iteration."""
+    """Number of micro-batches per iteration."""
     workers: int = 0
-    """Processes that load images."""
+    """Number of processes that load images."""
     ema_decay: float | None = None
-    """Keep a moving average of the weights with this decay."""
+    """Decay of a moving average of the weights; None keeps no average."""
 
 
 class Step(NamedTuple):
     """What one iteration did."""
 
     losses: dict[str, float]
-    """Means over all processes and micro-batches."""
+    """Mean of each loss term over all processes and micro-batches."""
     learning_rate: float
     waited: float
     """Seconds spent waiting for images."""
     skipped: list[str]
-    """Why images were replaced by others, in all processes."""
+    """Reason for each image that was replaced by another, in all processes."""
 
 
 def learning_rate(config: TrainConfig, iteration: int, iterations_per_epoch: int) -> float:
@@ -74,9 +76,14 @@ class Trainer:
     def __init__(
         self, detector: Detector, dataset: TrainingDataset, config: TrainConfig, execution: Execution, fingerprint: str
     ) -> None:
-        """
+        """Set up a training from its first iteration.
+
         Args:
-            fingerprint: identifies the recipe; a state is resumed only under the same one.
+            detector: the detector to train.
+            dataset: the training images.
+            config: what is learnt.
+            execution: how it is computed.
+            fingerprint: hash of recipe and images; only a state with the same hash is resumed.
 
         Raises:
             UserError: the batch cannot be divided among processes and micro-batches.
@@ -121,7 +128,11 @@ class Trainer:
         return parts
 
     def resume(self, path: Path) -> None:
-        """Go on from a state written by :meth:`save`."""
+        """Go on from a state written by :meth:`save`.
+
+        Raises:
+            UserError: the file is missing, damaged or of another run.
+        """
         self.progress = load_state(path, self._parts, self._fingerprint)
 
     def save(self, path: Path) -> None:
@@ -138,9 +149,9 @@ class Trainer:
 
         Args:
             on_step: called with the number of iterations done and what the last one did.
-            on_epoch: called with the number of epochs done; for an epoch that ends where this run starts, too, because
-                what follows it may have been cut off.
-            should_stop: asked after each iteration; all processes stop when it is true in one.
+            on_epoch: called with the number of epochs done. A run that starts at the end of an epoch calls it for that
+                epoch first, because what follows an epoch may have been cut off.
+            should_stop: called after each iteration; all processes stop when it returns true in one of them.
 
         Returns:
             Whether the end was reached.
@@ -231,7 +242,7 @@ class Trainer:
 
 
 def _outlive_sigterm(worker: int) -> None:
-    """The signal goes to the whole process group; the trainer needs its loaders until it has saved its state."""
+    """Ignore SIGTERM, which goes to all processes: the trainer needs its loaders until it has saved its state."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
@@ -253,7 +264,9 @@ def profile(trainer: Trainer, path: Path | None, steps: int = 20) -> str:
     """Run some iterations under PyTorch's profiler.
 
     Args:
-        path: the trace file (``.json.gz``) to write, for https://ui.perfetto.dev; one process writes it.
+        trainer: the training, which goes on from where it stands.
+        path: the trace file (``.json.gz``) to write, for https://ui.perfetto.dev; None in all but one process.
+        steps: number of iterations in the trace.
 
     Returns:
         A table of the operations that took longest.

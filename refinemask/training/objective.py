@@ -17,7 +17,9 @@ from refinemask.targets.matching import box_iou, match, sample
 from refinemask.targets.rois import Supervision
 
 RPN_SAMPLES = 256
+"""Number of anchors per image that are trained on."""
 RPN_POSITIVE_FRACTION = 0.5
+"""Largest share of positive anchors among those of an image."""
 
 
 class DetectionObjective(nn.Module):
@@ -29,6 +31,7 @@ class DetectionObjective(nn.Module):
         self.config = config
 
     def forward(self, images: Tensor, image_sizes: Tensor, targets: Sequence[ImageTargets]) -> dict[str, Tensor]:
+        """The weighted loss terms of one batch."""
         return detection_losses(self.detector, images, image_sizes, targets, self.config)
 
 
@@ -52,8 +55,8 @@ def detection_losses(
     with torch.no_grad():
         rpn = detector.config.rpn
         count = rpn.training_proposals or rpn.proposals
-        found = detector.rpn.propose(rpn_output, anchors, image_sizes, rpn.training_candidates_per_level, count)
-        proposals = real_boxes(found)
+        proposed = detector.rpn.propose(rpn_output, anchors, image_sizes, rpn.training_candidates_per_level, count)
+        proposals = real_boxes(proposed)
     family = family_of(detector.config.mask_head)
     heads = detector.context, detector.box_head, detector.mask_head
     return losses | family.losses(*heads, pyramid, proposals, supervision)
@@ -88,10 +91,10 @@ def _rpn_terms(output: RPNOutput, anchors: list[Tensor], supervision: Supervisio
 
 
 def anchors_on_image(logits: Sequence[Tensor], image_size: Tensor) -> Tensor:
-    """Indices of the anchors centred on one image, padded for itself; the batch's further padding has none.
+    """Indices of the anchors centred on one image and on its own padding, but not on further padding of the batch.
 
     Args:
-        logits: [B, A, h, w] per level, for the shapes alone.
+        logits: [B, A, h, w] of each level, of which only the shapes matter.
         image_size: [2] valid (height, width).
     """
     height, width = ((image_size + 31) // 32 * 32).tolist()

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 EXIT_CODE = 128 + signal.SIGTERM
-"""What a shell reports of a process that SIGTERM ended."""
+"""Exit code that a shell reports for a process that SIGTERM ended."""
 
 
 class Preemption:

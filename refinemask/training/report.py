@@ -1,4 +1,4 @@
-"""What a run tells while it goes: a progress bar, ``metrics.jsonl`` and, if wished, TensorBoard events."""
+"""Reports of a training run while it goes: a progress bar, ``metrics.jsonl`` and, if wished, TensorBoard events."""
 
 import json
 import math
@@ -25,14 +25,16 @@ class Report:
     def __init__(
         self, directory: Path, *, start: int, total: int, per_epoch: int, images: int, every: int, tensorboard: bool
     ) -> None:
-        """
+        """Open the files of the report.
+
         Args:
-            directory: of the run.
-            start: iterations already done; records of later ones, left by a run that was killed, are dropped.
+            directory: directory of the run.
+            start: iterations already done; records of later iterations, left by a run that was killed, are dropped.
             total: iterations of the whole run.
             per_epoch: iterations per epoch.
             images: images per iteration.
             every: iterations per record.
+            tensorboard: whether to write TensorBoard events.
 
         Raises:
             UserError: TensorBoard is asked for and not installed.
@@ -50,7 +52,7 @@ class Report:
         self._count, self._waited, self._since = 0, 0.0, time.perf_counter()
 
     def step(self, iteration: int, step: Step) -> None:
-        """Take in what the iteration, counted from 1, did."""
+        """Record what an iteration, counted from 1, did."""
         self._sums.update(step.losses)
         self._count += 1
         self._waited += step.waited
@@ -76,7 +78,7 @@ class Report:
             self._clear()
 
     def skip(self, iteration: int, reasons: Sequence[str]) -> None:
-        """Tell why images were left out."""
+        """Report why images were left out."""
         for reason in reasons:
             self._bar.write(f"skipped: {reason}", file=sys.stderr)
             self.write(iteration, {"skipped": reason})
@@ -88,7 +90,7 @@ class Report:
         if self._events is not None:
             for name, value in _numbers(record):
                 self._events.add_scalar(name, value, iteration)
-        # What follows an evaluation is timed anew.
+        # The time of an evaluation must not count for the iterations after it.
         self._since = time.perf_counter() if self._count == 0 else self._since
 
     def picture(self, iteration: int, name: str, image: NDArray[np.uint8]) -> None:
@@ -121,7 +123,7 @@ def _drop_after(path: Path, iteration: int) -> None:
 
 
 def _iteration(line: str) -> float:
-    """The iteration of a record; of none that comes if a killed run has left a line without its end."""
+    """The iteration of a record; infinite for an incomplete line, left by a run that was killed."""
     try:
         return int(json.loads(line)["iteration"])
     except ValueError:

@@ -1,7 +1,7 @@
 """A training run and its directory.
 
-``recipe.json`` and ``environment.json`` say what is run and where, ``metrics.jsonl`` how it goes, ``state.pt`` is what
-a resumed run needs, ``last.safetensors`` and ``best.safetensors`` are what the rest of the project reads.
+``recipe.json`` and ``environment.json`` say what is run and where. ``metrics.jsonl`` says how it goes. ``state.pt`` is
+for a resumed run, ``last.safetensors`` and ``best.safetensors`` are for the rest of the project.
 """
 
 import json
@@ -45,23 +45,25 @@ class Plan:
     name: str
     """Name of the recipe."""
     recipe: Recipe
+    """What is learnt."""
     data_root: Path
     """Directory under which the recipe's annotation files and image folders lie."""
     output: Path
     """Directory of the run."""
     execution: Execution
+    """How the run is computed."""
     resume: Path | None = None
-    """A state.pt to go on from, of the same recipe."""
+    """File state.pt of a run of the same recipe to go on from."""
     init: str | None = None
     """Weights to start from: ``imagenet``, a backbone's file, or a .safetensors of this project of the same model."""
     evaluate_every: int = 12
-    """Epochs between evaluations; the last epoch has one in any case. 0: none at all."""
+    """Number of epochs between evaluations, the last of which follows the last epoch; 0 evaluates nothing."""
     log_every: int = 20
-    """Iterations per line of metrics.jsonl."""
+    """Number of iterations per line of metrics.jsonl."""
     tensorboard: bool = False
-    """Write TensorBoard events, too."""
+    """Whether TensorBoard events are written, too."""
     profile: bool = False
-    """Only write a PyTorch profiler trace of 20 steps to profile.json.gz."""
+    """Whether only a PyTorch profiler trace of 20 steps is made, in profile.json.gz."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +87,7 @@ def train(plan: Plan, should_stop: Callable[[], bool] = lambda: False) -> Traini
 
     Args:
         plan: what to train, on what and how.
-        should_stop: asked after every iteration; once it says yes, the state is saved and the run ends.
+        should_stop: called after every iteration; once it returns true, the state is saved and the run ends.
 
     Raises:
         UserError: the data, the weights or the state do not fit, or the training diverged.
@@ -110,7 +112,7 @@ def train(plan: Plan, should_stop: Callable[[], bool] = lambda: False) -> Traini
 def _run_and_report(
     plan: Plan, trainer: Trainer, model: ModelConfig, validation: CocoDataset | None, should_stop: Callable[[], bool]
 ) -> bool:
-    """The first process writes the files of the run; the result says whether the run reached its end."""
+    """Run in the first process, which writes the files; returns whether the run reached its end."""
     _write_json(plan.output / "recipe.json", {"name": plan.name, **asdict(replace(plan.recipe, model=model))})
     _write_json(plan.output / "environment.json", environment(plan.execution))
     report = Report(
@@ -145,7 +147,7 @@ def _prepare(plan: Plan) -> tuple[Trainer, ModelConfig]:
         )
     maps = recipe.data.semantic_maps
     if maps is None and family_of(model.mask_head).semantic_maps:
-        print(f"{plan.name}: no semantic maps, so no loss of the semantic branch's own", file=sys.stderr)
+        print(f"{plan.name}: without semantic maps the semantic branch has no loss of its own", file=sys.stderr)
     images = TrainingDataset(
         dataset,
         plan.data_root / recipe.data.images,
@@ -157,7 +159,7 @@ def _prepare(plan: Plan) -> tuple[Trainer, ModelConfig]:
 
 
 def _validation(plan: Plan, model: ModelConfig) -> CocoDataset | None:
-    """What the detector is evaluated on, if it is at all: a mistake in it shows before the first iteration."""
+    """The data to evaluate on, or None; it is read before the first iteration, so that a mistake in it shows early."""
     if not plan.evaluate_every:
         return None
     validation, metric = plan.recipe.validation, METRICS[plan.recipe.data.format]
@@ -187,10 +189,10 @@ class _Epochs:
     def _evaluate(self, epoch: int, dataset: CocoDataset) -> None:
         trainer = self._trainer
         metric = METRICS[self._plan.recipe.data.format]
-        found = validate(trainer.result, metric, dataset, self._images, trainer.execution.device)
+        measured = validate(trainer.result, metric, dataset, self._images, trainer.execution.device)
         if self._report is not None:
-            self._tell(self._report, epoch, dataset, found)
-        ap = found.figures["segm"]["AP"]
+            self._tell(self._report, epoch, dataset, measured)
+        ap = measured.figures["segm"]["AP"]
         is_best = ap > trainer.progress.best_ap
         trainer.progress = replace(trainer.progress, evaluated_epoch=epoch, best_ap=max(ap, trainer.progress.best_ap))
         if is_best:
@@ -198,10 +200,10 @@ class _Epochs:
         elif self._report is not None:
             trainer.save(self._plan.output / "state.pt")
 
-    def _tell(self, report: Report, epoch: int, dataset: CocoDataset, found: Measurement) -> None:
+    def _tell(self, report: Report, epoch: int, dataset: CocoDataset, measured: Measurement) -> None:
         iteration = self._trainer.progress.iteration
-        report.skip(iteration, found.skipped)
-        report.write(iteration, {"epoch": epoch, "average_precision": found.figures})
+        report.skip(iteration, measured.skipped)
+        report.write(iteration, {"epoch": epoch, "average_precision": measured.figures})
         if self._plan.tensorboard:
             device = self._trainer.execution.device
             for image_id, picture in draw_first(self._trainer.result, dataset, self._images, device, PICTURES):
@@ -217,7 +219,7 @@ class _Epochs:
 
 
 def _require_same_start(trainer: Trainer, output: Path) -> None:
-    """Processes on several machines read a state each from where they are."""
+    """Raise a UserError if the processes resume different states: each machine reads its own file."""
     starts = gather(trainer.progress.iteration)
     if len(set(starts)) > 1:
         raise UserError(

@@ -32,12 +32,12 @@ class LivePredictor:
 
     @torch.inference_mode()
     def infer(self, images: NDArray[np.uint8], image_sizes: NDArray[np.int64]) -> Detections:
-        """NumPy detections of a padded batch."""
+        """NumPy detections of a padded batch, boxes in network-input pixels."""
         inputs = (torch.from_numpy(x).to(self._device) for x in (images, image_sizes))
         return self._detector(*inputs).numpy()
 
     def canvas(self, image_shapes: Iterable[tuple[int, int]]) -> tuple[int, int] | None:
-        """Any size will do."""
+        """None, because a detector takes any size."""
         return None
 
 

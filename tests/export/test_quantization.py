@@ -102,7 +102,7 @@ def test_ranges_of_something_else(tiny_files: tuple[Path, Path], ranges: Path, t
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"precision": "int8"}, "twice.onnx: expected an fp32 or fp16 file"),
+        ({"precision": "int8"}, "twice.onnx: its precision is int8; expected an fp32 or fp16 file"),
         ({"bounds": "[]"}, "twice.onnx: unreadable RefineMask metadata"),
     ],
 )

@@ -125,7 +125,7 @@ def test_lvis_figures(args: Args, capsys: pytest.CaptureFixture[str]) -> None:
 def test_ap_star_is_of_coco_detectors(args: Args, capsys: pytest.CaptureFixture[str]) -> None:
     args = replace(as_lvis(args, category=1, synset="person.n.01"), metric="ap-star")
     assert main(args) == 2
-    assert "finds 2 classes; AP* is of a detector of COCO's 80" in capsys.readouterr().err
+    assert "finds 2 classes; AP* is for a detector of COCO's 80" in capsys.readouterr().err
     config = replace(TINY, class_names=COCO.class_names, category_ids=COCO.category_ids)
     save_detector(randomize(Detector(config), 0), args.images / "coco.safetensors", recipe="tiny")
     assert main(replace(args, model=args.images / "coco.safetensors", iou_types=("segm",))) == 0

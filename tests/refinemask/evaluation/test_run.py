@@ -93,7 +93,7 @@ def test_the_report_has_counts_instead_of_reasons() -> None:
         ({"limit": 0}, "--limit is 0; expected at least 1"),
         ({"batch_size": 0}, "--batch-size is 0"),
         ({"max_detections": 0}, "--max-detections is 0"),
-        ({"predictions": "p.jsonl"}, r"p\.jsonl: predictions are kept of a model's file; name it, too"),
+        ({"predictions": "p.jsonl"}, r"p\.jsonl: kept predictions belong to a model's file; name it, too"),
         ({"results": "."}, "is a directory, expected the name of a file"),
     ],
 )
