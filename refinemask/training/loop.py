@@ -3,8 +3,8 @@
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from refinemask.config import TrainConfig
 from refinemask.data.sampler import BatchSampler, RankShare
@@ -163,26 +164,30 @@ class Trainer:
         epochs, rest = divmod(self.progress.iteration, per_epoch)
         if epochs and not rest:
             on_epoch(epochs)
-        for step in self.steps():
-            done = self.progress.iteration
-            on_step(done, step)
-            if done % per_epoch == 0:
-                on_epoch(done // per_epoch)
-            if any_rank(should_stop(), self.execution.device):
-                return done == self.iterations
+        with closing(self.steps()) as steps:
+            for step in steps:
+                done = self.progress.iteration
+                on_step(done, step)
+                if done % per_epoch == 0:
+                    on_epoch(done // per_epoch)
+                if any_rank(should_stop(), self.execution.device):
+                    return done == self.iterations
         return True
 
-    def steps(self) -> Iterator[Step]:
+    def steps(self) -> Generator[Step, None, None]:
         """The remaining iterations, each computed when it is asked for."""
-        batches = self._batches()
-        for iteration in range(self.progress.iteration, self.iterations):
-            step = self._step(batches, learning_rate(self.config, iteration, self.sampler.iterations_per_epoch))
-            if not all(map(math.isfinite, step.losses.values())):
-                raise UserError(f"iteration {iteration}: a loss is not finite: {step.losses}; lower --learning-rate")
-            self.progress = replace(self.progress, iteration=iteration + 1)
-            yield step
+        with self._batches() as batches:
+            for iteration in range(self.progress.iteration, self.iterations):
+                step = self._step(batches, learning_rate(self.config, iteration, self.sampler.iterations_per_epoch))
+                if not all(map(math.isfinite, step.losses.values())):
+                    raise UserError(
+                        f"iteration {iteration}: a loss is not finite: {step.losses}; lower --learning-rate"
+                    )
+                self.progress = replace(self.progress, iteration=iteration + 1)
+                yield step
 
-    def _batches(self) -> Iterator[TrainingBatch]:
+    @contextmanager
+    def _batches(self) -> Iterator[Iterator[TrainingBatch]]:
         rank, size = world()
         start, accumulate = self.progress.iteration, self.execution.accumulate
         loader = DataLoader(
@@ -193,7 +198,14 @@ class Trainer:
             worker_init_fn=_outlive_sigterm,
             pin_memory=self.execution.device.type == "cuda",
         )
-        return iter(loader)
+        batches = iter(loader)
+        try:
+            yield batches
+        finally:
+            # An exception's traceback keeps the iterator alive. Its processes ignore SIGTERM, which is how Python ends
+            # them at its exit: it would wait for them for ever.
+            if isinstance(batches, _MultiProcessingDataLoaderIter):
+                batches._shutdown_workers()
 
     def _step(self, batches: Iterator[TrainingBatch], rate: float) -> Step:
         for group in self.optimizer.param_groups:
@@ -274,11 +286,11 @@ def profile(trainer: Trainer, path: Path | None, steps: int = 20) -> str:
     activities = [torch.profiler.ProfilerActivity.CPU]
     if trainer.execution.device.type == "cuda":
         activities.append(torch.profiler.ProfilerActivity.CUDA)
-    iterator = trainer.steps()
-    next(iterator)  # Compilation and memory allocation are no part of a step.
-    with torch.profiler.profile(activities=activities) as profiler:
-        for _ in islice(iterator, steps):
-            pass
+    with closing(trainer.steps()) as iterator:
+        next(iterator)  # Compilation and memory allocation are no part of a step.
+        with torch.profiler.profile(activities=activities) as profiler:
+            for _ in islice(iterator, steps):
+                pass
     if path is not None:
         profiler.export_chrome_trace(str(path))
     device = "cuda" if trainer.execution.device.type == "cuda" else "cpu"

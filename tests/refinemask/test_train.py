@@ -4,6 +4,7 @@ import json
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,19 @@ def test_an_error_in_a_loader_process_is_one_line(
     assert main(arguments(data_root, tmp_path / "run", workers=loaders)) == 2
     (told,) = (line for line in capsys.readouterr().err.splitlines() if "error" in line.lower())
     assert told.startswith("error: 10 images in a row cannot be read; the first: ")
+
+
+def test_an_exception_leaves_no_loader_process(
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> object:
+        assert len(active_children()) == 2
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(Trainer, "_update", fails)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        main(arguments(data_root, tmp_path / "run", workers=2))
+    assert active_children() == []
 
 
 def test_sigterm_in_the_first_epoch_saves_the_state(data_root: Path, tmp_path: Path) -> None:
