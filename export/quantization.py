@@ -16,7 +16,15 @@ from export.calibration import Calibration, Image, calibrate, read_calibration, 
 from export.model import add_bodies
 from export.qdq import QuantizedType, insert_qdq, kept_layers, layers
 from export.reading import read_model
-from export.verify import PARITY, Comparison, MismatchError, Parity, onnx_runner, passes, verification_images, verify
+from export.verify import (
+    PARITY,
+    Comparison,
+    Parity,
+    onnx_runner,
+    require_agreement,
+    verification_images,
+    verify,
+)
 from refinemask.contract import Metadata
 from refinemask.data.transforms import preprocess
 from refinemask.files import UserError, atomic_write
@@ -76,9 +84,7 @@ def quantize_onnx(
         onnx.checker.check_model(temporary, full_check=True)
         runners = onnx_runner(temporary), onnx_runner(source)
         comparisons = verify(*runners, metadata.config.preprocessing, metadata.bounds, held_out)
-        if not passes(comparisons, parity):
-            reason = f"{output}: not written, it is too far from {model} (see the table)"
-            raise MismatchError(reason, comparisons, parity)
+        require_agreement(comparisons, parity, output, str(model))
         if not bodies:
             graph.functions.clear()
             ir.save(graph, temporary)

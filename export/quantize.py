@@ -68,8 +68,8 @@ def _quantize(args: Args) -> None:
         raise
     console.print(comparison_table(report.comparisons, report.parity, title))
     for reason, names in report.kept.items():
-        console.print(f"not quantised ({len(names)}): {reason}")
-    console.print(f"{report.output}: written")
+        print(f"not quantised ({len(names)}): {reason}")
+    print(f"{report.output}: written")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from export.verified_export import ExportReport
@@ -33,5 +34,6 @@ def print_export(found: ExportReport | MismatchError) -> None:
     if not found.has_detections:
         console.print("[yellow]No picture has a detection[/]: boxes and masks remain unverified; try --verify-images")
     for finding in found.refusals:
-        console.print(f"[yellow]TensorRT will refuse[/] {finding}")
-    console.print(f"{found.output}: written and verified")
+        console.print(f"[yellow]TensorRT will refuse[/] {escape(str(finding))}", soft_wrap=True)
+    # A path may be longer than the terminal is wide, and hold what would be markup.
+    print(f"{found.output}: written and verified")

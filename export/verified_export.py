@@ -15,10 +15,9 @@ from export.tensorrt_rules import Finding, check_model
 from export.verify import (
     PARITY,
     Comparison,
-    MismatchError,
     Parity,
     onnx_runner,
-    passes,
+    require_agreement,
     torch_runner,
     verification_images,
     verify,
@@ -94,9 +93,7 @@ def export_onnx(
         onnx.checker.check_model(temporary, full_check=True)
         file = onnx_runner(_runnable(model, temporary, precision))
         comparisons = verify(file, torch_runner(detector), preprocessing, bounds, images)
-        if not passes(comparisons, parity):
-            reason = f"{output}: not written, it does not agree with PyTorch (see the table)"
-            raise MismatchError(reason, comparisons, parity)
+        require_agreement(comparisons, parity, output, "PyTorch")
         if not bodies:
             model.functions.clear()
             ir.save(model, temporary)

@@ -188,8 +188,33 @@ def verification_images(directory: Path) -> list[NDArray[np.uint8]]:
 
 def passes(comparisons: Sequence[Comparison], parity: Parity) -> bool:
     """Whether enough of all detections, unmatched ones included, are within ``parity``."""
+    agreeing, total = _agreement(comparisons, parity)
+    return agreeing >= parity.share * total
+
+
+def require_agreement(comparisons: Sequence[Comparison], parity: Parity, output: Path, source: str) -> None:
+    """Raise a :class:`MismatchError` unless the file :func:`passes`.
+
+    Args:
+        comparisons: one for each batch.
+        parity: how near detections must be, and how many of them.
+        output: the file, as errors name it.
+        source: what the file was made from, as errors name it.
+    """
+    if not passes(comparisons, parity):
+        agreeing, total = _agreement(comparisons, parity)
+        raise MismatchError(
+            f"{output}: not written, {agreeing} of {total} detections agree with {source}; "
+            f"expected {parity.share:.0%} of them",
+            comparisons,
+            parity,
+        )
+
+
+def _agreement(comparisons: Sequence[Comparison], parity: Parity) -> tuple[int, int]:
+    """The number of detections within ``parity``, and of all."""
     total = sum(len(comparison.boxes) + comparison.unmatched for comparison in comparisons)
-    return sum(comparison.agreeing(parity) for comparison in comparisons) >= parity.share * total
+    return sum(comparison.agreeing(parity) for comparison in comparisons), total
 
 
 def _differences(first: Detections, second: Detections, i: int, j: int) -> tuple[float, float, float]:
