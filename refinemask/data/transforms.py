@@ -12,9 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refinemask.config import Preprocessing
-
-STRIDE = 32
-"""Heights and widths of network inputs are multiples of this, the stride of the coarsest backbone stage."""
+from refinemask.contract import STRIDE
 
 
 class NetworkInput(NamedTuple):
