@@ -19,9 +19,8 @@ from benchmarks.harness.summary import Percentiles, Ratio, paired_ratio, percent
 from refinemask.bundled import PHOTO
 from refinemask.command import execute
 from refinemask.config import Preprocessing
-from refinemask.contract import STRIDE
 from refinemask.data.images import read_image
-from refinemask.data.transforms import preprocess, resize, resize_shape
+from refinemask.data.transforms import STRIDE, preprocess, resize, resize_shape
 from refinemask.files import FailedCheckError
 
 PREPROCESSING = Preprocessing()

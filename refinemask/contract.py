@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from refinemask.config import ModelConfig, Preprocessing, from_json, to_json
+from refinemask.data.transforms import STRIDE
 from refinemask.files import UserError
 from refinemask.structures import Detections
 
@@ -25,8 +26,6 @@ INPUTS = ("images", "image_sizes")
 """Names of the inputs: uint8 [B, 3, H, W] RGB, padded at the bottom and right; int64 [B, 2] valid (height, width)."""
 OUTPUTS = Detections._fields
 """Names of the outputs, in order."""
-STRIDE = 32
-"""Heights and widths of network inputs are multiples of this, the stride of the coarsest backbone stage."""
 
 DOMAIN = "refinemask"
 """ONNX domain of the custom operators, and TensorRT's plugin namespace."""

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refinemask.config import Preprocessing
-from refinemask.contract import STRIDE
+
+STRIDE = 32
+"""Heights and widths of network inputs are multiples of this, the stride of the coarsest backbone stage."""
 
 
 class NetworkInput(NamedTuple):
