@@ -18,9 +18,9 @@ from benchmarks.harness.settings import require_at_least
 from benchmarks.harness.summary import Percentiles, Ratio, paired_ratio, percentiles
 from refinemask.bundled import PHOTO
 from refinemask.command import execute
-from refinemask.config import Preprocessing
+from refinemask.config import STRIDE, Preprocessing
 from refinemask.data.images import read_image
-from refinemask.data.transforms import STRIDE, preprocess, resize, resize_shape
+from refinemask.data.transforms import preprocess, resize, resize_shape
 from refinemask.files import FailedCheckError
 
 PREPROCESSING = Preprocessing()

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from refinemask.config import ModelConfig
+from refinemask.config import STRIDE, ModelConfig
 from refinemask.contract import Bounds, InputError
-from refinemask.data.transforms import STRIDE, resize_shape
+from refinemask.data.transforms import resize_shape
 from refinemask.prediction import ImageSource, Prediction, predict_images
 from refinemask.structures import Detections
 

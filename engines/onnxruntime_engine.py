@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime as ort
 
 from engines.base import Engine
-from refinemask.contract import OUTPUTS, Metadata
+from refinemask.contract import INPUTS, OUTPUTS, Metadata
 from refinemask.files import UserError
 from refinemask.onnx_session import session_options
 from refinemask.structures import Detections
@@ -43,7 +43,7 @@ class OnnxRuntimeEngine(Engine):
 
     def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> ort.IOBinding:
         binding = self.session.io_binding()
-        for name, array in (("images", images), ("image_sizes", image_sizes)):
+        for name, array in zip(INPUTS, (images, image_sizes), strict=True):
             binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array, self.device, 0))
         for name in OUTPUTS:
             binding.bind_output(name, self.device)

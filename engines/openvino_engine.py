@@ -10,7 +10,7 @@ import onnx
 import onnx.inliner
 
 from engines.base import Engine
-from refinemask.contract import OUTPUTS, Metadata, read_onnx
+from refinemask.contract import INPUTS, OUTPUTS, Metadata, read_onnx
 from refinemask.files import UserError
 from refinemask.structures import Detections
 
@@ -46,7 +46,7 @@ class OpenVINOEngine(Engine):
         self._verify_precision(path)
 
     def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> dict[str, np.ndarray]:
-        return {"images": images, "image_sizes": image_sizes}
+        return dict(zip(INPUTS, (images, image_sizes), strict=True))
 
     def run(self, inputs: dict[str, np.ndarray]) -> Any:
         request = self.model.create_infer_request()

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.export import Dim
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from refinemask.config import STRIDE
 from refinemask.contract import Bounds, Limits, Masks
-from refinemask.data.transforms import STRIDE
 from refinemask.modeling.detector import Detector
 
 PLACES_STEP = 8

@@ -12,10 +12,10 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from refinemask.config import Preprocessing
+from refinemask.config import STRIDE, Preprocessing
 from refinemask.contract import INPUTS, OUTPUTS, Bounds
 from refinemask.data.images import IMAGE_SUFFIXES, read_image
-from refinemask.data.transforms import STRIDE, NetworkInput, preprocess
+from refinemask.data.transforms import NetworkInput, preprocess
 from refinemask.files import FailedCheckError, UserError
 from refinemask.modeling.detector import Detector
 from refinemask.onnx_session import session_options

@@ -13,6 +13,7 @@ __all__ = [
     "ModelConfig",
     "Plan",
     "Prediction",
+    "UserError",
     "convert_checkpoint",
     "evaluate",
     "load_detector",
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from refinemask.config import ModelConfig
     from refinemask.conversion import convert_checkpoint
     from refinemask.evaluation.run import Evaluation, evaluate
+    from refinemask.files import UserError
     from refinemask.modeling.detector import Detector
     from refinemask.prediction import Prediction
     from refinemask.structures import Detections
@@ -36,6 +38,7 @@ _HOMES = {
     "ModelConfig": "refinemask.config",
     "Plan": "refinemask.training.run",
     "Prediction": "refinemask.prediction",
+    "UserError": "refinemask.files",
     "convert_checkpoint": "refinemask.conversion",
     "evaluate": "refinemask.evaluation.run",
     "load_detector": "refinemask.weights",

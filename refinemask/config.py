@@ -12,6 +12,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+STRIDE = 32
+"""Heights and widths of network inputs are multiples of this, the stride of the coarsest backbone stage."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from refinemask.config import ModelConfig, Preprocessing, from_json, to_json
-from refinemask.data.transforms import STRIDE
+from refinemask.config import STRIDE, ModelConfig, Preprocessing, from_json, to_json
 from refinemask.files import UserError
 from refinemask.structures import Detections
 

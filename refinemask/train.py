@@ -67,13 +67,13 @@ class Args:
     tensorboard: bool = False
     """Write TensorBoard events, too."""
     epochs: OptionalNumber = None
-    """Override; the learning rate's steps move in proportion."""
+    """Number of epochs, in place of the recipe's; the learning rate's steps move in proportion."""
     batch_size: OptionalNumber = None
-    """Override: images per iteration over all GPUs; the learning rate follows in proportion unless it is given too."""
+    """Images per iteration over all GPUs, in place of the recipe's; a learning rate not given follows in proportion."""
     learning_rate: float | None = None
-    """Override."""
+    """Learning rate after the warm-up, in place of the recipe's."""
     seed: OptionalNumber = None
-    """Override."""
+    """Seed of everything random, in place of the recipe's."""
     profile: bool = False
     """Write a PyTorch profiler trace of 20 steps to OUTPUT/profile.json.gz, and stop."""
     print: bool = False

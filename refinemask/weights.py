@@ -51,7 +51,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     except SafetensorError as error:
         raise UserError(
             f"{path}: not a safetensors file ({error}); an official checkpoint is converted first: "
-            f"python -m refinemask.convert {path} OUTPUT.safetensors"
+            f"python -m refinemask.convert {path} -o OUTPUT.safetensors"
         ) from error
     if "config" not in metadata:
         raise UserError(

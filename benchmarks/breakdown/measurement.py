@@ -10,6 +10,7 @@ from benchmarks.harness.load import ForeignLoad
 from benchmarks.harness.pipeline import read_input
 from benchmarks.harness.provenance import provenance
 from benchmarks.harness.spec import EngineSpec
+from refinemask.contract import INPUTS
 from refinemask.files import UserError
 
 
@@ -27,7 +28,7 @@ def break_down(engines: Sequence[str], image: Path, settings: Settings) -> Break
     if not engines:
         raise UserError("nothing to break down; expected one engine at least")
     batch = read_input(image, settings.canvas)
-    inputs: Inputs = {"images": batch.images, "image_sizes": batch.image_sizes}
+    inputs: Inputs = {name: getattr(batch, name) for name in INPUTS}
     specs = [EngineSpec.parse(text) for text in engines]
     load = ForeignLoad([os.getpid()])
     times = [

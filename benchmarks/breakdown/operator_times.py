@@ -31,7 +31,7 @@ from benchmarks.harness.spec import EngineSpec
 from engines.base import check_inputs
 from engines.openvino_engine import PRECISIONS, compile_network
 from engines.torch_engine import TorchEngine
-from refinemask.contract import InputError
+from refinemask.contract import INPUTS, InputError, read_onnx
 from refinemask.files import UserError
 from refinemask.onnx_session import session_options
 
@@ -119,7 +119,7 @@ class _Recorder(TorchDispatchMode):
 
 @torch.no_grad()
 def _pytorch(engine: TorchEngine, inputs: Inputs, warmup: int, rounds: int) -> OperatorTimes:
-    tensors = [torch.from_numpy(inputs[name]) for name in ("images", "image_sizes")]
+    tensors = [torch.from_numpy(inputs[name]) for name in INPUTS]
     seconds, wall = [], []
     for number in range(-warmup, rounds):
         recorder = _Recorder(engine.detector, engine.device)
@@ -168,7 +168,7 @@ def mark(path: Path) -> MarkedFile:
         UserError: it is not readable, or not of one size.
     """
     costs = count(path)
-    model = onnx.load(path)
+    model = read_onnx(path, weights=True)
     own = [part_of(cost.module, cost.op) for cost in costs]
     place_of = {output: place for place, node in enumerate(model.graph.node) for output in node.output}
     inlined = onnx.inliner.inline_local_functions(model)

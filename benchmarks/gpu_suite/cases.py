@@ -119,6 +119,7 @@ class MergeCase:
 
     @property
     def name(self) -> str:
+        """Display name."""
         return f"{self.rois} × {self.size}² → {2 * self.size}²"
 
     def random_logits(self, device: str, seed: int) -> tuple[Tensor, Tensor]:

@@ -8,10 +8,10 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import onnx
 
+from refinemask.contract import read_onnx
 from refinemask.files import UserError
 
 Shape = tuple[int, ...]
@@ -44,7 +44,7 @@ def count(path: str | os.PathLike[str]) -> list[NodeCost]:
     Raises:
         UserError: the file is no ONNX file or its sizes are not fixed, or it has products that are not counted.
     """
-    graph = _load(path).graph
+    graph = read_onnx(path).graph
     shapes = _shapes(graph, str(path)) | {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     costs = []
     for node, module in zip(graph.node, _modules(graph), strict=True):
@@ -66,15 +66,6 @@ def flops_by_part(costs: Iterable[NodeCost]) -> dict[str, int]:
             name = cost.module.partition(".")[0]
             parts[name] = parts.get(name, 0) + cost.flops
     return parts
-
-
-def _load(path: str | os.PathLike[str]) -> onnx.ModelProto:
-    try:
-        return onnx.load(Path(path))
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
-    except Exception as error:
-        raise UserError(f"{path}: not a readable ONNX file; export it again (export.to_onnx)") from error
 
 
 def _shapes(graph: onnx.GraphProto, source: str) -> dict[str, Shape]:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from engines import Engine
 from engines.base import check_inputs
-from refinemask.config import Preprocessing
+from refinemask.config import STRIDE, Preprocessing
 from refinemask.data.images import read_image
-from refinemask.data.transforms import STRIDE, NetworkInput, preprocess
+from refinemask.data.transforms import NetworkInput, preprocess
 from refinemask.files import UserError
 from refinemask.prediction import to_predictions
 from refinemask.structures import Result

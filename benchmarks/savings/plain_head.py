@@ -5,15 +5,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from refinemask.modeling.blocks import MaskOutput, upsample_features
-from refinemask.modeling.refine_mask_head import STAGE_SIZES, RefineMaskHead, merge_stages
+from refinemask.modeling.refine_mask_head import STAGE_SIZES, RefineMaskHead
 from refinemask.ops import pool, upsample_aligned
 
 
 class PlainRefineMaskHead(RefineMaskHead):
     """Predicts all classes, concatenates what a convolution reads, and convolves after upsampling."""
 
-    def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> MaskOutput:
-        """As :meth:`RefineMaskHead.forward`."""
+    def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor, *, whole_map: bool = True) -> MaskOutput:
+        """As :meth:`RefineMaskHead.forward`; the semantic branch is computed everywhere in any case."""
         semantic_map = self.semantic_convs(pyramid[0])
         semantic_logits = self.semantic_logits(semantic_map)
         semantic_prob = semantic_logits.sigmoid()
@@ -32,10 +32,6 @@ class PlainRefineMaskHead(RefineMaskHead):
             features = torch.cat([upsampled, upsample_aligned(masks)], dim=1)
         stage_logits.append(logits_of_labels(self.instance_logits[-1], features, labels))
         return MaskOutput(stage_logits, semantic_logits)
-
-    def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
-        """Mask probabilities [R, 112, 112]; the semantic branch is computed everywhere."""
-        return merge_stages(self(pyramid, rois, labels).stage_logits).sigmoid()[:, 0]
 
 
 def logits_of_labels(predictor: torch.nn.Conv2d, features: Tensor, labels: Tensor) -> Tensor:

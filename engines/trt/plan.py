@@ -14,7 +14,7 @@ import tyro
 
 from engines.trt.api import Flavour
 from engines.trt.precision import REQUIRED_SHARE, Shares
-from refinemask.contract import DOMAIN, Bounds, Metadata, read_onnx
+from refinemask.contract import DOMAIN, INPUTS, Bounds, Metadata, read_onnx
 from refinemask.files import UserError, sha256
 from refinemask.spelling import OptionalPath, OptionalShape
 from trt_plugins import LIBRARY_DIR, PLUGIN_LIBRARY
@@ -127,7 +127,7 @@ class BuildPlan:
         sizes = zip(self.bounds.batch, self.bounds.height, self.bounds.width, strict=True)
         images = tuple((batch, 3, height, width) for batch, height, width in sizes)
         image_sizes = tuple((batch, 2) for batch in self.bounds.batch)
-        return {"images": images, "image_sizes": image_sizes}  # type: ignore[dict-item]
+        return dict(zip(INPUTS, (images, image_sizes), strict=True))  # type: ignore[arg-type]
 
     @property
     def static(self) -> bool:

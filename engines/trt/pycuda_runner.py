@@ -13,7 +13,7 @@ from pycuda.gpuarray import GPUArray
 
 from engines.base import Engine
 from engines.trt.runtime import Shape, open_engine, require_cuda
-from refinemask.contract import OUTPUTS
+from refinemask.contract import INPUTS, OUTPUTS
 from refinemask.files import UserError
 from refinemask.structures import Detections
 
@@ -46,7 +46,7 @@ class PycudaEngine(Engine):
     def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> dict[str, GPUArray]:
         with self._current():
             self._prepare(images.shape)
-            for name, array in (("images", images), ("image_sizes", image_sizes)):
+            for name, array in zip(INPUTS, (images, image_sizes), strict=True):
                 self._inputs[name].set(array)
         return self._inputs
 

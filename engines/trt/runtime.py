@@ -46,7 +46,7 @@ class OpenEngine(NamedTuple):
         Raises:
             UserError: the engine does not take such inputs.
         """
-        inputs = {"images": images, "image_sizes": (images[0], 2)}
+        inputs: dict[str, Shape] = dict(zip(INPUTS, (images, (images[0], 2)), strict=True))
         for name, shape in inputs.items():
             self.require(context.set_input_shape(name, shape), f"does not take {name} of shape {list(shape)}")
         return inputs, {name: tuple(context.get_tensor_shape(name)) for name in OUTPUTS}

@@ -11,7 +11,7 @@ import torch
 
 from engines.base import Engine
 from engines.trt.runtime import OpenEngine, Shape, open_engine, require_cuda
-from refinemask.contract import OUTPUTS
+from refinemask.contract import INPUTS, OUTPUTS
 from refinemask.files import UserError
 from refinemask.structures import Detections
 
@@ -104,7 +104,7 @@ class Slot:
     def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> None:
         """Copy the inputs to the device."""
         self.current = prepared = self._prepare(images.shape)
-        for name, array in (("images", images), ("image_sizes", image_sizes)):
+        for name, array in zip(INPUTS, (images, image_sizes), strict=True):
             prepared.staging[name].numpy()[...] = array
             with torch.cuda.stream(self.stream):
                 prepared.inputs[name].copy_(prepared.staging[name], non_blocking=True)

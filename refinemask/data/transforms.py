@@ -11,10 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from refinemask.config import Preprocessing
-
-STRIDE = 32
-"""Heights and widths of network inputs are multiples of this, the stride of the coarsest backbone stage."""
+from refinemask.config import STRIDE, Preprocessing
 
 
 class NetworkInput(NamedTuple):

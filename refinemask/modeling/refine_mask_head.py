@@ -121,18 +121,22 @@ class RefineMaskHead(nn.Module):
         )
         init_mask_convs(self)
 
-    def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> MaskOutput:
+    def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor, *, whole_map: bool = True) -> MaskOutput:
         """Logits at 14, 28, 56 and 112 of RoIs [R, 5] with labels [R], from P2..P5.
 
-        The semantic logits are those of the whole map.
+        The semantic logits are those of the whole map, or else hold near the RoIs only, which is less work.
         """
-        features, logits = split_semantic(self.semantic_branch(pyramid[0]))
+        if whole_map:
+            semantic = self.semantic_branch(pyramid[0])
+        else:
+            semantic = compute_near_rois(self.semantic_branch, pyramid[0], rois, self.semantic_reach)
+        features, logits = split_semantic(semantic)
         return MaskOutput(self.refine(pyramid, features, logits, rois, labels), logits)
 
     def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
         """Mask probabilities [R, 112, 112]; the semantic branch is computed only around the RoIs."""
-        semantic = compute_near_rois(self.semantic_branch, pyramid[0], rois, self.semantic_reach)
-        return merge_stages(self.refine(pyramid, *split_semantic(semantic), rois, labels)).sigmoid()[:, 0]
+        # An exported graph names a node by the modules whose calls it lies in, and recorded ranges go by these names.
+        return merge_stages(self(pyramid, rois, labels, whole_map=False).stage_logits).sigmoid()[:, 0]
 
     def losses(self, pyramid: list[Tensor], positives: Positives, supervision: Supervision) -> dict[str, Tensor]:
         """The losses of all stages, and of the semantic branch on the whole map."""

@@ -142,8 +142,9 @@ def _prepare(plan: Plan) -> tuple[Trainer, ModelConfig]:
     if plan.init is not None:
         initialise(detector, plan.init)
     elif plan.resume is None and (model.backbone.frozen_norm or model.backbone.frozen_stages >= 0):
+        source = "a file of Caffe's weights" if model.backbone.stride_in_1x1 else "imagenet or a file"
         raise UserError(
-            f"{plan.name} freezes part of its backbone, so it cannot start from nothing; give --init imagenet or a file"
+            f"{plan.name} freezes part of its backbone, so it cannot start from nothing; give --init {source}"
         )
     maps = recipe.data.semantic_maps
     if maps is None and family_of(model.mask_head).semantic_maps:

@@ -20,7 +20,7 @@ from benchmarks.training import TrainingReport
 
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 KINDS: dict[str, type] = {
-    "coco-mini-peers": TrainingReport,
+    "coco-mini-other-models": TrainingReport,
     "coco-mini": TrainingReport,
     "cpu-breakdown-mask-rcnn": BreakdownReport,
     "cpu-breakdown": BreakdownReport,
@@ -35,7 +35,7 @@ KINDS: dict[str, type] = {
     "cpu-r50-800x1344": ComparisonReport,
     "cpu-savings": SavingsReport,
     "efficiency-800x1344": EfficiencyReport,
-    "nuclei-peers": TrainingReport,
+    "nuclei-other-models": TrainingReport,
     "nuclei": TrainingReport,
 }
 

@@ -26,5 +26,6 @@ def test_a_static_fp16_file_names_its_layers_as_the_dynamic_fp32_one(tiny_files:
     names = [node.name for node in graph]
     assert len(names) == len(set(names))
     assert list(layers(graph))[:2] == ["backbone.conv1/Conv", "backbone.layer1.0.conv1/Conv"]
+    assert [name for name in layers(graph) if "/" not in name] == [], "recorded ranges go by the module's name"
     static = to_onnx(make_tiny_detector(), STATIC, precision="fp16").graph
     assert set(layers(static)) == set(layers(graph))

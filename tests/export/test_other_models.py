@@ -11,6 +11,7 @@ import torch
 
 from benchmarks.harness.random_detector import randomize
 from export.model import to_onnx
+from export.qdq import layers
 from export.tensorrt_rules import Target, check_model
 from refinemask.config import HTCConfig, MaskHeadConfig, PointRendConfig
 from refinemask.contract import Bounds, Masks
@@ -27,6 +28,7 @@ HEADS = [PointRendConfig(hidden=32), HTCConfig(convs=1)]
 def test_the_file_equals_pytorch(head: MaskHeadConfig, masks: Masks) -> None:
     detector = randomize(Detector(replace(TINY, mask_head=head)), seed=0)
     model = to_onnx(detector, BOUNDS, masks=masks)
+    assert [name for name in layers(model.graph) if "/" not in name] == [], "recorded ranges go by the module's name"
     for target in get_args(Target):
         found = [finding.where for finding in check_model(model, target) if finding.body is None]
         assert found == ["masks found"] * (masks == "found")

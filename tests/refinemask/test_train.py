@@ -30,7 +30,10 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setitem(RECIPES, "tiny", tiny_training.RECIPE)
-    monkeypatch.setitem(RECIPES, "tiny-frozen", tiny_training.FROZEN_RECIPE)
+    frozen = tiny_training.FROZEN_RECIPE
+    monkeypatch.setitem(RECIPES, "tiny-frozen", frozen)
+    caffe = replace(frozen.model, backbone=replace(frozen.model.backbone, stride_in_1x1=True))
+    monkeypatch.setitem(RECIPES, "tiny-caffe", replace(frozen, model=caffe))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the tensors are too small to share
     yield
@@ -295,6 +298,7 @@ def test_print_shows_the_resolved_recipe(capsys: pytest.CaptureFixture[str]) -> 
         ({"device": "gpu"}, "--device is gpu; expected cpu or cuda"),
         ({"batch_size": 3, "accumulate": 2}, "batch size 3 cannot be divided into 2 parts"),
         ({"recipe": "tiny-frozen"}, "give --init imagenet"),
+        ({"recipe": "tiny-caffe"}, "give --init a file of Caffe's weights"),
     ],
 )
 def test_wrong_arguments_are_one_line_and_exit_code_2(

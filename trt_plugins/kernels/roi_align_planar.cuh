@@ -6,7 +6,7 @@
 // Bytes from memory: each map once, where the RoIs cover it (the groups' repeated reads hit the caches), and the output
 // once: (sum B*C*H*W + R*C*P*P) * sizeof(T). Loads: per group of RoIs, channel and bin row, (rows of taps) x (columns
 // of the window) cells for each set of rows. 100 RoIs on fp16 200 x 336 maps, in gigabytes, counted by the tests'
-// stand-in for a device, COCO-like boxes, then full-image ones, then those of which no two have a side in common:
+// stand-in for a device: COCO-like boxes, then full-image ones, then large ones without a common side:
 //   14 x 14, 256 channels: 0.23, 0.26, 3.06; 28 x 28, 128: 0.14, 0.14, 1.65; 56 x 56, 64: 0.10, 0.15, 0.97.
 #pragma once
 

@@ -56,7 +56,7 @@ class Case:
     precision: str
     static: bool
     base: Precision = "fp32"
-    """Of what a quantised file leaves as it is."""
+    """Precision of what a quantised file leaves as it is."""
 
     def __str__(self) -> str:
         base = f"-of-{self.base}" if self.precision in ("int8", "fp8") else ""
@@ -126,7 +126,9 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case], Path]:
 def ranges(model: str, graph: ir.Graph) -> dict[str, float]:
     """The demo's own calibration; for random weights, where any will do, the same layers of any width."""
     if model == "demo":
-        return read_calibration(WEIGHTS / "refinemask-nuclei.ranges.json").ranges
+        recorded = read_calibration(WEIGHTS / "refinemask-nuclei.ranges.json").ranges
+        assert recorded.keys() <= layers(graph).keys()
+        return recorded
     kept = kept_layers(graph)
     wide = {name: node for name, node in layers(graph).items() if min(node.inputs[1].shape[:2]) >= NARROWEST}  # type: ignore[union-attr, index]
     return {name: 6.0 for name in wide if name not in kept}
