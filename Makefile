@@ -2,11 +2,12 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help demo test lint plugins quantize-env clean
+.PHONY: help demo test test-slow lint plugins quantize-env clean
 
 help:
 	@echo "make demo     install, export the bundled RefineMask to ONNX, compare engines on real images (no GPU needed)"
 	@echo "make test     install, lint, type-check and run the tests"
+	@echo "make test-slow  the tests that take minutes each, which make test leaves out"
 	@echo "make plugins  build the CUDA kernels and the TensorRT plugin library"
 	@echo "make quantize-env  make the environment of python -m export.quantize (nvidia-modelopt on top of .venv)"
 
@@ -29,6 +30,10 @@ demo: $(VENV)/.demo
 # Two processes, a file to each in turn; plain pytest runs the same tests in one.
 test: $(VENV)/.dev lint
 	$(RUN) -m pytest --numprocesses 2 --dist loadfile
+
+# What takes minutes: whole R50 exports and engines, calibration, every pair of precisions and shapes.
+test-slow: $(VENV)/.dev
+	$(RUN) -m pytest -m slow
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .

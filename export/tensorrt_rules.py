@@ -7,7 +7,7 @@ The rules come from the parsers' documentation (TensorRT 10 and 11) and from bui
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import onnx.defs
 import onnx_ir as ir
@@ -15,6 +15,7 @@ from onnx_ir import DataType
 
 from export.reading import read_model
 from refinemask.contract import DOMAIN, OPERATORS, PLUGIN_ATTRIBUTES, missing_properties
+from refinemask.files import UserError
 
 Target = Literal["tensorrt-10", "tensorrt-11", "rtx"]
 
@@ -71,8 +72,10 @@ def check_onnx(path: str | os.PathLike[str], target: Target = "tensorrt-10") -> 
     """What would stop ``target`` from building an exported file; empty where nothing would.
 
     Raises:
-        UserError: the file is missing or no ONNX file.
+        UserError: the file is missing or no ONNX file, or there is no such target.
     """
+    if target not in get_args(Target):
+        raise UserError(f"target {target!r}: expected {', '.join(get_args(Target))}")
     return check_model(read_model(path), target)
 
 

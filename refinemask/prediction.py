@@ -94,7 +94,7 @@ class Prediction:
         Args:
             image_id: the image's number in its data set; None leaves the key out.
         """
-        first = {} if image_id is None else {"image_id": image_id}
+        first = {} if image_id is None else {"image_id": int(image_id)}
         rows = zip(self.category_ids, self.boxes.tolist(), self.scores.tolist(), self.rles, strict=True)
         return [
             {
@@ -139,11 +139,9 @@ class Prediction:
             if self.path is None:
                 raise UserError("the predicted image was an array, which is not kept; give it again: draw(image)")
             image = read_image(self.path)
-        if image.shape != (self.height, self.width, 3):
-            name = self.path or "the image to draw on"
-            raise UserError(
-                f"{name}: has the shape {list(image.shape)}, expected [{self.height}, {self.width}, 3] as predicted"
-            )
+        if image.shape != (self.height, self.width, 3) or image.dtype != np.uint8:
+            name, expected = self.path or "the image to draw on", [self.height, self.width, 3]
+            raise UserError(f"{name}: is {image.dtype} {list(image.shape)}; expected uint8 {expected}, as predicted")
         shown = [result for result in self.to_coco() if result["score"] >= min_score]
         return draw(image, shown, dict(zip(self.config.category_ids, self.config.class_names, strict=True)))
 
@@ -173,6 +171,8 @@ class Prediction:
             if self.path is None:
                 raise UserError('the predicted image was an array without a name; give one: save(…, name="a.png")')
             name = f"{self.path.stem}.png"
+        if Path(name).name != name or Path(name).suffix != ".png":
+            raise UserError(f"{name}: expected the name of a .png file, without a folder")
         target = Path(directory) / name
         if self.path is not None and target.resolve() == self.path.resolve():
             raise UserError(f"{target}: is the predicted image and would be overwritten; give another directory")
@@ -254,9 +254,11 @@ def predict_images(predictor: Predictor, images: Iterable[ImageSource], *, batch
         UserError: an image cannot be read, is no [h, w, 3] uint8 array, or does not fit the predictor; or one path is
             given where a list of images is expected.
     """
-    if isinstance(images, str | os.PathLike):
-        raise UserError(f"{images}: expected a list of images, found one path; write [path]")
-    if batch_size < 1:
+    if isinstance(images, str | bytes | os.PathLike):
+        raise UserError(f"{os.fsdecode(images)}: expected a list of images, found one path; write [path]")
+    if isinstance(images, np.ndarray) and images.ndim == 3:
+        raise InputError(f"expected a list of images, found one array {list(images.shape)}; write [image]")
+    if not isinstance(batch_size, int) or batch_size < 1:
         raise UserError(f"batch_size is {batch_size}; expected at least 1")
     return _predict_batches(predictor, enumerate(images), batch_size)
 
@@ -265,8 +267,9 @@ def _predict_batches(
     predictor: Predictor, images: Iterator[tuple[int, ImageSource]], batch_size: int
 ) -> Iterator[Prediction]:
     while batch := list(islice(images, batch_size)):
+        pixels = [_decoded(predictor, *image) for image in batch]
         paths = [None if isinstance(image, np.ndarray) else Path(image) for _, image in batch]
-        yield from predict(predictor, [_decoded(predictor, *image) for image in batch], paths)
+        yield from predict(predictor, pixels, paths)
 
 
 def _decoded(predictor: Predictor, index: int, image: ImageSource) -> NDArray[np.uint8]:
@@ -275,8 +278,11 @@ def _decoded(predictor: Predictor, index: int, image: ImageSource) -> NDArray[np
         name, pixels = f"image {index}", image
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
             raise InputError(f"{name}: is {pixels.dtype} {list(pixels.shape)}, expected uint8 [h, w, 3] RGB")
-    else:
+    elif isinstance(image, str | os.PathLike):
         name, pixels = str(image), read_image(image)
+    else:
+        found = type(image).__name__
+        raise InputError(f"image {index}: is a {found}; expected a path, or an array uint8 [h, w, 3] RGB")
     try:
         predictor.canvas([pixels.shape[:2]])
     except InputError as error:

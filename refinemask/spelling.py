@@ -83,6 +83,11 @@ class OldSide(NamedTuple):
     """(height, width) where a side is not given."""
 
 
+def _parts(word: str, old: Mapping[str, Old | OldSide]) -> list[str]:
+    name, equals, value = word.partition("=")
+    return [name, value] if equals and name.replace("_", "-") in old else [word]
+
+
 def respell(arguments: Sequence[str], old: Mapping[str, Old | OldSide]) -> list[str]:
     """The same command line in today's spelling.
 
@@ -90,7 +95,7 @@ def respell(arguments: Sequence[str], old: Mapping[str, Old | OldSide]) -> list[
         arguments: words of a command line, in either spelling.
         old: by the option's old name, such as ``--checkpoint``, or :data:`SECOND`.
     """
-    words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    words = [part for word in arguments for part in _parts(word, old)]
     result: list[str] = []
     sizes: dict[str, list[str]] = {}
     while words:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from export import to_onnx
+from export import export_onnx
+from refinemask.bundled import PHOTOS
 from refinemask.modeling.detector import Detector
 from refinemask.official import load_official, recognise
 from refinemask.weights import save_detector
@@ -72,14 +73,10 @@ def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_files(run_directory: Path) -> tuple[Path, Path]:
     """A tiny RefineMask as a checkpoint and as the ONNX file that the exporter makes of it."""
 
-    def export(directory: Path) -> None:
-        args = to_onnx.Args(
-            checkpoint=directory / "tiny.safetensors",
-            output=directory / "tiny.onnx",
-            verify_images=ROOT / "demo" / "photos",
-        )
-        save_detector(make_tiny_detector(), args.checkpoint, recipe="tiny")
-        assert to_onnx.main(args) == 0
+    def make(directory: Path) -> None:
+        checkpoint = directory / "tiny.safetensors"
+        save_detector(make_tiny_detector(), checkpoint, recipe="tiny")
+        export_onnx(checkpoint, directory / "tiny.onnx", verify_images=PHOTOS)
 
-    directory = once(run_directory / "tiny", export)
+    directory = once(run_directory / "tiny", make)
     return directory / "tiny.safetensors", directory / "tiny.onnx"

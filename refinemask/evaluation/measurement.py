@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from refinemask.data.coco import CocoDataset
-from refinemask.distributed import is_main
+from refinemask.distributed import gather, is_main
 from refinemask.evaluation.coco import IoUType
 from refinemask.evaluation.metrics import Figures, Metric
 from refinemask.evaluation.predictions import export_results
@@ -45,7 +45,7 @@ def measure(
     source: Mapping[str, str] | None = None,
     results: Path | None = None,
 ) -> Measurement:
-    """Predict every image once, each process its share, and score the whole in every process.
+    """Predict every image once, each process its share, and score the whole; every process gets the figures.
 
     Args:
         predictor: the detector.
@@ -73,8 +73,10 @@ def measure(
         if results is not None and is_main():
             export_results(predicted, results)
         limit = metric.max_detections(dataset, max_detections)
+        # One process scores for all: a whole data set takes time and memory.
+        own = metric.average_precision(dataset, predicted, iou_types or metric.iou_types, limit) if is_main() else {}
         return Measurement(
-            figures=metric.average_precision(dataset, predicted, iou_types or metric.iou_types, limit),
+            figures=gather(own)[0],
             images=len(dataset.images) - len(skipped),
             skipped=tuple(skipped),
             max_detections=limit,

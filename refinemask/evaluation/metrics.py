@@ -47,6 +47,8 @@ class Metric(Generic[Data]):
 
     def require_options(self, iou_types: Sequence[IoUType] | None, max_detections: int | None) -> None:
         """Raise a UserError unless the metric has these kinds of overlap, and takes this number of detections."""
+        if isinstance(iou_types, str) or set(iou_types or ()) - set(IOU_TYPES):
+            raise UserError(f"iou_types is {iou_types!r}; expected some of {', '.join(IOU_TYPES)}")
         if not set(iou_types or ()) <= set(self.iou_types) or (self.fixed_max_detections and max_detections):
             raise UserError(
                 f"--metric {self.name} has no boundaries and always {self.fixed_max_detections} detections per image"

@@ -72,6 +72,8 @@ def evaluate(
         UserError: an argument makes no sense, a file cannot be read or written, the engine does not find the classes
             of the annotations, or no image could be used.
     """
+    if not hasattr(engine, "infer"):
+        raise UserError(f"{engine}: expected an engine; open the file with engines.load")
     if metric not in METRICS:
         raise UserError(f"--metric is {metric}; expected {', '.join(METRICS)}")
     for name, value in (("limit", limit), ("batch-size", batch_size), ("max-detections", max_detections)):

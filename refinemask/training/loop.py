@@ -195,7 +195,7 @@ class Trainer:
             batch_sampler=RankShare(self.sampler, start, self.iterations, rank, size, accumulate),
             collate_fn=collate,
             num_workers=self.execution.workers,
-            worker_init_fn=_outlive_sigterm,
+            worker_init_fn=_outlive_signals,
             pin_memory=self.execution.device.type == "cuda",
         )
         batches = iter(loader)
@@ -253,9 +253,13 @@ class Trainer:
         return torch.autocast(self.execution.device.type, TYPES[self.execution.precision])
 
 
-def _outlive_sigterm(worker: int) -> None:
-    """Ignore SIGTERM, which goes to all processes: the trainer needs its loaders until it has saved its state."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def _outlive_signals(worker: int) -> None:
+    """Ignore what is sent to all processes at once: the trainer needs its loaders until it has saved its state.
+
+    At Ctrl-C, too, the trainer ends them. One that ended by itself would wait for ever to hand over its last batch.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _next(batches: Iterator[TrainingBatch]) -> TrainingBatch:

@@ -9,6 +9,7 @@ import pytest
 
 from export import Finding, check_onnx
 from export.tensorrt_rules import Target, check_model
+from refinemask.files import UserError
 
 
 @pytest.fixture
@@ -132,4 +133,6 @@ def test_damage_is_found(
 def test_the_verb_prints_nothing(tiny_files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert check_onnx(tiny_files[1]) == []
     assert check_onnx(tiny_files[1], "rtx")
+    with pytest.raises(UserError, match="target 'rtx-2': expected tensorrt-10, tensorrt-11, rtx"):
+        check_onnx(tiny_files[1], "rtx-2")  # type: ignore[arg-type]
     assert capsys.readouterr() == ("", "")

@@ -18,6 +18,7 @@ def run(script: str) -> None:
 def test_every_public_name_is_there() -> None:
     for name in refinemask.__all__:
         assert getattr(refinemask, name).__name__ == name
+    assert set(refinemask.__all__) <= set(dir(refinemask))
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = refinemask.nothing
 

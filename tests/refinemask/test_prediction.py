@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -108,8 +109,10 @@ def test_a_drawing_reads_the_file_again_or_takes_the_image(prediction: Predictio
     nothing = prediction.draw(image, min_score=0.9)
     assert (nothing == 204).all()
     assert (drawing != nothing).any(axis=2).mean() > 0.9
-    with pytest.raises(UserError, match=r"street\.png: has the shape \[30, 60, 3\], expected \[40, 60, 3\]"):
+    with pytest.raises(UserError, match=r"street\.png: is uint8 \[30, 60, 3\]; expected uint8 \[40, 60, 3\]"):
         prediction.draw(picture(30, 60))
+    with pytest.raises(UserError, match=r"is float32 \[40, 60, 3\]; expected uint8"):
+        prediction.draw(image.astype(np.float32))
 
 
 def test_an_array_is_not_kept_for_a_drawing(tmp_path: Path) -> None:
@@ -127,6 +130,13 @@ def test_a_saved_drawing_is_the_drawing(prediction: Prediction, source: Path, tm
     assert path == tmp_path / "new" / "out" / "street.png"
     np.testing.assert_array_equal(read_image(path), prediction.draw())
     assert [file.name for file in path.parent.iterdir()] == ["street.png"]
+
+
+@pytest.mark.parametrize("name", ["a", "a.jpg", "../a.png", ".png/a.txt"])
+def test_a_drawing_is_a_png_file_of_the_folder(prediction: Prediction, tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match=r"expected the name of a \.png file, without a folder"):
+        prediction.save(tmp_path / "out", name=name)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_drawing_never_replaces_its_image(prediction: Prediction, source: Path) -> None:
@@ -191,9 +201,11 @@ class SmallEngine(BrightBox):
         (picture(20, 20).astype(np.float32), r"^image 1: is float32 \[20, 20, 3\], expected uint8 \[h, w, 3\] RGB"),
         (picture(20, 20)[:, :, 0], r"^image 1: is uint8 \[20, 20\]"),
         (picture(20, 0), r"^image 1: is uint8 \[20, 0, 3\]"),
+        (None, "^image 1: is a NoneType; expected a path, or an array"),
+        (b"street.png", "^image 1: is a bytes; expected a path, or an array"),
     ],
 )
-def test_a_bad_image_is_named_when_it_is_reached(bad: ImageSource, message: str) -> None:
+def test_a_bad_image_is_named_when_it_is_reached(bad: Any, message: str) -> None:
     found = predict_images(SmallEngine(), [picture(20, 30), bad])
     assert len(next(found)) == 1
     with pytest.raises(UserError, match=message):
@@ -203,6 +215,8 @@ def test_a_bad_image_is_named_when_it_is_reached(bad: ImageSource, message: str)
 def test_wrong_calls_are_named_before_the_first_image(source: Path) -> None:
     with pytest.raises(UserError, match=r"street\.png: expected a list of images, found one path"):
         predict_images(BrightBox(), str(source))
+    with pytest.raises(UserError, match=r"found one array \[20, 30, 3\]; write \[image\]"):
+        predict_images(BrightBox(), picture(20, 30))
     with pytest.raises(UserError, match="batch_size is 0; expected at least 1"):
         predict_images(BrightBox(), [source], batch_size=0)
 

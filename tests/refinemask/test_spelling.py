@@ -64,6 +64,10 @@ def test_a_side_without_a_number_is_refused() -> None:
         tyro.cli(Args, args=respell(["m.onnx", "--height"], OLD))
 
 
+def test_a_value_with_an_equals_sign_stays_with_its_option() -> None:
+    assert respell(["--output=-x/", "--checkpoint=a=b.onnx"], OLD) == ["a=b.onnx", "--output=-x/"]
+
+
 def test_numbers_of_other_options_stay_apart() -> None:
     assert respell(["--limit", "3", "4"], OLD) == ["--limit", "3", "4"]
     assert respell(["--canvas", "64"], OLD) == ["--size", "64"]

@@ -1,7 +1,11 @@
 """The training command: that it learns, repeats itself, resumes exactly, and stops in good order."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing import active_children
@@ -238,6 +242,22 @@ def test_an_exception_leaves_no_loader_process(
     with pytest.raises(RuntimeError, match="out of memory"):
         main(arguments(data_root, tmp_path / "run", workers=2))
     assert active_children() == []
+
+
+def test_ctrl_c_in_a_terminal_ends_the_loader_processes_too(data_root: Path, tmp_path: Path) -> None:
+    command = [sys.executable, tiny_training.__file__, "--recipe", "tiny", "--data-root", str(data_root)]
+    command += ["--output", str(tmp_path / "run"), "--device", "cpu", "--workers", "2", "--epochs", "1000"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), "OMP_NUM_THREADS": "1"}
+    # A terminal sends the signal to a whole group of processes, which is the session's own here.
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True) as run:
+        metrics = tmp_path / "run" / "metrics.jsonl"
+        while run.poll() is None and not (metrics.is_file() and metrics.read_text()):
+            time.sleep(0.1)
+        os.killpg(run.pid, signal.SIGINT)
+        assert run.communicate(timeout=120)[1].splitlines()[-1] == "interrupted"
+    assert run.returncode == 130
+    with pytest.raises(ProcessLookupError):
+        os.killpg(run.pid, 0)
 
 
 def test_sigterm_in_the_first_epoch_saves_the_state(data_root: Path, tmp_path: Path) -> None:

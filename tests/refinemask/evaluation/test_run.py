@@ -95,6 +95,8 @@ def test_the_report_has_counts_instead_of_reasons() -> None:
         ({"max_detections": 0}, "--max-detections is 0"),
         ({"predictions": "p.jsonl"}, r"p\.jsonl: kept predictions belong to a model's file; name it, too"),
         ({"results": "."}, "is a directory, expected the name of a file"),
+        ({"iou_types": "segm"}, "iou_types is 'segm'; expected some of bbox, segm, boundary"),
+        ({"iou_types": ["mask"]}, r"iou_types is \['mask'\]; expected some of bbox, segm, boundary"),
     ],
 )
 def test_mistakes_are_errors_before_anything_is_predicted(
@@ -104,6 +106,11 @@ def test_mistakes_are_errors_before_anything_is_predicted(
     with pytest.raises(UserError, match=message):
         evaluate(predictor, annotations, annotations.parent, **options)
     assert predictor.seen == []
+
+
+def test_a_file_is_no_engine(annotations: Path) -> None:
+    with pytest.raises(UserError, match=r"r50\.onnx: expected an engine; open the file with engines\.load"):
+        evaluate("r50.onnx", annotations, annotations.parent)  # type: ignore[arg-type]
 
 
 def test_a_wrong_folder_is_one_error_that_says_why(annotations: Path, tmp_path: Path) -> None:
