@@ -3,6 +3,9 @@
 import sys
 from importlib import import_module
 
+from refinemask.command import exit_code
+from refinemask.files import UserError
+
 COMMANDS = {
     "convert": ("refinemask.convert", "convert an official checkpoint"),
     "train": ("refinemask.train", "train a detector by a recipe"),
@@ -24,6 +27,10 @@ def main() -> int:
     Returns:
         The command's exit code, or 2 if there is no such command.
     """
+    return exit_code(_run_command)
+
+
+def _run_command() -> int:
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in ("-h", "--help"):
         print("usage: refinemask COMMAND …    (refinemask COMMAND --help shows its arguments)\n")
@@ -31,8 +38,7 @@ def main() -> int:
             print(f"  {command:10} {summary}    (python -m {module})")
         return 0
     if name not in COMMANDS:
-        print(f"error: {name!r} is no command; expected {', '.join(COMMANDS)}", file=sys.stderr)
-        return 2
+        raise UserError(f"{name!r} is no command; expected {', '.join(COMMANDS)}")
     # Each command is heavy in its own way, so only the one asked for is imported.
     door = import_module(COMMANDS[name][0])
     sys.argv = [f"refinemask {name}", *sys.argv[2:]]

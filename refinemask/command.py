@@ -35,14 +35,27 @@ def execute(
         old: old spellings of options that still work.
 
     Returns:
+        The exit code, as :func:`exit_code` gives it.
+    """
+
+    def parse_and_act() -> int | None:
+        if args is not None:
+            return action(args)
+        words = respell(sys.argv[1:], old or {})
+        return action(tyro.cli(kind, args=words, prog=program_name(), description=description))
+
+    return exit_code(parse_and_act)
+
+
+def exit_code(action: Callable[[], int | None]) -> int:
+    """Run ``action``, and print one line if it ends by an error that is no fault of this project.
+
+    Returns:
         The exit code: that of the action, or 1 for :class:`FailedCheckError`, 2 for :class:`UserError`, 130 for
         Ctrl-C, 141 if nobody reads the output any more.
     """
     try:
-        if args is None:
-            words = respell(sys.argv[1:], old or {})
-            args = tyro.cli(kind, args=words, prog=program_name(), description=description)
-        code = action(args) or 0
+        code = action() or 0
         sys.stdout.flush()
     except UserError as error:
         return _end(f"error: {error}", BAD_INPUT)

@@ -1,11 +1,16 @@
 """All commands behind one name."""
 
+import os
+import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 from refinemask.__main__ import COMMANDS, main
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -23,6 +28,14 @@ def test_the_arguments_reach_the_command(monkeypatch: pytest.MonkeyPatch, capsys
     monkeypatch.setattr(sys, "argv", ["refinemask", "check", "missing.onnx"])
     assert main() == 2
     assert "missing.onnx" in capsys.readouterr().err
+
+
+def test_nobody_needs_to_read_the_whole_list() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-m", "refinemask"], stdout=writing, stderr=subprocess.PIPE, cwd=ROOT)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_what_is_no_command_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
