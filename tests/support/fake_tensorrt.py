@@ -6,6 +6,7 @@ one only punishes later: every address set, every shape within the profile, work
 
 import ctypes
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -112,13 +113,14 @@ class FakeEngine:
         return self.contexts[-1]
 
 
-class FakeLogger:
-    """The base class of loggers."""
+class FakeLogger(ABC):
+    """The base class of loggers, which must say what becomes of a message."""
 
     Severity = SimpleNamespace(ERROR=1, WARNING=2)
 
+    @abstractmethod
     def log(self, severity: Any, message: str) -> None:
-        raise NotImplementedError
+        """Take one of TensorRT's messages."""
 
 
 class FakeRuntime:
