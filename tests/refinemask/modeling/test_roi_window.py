@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from refinemask.config import RefineMaskConfig
 from refinemask.modeling.refine_mask_head import RefineMaskHead, merge_stages
@@ -54,3 +55,15 @@ def test_only_the_window_is_computed(rois: list[list[float]], window: tuple[int,
     expected = torch.zeros(1, 1, HEIGHT, WIDTH)
     expected[:, :, top:bottom, left:right] = p2[:, :1, top:bottom, left:right] + 1
     assert torch.equal(result, expected)
+
+
+def test_a_prediction_computes_the_semantic_branch_near_its_rois_alone() -> None:
+    head = RefineMaskHead(32, 2, RefineMaskConfig()).eval()
+    pyramid = [torch.randn(1, 32, 256 >> level, 256 >> level) for level in range(4)]
+    arguments = pyramid, torch.tensor([[0.0, 100, 100, 140, 140]]), torch.tensor([1])
+    counted = []
+    for compute in (head, head.predict):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            compute(*arguments)
+        counted.append(counter.get_total_flops())
+    assert counted[1] < counted[0] / 4
