@@ -10,14 +10,15 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass, CommonSubexpres
 from onnxscript.optimizer import fold_constants, remove_unused_nodes
 from torch import Tensor, nn
 
+from export.dynamic_shapes import dynamic_shapes
 from export.functions import function_bodies
-from export.graph import ExportedDetector, dynamic_shapes
 from export.names import name_by_module
 from export.operators import translation_table
-from export.precision import DTYPES, Precision, choose_opset
+from export.precision import choose_opset
 from refinemask import __version__
 from refinemask.contract import INPUTS, OUTPUTS, Bounds, Masks, Metadata
 from refinemask.modeling.detector import Detector
+from refinemask.modeling.exported import DTYPES, ExportedDetector, Precision
 
 
 def to_onnx(

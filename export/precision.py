@@ -4,17 +4,12 @@ The file carries its types, because TensorRT 11 takes them from nowhere else. Bo
 boundary test stay float32 in every precision: the modules say so themselves (``refinemask.ops.full_precision``).
 """
 
-from typing import Literal
-
 import onnx_ir as ir
-import torch
 from onnx_ir import DataType
 
 from refinemask.files import UserError
+from refinemask.modeling.exported import Precision
 
-Precision = Literal["fp32", "fp16", "bf16"]
-
-DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 OPSETS: dict[Precision, int] = {"fp32": 20, "fp16": 20, "bf16": 22}
 """Operator set of an export by default, by precision."""
 ALLOWED_OPSETS: dict[Precision, range] = {"fp32": range(18, 22), "fp16": range(18, 22), "bf16": range(22, 25)}

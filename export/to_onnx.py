@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from export.bounds import BATCH, choose_bounds
-from export.precision import Precision
 from export.tables import print_export
 from export.verified_export import export_onnx
 from export.verify import MismatchError
 from refinemask.command import execute
 from refinemask.contract import Bounds, Masks
+from refinemask.modeling.exported import Precision
 from refinemask.spelling import Model, Old, OptionalNumber, OptionalPath, OptionalSize, Output
 from refinemask.weights import read_config
 

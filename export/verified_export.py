@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from export.bounds import choose_bounds
 from export.model import add_bodies, to_onnx
-from export.precision import Precision, widen
+from export.precision import widen
 from export.tensorrt_rules import Finding, check_model
 from export.verify import (
     PARITY,
@@ -25,6 +25,7 @@ from export.verify import (
 from refinemask.bundled import DEMO
 from refinemask.contract import Bounds, Masks, Metadata
 from refinemask.files import UserError, atomic_write, sha256
+from refinemask.modeling.exported import Precision
 from refinemask.weights import load_detector, read_metadata
 
 

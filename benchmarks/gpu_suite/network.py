@@ -13,10 +13,10 @@ from benchmarks.harness.report_file import write_report
 from benchmarks.harness.settings import Settings
 from benchmarks.harness.tables import print_comparison
 from export import export_onnx
-from export.precision import Precision
 from refinemask.bundled import NUCLEI
 from refinemask.data.coco import read_coco
 from refinemask.files import FailedCheckError
+from refinemask.modeling.exported import Precision
 
 Options = ParamSpec("Options")
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16")

@@ -21,9 +21,9 @@ from benchmarks.gpu_suite.report import GpuReport, TimeReport
 from benchmarks.gpu_suite.timing import CudaTimer, Timer, copy_bandwidth
 from benchmarks.gpu_suite.workload import TimingPart, Workload
 from benchmarks.harness.provenance import provenance
-from export.precision import Precision
 from refinemask.bundled import DEMO
 from refinemask.files import UserError
+from refinemask.modeling.exported import Precision
 from refinemask.spelling import Output
 from refinemask.weights import load_detector
 from trt_plugins import kernels_path

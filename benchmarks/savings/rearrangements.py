@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from benchmarks.savings.catalogue import SAVINGS, Saving
 from benchmarks.savings.plain_head import logits_of_labels
-from export.graph import fold_batch_norm
 from refinemask.config import BackboneConfig
 from refinemask.modeling.blocks import bias_of, joint_conv, project, upsample_features
+from refinemask.modeling.exported import fold_batch_norm
 from refinemask.modeling.refine_mask_head import STAGE_SIZES, RefineMaskHead, RefinementStage
 from refinemask.modeling.resnet import ResNet
 from refinemask.modeling.roi_window import compute_near_rois

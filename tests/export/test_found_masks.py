@@ -11,8 +11,8 @@ import torch
 import engines
 from benchmarks.harness.random_detector import randomize
 from export import to_onnx
-from export.graph import found_places
 from refinemask.modeling.detector import Detector
+from refinemask.modeling.exported import found_places
 from refinemask.weights import save_detector
 from tests.support.tiny_detector import TINY
 from tests.support.tolerances import TOLERANCES

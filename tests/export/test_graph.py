@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from export.graph import ExportedDetector
+from refinemask.modeling.exported import ExportedDetector
 from tests.support.tiny_detector import TINY, make_tiny_detector
 
 WIDTHS = [TINY.fpn_channels >> stage for stage in range(3)]

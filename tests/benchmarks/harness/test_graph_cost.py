@@ -13,12 +13,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.harness.graph_cost import count, flops_by_part
-from export.graph import ExportedDetector
 from export.model import to_onnx
 from refinemask.config import FCNMaskConfig, HTCConfig, MaskHeadConfig, PointRendConfig, RefineMaskConfig
 from refinemask.contract import Bounds
 from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
+from refinemask.modeling.exported import ExportedDetector
 from tests.support.tiny_detector import TINY
 
 PRODUCTS = """

@@ -24,10 +24,10 @@ from engines.trt.plan import BuildOptions, BuildPlan, make_plan
 from engines.trt.precision import require_met
 from export.calibration import read_calibration
 from export.model import to_onnx
-from export.precision import Precision
 from export.qdq import insert_qdq, kept_layers, layers
 from refinemask.config import RefineMaskConfig
 from refinemask.contract import Bounds
+from refinemask.modeling.exported import Precision
 from refinemask.weights import load_detector
 from trt_plugins import LIBRARY_DIR, PLUGIN_LIBRARY
 

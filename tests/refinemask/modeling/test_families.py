@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.graph import ExportedDetector
 from refinemask.config import (
     FCNMaskConfig,
     HTCConfig,
@@ -26,6 +25,7 @@ from refinemask.data.training import TrainingBatch, TrainingDataset, collate
 from refinemask.files import UserError
 from refinemask.modeling.blocks import LabelPredictor
 from refinemask.modeling.detector import Detector
+from refinemask.modeling.exported import ExportedDetector
 from refinemask.modeling.families import FAMILIES, family_of
 from refinemask.modeling.family import Family
 from refinemask.modeling.losses import binary_loss

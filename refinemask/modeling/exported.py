@@ -2,18 +2,20 @@
 
 import copy
 from itertools import pairwise
-from typing import Any, cast
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.export import Dim
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from refinemask.config import STRIDE
-from refinemask.contract import Bounds, Limits, Masks
+from refinemask.contract import Masks
 from refinemask.modeling.detector import Detector
 
+Precision = Literal["fp32", "fp16", "bf16"]
+
+DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+"""Type of weights and features, by precision."""
 PLACES_STEP = 8
 """Step of the number of computed masks: runtimes prepare anew for every shape that they have not seen."""
 
@@ -47,24 +49,6 @@ def found_places(num_detections: Tensor, places: int) -> int:
     largest = cast(int, num_detections.max().item())
     steps = (largest + PLACES_STEP - 1) // PLACES_STEP
     return torch.sym_min(torch.sym_max(steps * PLACES_STEP, PLACES_STEP), places)
-
-
-def dynamic_shapes(bounds: Bounds) -> dict[str, dict[int, Any]]:
-    """The dimensions of the two inputs that may vary within the bounds, as :func:`torch.export.export` wants them."""
-    sizes = {
-        0: _dimension("batch", bounds.batch, 1),
-        2: _dimension("height", bounds.height, STRIDE),
-        3: _dimension("width", bounds.width, STRIDE),
-    }
-    images = {axis: size for axis, size in sizes.items() if size is not None}
-    return {"images": images, "image_sizes": {axis: size for axis, size in images.items() if axis == 0}}
-
-
-def _dimension(name: str, limits: Limits, step: int) -> Any:
-    smallest, _, largest = limits
-    if smallest == largest:
-        return None
-    return step * Dim(name, min=smallest // step, max=largest // step)
 
 
 def fold_batch_norm(module: nn.Module) -> None:
