@@ -90,21 +90,41 @@ __device__ __forceinline__ void store_bin(const RefinemaskRoiAlign& problem, int
     Pack<T, kVector>::of(sums).store(static_cast<T*>(problem.output) + place * stride + channel);
 }
 
+// The order in which a block's threads take the bins of its RoIs, a unit each.
+//
+// The RoIs take turns, so that they share cache lines. A turn is a run of bins, as many as a warp takes at once: if a
+// warp's threads pooled different RoIs, all would wait for the largest. The turns shift, so that no warp is left with
+// the largest RoI alone.
+struct Turns {
+    int run_log2;
+    int group_log2;
+
+    __device__ explicit Turns(const InterleavedShape& shape)
+        : run_log2(shape.by_vectors.value >= 32 ? 0 : shape.by_vectors.value > 8 ? 1 : 2),
+          group_log2(shape.group_log2) {}
+
+    __device__ int units(int bins) const { return ceil_div(bins, 1 << run_log2) << (run_log2 + group_log2); }
+    __device__ int bin(int unit) const {
+        return (unit >> (run_log2 + group_log2) << run_log2) + (unit & ((1 << run_log2) - 1));
+    }
+    __device__ int member(int unit) const {
+        const int turn = unit >> run_log2;
+        return (turn + turn / kMaxGroup) & ((1 << group_log2) - 1);
+    }
+};
+
 // Each thread one bin of one RoI at a time.
 template <typename T>
 __device__ __forceinline__ void pool_bins(const RefinemaskRoiAlign& problem, const InterleavedShape& shape,
                                           const Share& share, const Member* members, const TapTable& table) {
     constexpr int kVector = kChannelVector<T>;
-    const int rows = min(shape.rows_per_block, table.bins - share.row);
-    const int items = (rows * table.bins << shape.group_log2) * shape.by_vectors.value;
+    const Turns turns(shape);
+    const int bins = min(shape.rows_per_block, table.bins - share.row) * table.bins;
+    const int items = turns.units(bins) * shape.by_vectors.value;
     for (int item = threadIdx.x; item < items; item += kInterleavedThreads) {
-        const int unit = shape.by_vectors.quotient(item);
+        const int unit = shape.by_vectors.quotient(item), bin = turns.bin(unit), member = turns.member(unit);
         const int vector = share.vector + item - unit * shape.by_vectors.value;
-        // RoIs take turns, bin by bin, so that they share cache lines; the turn shifts, so that no warp is left with
-        // the largest RoI alone.
-        const int bin = unit >> shape.group_log2;
-        const int member = (unit + unit / kMaxGroup) & ((1 << shape.group_log2) - 1);
-        if (share.roi + member >= problem.num_rois || vector * kVector >= shape.stride) {
+        if (bin >= bins || share.roi + member >= problem.num_rois || vector * kVector >= shape.stride) {
             continue;
         }
         const int band_row = shape.by_bins.quotient(bin), row = share.row + band_row;
