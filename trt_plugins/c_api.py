@@ -76,6 +76,8 @@ class Kernels:
             launcher.argtypes, launcher.restype = [POINTER(problem), c_void_p], c_int
         self._library.refinemask_fixed_nms_workspace.argtypes = [c_int32, c_int32]
         self._library.refinemask_fixed_nms_workspace.restype = c_int64
+        self._library.refinemask_roi_align_refusal.argtypes = [POINTER(_RoiAlign)]
+        self._library.refinemask_roi_align_refusal.restype = c_char_p
         self._library.refinemask_error_string.restype = c_char_p
 
     def roi_align(
@@ -111,6 +113,8 @@ class Kernels:
         for index, level in enumerate(levels):
             problem.features[index] = level.address
             problem.heights[index], problem.widths[index] = level.height, level.width
+        if refusal := self._library.refinemask_roi_align_refusal(ctypes.byref(problem)):
+            raise KernelError(f"refinemask_roi_align: {refusal.decode()}; it was called with {_describe(problem)}")
         self._launch("roi_align", problem, stream)
 
     def fixed_nms_workspace(self, groups: int, num_boxes: int) -> int:

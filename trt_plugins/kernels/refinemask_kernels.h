@@ -42,6 +42,9 @@ struct RefinemaskRoiAlign {
 };
 REFINEMASK_API int refinemask_roi_align(const struct RefinemaskRoiAlign* problem, void* stream);
 
+// Why the launcher refuses a problem on the current device, in words; null if it does not. Reads no pointer.
+REFINEMASK_API const char* refinemask_roi_align_refusal(const struct RefinemaskRoiAlign* problem);
+
 // Exact greedy non-maximum suppression of each group on its own.
 //
 // A box is suppressed when its IoU with a better kept one is above the threshold. Entries whose score is negative or
