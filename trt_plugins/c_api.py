@@ -22,7 +22,7 @@ class _RoiAlign(Structure):
         ("features", c_void_p * MAX_LEVELS),
         ("heights", c_int32 * MAX_LEVELS),
         ("widths", c_int32 * MAX_LEVELS),
-        *((name, c_int32) for name in ("num_levels", "type", "layout", "batch", "channels")),
+        *((name, c_int32) for name in ("num_levels", "type", "layout", "batch", "channels", "pixel_stride")),
         ("rois", c_void_p),
         *((name, c_int32) for name in ("num_rois", "output_size", "sampling_ratio", "finest_scale")),
         ("output", c_void_p),
@@ -94,15 +94,21 @@ class Kernels:
         finest_scale: int,
         type: int,
         layout: int = PLANAR,
+        pixel_stride: int = 0,
         stream: int = 0,
     ) -> None:
-        """Pool RoIs from the pyramid; see ``RefinemaskRoiAlign``."""
+        """Pool RoIs from the pyramid; see ``RefinemaskRoiAlign``.
+
+        Maps that are channels of wider interleaved ones are read in place: each address is that of the first channel,
+        and ``pixel_stride`` the number of channels of the wider maps.
+        """
         problem = _RoiAlign(
             num_levels=len(levels),
             type=type,
             layout=layout,
             batch=batch,
             channels=channels,
+            pixel_stride=pixel_stride,
             rois=rois,
             num_rois=num_rois,
             output_size=output_size,

@@ -12,6 +12,8 @@ constexpr int kMostBins = 128;
 constexpr int kMostSamples = 64;
 constexpr int kMostItems = Divisor::kExact / 2;  // of a block, not counting what fills up the last turns
 
+int vector_of(const RefinemaskRoiAlign& problem) { return problem.type == REFINEMASK_FLOAT ? 4 : 8; }
+
 // The limit that a problem breaks, on any device; null if it breaks none.
 const char* broken_limit(const RefinemaskRoiAlign& problem) {
     const auto outside = [](int value, int least, int most) { return value < least || value > most; };
@@ -34,6 +36,11 @@ const char* broken_limit(const RefinemaskRoiAlign& problem) {
     }
     if (outside(problem.channels, 1, kMostChannels)) {
         return "there are not 1 to 8192 channels";
+    }
+    const bool whole = problem.pixel_stride % vector_of(problem) == 0;
+    const bool dense = problem.pixel_stride == 0, interleaved = problem.layout == REFINEMASK_INTERLEAVED;
+    if (!dense && !(interleaved && whole && !outside(problem.pixel_stride, problem.channels, kMostChannels))) {
+        return "the pixel stride is not whole 16 bytes, from the channels to 8192; planar maps have none";
     }
     if (outside(problem.output_size, 1, kMostBins) || outside(problem.sampling_ratio, 0, kMostSamples)) {
         return "the output size is not 1 to 128, or the sampling ratio not 0 to 64";
@@ -143,8 +150,11 @@ cudaError_t launch_interleaved(const RefinemaskRoiAlign& problem, const Device& 
     const int bands = ceil_div(size, rows);
     const int part = round_up(choose_part(vectors, 1, blocks * bands, device.wanted_blocks), kLine);
     const int slice = std::min(part, most_vectors);
-    const int stride = vectors * kChannelVector<T>, columns = tables.columns(1);
-    const InterleavedShape shape{size, slice, group_log2, rows, tables.capacity_y, tables.capacity_x, stride, columns};
+    const int output_stride = vectors * kChannelVector<T>;
+    const int map_stride = problem.pixel_stride ? problem.pixel_stride : output_stride;
+    const InterleavedShape shape{
+        size,       slice,         group_log2,       rows, tables.capacity_y, tables.capacity_x,
+        map_stride, output_stride, tables.columns(1)};
     const dim3 grid(blocks, bands, ceil_div(vectors, slice));
     const cudaError_t error = allow_shared(roi_align_interleaved<T>, device.shared_bytes);
     return error ? error
