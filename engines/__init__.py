@@ -57,16 +57,21 @@ def load(
     trust_engine: bool = False,
     slots: int = 1,
     cuda_graph: bool = True,
+    kernels: bool = True,
 ) -> Engine:
     """Open a checkpoint or an exported file with the engine its ending calls for.
 
-    ``.safetensors`` runs in PyTorch, ``.pt2`` is compiled PyTorch, ``.onnx`` runs in ONNX Runtime or, with ``backend="openvino"``, in OpenVINO,
-    ``.engine`` in TensorRT with PyTorch's buffers or, with ``backend="pycuda"``, without PyTorch.
+    ``.safetensors`` runs in PyTorch, ``.pt2`` is compiled PyTorch, ``.onnx`` runs in ONNX Runtime or, with
+    ``backend="openvino"``, in OpenVINO, ``.engine`` in TensorRT with PyTorch's buffers or, with ``backend="pycuda"``,
+    without PyTorch.
 
     Args:
         path: the file.
-        backend: ``pytorch``, ``compiled``, ``onnxruntime``, ``openvino``, ``tensorrt`` or ``pycuda``; None chooses by the ending.
-        precision: None is the file's own; OpenVINO alone can run an fp32 file in ``bf16``.
+        backend: ``pytorch``, ``compiled``, ``onnxruntime``, ``openvino``, ``tensorrt`` or ``pycuda``; None chooses by
+            the ending.
+        precision: None is the file's own, ``fp32`` for a checkpoint. PyTorch can run a checkpoint in ``bf16`` and, on
+            a GPU, in ``tf32`` or ``fp16``; OpenVINO an fp32 file in ``bf16``; ONNX Runtime an fp32 file in ``tf32`` on
+            a GPU.
         threads: CPU threads, at least one; None leaves the number to the engine. TensorRT computes on the GPU.
         device: ``cpu`` or ``cuda``; TensorRT has ``cuda`` only.
         trust_engine: load a TensorRT engine without a sidecar: it can run any code.
@@ -74,6 +79,8 @@ def load(
             and, on a GPU, ``compiled``).
         cuda_graph: record the work for each input shape once and replay it: one launch instead of hundreds
             (backends ``tensorrt`` and, on a GPU, ``compiled``).
+        kernels: on a GPU, run this project's kernels where their library is built, or with False torchvision's
+            operators (backend ``pytorch`` only).
 
     Raises:
         UserError: the file is missing or not ours, or the request cannot be met exactly.
@@ -103,7 +110,9 @@ def load(
     if backend == "pytorch":
         from engines.torch_engine import TorchEngine
 
-        return TorchEngine(path, **common, threads=threads)
+        return TorchEngine(path, **common, threads=threads, kernels=kernels)
+    if not kernels:
+        raise UserError(f"{path}: backend '{backend}' has no choice of kernels; leave it out, or use backend 'pytorch'")
     if backend == "onnxruntime":
         from engines.onnxruntime_engine import OnnxRuntimeEngine
 
@@ -157,7 +166,7 @@ def build_engine(
         onnx: a file of ``export.to_onnx`` or ``export.quantize``, exported with ``--masks all``.
         output: the engine file to write.
         precision: ``fp32``, ``fp16``, ``bf16``, ``int8`` or ``fp8`` to insist on; the file decides, and the build is
-            checked either way.
+            checked either way. ``tf32`` lets an fp32 file compute in TensorFloat-32, which is off otherwise.
         flavour: ``tensorrt`` or ``tensorrt_rtx``; None is the one that is installed, TensorRT first.
         plugins: the plugin library; None is the one that ``trt_plugins.build`` makes.
         bodies: build the custom operators from their bodies of standard operators, without plugins.
@@ -226,7 +235,7 @@ def compile_engine(
         check: whether to compare; the sidecar tells.
 
     Returns:
-        What the sidecar says: versions, hashes, the number of detections that agree, the command that compiles it again.
+        What the sidecar says: versions, hashes, how many detections agree, the command that compiles it again.
 
     Raises:
         UserError: the checkpoint cannot be used, the request contradicts itself, or this machine cannot meet it.

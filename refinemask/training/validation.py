@@ -16,6 +16,7 @@ from refinemask.data.coco import CocoDataset
 from refinemask.evaluation.measurement import Measurement, measure
 from refinemask.evaluation.metrics import Metric
 from refinemask.files import UserError
+from refinemask.float32 import float32_products
 from refinemask.modeling.detector import Detector
 from refinemask.prediction import predict
 from refinemask.structures import Detections
@@ -34,7 +35,8 @@ class LivePredictor:
     def infer(self, images: NDArray[np.uint8], image_sizes: NDArray[np.int64]) -> Detections:
         """NumPy detections of a padded batch, boxes in network-input pixels."""
         inputs = (torch.from_numpy(x).to(self._device) for x in (images, image_sizes))
-        return self._detector(*inputs).numpy()
+        with float32_products(tf32=False):
+            return self._detector(*inputs).numpy()
 
     def canvas(self, image_shapes: Iterable[tuple[int, int]]) -> tuple[int, int] | None:
         """None, because a detector takes any size."""
