@@ -2,19 +2,20 @@
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Literal
 
 import numpy as np
 import torch
 
+from engines import on_device
 from engines.base import Engine
 from refinemask.files import UserError
 from refinemask.float32 import float32_products
 from refinemask.modeling.detector import Detector
 from refinemask.modeling.exported import fold_batch_norm
-from refinemask.structures import Detections
+from refinemask.structures import Detections, ImageDetections
 from refinemask.weights import load_detector
 from trt_plugins import BUILD_COMMAND, torch_ops
 
@@ -86,7 +87,14 @@ class TorchEngine(Engine):
         return outputs
 
     def download(self, outputs: Detections) -> Detections:
-        return outputs.numpy()
+        return outputs.numpy() if self.device == "cpu" else on_device.download(outputs)
+
+    def encode(
+        self, outputs: Detections, scale_factors: np.ndarray, image_shapes: Sequence[tuple[int, int]]
+    ) -> list[ImageDetections]:
+        if self.device == "cpu":
+            return super().encode(outputs, scale_factors, image_shapes)
+        return on_device.encode(outputs, scale_factors, image_shapes)
 
     @contextmanager
     def arithmetic(self) -> Iterator[None]:
