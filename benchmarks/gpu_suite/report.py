@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 from benchmarks.gpu_suite.ceilings import CeilingsReport
 from benchmarks.gpu_suite.context import Outcome
+from benchmarks.gpu_suite.detector import DetectorReport
+from benchmarks.gpu_suite.goal_report import GoalReport
+from benchmarks.gpu_suite.kernel_checks import NumericsReport
+from benchmarks.gpu_suite.kernel_times_report import KernelTimesReport
 from benchmarks.harness.provenance import Provenance
 
 
@@ -18,7 +22,11 @@ class GpuReport:
     """Wall-clock time of the suite."""
     outcomes: tuple[Outcome, ...]
     """How every part and step ended."""
+    goals: tuple[GoalReport, ...] = ()
+    numerics: NumericsReport | None = None
     ceilings: CeilingsReport | None = None
+    kernel_times: KernelTimesReport | None = None
+    detector: DetectorReport | None = None
 
     @property
     def failed(self) -> tuple[Outcome, ...]:

@@ -3,10 +3,14 @@
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from benchmarks.gpu_suite.all_goals import GOALS
 from benchmarks.gpu_suite.context import Context
+from benchmarks.gpu_suite.goals import judge
 from benchmarks.gpu_suite.part import Part
 from benchmarks.gpu_suite.plan import Plan
 from benchmarks.gpu_suite.report import GpuReport
@@ -27,13 +31,15 @@ def run_suite(plan: Plan, parts: Sequence[Part], library: Path | None = None) ->
         context = Context(plan=plan, scratch=Path(scratch), library=library)
 
         def report() -> GpuReport:
-            return GpuReport(
+            reports: dict[str, Any] = {part.field: context.report(part.report) for part in parts}
+            found = GpuReport(
                 provenance=origin,
                 tiny=plan.tiny,
                 seconds=round(time.monotonic() - context.start, 1),
                 outcomes=tuple(context.outcomes),
-                **{part.field: context.report(part.report) for part in parts},
+                **reports,
             )
+            return replace(found, goals=judge(GOALS, found))
 
         context.save = lambda: write_report(report(), plan.output / "gpu_suite.json")
         run_parts(context, parts)
