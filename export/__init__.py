@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from export.quantization import QuantizationReport, quantize_onnx
     from export.tensorrt_rules import Finding, check_onnx
     from export.verified_export import ExportReport, export_onnx
-    from export.verify import MismatchError
+    from refinemask.agreement import MismatchError
     from refinemask.contract import Bounds
 
 _HOMES = {
     "Bounds": "refinemask.contract",
     "ExportReport": "export.verified_export",
     "Finding": "export.tensorrt_rules",
-    "MismatchError": "export.verify",
+    "MismatchError": "refinemask.agreement",
     "QuantizationReport": "export.quantization",
     "check_onnx": "export.tensorrt_rules",
     "choose_bounds": "export.bounds",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from export.qdq import kept_layers, layers
 from export.reading import read_model
-from export.verify import NUM_IMAGES
+from refinemask.agreement import NUM_IMAGES
 from refinemask.contract import INPUTS, Metadata
 from refinemask.data.coco import read_coco
 from refinemask.data.images import read_image

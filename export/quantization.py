@@ -16,15 +16,8 @@ from export.calibration import Calibration, Image, calibrate, read_calibration, 
 from export.model import add_bodies
 from export.qdq import QuantizedType, insert_qdq, kept_layers, layers
 from export.reading import read_model
-from export.verify import (
-    PARITY,
-    Comparison,
-    Parity,
-    onnx_runner,
-    require_agreement,
-    verification_images,
-    verify,
-)
+from export.verify import onnx_runner
+from refinemask.agreement import PARITY, Comparison, Parity, require_agreement, verification_images, verify
 from refinemask.contract import Metadata
 from refinemask.data.transforms import preprocess
 from refinemask.files import UserError, atomic_write

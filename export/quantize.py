@@ -18,7 +18,7 @@ from rich.console import Console
 from export.qdq import QuantizedType
 from export.quantization import quantize_onnx
 from export.tables import comparison_table
-from export.verify import MismatchError
+from refinemask.agreement import MismatchError
 from refinemask.command import execute
 from refinemask.spelling import Model, OptionalPath, Output
 

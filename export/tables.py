@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from export.verified_export import ExportReport
-from export.verify import Comparison, MismatchError, Parity
+from refinemask.agreement import Comparison, MismatchError, Parity
 
 
 def comparison_table(comparisons: Sequence[Comparison], parity: Parity, title: str) -> Table:

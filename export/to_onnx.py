@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from export.bounds import BATCH, choose_bounds
 from export.tables import print_export
 from export.verified_export import export_onnx
-from export.verify import MismatchError
+from refinemask.agreement import MismatchError
 from refinemask.command import execute
 from refinemask.contract import Bounds, Masks
 from refinemask.modeling.exported import Precision

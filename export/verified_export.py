@@ -12,16 +12,8 @@ from export.bounds import choose_bounds
 from export.model import add_bodies, to_onnx
 from export.precision import widen
 from export.tensorrt_rules import Finding, check_model
-from export.verify import (
-    PARITY,
-    Comparison,
-    Parity,
-    onnx_runner,
-    require_agreement,
-    torch_runner,
-    verification_images,
-    verify,
-)
+from export.verify import onnx_runner, torch_runner
+from refinemask.agreement import PARITY, Comparison, Parity, require_agreement, verification_images, verify
 from refinemask.bundled import DEMO
 from refinemask.contract import Bounds, Masks, Metadata
 from refinemask.files import UserError, atomic_write, sha256

@@ -22,7 +22,7 @@ class _RoiAlign(Structure):
         ("features", c_void_p * MAX_LEVELS),
         ("heights", c_int32 * MAX_LEVELS),
         ("widths", c_int32 * MAX_LEVELS),
-        *((name, c_int32) for name in ("num_levels", "type", "layout", "batch", "channels")),
+        *((name, c_int32) for name in ("num_levels", "type", "layout", "batch", "channels", "pixel_stride")),
         ("rois", c_void_p),
         *((name, c_int32) for name in ("num_rois", "output_size", "sampling_ratio", "finest_scale")),
         ("output", c_void_p),
@@ -76,6 +76,8 @@ class Kernels:
             launcher.argtypes, launcher.restype = [POINTER(problem), c_void_p], c_int
         self._library.refinemask_fixed_nms_workspace.argtypes = [c_int32, c_int32]
         self._library.refinemask_fixed_nms_workspace.restype = c_int64
+        self._library.refinemask_roi_align_refusal.argtypes = [POINTER(_RoiAlign)]
+        self._library.refinemask_roi_align_refusal.restype = c_char_p
         self._library.refinemask_error_string.restype = c_char_p
 
     def roi_align(
@@ -92,15 +94,21 @@ class Kernels:
         finest_scale: int,
         type: int,
         layout: int = PLANAR,
+        pixel_stride: int = 0,
         stream: int = 0,
     ) -> None:
-        """Pool RoIs from the pyramid; see ``RefinemaskRoiAlign``."""
+        """Pool RoIs from the pyramid; see ``RefinemaskRoiAlign``.
+
+        Maps that are channels of wider interleaved ones are read in place: each address is that of the first channel,
+        and ``pixel_stride`` the number of channels of the wider maps.
+        """
         problem = _RoiAlign(
             num_levels=len(levels),
             type=type,
             layout=layout,
             batch=batch,
             channels=channels,
+            pixel_stride=pixel_stride,
             rois=rois,
             num_rois=num_rois,
             output_size=output_size,
@@ -111,6 +119,8 @@ class Kernels:
         for index, level in enumerate(levels):
             problem.features[index] = level.address
             problem.heights[index], problem.widths[index] = level.height, level.width
+        if refusal := self._library.refinemask_roi_align_refusal(ctypes.byref(problem)):
+            raise KernelError(f"refinemask_roi_align: {refusal.decode()}; it was called with {_describe(problem)}")
         self._launch("roi_align", problem, stream)
 
     def fixed_nms_workspace(self, groups: int, num_boxes: int) -> int:

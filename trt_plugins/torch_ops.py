@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align
+from refinemask.ops.roi_align import empty_pooled, has_inner_channels
 from trt_plugins import kernels_path
 from trt_plugins.c_api import (
     BFLOAT16,
@@ -51,8 +52,7 @@ def enable(kernels: Kernels, device_type: str = "cuda") -> None:
     @multilevel_roi_align.register_kernel(device_type)
     def _(features: Sequence[Tensor], rois: Tensor, output_size: int, sampling_ratio: int, finest_scale: int) -> Tensor:
         if features[0].dtype in _TYPES and rois.dtype == torch.float32 and len(features) <= MAX_LEVELS:
-            pooled = implementation.multilevel_roi_align(features, rois, output_size, sampling_ratio, finest_scale)
-            return pooled.contiguous()
+            return implementation.multilevel_roi_align(features, rois, output_size, sampling_ratio, finest_scale)
         with multilevel_roi_align.set_kernel_enabled(device_type, False):
             return multilevel_roi_align(features, rois, output_size, sampling_ratio, finest_scale)
 
@@ -80,7 +80,10 @@ class TorchKernels:
     def multilevel_roi_align(
         self, features: Sequence[Tensor], rois: Tensor, output_size: int, sampling_ratio: int, finest_scale: int
     ) -> Tensor:
-        """``refinemask.ops.multilevel_roi_align``, in the maps' memory format: planar or channels last.
+        """``refinemask.ops.multilevel_roi_align``, in the first map's memory format: planar or channels last.
+
+        Channels-last maps, and slices of their channels, are read in place where they are whole vectors of 16 bytes;
+        others are copied.
 
         Raises:
             ValueError: the RoIs are not [R, 5].
@@ -88,21 +91,24 @@ class TorchKernels:
         if rois.dim() != 2 or rois.shape[1] != 5:
             raise ValueError(f"rois are {list(rois.shape)}; expected [R, 5] (batch index, x1, y1, x2, y2)")
         batch, channels = features[0].shape[:2]
-        interleaved = _is_channels_last(features)
+        pooled = empty_pooled(features, rois, output_size)
+        interleaved = has_inner_channels(features[0]) and channels * pooled.element_size() % _VECTOR_BYTES == 0
+        pixel_stride = 0
         if not interleaved:
             features = [feature.contiguous() for feature in features]
+        elif all(_has_pixel_stride(feature, features[0].stride(3)) for feature in features):
+            pixel_stride = features[0].stride(3)
+        else:
+            features = [feature.clone(memory_format=torch.channels_last) for feature in features]
         rois = rois.contiguous()
-        pooled = torch.empty(
-            (rois.shape[0], channels, output_size, output_size),
-            dtype=features[0].dtype,
-            device=features[0].device,
-            memory_format=torch.channels_last if interleaved else torch.contiguous_format,
-        )
+        result = pooled
+        if not interleaved and not pooled.is_contiguous():
+            result = torch.empty_like(pooled, memory_format=torch.contiguous_format)
         with _on_device(rois) as stream:
             self.kernels.roi_align(
                 [FeatureMap(feature.data_ptr(), feature.shape[2], feature.shape[3]) for feature in features],
                 rois.data_ptr(),
-                pooled.data_ptr(),
+                result.data_ptr(),
                 batch=batch,
                 channels=channels,
                 num_rois=rois.shape[0],
@@ -111,9 +117,10 @@ class TorchKernels:
                 finest_scale=finest_scale,
                 type=_TYPES[pooled.dtype],
                 layout=INTERLEAVED if interleaved else PLANAR,
+                pixel_stride=pixel_stride,
                 stream=stream,
             )
-        return pooled
+        return pooled if result is pooled else pooled.copy_(result)
 
     def fixed_nms(self, boxes: Tensor, scores: Tensor, iou_threshold: float, k: int) -> tuple[Tensor, Tensor]:
         """``refinemask.ops.fixed_nms``, for at most 4096 boxes per group."""
@@ -165,12 +172,16 @@ def _on_device(tensor: Tensor) -> Iterator[int]:
         yield torch.cuda.current_stream().cuda_stream
 
 
-def _is_channels_last(features: Sequence[Tensor]) -> bool:
-    """Whether all maps are [B, H, W, C] in memory, in whole vectors."""
-    aligned = features[0].shape[1] * features[0].element_size() % _VECTOR_BYTES == 0
-    return aligned and all(
-        feature.is_contiguous(memory_format=torch.channels_last)
-        and not feature.is_contiguous()
-        and feature.data_ptr() % _VECTOR_BYTES == 0
-        for feature in features
+def _has_pixel_stride(feature: Tensor, stride: int) -> bool:
+    """Whether a map is channels of one [B, H, W, stride] in memory, in whole vectors."""
+    _, channels, height, width = feature.shape
+    strides = height * width * stride, 1, width * stride, stride
+    aligned = feature.data_ptr() % _VECTOR_BYTES == stride * feature.element_size() % _VECTOR_BYTES == 0
+    return (
+        aligned
+        and stride >= channels
+        and all(
+            size == 1 or found == expected
+            for size, found, expected in zip(feature.shape, feature.stride(), strides, strict=True)
+        )
     )

@@ -12,7 +12,15 @@ from refinemask.ops import pool, upsample_aligned
 class PlainRefineMaskHead(RefineMaskHead):
     """Predicts all classes, concatenates what a convolution reads, and convolves after upsampling."""
 
-    def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor, *, whole_map: bool = True) -> MaskOutput:
+    def forward(
+        self,
+        pyramid: list[Tensor],
+        rois: Tensor,
+        labels: Tensor,
+        image_maps: list[Tensor] | None = None,
+        *,
+        whole_map: bool = True,
+    ) -> MaskOutput:
         """As :meth:`RefineMaskHead.forward`; the semantic branch is computed everywhere in any case."""
         semantic_map = self.semantic_convs(pyramid[0])
         semantic_logits = self.semantic_logits(semantic_map)

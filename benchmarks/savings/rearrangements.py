@@ -174,9 +174,8 @@ def _on_the_map(head: RefineMaskHead, scene: Scene, natural: Scene, semantic_map
         return list(F.conv2d(p2, weight, bias, padding=1).split(rpn.out_channels, dim=1))
 
     def near() -> list[Tensor]:
-        return [
-            pool_at_56(compute_near_rois(head.semantic_branch, p2, natural.rois, head.semantic_reach), natural.rois)
-        ]
+        semantic, _ = compute_near_rois(head.semantic_branch, p2, natural.rois, head.semantic_reach)
+        return [pool_at_56(semantic, natural.rois)]
 
     def refine(count: int) -> list[Tensor]:
         output = head(scene.pyramid, scene.rois[:count], scene.labels[:count])
@@ -197,7 +196,7 @@ def _on_the_map(head: RefineMaskHead, scene: Scene, natural: Scene, semantic_map
         Pair.of("only detections, not padding", lambda: refine(len(rois)), lambda: refine(len(natural.rois))),
         Pair.of(
             "semantic branch only near detections",
-            lambda: [pool_at_56(head.semantic_branch(p2), natural.rois)],
+            lambda: [pool_at_56(head.semantic_branch(p2)[0], natural.rois)],
             near,
         ),
         Pair.of(

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from refinemask.config import RPNConfig
+from refinemask.ops import constant
 
 STRIDES = (4, 8, 16, 32, 64)
 """Strides of P2..P6 in input pixels."""
@@ -27,7 +28,7 @@ def pyramid_anchors(sizes: Sequence[tuple[int, int]], config: RPNConfig, device:
 
 
 def _level_anchors(height: int, width: int, stride: int, config: RPNConfig, device: torch.device) -> Tensor:
-    ratio = torch.tensor(config.anchor_ratios, dtype=torch.float32, device=device).sqrt()
+    ratio = constant(config.anchor_ratios, device).sqrt()
     half_w, half_h = 0.5 * config.anchor_scale * stride / ratio, 0.5 * config.anchor_scale * stride * ratio
     base = torch.stack([-half_w, -half_h, half_w, half_h], dim=1)
     x = torch.arange(width, dtype=torch.float32, device=device) * stride

@@ -11,7 +11,7 @@ from refinemask.config import BoxHeadConfig, TrainConfig
 from refinemask.modeling.box_coder import clip, decode, encode
 from refinemask.modeling.losses import box_losses
 from refinemask.modeling.rpn import Proposals
-from refinemask.ops import fixed_nms, full_precision, pool, to_rois
+from refinemask.ops import constant, fixed_nms, full_precision, pool, to_rois
 from refinemask.targets.rois import SampledRoIs
 
 ROI_SIZE = 7
@@ -80,7 +80,7 @@ class BoxHead(nn.Module):
         labels = index % num_classes
         references = _gather_boxes(proposals.boxes, index // num_classes)
         deltas = _gather_boxes(full_precision(deltas).reshape(batch, -1, 4), index)
-        boxes = clip(decode(deltas * deltas.new_tensor(config.delta_std), references), image_sizes)
+        boxes = clip(decode(deltas * constant(config.delta_std, deltas.device), references), image_sizes)
         apart = boxes + _class_offsets(labels, num_classes, image_sizes)
         kept, num_kept = fixed_nms(apart, scores, config.nms_iou, config.detections)
         kept = kept.long()

@@ -17,7 +17,7 @@ from refinemask.modeling.box_head import BoxHead, DetectedBoxes
 from refinemask.modeling.fcn_mask_head import ROI_SIZE as MASK_ROI_SIZE
 from refinemask.modeling.fcn_mask_head import FCNMaskHead
 from refinemask.modeling.rpn import Proposals
-from refinemask.ops import full_precision, pool, to_rois
+from refinemask.ops import constant, full_precision, pool, to_rois
 from refinemask.targets.rois import Positives
 
 SEMANTIC_ROI_SIZE = 14
@@ -32,7 +32,7 @@ def pool_with_embedding(features: list[Tensor], rois: Tensor, size: int) -> Tens
         size: side of the RoI features, 7 or 14.
     """
     # For a single map the operator assumes stride 4. The embedding has stride 8, so the boxes are halved.
-    halved = rois * rois.new_tensor([1, 0.5, 0.5, 0.5, 0.5])
+    halved = rois * constant([1, 0.5, 0.5, 0.5, 0.5], rois.device)
     semantic = pool(features[-1:], halved, SEMANTIC_ROI_SIZE)
     pooled = pool(features[:4], rois, size)
     return pooled + F.avg_pool2d(semantic, SEMANTIC_ROI_SIZE // size)
@@ -55,7 +55,7 @@ class ClassAgnosticBoxHead(BoxHead):
     def refine(self, boxes: Tensor, deltas: Tensor, image_sizes: Tensor) -> Tensor:
         """Boxes [B, P, 4], moved by their deltas [B · P, 4C] and cut to the images."""
         shared = full_precision(deltas)[:, :4].reshape(boxes.shape)
-        return clip(decode(shared * shared.new_tensor(self.config.delta_std), boxes), image_sizes)
+        return clip(decode(shared * constant(self.config.delta_std, shared.device), boxes), image_sizes)
 
 
 class CascadeBoxHead(nn.Module):
@@ -105,7 +105,13 @@ class CascadeMaskHead(nn.Module):
         hidden = self.hidden(pool_with_embedding(features, rois, MASK_ROI_SIZE))
         return MaskOutput([head.logits(x, labels) for head, x in zip(self.heads, hidden, strict=True)], None)
 
-    def predict(self, features: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
+    def image_maps(self, features: list[Tensor]) -> list[Tensor]:
+        """Nothing: masks read the features alone."""
+        return []
+
+    def predict(
+        self, features: list[Tensor], rois: Tensor, labels: Tensor, image_maps: list[Tensor] | None = None
+    ) -> Tensor:
         """Mask probabilities [R, 28, 28], the mean over all stages."""
         return torch.stack([x.sigmoid() for x in self(features, rois, labels).stage_logits]).mean(0)[:, 0]
 

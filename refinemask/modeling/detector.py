@@ -4,12 +4,13 @@ import torch
 from torch import Tensor, nn
 
 from refinemask.config import ModelConfig
+from refinemask.modeling.anchors import STRIDES
 from refinemask.modeling.box_head import DetectedBoxes
 from refinemask.modeling.families import family_of
 from refinemask.modeling.fpn import FPN
 from refinemask.modeling.resnet import ResNet
 from refinemask.modeling.rpn import RPN
-from refinemask.ops import to_rois
+from refinemask.ops import constant, to_rois
 from refinemask.structures import Detections
 
 
@@ -17,7 +18,7 @@ class Detector(nn.Module):
     """ResNet → FPN → RPN → box head → mask head.
 
     Proposals and detections are padded to fixed numbers. A traced graph segments a fixed number of places
-    (:meth:`segment_first`), so all its shapes depend on the input's shape alone.
+    (:meth:`segment_all`), so all its shapes depend on the input's shape alone.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -42,18 +43,21 @@ class Detector(nn.Module):
         Returns:
             The detections as tensors, boxes in pixels of the padded images.
         """
-        features, detected = self.detect(images, image_sizes)
+        features = self.features(images, image_sizes)
+        detected = self.detect(features, image_sizes)
         return Detections(*detected, self.segment(features, detected))
 
-    def detect(self, images: Tensor, image_sizes: Tensor) -> tuple[list[Tensor], DetectedBoxes]:
-        """The feature maps that heads read, and the detected boxes: all that :meth:`segment` needs."""
-        pyramid = self.pyramid(self.normalize(images, image_sizes))
-        rpn = self.config.rpn
+    def features(self, images: Tensor, image_sizes: Tensor) -> list[Tensor]:
+        """The feature maps that all heads read: P2..P6, and what the family's context adds behind them."""
+        return self.context(self.pyramid(self.normalize(images, image_sizes)))
+
+    def detect(self, features: list[Tensor], image_sizes: Tensor) -> DetectedBoxes:
+        """The detected boxes, from what :meth:`features` returned."""
+        pyramid, rpn = features[: len(STRIDES)], self.config.rpn
         proposals = self.rpn.propose(
             self.rpn(pyramid), self.rpn.anchors(pyramid), image_sizes, rpn.candidates_per_level, rpn.proposals
         )
-        features = self.context(pyramid)
-        return features, self.box_head.detect(features, proposals, image_sizes)
+        return self.box_head.detect(features, proposals, image_sizes)
 
     def segment(self, features: list[Tensor], detected: DetectedBoxes) -> Tensor:
         """Mask probabilities [B, K, M, M] of the detections; places of padding are not computed and stay zero."""
@@ -65,13 +69,20 @@ class Detector(nn.Module):
         masks[real] = predicted
         return masks.unflatten(0, detected.labels.shape)
 
-    def segment_first(self, features: list[Tensor], detected: DetectedBoxes, count: int) -> Tensor:
-        """Mask probabilities [B, count, M, M] of the first places of every image, whether they hold a detection or not.
+    def segment_all(
+        self, features: list[Tensor], boxes: Tensor, labels: Tensor, image_maps: list[Tensor] | None = None
+    ) -> Tensor:
+        """Mask probabilities [B, N, M, M] of all places, whether they hold a detection or not.
 
         This is for traced graphs, whose shapes must not depend on which places hold a detection.
+
+        Args:
+            features: what :meth:`features` returned.
+            boxes: [B, N, 4] in input pixels.
+            labels: [B, N] int64.
+            image_maps: what the mask head's ``image_maps`` made of the features; None computes it here.
         """
-        labels = detected.labels[:, :count]
-        masks = self.mask_head.predict(features, to_rois(detected.boxes[:, :count]), labels.flatten())
+        masks = self.mask_head.predict(features, to_rois(boxes), labels.flatten(), image_maps)
         return masks.unflatten(0, labels.shape)
 
     def normalize(self, images: Tensor, image_sizes: Tensor) -> Tensor:
@@ -79,8 +90,8 @@ class Detector(nn.Module):
         if images.is_floating_point():
             return images
         preprocessing = self.config.preprocessing
-        mean = torch.tensor(preprocessing.mean, device=images.device)[:, None, None]
-        scale = 1 / torch.tensor(preprocessing.std, device=images.device)[:, None, None]
+        mean = constant(preprocessing.mean, images.device)[:, None, None]
+        scale = 1 / constant(preprocessing.std, images.device)[:, None, None]
         rows = torch.arange(images.shape[2], device=images.device)[:, None] < image_sizes[:, 0, None, None]
         columns = torch.arange(images.shape[3], device=images.device) < image_sizes[:, 1, None, None]
         return torch.where((rows & columns)[:, None], (images.float() - mean) * scale, 0.0)

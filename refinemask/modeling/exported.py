@@ -33,10 +33,11 @@ class ExportedDetector(nn.Module):
 
     def forward(self, images: Tensor, image_sizes: Tensor) -> tuple[Tensor, ...]:
         """The fields of :class:`refinemask.structures.Detections`, in their order."""
-        features, boxes = self.detector.detect(images, image_sizes)
+        features = self.detector.features(images, image_sizes)
+        boxes = self.detector.detect(features, image_sizes)
         places = boxes.labels.shape[1]
         count = places if self.masks == "all" else found_places(boxes.num_detections, places)
-        masks = self.detector.segment_first(features, boxes, count)
+        masks = self.detector.segment_all(features, boxes.boxes[:, :count], boxes.labels[:, :count])
         return (*boxes, F.pad(masks, (0, 0, 0, 0, 0, places - count)))
 
 

@@ -23,8 +23,17 @@ class BoxPredictor(Protocol):
 class MaskPredictor(Protocol):
     """What a detector asks of its mask head."""
 
-    def predict(self, features: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
-        """Mask probabilities [R, M, M] of RoIs [R, 5] with labels [R]."""
+    def image_maps(self, features: list[Tensor]) -> list[Tensor]:
+        """What :meth:`predict` makes of the features whatever the RoIs are; maps [B, C, h, w], perhaps none."""
+
+    def predict(
+        self, features: list[Tensor], rois: Tensor, labels: Tensor, image_maps: list[Tensor] | None = None
+    ) -> Tensor:
+        """Mask probabilities [R, M, M] of RoIs [R, 5] with labels [R].
+
+        Args:
+            image_maps: what :meth:`image_maps` made of the same features; None computes what is needed.
+        """
 
 
 class LearningMaskHead(MaskPredictor, Protocol):

@@ -40,7 +40,13 @@ class FCNMaskHead(nn.Module):
         """Logits [R, 1, 28, 28] float32 of the labels [R]."""
         return full_precision(self.predictor(F.relu(self.upsample(hidden)), labels))
 
-    def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
+    def image_maps(self, pyramid: list[Tensor]) -> list[Tensor]:
+        """Nothing: masks read the features alone."""
+        return []
+
+    def predict(
+        self, pyramid: list[Tensor], rois: Tensor, labels: Tensor, image_maps: list[Tensor] | None = None
+    ) -> Tensor:
         """Mask probabilities [R, 28, 28]."""
         return self(pyramid, rois, labels).stage_logits[-1].sigmoid()[:, 0]
 

@@ -28,14 +28,16 @@ class PointRendHead(nn.Module):
         self.coarse_head = CoarseHead(channels, num_classes, config)
         self.point_head = PointHead(channels, num_classes)
 
-    def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> MaskOutput:
+    def forward(
+        self, pyramid: list[Tensor], rois: Tensor, labels: Tensor, image_maps: list[Tensor] | None = None
+    ) -> MaskOutput:
         """Logits at 28, 56, 112 and 224 of RoIs [R, 5] with labels [R], from P2.
 
         The official model replaces the logits of all classes at a point, but reads only those of the label. So only
         these are computed here.
         """
         coarse = self.coarse_head(pyramid[0], rois)
-        fine_map = self.point_head.fine_map(pyramid[0])
+        (fine_map,) = self.image_maps(pyramid) if image_maps is None else image_maps
         every_pixel = torch.arange(POINTS, device=rois.device).expand(rois.shape[0], -1)
         points = pixel_centres(every_pixel, SIZES[0]).to(rois.dtype)
         logits = self.point_head(fine_map, coarse, rois, points, labels)
@@ -48,9 +50,15 @@ class PointRendHead(nn.Module):
             stage_logits.append(logits.unflatten(1, (1, size, size)))
         return MaskOutput(stage_logits, None)
 
-    def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
+    def image_maps(self, pyramid: list[Tensor]) -> list[Tensor]:
+        """The point head's product with the fine features."""
+        return [self.point_head.fine_map(pyramid[0])]
+
+    def predict(
+        self, pyramid: list[Tensor], rois: Tensor, labels: Tensor, image_maps: list[Tensor] | None = None
+    ) -> Tensor:
         """Mask probabilities [R, 224, 224]."""
-        return self(pyramid, rois, labels).stage_logits[-1].sigmoid()[:, 0]
+        return self(pyramid, rois, labels, image_maps).stage_logits[-1].sigmoid()[:, 0]
 
     def losses(self, pyramid: list[Tensor], positives: Positives, supervision: Supervision) -> dict[str, Tensor]:
         """The losses of the coarse masks, and of points chosen by their uncertainty."""

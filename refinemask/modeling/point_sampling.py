@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from refinemask.ops import FINEST_SCALE, multilevel_roi_align
+from refinemask.ops import FINEST_SCALE, constant, multilevel_roi_align
 
 
 def point_roi_align(features: Tensor, rois: Tensor, output_size: int) -> Tensor:
@@ -19,7 +19,7 @@ def point_roi_align(features: Tensor, rois: Tensor, output_size: int) -> Tensor:
         [R, C, output_size, output_size] in the features' type.
     """
     stride = 4
-    shift = rois.new_tensor([0, stride, stride, stride, stride])
+    shift = constant([0, stride, stride, stride, stride], rois.device)
     return multilevel_roi_align([F.pad(features, (1, 1, 1, 1))], rois + shift, output_size, 1, FINEST_SCALE)
 
 

@@ -121,40 +121,57 @@ class RefineMaskHead(nn.Module):
         )
         init_mask_convs(self)
 
-    def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor, *, whole_map: bool = True) -> MaskOutput:
+    def forward(
+        self,
+        pyramid: list[Tensor],
+        rois: Tensor,
+        labels: Tensor,
+        image_maps: list[Tensor] | None = None,
+        *,
+        whole_map: bool = True,
+    ) -> MaskOutput:
         """Logits at 14, 28, 56 and 112 of RoIs [R, 5] with labels [R], from P2..P5.
 
-        The semantic logits are those of the whole map, or else hold near the RoIs only, which is less work.
+        The semantic branch is computed here unless :meth:`image_maps` did: on the whole map, or else near the RoIs
+        only, which is less work.
         """
-        if whole_map:
-            semantic = self.semantic_branch(pyramid[0])
-        else:
-            semantic = compute_near_rois(self.semantic_branch, pyramid[0], rois, self.semantic_reach)
-        features, logits = split_semantic(semantic)
-        return MaskOutput(self.refine(pyramid, features, logits, rois, labels), logits)
+        if image_maps is None and whole_map:
+            image_maps = self.image_maps(pyramid)
+        elif image_maps is None:
+            image_maps = compute_near_rois(self.semantic_branch, pyramid[0], rois, self.semantic_reach)
+        semantic, logits = image_maps
+        return MaskOutput(self.refine(pyramid, semantic, logits, rois, labels), logits)
 
-    def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
-        """Mask probabilities [R, 112, 112]; the semantic branch is computed only around the RoIs."""
+    def image_maps(self, pyramid: list[Tensor]) -> list[Tensor]:
+        """The semantic branch on the whole map."""
+        return self.semantic_branch(pyramid[0])
+
+    def predict(
+        self, pyramid: list[Tensor], rois: Tensor, labels: Tensor, image_maps: list[Tensor] | None = None
+    ) -> Tensor:
+        """Mask probabilities [R, 112, 112]; a semantic branch that is not given is computed around the RoIs only."""
         # An exported graph names a node by the modules whose calls it lies in, and recorded ranges go by these names.
-        return merge_stages(self(pyramid, rois, labels, whole_map=False).stage_logits).sigmoid()[:, 0]
+        return merge_stages(self(pyramid, rois, labels, image_maps, whole_map=False).stage_logits).sigmoid()[:, 0]
 
     def losses(self, pyramid: list[Tensor], positives: Positives, supervision: Supervision) -> dict[str, Tensor]:
         """The losses of all stages, and of the semantic branch on the whole map."""
-        features, logits = split_semantic(self.semantic_branch(pyramid[0]))
-        stage_logits = self.refine(pyramid, features, logits, positives.rois, positives.labels)
+        semantic, logits = self.image_maps(pyramid)
+        stage_logits = self.refine(pyramid, semantic, logits, positives.rois, positives.labels)
         losses = stage_terms(stage_logits, LOSS_WEIGHTS, positives, supervision.targets)
         return losses | {"semantic": semantic_loss(logits, supervision.targets)}
 
-    def semantic_branch(self, p2: Tensor) -> Tensor:
-        """What all stages pool, side by side in channels [B, Σ c_k + 1, H/4, W/4]; the semantic logits come last."""
-        heads = [stage.semantic_transform_in for stage in self.stages] + [self.semantic_logits]
-        # One convolution reads the large map once for all four.
-        return joint_conv(self.semantic_convs(p2), heads)
+    def semantic_branch(self, p2: Tensor) -> list[Tensor]:
+        """What all stages pool, side by side in channels [B, Σ c_k, H/4, W/4], and logits [B, 1, H/4, W/4] float32."""
+        hidden = self.semantic_convs(p2)
+        # One convolution reads the large map once for all stages. The logits stay apart: with one more channel the map
+        # would have no ReLU of its own, and its pixels no whole vectors.
+        semantic = F.relu(joint_conv(hidden, [stage.semantic_transform_in for stage in self.stages]))
+        return [semantic, full_precision(self.semantic_logits(hidden))]
 
     def refine(
         self, pyramid: list[Tensor], semantic: Tensor, semantic_logits: Tensor, rois: Tensor, labels: Tensor
     ) -> list[Tensor]:
-        """Logits of every stage, from both parts of the semantic map, which must hold around the RoIs only."""
+        """Logits of every stage, from what the semantic branch made, which must hold around the RoIs only."""
         semantic_maps = semantic.split([stage.channels for stage in self.stages], dim=1)
         semantic_prob = semantic_logits.sigmoid().to(pyramid[0].dtype)
         features = StageFeatures(self.instance_convs(pool(pyramid[:4], rois, STAGE_SIZES[0])), None)
@@ -169,8 +186,3 @@ class RefineMaskHead(nn.Module):
             semantic_mask = pool([semantic_prob], rois, size)
             features = stage(features, pooled, logits.sigmoid().to(pooled.dtype), semantic_mask)
         return [*stage_logits, features.predict(self.instance_logits[-1], labels)]
-
-
-def split_semantic(semantic: Tensor) -> tuple[Tensor, Tensor]:
-    """The stages' features [B, c, H/4, W/4] and the logits [B, 1, H/4, W/4] float32 of the semantic branch."""
-    return F.relu(semantic[:, :-1]), full_precision(semantic[:, -1:])

@@ -10,14 +10,14 @@ from torch import Tensor
 STRIDE = 4
 
 
-def compute_near_rois(compute: Callable[[Tensor], Tensor], p2: Tensor, rois: Tensor, reach: int) -> Tensor:
+def compute_near_rois(compute: Callable[[Tensor], list[Tensor]], p2: Tensor, rois: Tensor, reach: int) -> list[Tensor]:
     """``compute(p2)`` in one window around all RoIs, and zero outside it.
 
     RoIs read the same values as in the whole map, up to the order of sums, because the window extends ``reach`` pixels
     beyond them. A traced graph has one shape only, so it computes the whole map.
 
     Args:
-        compute: function from maps [B, C, h, w] to maps [B, D, h, w].
+        compute: function from maps [B, C, h, w] to lists of maps [B, D, h, w].
         p2: [B, C, H/4, W/4].
         rois: [R, 5] in input pixels; there may be none.
         reach: distance in map pixels of the farthest pixel that a result of ``compute`` depends on.
@@ -29,7 +29,7 @@ def compute_near_rois(compute: Callable[[Tensor], Tensor], p2: Tensor, rois: Ten
     left, right = _span(x1, x2, width, reach)
     top, bottom = _span(y1, y2, height, reach)
     near = compute(p2[:, :, top:bottom, left:right])
-    return F.pad(near, (left, width - right, top, height - bottom))
+    return [F.pad(each, (left, width - right, top, height - bottom)) for each in near]
 
 
 def _span(low: float, high: float, size: int, reach: int) -> tuple[int, int]:

@@ -74,9 +74,16 @@ class SimpleRefineMaskHead(nn.Module):
         )
         init_mask_convs(self)
 
-    def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> MaskOutput:
-        """Logits at 14, 28, 56 and 112 of RoIs [R, 5] with labels [R], from P2..P5."""
-        semantic = compute_near_rois(self.semantic_branch, pyramid[0], rois, self.semantic_reach)
+    def forward(
+        self, pyramid: list[Tensor], rois: Tensor, labels: Tensor, image_maps: list[Tensor] | None = None
+    ) -> MaskOutput:
+        """Logits at 14, 28, 56 and 112 of RoIs [R, 5] with labels [R], from P2..P5.
+
+        A semantic branch that :meth:`image_maps` did not compute is computed here, around the RoIs only.
+        """
+        if image_maps is None:
+            image_maps = compute_near_rois(self.semantic_branch, pyramid[0], rois, self.semantic_reach)
+        (semantic,) = image_maps
         semantic_maps = semantic.split([stage.channels for stage in self.stages], dim=1)
         features = self.instance_convs(pool(pyramid[:4], rois, STAGE_SIZES[0]))
         stage_logits = []
@@ -92,18 +99,24 @@ class SimpleRefineMaskHead(nn.Module):
         stage_logits.append(upsample_aligned(full_precision(self.instance_logits[-1](features, labels))))
         return MaskOutput(stage_logits, None)
 
-    def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
+    def image_maps(self, pyramid: list[Tensor]) -> list[Tensor]:
+        """The semantic branch on the whole map."""
+        return self.semantic_branch(pyramid[0])
+
+    def predict(
+        self, pyramid: list[Tensor], rois: Tensor, labels: Tensor, image_maps: list[Tensor] | None = None
+    ) -> Tensor:
         """Mask probabilities [R, 112, 112]."""
-        return merge_stages(self(pyramid, rois, labels).stage_logits).sigmoid()[:, 0]
+        return merge_stages(self(pyramid, rois, labels, image_maps).stage_logits).sigmoid()[:, 0]
 
     def losses(self, pyramid: list[Tensor], positives: Positives, supervision: Supervision) -> dict[str, Tensor]:
         """The losses of all stages."""
         output = self(pyramid, positives.rois, positives.labels)
         return stage_terms(output.stage_logits, LOSS_WEIGHTS, positives, supervision.targets)
 
-    def semantic_branch(self, p2: Tensor) -> Tensor:
+    def semantic_branch(self, p2: Tensor) -> list[Tensor]:
         """The features that all stages pool, side by side in channels [B, Σ c_k, H/4, W/4]."""
-        return F.relu(joint_conv(self.semantic_convs(p2), [stage.semantic_transform_in for stage in self.stages]))
+        return [F.relu(joint_conv(self.semantic_convs(p2), [stage.semantic_transform_in for stage in self.stages]))]
 
 
 def _resize_to(x: Tensor, like: Tensor) -> Tensor:

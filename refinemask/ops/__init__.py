@@ -1,6 +1,7 @@
 """The operations that become one node each in an exported graph, with their exact eager reference."""
 
 from refinemask.ops.boundary_merge import boundary_map, boundary_merge, upsample_aligned
+from refinemask.ops.constants import constant
 from refinemask.ops.nms import fixed_nms
 from refinemask.ops.precision import full_precision
 from refinemask.ops.roi_align import FINEST_SCALE, multilevel_roi_align, pool, roi_levels, to_rois
@@ -9,6 +10,7 @@ __all__ = [
     "FINEST_SCALE",
     "boundary_map",
     "boundary_merge",
+    "constant",
     "fixed_nms",
     "full_precision",
     "multilevel_roi_align",

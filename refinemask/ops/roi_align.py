@@ -51,10 +51,11 @@ def multilevel_roi_align(
         finest_scale: RoIs up to twice this size (square root of the area) are pooled from level 0.
 
     Returns:
-        [R, C, P, P] in the features' type, accumulated in float32. A RoI of zero size gives zeros.
+        [R, C, P, P] in the type and memory format of the first map, accumulated in float32. A RoI of zero size gives
+        zeros.
     """
     levels = roi_levels(rois, len(features), finest_scale)
-    pooled = features[0].new_zeros(rois.shape[0], features[0].shape[1], output_size, output_size)
+    pooled = empty_pooled(features, rois, output_size).zero_()
     for level, feature in enumerate(features):
         index = torch.nonzero(levels == level)[:, 0]
         if index.numel():
@@ -68,7 +69,30 @@ def multilevel_roi_align(
 
 @multilevel_roi_align.register_fake
 def _(features: Sequence[Tensor], rois: Tensor, output_size: int, sampling_ratio: int, finest_scale: int) -> Tensor:
-    return features[0].new_empty(rois.shape[0], features[0].shape[1], output_size, output_size)
+    return empty_pooled(features, rois, output_size)
+
+
+def empty_pooled(features: Sequence[Tensor], rois: Tensor, output_size: int) -> Tensor:
+    """A result of :func:`multilevel_roi_align` [R, C, P, P] without its values.
+
+    Every implementation starts from it, the fake one too: what is compiled ahead of time relies on the fake's strides.
+    """
+    first = features[0]
+    return torch.empty(
+        (rois.shape[0], first.shape[1], output_size, output_size),
+        dtype=first.dtype,
+        device=first.device,
+        memory_format=torch.channels_last if has_inner_channels(first) else torch.contiguous_format,
+    )
+
+
+def has_inner_channels(feature: Tensor) -> bool:
+    """Whether the channels of a map [B, C, H, W] are neighbours in memory, as in channels-last maps and slices of them.
+
+    A map that is planar as well (one channel, or one cell) counts as planar. Strides of dimensions of size 1 decide
+    nothing: compilers change them at will.
+    """
+    return feature.shape[1] > 1 and not feature.is_contiguous() and feature.stride(1) == 1
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

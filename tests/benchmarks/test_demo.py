@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks import demo
-from export.verify import PARITY, MismatchError
+from refinemask.agreement import PARITY, MismatchError
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,7 +10,7 @@ import pytest
 
 import engines
 from export.qdq import insert_qdq, kept_layers, layers
-from export.verify import match
+from refinemask.agreement import match
 from refinemask.contract import INPUTS
 from refinemask.data.images import read_image
 from refinemask.data.transforms import preprocess

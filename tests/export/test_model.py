@@ -9,8 +9,9 @@ import pytest
 from onnx_ir import DataType
 
 from export.model import to_onnx
-from export.verify import PARITY, onnx_runner, passes, torch_runner, verification_images, verify
+from export.verify import onnx_runner, torch_runner
 from refinemask import __version__
+from refinemask.agreement import PARITY, passes, verification_images, verify
 from refinemask.bundled import PHOTOS
 from refinemask.config import ModelConfig, from_json
 from refinemask.contract import DOMAIN, PLUGIN_ATTRIBUTES, Bounds, Limits

@@ -9,7 +9,8 @@ from onnx_ir import DataType
 
 from export.model import add_bodies, to_onnx
 from export.precision import widen
-from export.verify import PARITY, Comparison, onnx_runner, passes, torch_runner, verification_images, verify
+from export.verify import onnx_runner, torch_runner
+from refinemask.agreement import PARITY, Comparison, passes, verification_images, verify
 from refinemask.contract import DOMAIN, Bounds
 from refinemask.modeling.detector import Detector
 from tests.support.tiny_detector import make_tiny_detector

@@ -10,7 +10,7 @@ from export import Bounds, MismatchError, quantize_onnx
 from export.calibration import Calibration, read_calibration, write_calibration
 from export.qdq import layers
 from export.verified_export import export_onnx
-from export.verify import PARITY, verification_shapes
+from refinemask.agreement import PARITY, verification_shapes
 from refinemask.bundled import DEMO, NUCLEI
 from refinemask.contract import Metadata
 from refinemask.files import UserError, sha256

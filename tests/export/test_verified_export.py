@@ -8,7 +8,7 @@ import onnx_ir as ir
 import pytest
 
 from export import MismatchError, export_onnx, verified_export
-from export.verify import PARITY, verification_shapes
+from refinemask.agreement import PARITY, verification_shapes
 from refinemask.bundled import PHOTOS
 from refinemask.contract import Metadata
 from refinemask.files import UserError, sha256

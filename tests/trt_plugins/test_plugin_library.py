@@ -18,6 +18,7 @@ EXPORTS = {
     "getCreators",
     "setLoggerFinder",
     "refinemask_roi_align",
+    "refinemask_roi_align_refusal",
     "refinemask_fixed_nms",
     "refinemask_fixed_nms_workspace",
     "refinemask_boundary_merge",

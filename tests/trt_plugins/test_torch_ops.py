@@ -113,7 +113,7 @@ def test_roi_align_on_the_device(cuda_kernels: None, dtype: torch.dtype, layout:
     expected = multilevel_roi_align([feature.double().cpu() for feature in maps], rois.cpu(), 7, 0, 56)
     tolerance = TOLERANCES[f"roi_align {str(dtype).removeprefix('torch.')}"]
     torch.testing.assert_close(found.double().cpu(), expected, atol=tolerance.absolute, rtol=tolerance.relative)
-    assert found.is_contiguous()
+    assert found.is_contiguous(memory_format=layout)
 
 
 @pytest.mark.gpu

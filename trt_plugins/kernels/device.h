@@ -77,8 +77,9 @@ struct Pack {
     }
 };
 
-// Division of small non-negative integers by one divisor, in three instructions: exact below 2^21.
+// Division of small non-negative integers by one divisor, in three instructions: exact below kExact.
 struct Divisor {
+    static constexpr int kExact = 1 << 21;
     int value;
     float inverse;
 

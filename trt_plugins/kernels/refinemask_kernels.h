@@ -16,7 +16,8 @@ enum RefinemaskType { REFINEMASK_FLOAT = 0, REFINEMASK_HALF = 1, REFINEMASK_BFLO
 
 enum RefinemaskLayout {
     REFINEMASK_PLANAR = 0,       // [B, C, H, W] and [R, C, P, P] (TensorRT kLINEAR)
-    REFINEMASK_INTERLEAVED = 1,  // [B, H, W, C] and [R, P, P, C], C padded with zeros to 16 bytes (TensorRT kHWC8)
+    REFINEMASK_INTERLEAVED = 1,  // [B, H, W, C] and [R, P, P, C], C padded to 16 bytes (TensorRT kHWC8), with zeros
+                                 // in the output; the maps may also be channels of wider ones (pixel_stride)
 };
 
 // RoIAlign (half-pixel aligned) of each RoI on the pyramid level that fits its size.
@@ -33,6 +34,7 @@ struct RefinemaskRoiAlign {
     int32_t layout;      // RefinemaskLayout of features and output
     int32_t batch;
     int32_t channels;
+    int32_t pixel_stride;    // values from a cell of interleaved maps to the next, whole 16 bytes; 0: channels, padded
     const float* rois;       // [R, 5] (batch index, x1, y1, x2, y2)
     int32_t num_rois;        // R; none is no error
     int32_t output_size;     // P
@@ -41,6 +43,9 @@ struct RefinemaskRoiAlign {
     void* output;
 };
 REFINEMASK_API int refinemask_roi_align(const struct RefinemaskRoiAlign* problem, void* stream);
+
+// Why the launcher refuses a problem on the current device, in words; null if it does not. Reads no pointer.
+REFINEMASK_API const char* refinemask_roi_align_refusal(const struct RefinemaskRoiAlign* problem);
 
 // Exact greedy non-maximum suppression of each group on its own.
 //

@@ -8,17 +8,44 @@ namespace {
 
 constexpr int kMostChannels = 8192;  // with 128 bins, every index within a block stays where Divisor is exact
 constexpr int kWidestMap = 1 << 16;  // times the channels, a row stays within 32 bits
-constexpr int kMostItems = 1 << 20;
+constexpr int kMostBins = 128;
+constexpr int kMostSamples = 64;
+constexpr int kMostItems = Divisor::kExact / 2;  // of a block, not counting what fills up the last turns
 
-bool valid(const RefinemaskRoiAlign& problem) {
-    bool ok = problem.num_levels >= 1 && problem.num_levels <= kMaxLevels && problem.batch >= 0 &&
-              problem.channels > 0 && problem.channels <= kMostChannels && problem.num_rois >= 0 &&
-              problem.output_size >= 1 && problem.output_size <= 128 && problem.sampling_ratio >= 0 &&
-              problem.sampling_ratio <= 64 && problem.finest_scale > 0;
-    for (int i = 0; ok && i < problem.num_levels; ++i) {
-        ok = problem.heights[i] > 0 && problem.widths[i] > 0 && problem.widths[i] <= kWidestMap;
+int vector_of(const RefinemaskRoiAlign& problem) { return problem.type == REFINEMASK_FLOAT ? 4 : 8; }
+
+// The limit that a problem breaks, on any device; null if it breaks none.
+const char* broken_limit(const RefinemaskRoiAlign& problem) {
+    const auto outside = [](int value, int least, int most) { return value < least || value > most; };
+    if (outside(problem.type, REFINEMASK_FLOAT, REFINEMASK_BFLOAT16)) {
+        return "the type is not float, half or bfloat16";
     }
-    return ok;
+    if (outside(problem.layout, REFINEMASK_PLANAR, REFINEMASK_INTERLEAVED)) {
+        return "the layout is neither planar nor interleaved";
+    }
+    if (outside(problem.num_levels, 1, kMaxLevels)) {
+        return "there are not 1 to 4 maps";
+    }
+    for (int i = 0; i < problem.num_levels; ++i) {
+        if (problem.heights[i] < 1 || outside(problem.widths[i], 1, kWidestMap)) {
+            return "a map has no cell, or more than 65536 columns";
+        }
+    }
+    if (problem.batch < 0 || problem.num_rois < 0) {
+        return "the number of images or RoIs is negative";
+    }
+    if (outside(problem.channels, 1, kMostChannels)) {
+        return "there are not 1 to 8192 channels";
+    }
+    const bool whole = problem.pixel_stride % vector_of(problem) == 0;
+    const bool dense = problem.pixel_stride == 0, interleaved = problem.layout == REFINEMASK_INTERLEAVED;
+    if (!dense && !(interleaved && whole && !outside(problem.pixel_stride, problem.channels, kMostChannels))) {
+        return "the pixel stride is not whole 16 bytes, from the channels to 8192; planar maps have none";
+    }
+    if (outside(problem.output_size, 1, kMostBins) || outside(problem.sampling_ratio, 0, kMostSamples)) {
+        return "the output size is not 1 to 128, or the sampling ratio not 0 to 64";
+    }
+    return problem.finest_scale < 1 ? "the finest scale is not positive" : nullptr;
 }
 
 // What the launches depend on.
@@ -41,36 +68,50 @@ struct Device {
     }
 };
 
-struct Capacities {
-    int y;
-    int x;
-    int widest;
-
-    explicit Capacities(const RefinemaskRoiAlign& problem) {
-        const int height = *std::max_element(problem.heights, problem.heights + problem.num_levels);
-        widest = *std::max_element(problem.widths, problem.widths + problem.num_levels);
-        y = max_taps(height, problem.output_size, problem.sampling_ratio);
-        x = max_taps(widest, problem.output_size, problem.sampling_ratio);
-    }
-};
-
 // Whether RoIs may span many cells: a pyramid has a level for each size, and a fixed ratio few taps.
 bool has_large_boxes(const RefinemaskRoiAlign& problem) {
     return problem.num_levels == 1 && problem.sampling_ratio == 0;
 }
 
-// The largest group whose tables fit, 0 if not even one RoI's do. Few RoIs are spread over more blocks.
-template <typename Bytes>
-int choose_group_log2(const RefinemaskRoiAlign& problem, int parallel_per_roi, int wanted_blocks, size_t shared_bytes,
-                      Bytes bytes) {
-    for (int log2 = has_large_boxes(problem) ? 4 : 2; log2 >= 0; --log2) {
-        const bool fits = bytes(1 << log2) <= shared_bytes;
-        const bool fills = ceil_div(problem.num_rois, 1 << log2) * parallel_per_roi >= wanted_blocks;
-        if (fits && (fills || log2 == 0)) {
-            return log2;
+// The dynamic shared memory of a block: its RoIs' taps, and sums down their columns.
+struct SharedTables {
+    int bins;
+    int capacity_y;
+    int capacity_x;
+    int least_columns;  // floats
+    int columns_per_roi;
+
+    SharedTables(const RefinemaskRoiAlign& problem, const Device& device) : bins(problem.output_size) {
+        constexpr int kFewestPlanarColumns = 3072;
+        const int height = *std::max_element(problem.heights, problem.heights + problem.num_levels);
+        const int width = *std::max_element(problem.widths, problem.widths + problem.num_levels);
+        capacity_y = max_taps(height, bins, problem.sampling_ratio);
+        capacity_x = max_taps(width, bins, problem.sampling_ratio);
+        if (problem.layout == REFINEMASK_PLANAR) {
+            least_columns = kFewestPlanarColumns;
+            columns_per_roi = round_up(width, kPlanarVector);
+            return;
         }
+        const int wanted = width * (kSharedChannels + kColumnPadding);
+        const bool room = wanted * sizeof(float) <= device.shared_bytes * 2 / 3;
+        least_columns = has_large_boxes(problem) && room ? wanted : 0;
+        columns_per_roi = 0;
     }
-    return -1;
+    int columns(int group) const { return std::max(least_columns, group * columns_per_roi); }
+    size_t bytes(int group) const {
+        return TapTable::bytes(group, bins, capacity_y, capacity_x) + columns(group) * sizeof(float);
+    }
+};
+
+// The largest group whose tables fit. Few RoIs are spread over more blocks.
+int choose_group_log2(const RefinemaskRoiAlign& problem, int parallel_per_roi, int wanted_blocks, size_t shared_bytes,
+                      const SharedTables& tables) {
+    int log2 = has_large_boxes(problem) ? 4 : 2;
+    const auto fills = [&] { return ceil_div(problem.num_rois, 1 << log2) * parallel_per_roi >= wanted_blocks; };
+    while (log2 > 0 && !(tables.bytes(1 << log2) <= shared_bytes && fills())) {
+        --log2;
+    }
+    return log2;
 }
 
 // Splits `work` so that `blocks` times the parts reach the wanted number of blocks; a part is at least `smallest`.
@@ -80,69 +121,56 @@ int choose_part(int work, int smallest, int blocks, int wanted_blocks) {
 }
 
 template <typename T>
-cudaError_t launch_planar(const RefinemaskRoiAlign& problem, const Device& device, void* stream) {
-    constexpr int kSmallestSlice = 2, kFewestColumns = 3072;
-    const Capacities capacity(problem);
-    const auto columns = [&](int group) {
-        return std::max(kFewestColumns, group * round_up(capacity.widest, kPlanarVector));
-    };
-    const auto bytes = [&](int group) {
-        return TapTable::bytes(group, problem.output_size, capacity.y, capacity.x) + columns(group) * sizeof(float);
-    };
+cudaError_t launch_planar(const RefinemaskRoiAlign& problem, const Device& device, const SharedTables& tables,
+                          void* stream) {
+    constexpr int kSmallestSlice = 2;
     const int slices = ceil_div(problem.channels, kSmallestSlice);
-    const int group_log2 = choose_group_log2(problem, slices, device.wanted_blocks / 2, device.shared_bytes, bytes);
-    if (group_log2 < 0) {
-        return cudaErrorInvalidValue;
-    }
+    const int group_log2 = choose_group_log2(problem, slices, device.wanted_blocks / 2, device.shared_bytes, tables);
     const int group = 1 << group_log2, blocks = ceil_div(problem.num_rois, group);
     const int slice = choose_part(problem.channels, kSmallestSlice, blocks, device.wanted_blocks);
-    const PlanarShape shape{problem.output_size, group, slice, capacity.y, capacity.x, columns(group)};
+    const int columns = tables.columns(group);
+    const PlanarShape shape{problem.output_size, group, slice, tables.capacity_y, tables.capacity_x, columns};
     const dim3 grid(blocks, ceil_div(problem.channels, slice));
     const cudaError_t error = allow_shared(roi_align_planar<T>, device.shared_bytes);
-    return error ? error : launch(roi_align_planar<T>, grid, kPlanarThreads, bytes(group), stream, problem, shape);
+    return error ? error
+                 : launch(roi_align_planar<T>, grid, kPlanarThreads, tables.bytes(group), stream, problem, shape);
 }
 
 template <typename T>
-cudaError_t launch_interleaved(const RefinemaskRoiAlign& problem, const Device& device, void* stream) {
+cudaError_t launch_interleaved(const RefinemaskRoiAlign& problem, const Device& device, const SharedTables& tables,
+                               void* stream) {
     constexpr int kLine = 8;  // vectors of 128 bytes, a line of the caches
-    const Capacities capacity(problem);
-    const int wanted_columns = capacity.widest * (kSharedChannels + kColumnPadding);
-    const bool room = wanted_columns * sizeof(float) <= device.shared_bytes * 2 / 3;
-    const int columns = has_large_boxes(problem) && room ? wanted_columns : 0;
-    const auto bytes = [&](int group) {
-        return TapTable::bytes(group, problem.output_size, capacity.y, capacity.x) + columns * sizeof(float);
-    };
     const int vectors = ceil_div(problem.channels, kChannelVector<T>), size = problem.output_size;
     const int parallel = size * ceil_div(vectors, kLine);
-    const int group_log2 = choose_group_log2(problem, parallel, device.wanted_blocks / 3, device.shared_bytes, bytes);
-    if (group_log2 < 0) {
-        return cudaErrorInvalidValue;
-    }
+    const int group_log2 = choose_group_log2(problem, parallel, device.wanted_blocks / 3, device.shared_bytes, tables);
     const int blocks = ceil_div(problem.num_rois, 1 << group_log2);
-    const int most_rows = std::max(kMostItems / (size * vectors << group_log2), 1);
+    const int most_vectors = std::min(kMostItems / (size << group_log2), vectors);
+    const int most_rows = kMostItems / (size * most_vectors << group_log2);
     const int rows = std::min(choose_part(size, 1, blocks, device.wanted_blocks), most_rows);
     const int bands = ceil_div(size, rows);
-    const int slice = std::min(round_up(choose_part(vectors, 1, blocks * bands, device.wanted_blocks), kLine), vectors);
-    const int stride = vectors * kChannelVector<T>;
-    const InterleavedShape shape{size, slice, group_log2, rows, capacity.y, capacity.x, stride, columns};
+    const int part = round_up(choose_part(vectors, 1, blocks * bands, device.wanted_blocks), kLine);
+    const int slice = std::min(part, most_vectors);
+    const int output_stride = vectors * kChannelVector<T>;
+    const int map_stride = problem.pixel_stride ? problem.pixel_stride : output_stride;
+    const InterleavedShape shape{
+        size,       slice,         group_log2,       rows, tables.capacity_y, tables.capacity_x,
+        map_stride, output_stride, tables.columns(1)};
     const dim3 grid(blocks, bands, ceil_div(vectors, slice));
     const cudaError_t error = allow_shared(roi_align_interleaved<T>, device.shared_bytes);
     return error ? error
-                 : launch(roi_align_interleaved<T>, grid, kInterleavedThreads, bytes(1 << group_log2), stream, problem,
-                          shape);
+                 : launch(roi_align_interleaved<T>, grid, kInterleavedThreads, tables.bytes(1 << group_log2), stream,
+                          problem, shape);
 }
 
 template <typename T>
-cudaError_t launch_layout(const RefinemaskRoiAlign& problem, const Device& device, void* stream) {
-    switch (problem.layout) {
-        case REFINEMASK_PLANAR: return launch_planar<T>(problem, device, stream);
-        case REFINEMASK_INTERLEAVED: return launch_interleaved<T>(problem, device, stream);
-        default: return cudaErrorInvalidValue;
-    }
+cudaError_t launch_layout(const RefinemaskRoiAlign& problem, const Device& device, const SharedTables& tables,
+                          void* stream) {
+    return problem.layout == REFINEMASK_PLANAR ? launch_planar<T>(problem, device, tables, stream)
+                                               : launch_interleaved<T>(problem, device, tables, stream);
 }
 
 cudaError_t roi_align(const RefinemaskRoiAlign& problem, void* stream) {
-    if (!valid(problem)) {
+    if (broken_limit(problem)) {
         return cudaErrorInvalidValue;
     }
     if (problem.num_rois == 0) {
@@ -152,12 +180,29 @@ cudaError_t roi_align(const RefinemaskRoiAlign& problem, void* stream) {
     if (const cudaError_t error = device.read()) {
         return error;
     }
-    switch (problem.type) {
-        case REFINEMASK_FLOAT: return launch_layout<float>(problem, device, stream);
-        case REFINEMASK_HALF: return launch_layout<__half>(problem, device, stream);
-        case REFINEMASK_BFLOAT16: return launch_layout<__nv_bfloat16>(problem, device, stream);
-        default: return cudaErrorInvalidValue;
+    const SharedTables tables(problem, device);
+    if (tables.bytes(1) > device.shared_bytes) {
+        return cudaErrorInvalidValue;
     }
+    switch (problem.type) {
+        case REFINEMASK_FLOAT: return launch_layout<float>(problem, device, tables, stream);
+        case REFINEMASK_HALF: return launch_layout<__half>(problem, device, tables, stream);
+        default: return launch_layout<__nv_bfloat16>(problem, device, tables, stream);
+    }
+}
+
+const char* refusal(const RefinemaskRoiAlign& problem) {
+    if (const char* const limit = broken_limit(problem)) {
+        return limit;
+    }
+    Device device{};
+    if (device.read()) {
+        return nullptr;  // the launch says what is wrong with the device
+    }
+    return SharedTables(problem, device).bytes(1) <= device.shared_bytes
+               ? nullptr
+               : "a RoI's samples do not fit in a block's shared memory: the maps, or output size times sampling "
+                 "ratio, are too large";
 }
 
 }  // namespace
@@ -165,6 +210,10 @@ cudaError_t roi_align(const RefinemaskRoiAlign& problem, void* stream) {
 
 extern "C" int refinemask_roi_align(const RefinemaskRoiAlign* problem, void* stream) {
     return refinemask::roi_align(*problem, stream);
+}
+
+extern "C" const char* refinemask_roi_align_refusal(const RefinemaskRoiAlign* problem) {
+    return refinemask::refusal(*problem);
 }
 
 extern "C" const char* refinemask_error_string(int error) {

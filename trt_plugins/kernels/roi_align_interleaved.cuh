@@ -1,4 +1,4 @@
-// RoIAlign on [B, H, W, C] maps, C padded to 16 bytes.
+// RoIAlign on [B, H, W, C] maps, C padded to 16 bytes, or on as many channels of wider maps.
 //
 // A block pools a group of RoIs on a band of bin rows and a slice of the channels, in vectors of 16 bytes, so that
 // every load and store is a run of channels. Usually a thread pools one bin for one vector at a time (pool_bins). Where
@@ -20,7 +20,8 @@ struct InterleavedShape {
     int rows_per_block;
     int capacity_y;
     int capacity_x;
-    int stride;            // values from one cell to the next
+    int map_stride;        // values from one cell of a map to the next
+    int output_stride;     // values from one bin of the output to the next
     int columns_capacity;  // floats of the shared column sums; 0: there are none
 };
 
@@ -90,30 +91,50 @@ __device__ __forceinline__ void store_bin(const RefinemaskRoiAlign& problem, int
     Pack<T, kVector>::of(sums).store(static_cast<T*>(problem.output) + place * stride + channel);
 }
 
+// The order in which a block's threads take the bins of its RoIs, a unit each.
+//
+// The RoIs take turns, so that they share cache lines. A turn is a run of bins, as many as a warp takes at once: if a
+// warp's threads pooled different RoIs, all would wait for the largest. The turns shift, so that no warp is left with
+// the largest RoI alone.
+struct Turns {
+    int run_log2;
+    int group_log2;
+
+    __device__ explicit Turns(const InterleavedShape& shape)
+        : run_log2(shape.by_vectors.value >= 32 ? 0 : shape.by_vectors.value > 8 ? 1 : 2),
+          group_log2(shape.group_log2) {}
+
+    __device__ int units(int bins) const { return ceil_div(bins, 1 << run_log2) << (run_log2 + group_log2); }
+    __device__ int bin(int unit) const {
+        return (unit >> (run_log2 + group_log2) << run_log2) + (unit & ((1 << run_log2) - 1));
+    }
+    __device__ int member(int unit) const {
+        const int turn = unit >> run_log2;
+        return (turn + turn / kMaxGroup) & ((1 << group_log2) - 1);
+    }
+};
+
 // Each thread one bin of one RoI at a time.
 template <typename T>
 __device__ __forceinline__ void pool_bins(const RefinemaskRoiAlign& problem, const InterleavedShape& shape,
                                           const Share& share, const Member* members, const TapTable& table) {
     constexpr int kVector = kChannelVector<T>;
-    const int rows = min(shape.rows_per_block, table.bins - share.row);
-    const int items = (rows * table.bins << shape.group_log2) * shape.by_vectors.value;
+    const Turns turns(shape);
+    const int bins = min(shape.rows_per_block, table.bins - share.row) * table.bins;
+    const int items = turns.units(bins) * shape.by_vectors.value;
     for (int item = threadIdx.x; item < items; item += kInterleavedThreads) {
-        const int unit = shape.by_vectors.quotient(item);
+        const int unit = shape.by_vectors.quotient(item), bin = turns.bin(unit), member = turns.member(unit);
         const int vector = share.vector + item - unit * shape.by_vectors.value;
-        // RoIs take turns, bin by bin, so that they share cache lines; the turn shifts, so that no warp is left with
-        // the largest RoI alone.
-        const int bin = unit >> shape.group_log2;
-        const int member = (unit + unit / kMaxGroup) & ((1 << shape.group_log2) - 1);
-        if (share.roi + member >= problem.num_rois || vector * kVector >= shape.stride) {
+        if (bin >= bins || share.roi + member >= problem.num_rois || vector * kVector >= shape.output_stride) {
             continue;
         }
         const int band_row = shape.by_bins.quotient(bin), row = share.row + band_row;
         const int column = bin - band_row * table.bins;
         const T* cells = static_cast<const T*>(members[member].map) + vector * kVector;
         float sums[kVector] = {};
-        sum_bin(cells, table.bin(member, 0, row), table.bin(member, 1, column), members[member].width * shape.stride,
-                shape.stride, sums);
-        store_bin<T>(problem, shape.stride, share.roi + member, row, column, vector, sums);
+        sum_bin(cells, table.bin(member, 0, row), table.bin(member, 1, column),
+                members[member].width * shape.map_stride, shape.map_stride, sums);
+        store_bin<T>(problem, shape.output_stride, share.roi + member, row, column, vector, sums);
     }
 }
 
@@ -169,7 +190,8 @@ __device__ __forceinline__ void sum_bins(const RefinemaskRoiAlign& problem, cons
                 sums[k + 3] = fmaf(quad.w, tap.weight, sums[k + 3]);
             }
         });
-        store_bin<T>(problem, shape.stride, share.roi + member, chunk.row, column, chunk.first_vector + vector, sums);
+        store_bin<T>(problem, shape.output_stride, share.roi + member, chunk.row, column, chunk.first_vector + vector,
+                     sums);
     }
 }
 
@@ -180,7 +202,7 @@ __device__ __forceinline__ void pool_shared_rows(const RefinemaskRoiAlign& probl
                                                  const TapTable& table, float* column_sums) {
     constexpr int kVector = kChannelVector<T>;
     const int end_row = min(share.row + shape.rows_per_block, table.bins);
-    const int end_vector = min(share.vector + shape.by_vectors.value, shape.stride / kVector);
+    const int end_vector = min(share.vector + shape.by_vectors.value, shape.output_stride / kVector);
     const int room = (shape.columns_capacity / max(window.columns, 1) - kColumnPadding) / kVector;
 #pragma unroll 1
     for (int row = share.row; row < end_row; ++row) {
@@ -188,7 +210,7 @@ __device__ __forceinline__ void pool_shared_rows(const RefinemaskRoiAlign& probl
         for (int first = share.vector; first < end_vector; first += room) {
             const int vectors = min(room, end_vector - first);
             const Chunk chunk{vectors, first, row, vectors * kVector + kColumnPadding};
-            sum_window<T>(chunk, member, shape.stride, window, table, column_sums);
+            sum_window<T>(chunk, member, shape.map_stride, window, table, column_sums);
             __syncthreads();
             sum_bins<T>(problem, shape, share, chunk, window, table, column_sums);
             __syncthreads();
@@ -208,7 +230,7 @@ __global__ void __launch_bounds__(kInterleavedThreads, 2)
     const Share share(shape);
     if (threadIdx.x < group) {
         members[threadIdx.x] = read_member(problem, share.roi + threadIdx.x, [&](int height, int width) {
-            return static_cast<int64_t>(height) * width * shape.stride * sizeof(T);
+            return static_cast<int64_t>(height) * width * shape.map_stride * sizeof(T);
         });
     }
     __syncthreads();

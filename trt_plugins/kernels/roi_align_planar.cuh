@@ -73,7 +73,8 @@ __global__ void __launch_bounds__(kPlanarThreads, 2)
     const Window last = windows[shape.group - 1];
     const int vectors = (last.offset + last.columns) / kPlanarVector;
     const int pairs = min(shape.channels_per_block, channels - first_channel) * bins;
-    const int chunk = min(pairs, shape.columns_capacity / (max(vectors, 1) * kPlanarVector));
+    const int room = shape.columns_capacity / (max(vectors, 1) * kPlanarVector);
+    const int chunk = min(pairs, min(room, Divisor::kExact / (bins * shape.group)));
     const int present = min(shape.group, problem.num_rois - first_roi);
     const Divisor by_vectors(max(vectors, 1));
 

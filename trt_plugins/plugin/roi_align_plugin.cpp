@@ -83,17 +83,28 @@ public:
         }
         expect(rois.nbDims == 2 && rois.d[1] == 5, "rois are " + to_string(rois),
                "[R, 5] (batch index, x1, y1, x2, y2)");
+        RefinemaskRoiAlign const shapes = problem(inputs.data());
+        char const* const refusal = refinemask_roi_align_refusal(&shapes);
+        expect(refusal == nullptr, refusal ? refusal : "", "what the kernel takes on this device");
     }
 
     size_t workspace(Tensors const&) const { return 0; }
 
     int launch(nvinfer1::PluginTensorDesc const* inputs, void const* const* in, void* const* out, void*,
                cudaStream_t stream) const {
+        RefinemaskRoiAlign call = problem(inputs);
+        std::copy(in, in + levels(), call.features);
+        call.rois = static_cast<float const*>(in[levels()]);
+        call.output = out[0];
+        return refinemask_roi_align(&call, stream);
+    }
+
+private:
+    // Without addresses.
+    RefinemaskRoiAlign problem(nvinfer1::PluginTensorDesc const* inputs) const {
         nvinfer1::Dims const& map = inputs[0].dims;
-        nvinfer1::Dims const& rois = inputs[levels()].dims;
         RefinemaskRoiAlign problem{};
         for (int i = 0; i < levels(); ++i) {
-            problem.features[i] = in[i];
             problem.heights[i] = static_cast<int32_t>(inputs[i].dims.d[2]);
             problem.widths[i] = static_cast<int32_t>(inputs[i].dims.d[3]);
         }
@@ -102,16 +113,13 @@ public:
         problem.layout = inputs[0].format == TensorFormat::kHWC8 ? REFINEMASK_INTERLEAVED : REFINEMASK_PLANAR;
         problem.batch = static_cast<int32_t>(map.d[0]);
         problem.channels = static_cast<int32_t>(map.d[1]);
-        problem.rois = static_cast<float const*>(in[levels()]);
-        problem.num_rois = static_cast<int32_t>(rois.d[0]);
+        problem.num_rois = static_cast<int32_t>(inputs[levels()].dims.d[0]);
         problem.output_size = output_size();
         problem.sampling_ratio = attributes.integer(1);
         problem.finest_scale = attributes.integer(2);
-        problem.output = out[0];
-        return refinemask_roi_align(&problem, stream);
+        return problem;
     }
 
-private:
     int levels() const { return kind.num_inputs - 1; }
     int output_size() const { return attributes.integer(0); }
     static std::string input_name(int level) { return "map f" + std::to_string(level); }

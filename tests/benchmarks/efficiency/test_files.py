@@ -9,7 +9,7 @@ import engines
 from benchmarks.efficiency import files
 from benchmarks.efficiency.files import Source, count_parameters, exported, find_sources
 from benchmarks.efficiency.models import MODELS
-from export.verify import PARITY, MismatchError
+from refinemask.agreement import PARITY, MismatchError
 from refinemask.contract import Bounds
 from refinemask.files import UserError
 from refinemask.weights import load_detector

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.harness.child import call_in_child
-from export.verify import PARITY, Comparison, MismatchError
+from refinemask.agreement import PARITY, Comparison, MismatchError
 from refinemask.contract import parse_size
 from refinemask.files import UserError
 

@@ -145,12 +145,14 @@ def test_only_detections_are_segmented(head: MaskHeadConfig, num_detections: lis
         boxes, torch.ones(2, 3), torch.tensor([[0, 1, 2], [2, 2, 0]]), torch.tensor(num_detections)
     )
     with torch.no_grad():
-        features = detector.context(detector.pyramid(torch.randn(2, 3, 96, 96)))
+        features = detector.features(torch.randn(2, 3, 96, 96), torch.tensor([[96, 96]] * 2))
         found = detector.segment(features, detected)
-        expected = detector.segment_first(features, detected, 3)
+        expected = detector.segment_all(features, detected.boxes, detected.labels)
+        ahead = detector.segment_all(features, detected.boxes, detected.labels, detector.mask_head.image_maps(features))
     real = torch.arange(3) < detected.num_detections[:, None]
     assert found.shape == expected.shape
     assert_near(found[real], expected[real], "batches")
+    assert_near(ahead, expected, "batches")
     assert not found[~real].any()
     assert expected[~real].all(), "a mask that was computed has no probability of exactly zero"
 

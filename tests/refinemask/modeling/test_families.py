@@ -58,8 +58,13 @@ class LinearHead(nn.Module):
     def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
         return self.predictor(self.conv(pool(pyramid[:4], rois, SIZE)), labels)[:, 0]
 
-    def predict(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
-        return self(pyramid, rois, labels).sigmoid()
+    def image_maps(self, features: list[Tensor]) -> list[Tensor]:
+        return []
+
+    def predict(
+        self, features: list[Tensor], rois: Tensor, labels: Tensor, image_maps: list[Tensor] | None = None
+    ) -> Tensor:
+        return self(features, rois, labels).sigmoid()
 
     def losses(self, pyramid: list[Tensor], positives: Positives, supervision: Supervision) -> dict[str, Tensor]:
         (masks,) = batch_mask_targets(supervision.targets, positives, (SIZE,))

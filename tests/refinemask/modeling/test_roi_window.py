@@ -45,12 +45,12 @@ def test_only_the_window_is_computed(rois: list[list[float]], window: tuple[int,
     left, right, top, bottom = window
     seen = []
 
-    def compute(p2: torch.Tensor) -> torch.Tensor:
+    def compute(p2: torch.Tensor) -> list[torch.Tensor]:
         seen.append(p2)
-        return p2[:, :1] + 1
+        return [p2[:, :1] + 1]
 
     p2 = torch.arange(2 * HEIGHT * WIDTH).float().reshape(1, 2, HEIGHT, WIDTH)
-    result = compute_near_rois(compute, p2, torch.tensor(rois).reshape(-1, 5), reach=4)
+    (result,) = compute_near_rois(compute, p2, torch.tensor(rois).reshape(-1, 5), reach=4)
     assert torch.equal(seen[0], p2[:, :, top:bottom, left:right])
     expected = torch.zeros(1, 1, HEIGHT, WIDTH)
     expected[:, :, top:bottom, left:right] = p2[:, :1, top:bottom, left:right] + 1

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.verify import PARITY, compare, match, passes, verification_images, verification_shapes
+from refinemask.agreement import PARITY, compare, match, passes, verification_images, verification_shapes
 from refinemask.contract import Bounds
 from refinemask.files import UserError
 from refinemask.structures import Detections
