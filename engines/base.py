@@ -4,7 +4,7 @@ Imports no PyTorch: a deployment machine without it runs engines too.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,16 @@ import numpy as np
 from refinemask.config import STRIDE, ModelConfig
 from refinemask.contract import Bounds, InputError
 from refinemask.data.transforms import resize_shape
-from refinemask.prediction import ImageSource, Prediction, predict_images
-from refinemask.structures import Detections
+from refinemask.prediction import ImageSource, Prediction, encode, predict_images
+from refinemask.structures import Detections, ImageDetections
 
 
 class Engine(ABC):
     """A detector behind one interface, whatever runs it.
 
-    :meth:`predict` is all most callers need. Beneath it, :meth:`infer` is ``download(run(upload(…)))``; the three
-    phases are public so that a benchmark can time each.
+    :meth:`predict` is all most callers need. Beneath it, :meth:`detect` is ``encode(run(upload(…)))``, and
+    :meth:`infer`, which gives the masks as the network made them, is ``download(run(upload(…)))``. The phases are
+    public so that a benchmark can time each. What :meth:`run` returned goes into one of the two, once.
     """
 
     def __init__(
@@ -69,6 +70,31 @@ class Engine(ABC):
         """
         return self.download(self.run(self.upload(*check_inputs(images, image_sizes, self.bounds))))
 
+    def detect(
+        self,
+        images: Any,
+        image_sizes: Any,
+        scale_factors: np.ndarray,
+        image_shapes: Sequence[tuple[int, int]],
+    ) -> list[ImageDetections]:
+        """Detect objects and paste their masks into the original images.
+
+        Args:
+            images: what :meth:`infer` takes.
+            image_sizes: what :meth:`infer` takes.
+            scale_factors: float32 [B, 4] (x, y, x, y) from each original image to the network's input.
+            image_shapes: (height, width) of each original image.
+
+        Returns:
+            The detections of each image, in pixels of the original images.
+
+        Raises:
+            InputError: an input has the wrong type, layout or size.
+            ValueError: a value of a mask or box is not finite.
+        """
+        outputs = self.run(self.upload(*check_inputs(images, image_sizes, self.bounds)))
+        return self.encode(outputs, scale_factors, image_shapes)
+
     def canvas(self, image_shapes: Iterable[tuple[int, int]]) -> tuple[int, int] | None:
         """The padded (height, width) for a batch of original images, as ``transforms.preprocess`` takes it.
 
@@ -93,6 +119,15 @@ class Engine(ABC):
     @abstractmethod
     def download(self, outputs: Any) -> Detections:
         """Bring what :meth:`run` returned to host memory as NumPy arrays."""
+
+    def encode(
+        self, outputs: Any, scale_factors: np.ndarray, image_shapes: Sequence[tuple[int, int]]
+    ) -> list[ImageDetections]:
+        """Bring what :meth:`run` returned to host memory, its masks pasted; see :meth:`detect`.
+
+        An engine on a GPU pastes them there if it can.
+        """
+        return encode(self.download(outputs), scale_factors, image_shapes)
 
 
 def check_inputs(images: Any, image_sizes: Any, bounds: Bounds | None) -> tuple[np.ndarray, np.ndarray]:

@@ -1,13 +1,15 @@
 """Eager PyTorch, the reference, as an engine like the others."""
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
+from engines import on_device
 from engines.base import Engine
 from refinemask.files import UserError
-from refinemask.structures import Detections
+from refinemask.structures import Detections, ImageDetections
 from refinemask.weights import load_detector
 
 Inputs = tuple[torch.Tensor, torch.Tensor]
@@ -50,7 +52,14 @@ class TorchEngine(Engine):
         return outputs
 
     def download(self, outputs: Detections) -> Detections:
-        return outputs.numpy()
+        return outputs.numpy() if self.device == "cpu" else on_device.download(outputs)
+
+    def encode(
+        self, outputs: Detections, scale_factors: np.ndarray, image_shapes: Sequence[tuple[int, int]]
+    ) -> list[ImageDetections]:
+        if self.device == "cpu":
+            return super().encode(outputs, scale_factors, image_shapes)
+        return on_device.encode(outputs, scale_factors, image_shapes)
 
     def _synchronize(self) -> None:
         if self.device != "cpu":

@@ -1,5 +1,7 @@
 """From mask probabilities on boxes to run-length encodings in the image. Imports no PyTorch.
 
+Strings are made and read by ``pycocotools``, which is imported when they are: run lengths need NumPy alone.
+
 A pasted mask is never made. Bilinear interpolation is separable, and along an image column it is a piecewise linear
 function with one knot per mask row: the runs of the column begin and end where that function crosses one half. So the
 work depends on the mask's resolution and the box's width, not on the box's area. The memory depends neither on the
@@ -12,10 +14,11 @@ from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 THRESHOLD = 0.5
 """Probability from which on a pixel is foreground."""
+NOT_FINITE = "masks and boxes must be finite; check the numeric range of the engine that made them"
+"""What is said of masks or boxes with infinite values or NaN."""
 
 
 class RLE(TypedDict):
@@ -29,8 +32,6 @@ class RLE(TypedDict):
 def paste_rle(masks: NDArray[np.float32], boxes: NDArray[np.float32], height: int, width: int) -> list[RLE]:
     """Resample each mask over its box and encode the pixels where it is at least one half.
 
-    The value of a pixel is the bilinear sample of the mask at the pixel's centre (``align_corners=False``, zero outside
-    the mask), with the coordinates rounded as the official model rounds them: float32, see mmdet's ``_do_paste_mask``.
     The strings are those that ``pycocotools.mask.encode`` makes of the pasted masks.
 
     Args:
@@ -45,32 +46,52 @@ def paste_rle(masks: NDArray[np.float32], boxes: NDArray[np.float32], height: in
     Raises:
         ValueError: the number of masks and boxes differs, or a value is not finite.
     """
+    from pycocotools import mask as coco_mask
+
+    runs = paste_runs(masks, boxes, height, width)
+    uncompressed = [{"size": [height, width], "counts": lengths} for lengths in runs]
+    return coco_mask.frPyObjects(uncompressed, height, width) if uncompressed else []
+
+
+def paste_runs(
+    masks: NDArray[np.float32], boxes: NDArray[np.float32], height: int, width: int
+) -> list[NDArray[np.intp]]:
+    """The run lengths of :func:`paste_rle`: background and foreground in turn, column by column.
+
+    The value of a pixel is the bilinear sample of the mask at the pixel's centre (``align_corners=False``, zero outside
+    the mask), with the coordinates rounded as the official model rounds them: float32, see mmdet's ``_do_paste_mask``.
+    The mask of a box whose high side lies below its low side is empty.
+
+    Raises:
+        ValueError: the number of masks and boxes differs, or a value is not finite.
+    """
     if len(masks) != len(boxes):
         raise ValueError(f"each mask needs a box, found {len(masks)} masks and {len(boxes)} boxes")
     if not np.isfinite(boxes).all() or not np.isfinite(masks.sum()):
-        raise ValueError("masks and boxes must be finite; check the numeric range of the engine that made them")
-    if len(masks) == 0:
-        return []
+        raise ValueError(NOT_FINITE)
     rows, columns = masks.shape[1:]
     by_column = np.zeros((columns + 3, rows + 2), dtype=np.float32)
-    encodings = []
+    runs = []
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         for mask, box in zip(masks, boxes, strict=True):
             by_column[1:-2, 1:-1] = mask.T
-            edges = _edges(by_column, box, height, width)
-            encodings.append({"size": [height, width], "counts": _run_lengths(edges, height * width)})
-    return coco_mask.frPyObjects(encodings, height, width)
+            runs.append(_run_lengths(_edges(by_column, box, height, width), height * width))
+    return runs
 
 
 def decode(rles: Sequence[Any], height: int, width: int) -> NDArray[np.bool_]:
     """Boolean masks [N, height, width] of run-length encodings of that size."""
     if not rles:
         return np.zeros((0, height, width), dtype=bool)
+    from pycocotools import mask as coco_mask
+
     return coco_mask.decode(list(rles)).transpose(2, 0, 1).astype(bool)
 
 
 def segmentation_rle(segmentation: Any, height: int, width: int) -> RLE:
     """The run-length encoding of a COCO annotation's polygons or of its encoded mask."""
+    from pycocotools import mask as coco_mask
+
     if isinstance(segmentation, list):
         return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
     if isinstance(segmentation["counts"], list):
@@ -108,12 +129,14 @@ def _edges(by_column: NDArray[np.float32], box: NDArray[np.float32], height: int
 
 def _sample_positions(low: np.float32, high: np.float32, size: int, samples: int) -> tuple[int, NDArray[np.float32]]:
     """The first pixel near a box's low side, and where its centre and the following ones lie in samples of the mask."""
-    first, end = max(math.floor(low) - 1, 0), min(math.ceil(high) + 1, size)
+    first = min(max(math.floor(low) - 1, 0), size)
+    # A box whose sides have changed places would give descending positions.
+    end = max(first, min(math.ceil(high) + 1, size)) if low <= high else first
     centres = np.arange(first, end, dtype=np.float32) + np.float32(0.5)
     relative = (centres - low) / (high - low) * 2 - 1
-    if high - low < 1:
+    if high - low < 1 and not np.isfinite(relative).all():
         # A box without extent divides by zero here. The official model samples it at the middle of its mask.
-        relative[~np.isfinite(relative)] = 0
+        relative[:] = 0
     return first, ((relative + 1) * samples - 1) / 2
 
 

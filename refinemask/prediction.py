@@ -17,7 +17,7 @@ from refinemask.data.images import read_image
 from refinemask.data.transforms import preprocess
 from refinemask.files import UserError, atomic_write
 from refinemask.masks import RLE, decode, paste_rle
-from refinemask.structures import Detections, Result
+from refinemask.structures import Detections, ImageDetections, Result
 
 if TYPE_CHECKING:
     import supervision
@@ -38,8 +38,14 @@ class Predictor(Protocol):
     precision: str
     """Arithmetic of the convolutions."""
 
-    def infer(self, images: NDArray[np.uint8], image_sizes: NDArray[np.int64]) -> Detections:
-        """NumPy detections of a padded batch, boxes in network-input pixels."""
+    def detect(
+        self,
+        images: NDArray[np.uint8],
+        image_sizes: NDArray[np.int64],
+        scale_factors: NDArray[np.float32],
+        image_shapes: Sequence[tuple[int, int]],
+    ) -> list[ImageDetections]:
+        """The detections of each image of a padded batch; the last two arguments are those of :func:`encode`."""
 
     def canvas(self, image_shapes: Iterable[tuple[int, int]]) -> tuple[int, int] | None:
         """The fixed padded (height, width) for a batch of original (height, width); None pads as the images need."""
@@ -200,43 +206,56 @@ def predict(
     """
     shapes = [image.shape[:2] for image in images]
     batch = preprocess(images, predictor.config.preprocessing, predictor.canvas(shapes))
-    detections = predictor.infer(batch.images, batch.image_sizes)
-    return to_predictions(detections, batch.scale_factors, shapes, predictor.config, paths)
+    found = predictor.detect(batch.images, batch.image_sizes, batch.scale_factors, shapes)
+    return to_predictions(found, shapes, predictor.config, paths)
 
 
 def to_predictions(
-    detections: Detections,
-    scale_factors: NDArray[np.float32],
+    found: Sequence[ImageDetections],
     image_shapes: Sequence[tuple[int, int]],
     config: ModelConfig,
     paths: Sequence[Path | None] | None = None,
 ) -> list[Prediction]:
-    """The detections of a batch, image by image; the masks are pasted once, into the original image.
+    """The predictions of a batch.
+
+    Args:
+        found: the detections of each image.
+        image_shapes: (height, width) of each original image.
+        config: the detector's configuration.
+        paths: the images' files, if they have any.
+    """
+    return [
+        Prediction(path=path, height=height, width=width, config=config, **detections._asdict())
+        for detections, (height, width), path in zip(found, image_shapes, paths or [None] * len(found), strict=True)
+    ]
+
+
+def encode(
+    detections: Detections, scale_factors: NDArray[np.float32], image_shapes: Sequence[tuple[int, int]]
+) -> list[ImageDetections]:
+    """The real detections of each image; the masks are pasted once, into the original image.
 
     Args:
         detections: NumPy arrays, boxes in network-input pixels.
         scale_factors: [B, 4] (x, y, x, y) from the original image to the network's input.
         image_shapes: (height, width) of each original image.
-        config: the detector's configuration.
-        paths: the images' files, if they have any.
+
+    Raises:
+        ValueError: a value of a mask or box is not finite.
     """
-    predictions = []
+    found = []
     for index, (height, width) in enumerate(image_shapes):
         real = slice(int(detections.num_detections[index]))
         boxes = detections.boxes[index, real] / scale_factors[index]
-        predictions.append(
-            Prediction(
-                path=None if paths is None else paths[index],
-                height=height,
-                width=width,
+        found.append(
+            ImageDetections(
                 boxes=boxes,
                 scores=detections.scores[index, real],
                 labels=detections.labels[index, real],
                 rles=paste_rle(detections.masks[index, real], boxes, height, width),
-                config=config,
             )
         )
-    return predictions
+    return found
 
 
 def predict_images(predictor: Predictor, images: Iterable[ImageSource], *, batch_size: int = 1) -> Iterator[Prediction]:

@@ -3,6 +3,9 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+
+from refinemask.masks import RLE
 
 Result = dict[str, Any]
 """An entry of COCO's results format: image_id, category_id, bbox (x, y, w, h), score, segmentation (RLE)."""
@@ -29,3 +32,16 @@ class Detections(NamedTuple):
     def numpy(self) -> "Detections":
         """The same detections as NumPy arrays in host memory."""
         return Detections(*(np.asarray(a.cpu() if hasattr(a, "cpu") else a) for a in self))
+
+
+class ImageDetections(NamedTuple):
+    """The detections of one image, best first, in pixels of the original image."""
+
+    boxes: NDArray[np.float32]
+    """[N, 4] float32 (x1, y1, x2, y2)."""
+    scores: NDArray[np.float32]
+    """[N] float32, descending."""
+    labels: NDArray[np.int64]
+    """[N] int64, 0-based positions among the model's classes."""
+    rles: list[RLE]
+    """N masks of the whole image."""

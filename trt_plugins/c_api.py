@@ -11,6 +11,8 @@ FLOAT, HALF, BFLOAT16 = range(3)
 PLANAR, INTERLEAVED = range(2)
 MAX_LEVELS = 4
 MAX_NMS_BOXES = 4096
+NOT_FINITE_RUNS = -1
+"""Number of runs of a mask that is not finite, or whose box is not."""
 
 
 class KernelError(RuntimeError):
@@ -53,6 +55,31 @@ class _BoundaryMerge(Structure):
     ]
 
 
+class _PasteRuns(Structure):
+    _fields_ = [
+        ("masks", c_void_p),
+        ("boxes", c_void_p),
+        ("num_valid", c_void_p),
+        *((name, c_int32) for name in ("num_masks", "rows", "columns")),
+        ("scale", c_float * 4),
+        *((name, c_int32) for name in ("height", "width", "capacity")),
+        ("ends", c_void_p),
+        ("num_runs", c_void_p),
+    ]
+
+
+class _RleStrings(Structure):
+    _fields_ = [
+        ("ends", c_void_p),
+        ("num_runs", c_void_p),
+        ("num_masks", c_int32),
+        ("capacity", c_int32),
+        ("num_bytes", c_void_p),
+        ("strings", c_void_p),
+        ("string_capacity", c_int64),
+    ]
+
+
 @dataclass(frozen=True)
 class FeatureMap:
     """A pyramid level: device address, and height and width in cells."""
@@ -71,7 +98,14 @@ class Kernels:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._library = ctypes.CDLL(os.fspath(path))
-        for name, problem in (("roi_align", _RoiAlign), ("fixed_nms", _FixedNms), ("boundary_merge", _BoundaryMerge)):
+        problems = {
+            "roi_align": _RoiAlign,
+            "fixed_nms": _FixedNms,
+            "boundary_merge": _BoundaryMerge,
+            "paste_runs": _PasteRuns,
+            "rle_strings": _RleStrings,
+        }
+        for name, problem in problems.items():
             launcher = self._launcher(name)
             launcher.argtypes, launcher.restype = [POINTER(problem), c_void_p], c_int
         self._library.refinemask_fixed_nms_workspace.argtypes = [c_int32, c_int32]
@@ -148,6 +182,56 @@ class Kernels:
     def boundary_merge(self, coarse: int, fine: int, output: int, *, num_rois: int, size: int, stream: int = 0) -> None:
         """Merge two stages' logits; see ``RefinemaskBoundaryMerge``."""
         self._launch("boundary_merge", _BoundaryMerge(coarse, fine, output, num_rois, size), stream)
+
+    def paste_runs(
+        self,
+        masks: int,
+        boxes: int,
+        num_valid: int | None,
+        ends: int,
+        num_runs: int,
+        *,
+        num_masks: int,
+        rows: int,
+        columns: int,
+        scale: Sequence[float],
+        height: int,
+        width: int,
+        capacity: int,
+        stream: int = 0,
+    ) -> None:
+        """Find the runs of pasted masks; see ``RefinemaskPasteRuns``."""
+        problem = _PasteRuns(
+            masks=masks,
+            boxes=boxes,
+            num_valid=num_valid,
+            num_masks=num_masks,
+            rows=rows,
+            columns=columns,
+            scale=tuple(scale),
+            height=height,
+            width=width,
+            capacity=capacity,
+            ends=ends,
+            num_runs=num_runs,
+        )
+        self._launch("paste_runs", problem, stream)
+
+    def rle_strings(
+        self,
+        ends: int,
+        num_runs: int,
+        num_bytes: int,
+        strings: int,
+        *,
+        num_masks: int,
+        capacity: int,
+        string_capacity: int,
+        stream: int = 0,
+    ) -> None:
+        """Write runs as COCO's compressed strings; see ``RefinemaskRleStrings``."""
+        problem = _RleStrings(ends, num_runs, num_masks, capacity, num_bytes, strings, string_capacity)
+        self._launch("rle_strings", problem, stream)
 
     def _launch(self, name: str, problem: Structure, stream: int) -> None:
         error = self._launcher(name)(ctypes.byref(problem), stream)

@@ -6,8 +6,11 @@ Nothing here waits for the device or copies to the host, so that a forward pass 
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align
@@ -28,6 +31,8 @@ from trt_plugins.c_api import (
 _TYPES = {torch.float32: FLOAT, torch.float16: HALF, torch.bfloat16: BFLOAT16}
 _VECTOR_BYTES = 16
 _WORKSPACE_ALIGNMENT = 256
+STRING_BYTES_PER_RUN = 2
+"""Room for the strings of masks; those of smooth outlines take little more than one byte a run."""
 
 
 def enable_if_available() -> bool:
@@ -69,6 +74,38 @@ def enable(kernels: Kernels, device_type: str = "cuda") -> None:
             return implementation.boundary_merge(coarse, fine)
         with boundary_merge.set_kernel_enabled(device_type, False):
             return boundary_merge(coarse, fine)
+
+
+class PastedMasks(NamedTuple):
+    """Run-length encodings of pasted masks on their device; nothing has waited for them yet.
+
+    A number of runs above the capacity, or more bytes of strings than there are, says that there was no room.
+    """
+
+    ends: Tensor
+    """[B, K, capacity] int32, where the runs of each mask end: column-major pixel indices, the first ``num_runs``."""
+    memory: Tensor
+    """uint8: the numbers of runs and then of bytes of the strings, each int32 [B, K], and then the strings."""
+
+    @property
+    def header_bytes(self) -> int:
+        """Bytes of the memory before the strings."""
+        return 8 * self.ends.shape[:2].numel()
+
+    @property
+    def num_runs(self) -> Tensor:
+        """[B, K] int32, 0 for padding, ``c_api.NOT_FINITE_RUNS`` where the mask or its box is not finite."""
+        return self.memory[: self.header_bytes].view(torch.int32).view(2, *self.ends.shape[:2])[0]
+
+    @property
+    def num_bytes(self) -> Tensor:
+        """[B, K] int32, bytes of each string."""
+        return self.memory[: self.header_bytes].view(torch.int32).view(2, *self.ends.shape[:2])[1]
+
+    @property
+    def strings(self) -> Tensor:
+        """uint8, COCO's compressed strings one right behind the other, of all images."""
+        return self.memory[self.header_bytes :]
 
 
 class TorchKernels:
@@ -160,6 +197,66 @@ class TorchKernels:
                 stream=stream,
             )
         return merged
+
+    def paste_rle(
+        self,
+        masks: Tensor,
+        boxes: Tensor,
+        image_shapes: Sequence[tuple[int, int]],
+        *,
+        capacity: int,
+        scale_factors: NDArray[np.float32] | None = None,
+        num_detections: Tensor | None = None,
+    ) -> PastedMasks:
+        """``refinemask.masks.paste_rle`` for a batch of images of any sizes.
+
+        Args:
+            masks: [B, K, M, M] probabilities.
+            boxes: [B, K, 4] (x1, y1, x2, y2), in pixels of the images once they are divided by the scale factors.
+            image_shapes: (height, width) of each image.
+            capacity: runs of a mask that there is room for; all strings together have room for two bytes a run.
+            scale_factors: [B, 4] float32; None is one.
+            num_detections: [B] int64, number of real masks of each image; None is all.
+
+        Raises:
+            KernelError: an image has 2^31 pixels or more, or a side above 2^24.
+        """
+        batch, count, rows, columns = masks.shape
+        masks, boxes = masks.float().contiguous(), boxes.float().contiguous()
+        scales = np.ones((batch, 4), np.float32) if scale_factors is None else scale_factors
+        valid = None if num_detections is None else num_detections.long().contiguous()
+        ends = masks.new_empty(batch, count, capacity, dtype=torch.int32)
+        string_capacity = STRING_BYTES_PER_RUN * ends.numel()
+        memory = masks.new_empty(8 * batch * count + string_capacity, dtype=torch.uint8)
+        pasted = PastedMasks(ends, memory)
+        with _on_device(masks) as stream:
+            for index, (height, width) in enumerate(image_shapes):
+                self.kernels.paste_runs(
+                    masks[index].data_ptr(),
+                    boxes[index].data_ptr(),
+                    None if valid is None else valid[index].data_ptr(),
+                    ends[index].data_ptr(),
+                    pasted.num_runs[index].data_ptr(),
+                    num_masks=count,
+                    rows=rows,
+                    columns=columns,
+                    scale=scales[index].tolist(),
+                    height=height,
+                    width=width,
+                    capacity=capacity,
+                    stream=stream,
+                )
+            self.kernels.rle_strings(
+                ends.data_ptr(),
+                pasted.num_runs.data_ptr(),
+                pasted.num_bytes.data_ptr(),
+                pasted.strings.data_ptr(),
+                num_masks=batch * count,
+                capacity=capacity,
+                string_capacity=string_capacity,
+                stream=stream,
+            )
+        return pasted
 
 
 @contextmanager

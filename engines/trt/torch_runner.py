@@ -2,6 +2,7 @@
 
 import os
 from collections import OrderedDict
+from collections.abc import Sequence
 from queue import SimpleQueue
 from threading import Lock
 from typing import Any, NamedTuple
@@ -9,11 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from engines import on_device
 from engines.base import Engine
 from engines.trt.runtime import OpenEngine, Shape, open_engine, require_cuda
 from refinemask.contract import INPUTS, OUTPUTS
 from refinemask.files import UserError
-from refinemask.structures import Detections
+from refinemask.structures import Detections, ImageDetections
 
 CACHED_SHAPES = 4
 """Number of input shapes that keep context, buffers and CUDA graph, in each slot."""
@@ -86,7 +88,17 @@ class TensorRTEngine(Engine):
 
     def download(self, outputs: "Slot") -> Detections:
         try:
-            return outputs.download()
+            with torch.cuda.stream(outputs.stream):
+                return on_device.download(outputs.detections())
+        finally:
+            self._slots.put(outputs)
+
+    def encode(
+        self, outputs: "Slot", scale_factors: np.ndarray, image_shapes: Sequence[tuple[int, int]]
+    ) -> list[ImageDetections]:
+        try:
+            with torch.cuda.stream(outputs.stream):
+                return on_device.encode(outputs.detections(), scale_factors, image_shapes)
         finally:
             self._slots.put(outputs)
 
@@ -120,12 +132,10 @@ class Slot:
                 self._execute(self.current)
         self.stream.synchronize()
 
-    def download(self) -> Detections:
-        """The outputs as arrays of their own in host memory."""
+    def detections(self) -> Detections:
+        """The outputs on the device, overwritten by the next run."""
         assert self.current is not None
-        with torch.cuda.stream(self.stream):
-            outputs = [self.current.output(name).cpu().numpy() for name in OUTPUTS]
-        return Detections(*outputs)
+        return Detections(*map(self.current.output, OUTPUTS))
 
     def _execute(self, prepared: "Prepared") -> None:
         succeeded = prepared.context.execute_async_v3(self.stream.cuda_stream)
@@ -137,7 +147,9 @@ class Slot:
             return self.prepared[shape]
         while len(self.prepared) >= CACHED_SHAPES:
             self.prepared.popitem(last=False)
-        prepared = prepare(self.opened, shape)
+        # On this stream, or the zeros of the inputs may arrive after the first upload.
+        with torch.cuda.stream(self.stream):
+            prepared = prepare(self.opened, shape)
         # An allocator's memory moves between calls, and a recording would not follow it.
         if self.cuda_graph and not prepared.allocators:
             prepared = self._record(prepared)

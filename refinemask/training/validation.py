@@ -1,7 +1,7 @@
 """Average precision of a detector that is still being trained, and pictures of what it finds."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,8 +17,8 @@ from refinemask.evaluation.measurement import Measurement, measure
 from refinemask.evaluation.metrics import Metric
 from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
-from refinemask.prediction import predict
-from refinemask.structures import Detections
+from refinemask.prediction import encode, predict
+from refinemask.structures import ImageDetections
 
 
 class LivePredictor:
@@ -31,10 +31,16 @@ class LivePredictor:
         self._detector, self._device = detector, device
 
     @torch.inference_mode()
-    def infer(self, images: NDArray[np.uint8], image_sizes: NDArray[np.int64]) -> Detections:
-        """NumPy detections of a padded batch, boxes in network-input pixels."""
+    def detect(
+        self,
+        images: NDArray[np.uint8],
+        image_sizes: NDArray[np.int64],
+        scale_factors: NDArray[np.float32],
+        image_shapes: Sequence[tuple[int, int]],
+    ) -> list[ImageDetections]:
+        """The detections of each image of a padded batch, in pixels of the original images."""
         inputs = (torch.from_numpy(x).to(self._device) for x in (images, image_sizes))
-        return self._detector(*inputs).numpy()
+        return encode(self._detector(*inputs).numpy(), scale_factors, image_shapes)
 
     def canvas(self, image_shapes: Iterable[tuple[int, int]]) -> tuple[int, int] | None:
         """None, because a detector takes any size."""

@@ -15,7 +15,7 @@ from pycocotools import mask as coco_mask
 from refinemask.contract import InputError
 from refinemask.data.images import read_image
 from refinemask.files import UserError
-from refinemask.prediction import ImageSource, Prediction, predict, predict_images, to_predictions
+from refinemask.prediction import ImageSource, Prediction, encode, predict, predict_images, to_predictions
 from refinemask.structures import Detections
 from tests.support.bright_box import BrightBox
 from tests.support.tolerances import assert_near
@@ -69,7 +69,8 @@ def test_the_best_of_the_padded_detections_are_those_that_count() -> None:
         num_detections=np.array([2], np.int64),
         masks=np.ones((1, 3, 28, 28), np.float32),
     )
-    [found] = to_predictions(detections, np.full((1, 4), 2, np.float32), [(30, 40)], BrightBox.config)
+    encoded = encode(detections, np.full((1, 4), 2, np.float32), [(30, 40)])
+    [found] = to_predictions(encoded, [(30, 40)], BrightBox.config)
     assert found.class_names == ("a", "b")
     first, second = found.to_coco(7)
     # The order of the keys is the order in the files.

@@ -1,11 +1,12 @@
 """A predictor whose answers are plain to see in the image."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from refinemask.config import ModelConfig, Preprocessing
-from refinemask.structures import Detections
+from refinemask.prediction import encode
+from refinemask.structures import Detections, ImageDetections
 
 
 class BrightBox:
@@ -23,7 +24,13 @@ class BrightBox:
     def canvas(self, image_shapes: Iterable[tuple[int, int]]) -> tuple[int, int] | None:
         return self._canvas
 
-    def infer(self, images: np.ndarray, image_sizes: np.ndarray) -> Detections:
+    def detect(
+        self,
+        images: np.ndarray,
+        image_sizes: np.ndarray,
+        scale_factors: np.ndarray,
+        image_shapes: Sequence[tuple[int, int]],
+    ) -> list[ImageDetections]:
         self.seen.append(images.shape)
         batch = len(images)
         boxes = np.zeros((batch, 3, 4), np.float32)
@@ -33,4 +40,5 @@ class BrightBox:
         labels = np.zeros((batch, 3), np.int64)
         labels[:, 0] = 1
         found = (scores[:, 0] > 0).astype(np.int64)
-        return Detections(boxes, scores, labels, found, np.ones((batch, 3, 28, 28), np.float32))
+        detections = Detections(boxes, scores, labels, found, np.ones((batch, 3, 28, 28), np.float32))
+        return encode(detections, scale_factors, image_shapes)

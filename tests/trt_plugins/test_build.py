@@ -16,6 +16,7 @@ KERNELS = {
     *(f"roi_align_{layout}<{t}>" for layout in ("planar", "interleaved") for t in ("float", "__half", "__nv_bfloat16")),
     *("sort_boxes", "find_overlaps", "scan<1>", "scan<2>", "scan<4>"),
     *("boundary_merge<2>", "boundary_merge<4>"),
+    *("find_runs", "measure_strings", "write_strings"),
 }
 
 

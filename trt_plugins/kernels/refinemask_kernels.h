@@ -77,6 +77,44 @@ struct RefinemaskBoundaryMerge {
 };
 REFINEMASK_API int refinemask_boundary_merge(const struct RefinemaskBoundaryMerge* problem, void* stream);
 
+// Where the runs of pasted masks end: column-major pixel indices, ascending, of background and foreground in turn.
+//
+// The value of a pixel is the bilinear sample of the mask at the pixel's centre, zero outside the mask; foreground is
+// at least one half. The last run ends with the image; the first is empty where the first pixel is foreground. Runs for
+// which there is no room are counted all the same. The image has less than 2^31 pixels, its sides at most 2^24.
+#define REFINEMASK_NOT_FINITE -1
+struct RefinemaskPasteRuns {
+    const float* masks;        // [N, rows, columns] probabilities
+    const float* boxes;        // [N, 4] (x1, y1, x2, y2) in pixels of the image times `scale`
+    const int64_t* num_valid;  // one number: masks from there on have no runs; null where all are valid
+    int32_t num_masks;         // N; none is no error
+    int32_t rows;
+    int32_t columns;
+    float scale[4];
+    int32_t height;  // of the image
+    int32_t width;
+    int32_t capacity;   // runs of a mask that there is room for
+    int32_t* ends;      // [N, capacity]
+    int32_t* num_runs;  // [N]; REFINEMASK_NOT_FINITE where a value of the mask or its box is not finite
+};
+REFINEMASK_API int refinemask_paste_runs(const struct RefinemaskPasteRuns* problem, void* stream);
+
+// COCO's compressed run-length strings of runs, one right behind the other.
+//
+// A mask that has no runs, or whose runs had no room, has no string. What lies beyond the room for strings is counted
+// all the same. N * capacity * REFINEMASK_RUN_MAX_BYTES is less than 2^31.
+#define REFINEMASK_RUN_MAX_BYTES 7
+struct RefinemaskRleStrings {
+    const int32_t* ends;      // [N, capacity]
+    const int32_t* num_runs;  // [N]
+    int32_t num_masks;        // N; none is no error
+    int32_t capacity;
+    int32_t* num_bytes;        // [N]
+    uint8_t* strings;
+    int64_t string_capacity;  // bytes of all strings that there is room for
+};
+REFINEMASK_API int refinemask_rle_strings(const struct RefinemaskRleStrings* problem, void* stream);
+
 REFINEMASK_API const char* refinemask_error_string(int error);
 
 #ifdef __cplusplus

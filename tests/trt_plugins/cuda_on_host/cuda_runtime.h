@@ -59,6 +59,7 @@ inline void __syncthreads() { cuda_on_host::all_of_block(true); }
 inline int __syncthreads_and(int predicate) { return cuda_on_host::all_of_block(predicate != 0); }
 inline uint32_t __ballot_sync(unsigned, bool predicate) { return cuda_on_host::ballot(predicate); }
 inline uint32_t __reduce_or_sync(unsigned, uint32_t value) { return cuda_on_host::or_of_warp(value); }
+inline int __ffs(int bits) { return __builtin_ffs(bits); }
 inline int __popcll(uint64_t bits) { return __builtin_popcountll(bits); }
 template <typename T>
 T __ldg(const T* address) {
