@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from refinemask.agreement import box_iou, match
 from refinemask.structures import Detections
 
 SAME_IOU = 0.9
@@ -32,7 +32,10 @@ def agreement(found: Detections, expected: Detections) -> Agreement:
     pairs, cells, differences = 0, 0, 0
     for image in range(len(expected.num_detections)):
         mine, reference = _of_image(found, image), _of_image(expected, image)
-        for own, other in _partners(mine, reference):
+        overlaps = box_iou(reference.boxes, mine.boxes)
+        for other, own in match(reference, mine):
+            if overlaps[other, own] <= SAME_IOU:
+                continue
             different = (mine.masks[own] >= THRESHOLD) != (reference.masks[other] >= THRESHOLD)
             pairs, cells, differences = pairs + 1, cells + different.size, differences + int(different.sum())
     total = int(expected.num_detections.sum())
@@ -55,27 +58,3 @@ def _of_image(detections: Detections, image: int) -> Detections:
         detections.num_detections[image : image + 1],
         masks[image, real],
     )
-
-
-def _partners(found: Detections, expected: Detections) -> list[tuple[int, int]]:
-    """Pairs of indices, chosen in the reference's order of scores, each time the partner of the largest IoU."""
-    overlaps = np.where(found.labels[:, None] == expected.labels, _iou(found.boxes, expected.boxes), 0)
-    pairs = []
-    for other in range(len(expected.labels)):
-        if not len(found.labels):
-            break
-        own = int(overlaps[:, other].argmax())
-        if overlaps[own, other] > SAME_IOU:
-            pairs.append((own, other))
-            overlaps[own] = 0
-    return pairs
-
-
-def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
-    """IoU [A, B] of boxes [A, 4] and [B, 4], xyxy."""
-    first, second = a.astype(np.float64)[:, None], b.astype(np.float64)[None]
-    sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])
-    shared = sides.clip(min=0).prod(axis=2)
-    areas = [(boxes[..., 2:] - boxes[..., :2]).prod(axis=2) for boxes in (first, second)]
-    union = areas[0] + areas[1] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)

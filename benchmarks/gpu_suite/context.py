@@ -164,6 +164,10 @@ class Context:
         """
         self._jobs[job] = start_in_child(function, *args, **options)
 
+    def has_begun(self, job: str) -> bool:
+        """Whether :meth:`begin` was called for a job of this name."""
+        return job in self._jobs
+
     def answer(self, job: str) -> Any:
         """Wait for what :meth:`begin` began.
 

@@ -115,9 +115,8 @@ def _tiny_config(mask_head: MaskHeadConfig) -> ModelConfig:
 def _scores(detector: Detector, batch: NetworkInput) -> torch.Tensor:
     """Scores of the detections of one image, descending; without a threshold they fill every place."""
     device = next(detector.parameters()).device
-    inputs = (torch.from_numpy(array).to(device) for array in (batch.images, batch.image_sizes))
-    _, detected = detector.detect(*inputs)
-    return detected.scores[0]
+    images, image_sizes = (torch.from_numpy(array).to(device) for array in (batch.images, batch.image_sizes))
+    return detector.detect(detector.features(images, image_sizes), image_sizes).scores[0]
 
 
 def _with_few(detector: Detector, many: NetworkInput, threshold: float) -> NetworkInput:
