@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from export.reading import read_model
 from export.tensorrt_rules import Target, check_model
-from refinemask.command import FAILED_CHECK, execute
+from refinemask.command import execute
+from refinemask.exit_codes import FAILED_CHECK
 from refinemask.spelling import Model
 
 

@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-from refinemask.command import exit_code
+from refinemask.exit_codes import exit_code
 from refinemask.files import UserError
 
 COMMANDS = {

@@ -3,29 +3,19 @@
 Needs nvcc 12.8 or newer for every architecture, CMake, and, for the plugin library, TensorRT's headers.
 """
 
-import hashlib
-import json
 import os
-import re
-import shutil
-import subprocess
 import sys
-import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
 from refinemask.command import execute
-from refinemask.files import UserError, atomic_write
 from refinemask.spelling import Output
-from trt_plugins import LIBRARY_DIR, PACKAGE
-from trt_plugins.ptxas import KernelResources, parse_ptxas
+from trt_plugins import LIBRARY_DIR, PLUGIN_LIBRARY
+from trt_plugins.libraries import ARCHITECTURES, build_libraries, summary
 
-ARCHITECTURES = ("80", "86-real", "89-real", "90-real", "100-real", "120")
-"""CMake CUDA architectures; ``-real`` ones get machine code alone, the others PTX too."""
 HEADERS_HELP = (
     "TensorRT's headers (NvInferRuntime.h) were not found, so only the kernels were built. They are in the include "
     "directory of every TensorRT SDK (tar, deb, container) and of the public repository github.com/NVIDIA/TensorRT; "
@@ -49,151 +39,19 @@ class Args:
     """Whether to build although nothing has changed."""
 
 
-def build(args: Args) -> dict[str, Any]:
-    """Build unless sources, compiler and options are those of the libraries already there.
-
-    Returns:
-        The compile report: compiler, architectures, source hash, and registers and spills of every kernel.
-
-    Raises:
-        UserError: a tool is missing, or the compiler failed.
-    """
-    nvcc, cmake = _find_nvcc(), _find_cmake()
-    architectures = _known_architectures(nvcc, args.architectures)
-    version = _run([str(nvcc), "--version"]).strip().splitlines()[-1]
-    headers = find_headers(args.tensorrt_include_dir)
-    digest = _digest(str(nvcc), version, *architectures, str(headers), _headers_version(headers))
-    report_path = args.output / "compile_report.json"
-    if not args.force and report_path.is_file():
-        report = json.loads(report_path.read_text())
-        if report["sha256"] == digest and all((args.output / name).is_file() for name in report["libraries"]):
-            print(f"{args.output} is up to date")
-            return report
-
-    with tempfile.TemporaryDirectory(prefix="trt_plugins.") as directory:
-        configure = [str(cmake), "-S", str(PACKAGE), "-B", directory, f"-DCMAKE_CUDA_COMPILER={nvcc}"]
-        configure.append(f"-DCMAKE_CUDA_ARCHITECTURES={';'.join(architectures)}")
-        configure.append(f"-DTENSORRT_INCLUDE_DIR={headers or ''}")
-        _run(configure)
-        log = _run([str(cmake), "--build", directory, "--parallel", str(args.jobs)])
-        libraries = sorted(path.name for path in Path(directory).glob("librefinemask_*.so"))
-        for stale in args.output.glob("librefinemask_*.so"):
-            if stale.name not in libraries:
-                stale.unlink()
-        for name in libraries:
-            with atomic_write(args.output / name) as temporary:
-                shutil.copyfile(Path(directory) / name, temporary)
-        report = {
-            "nvcc": version,
-            "architectures": architectures,
-            "tensorrt_headers": _headers_version(headers),
-            "sha256": digest,
-            "libraries": libraries,
-            "kernels": [kernel._asdict() for kernel in parse_ptxas(log)],
-        }
-    with atomic_write(report_path) as temporary:
-        temporary.write_text(json.dumps(report, indent=1) + "\n")
-    return report
-
-
-def summary(report: dict[str, Any]) -> str:
-    """One line per kernel: the most registers, shared memory and spilled bytes over all architectures."""
-    kernels = [KernelResources(**kernel) for kernel in report["kernels"]]
-    lines = [f"{'kernel':52} registers  shared  spilled"]
-    for name in sorted({kernel.name for kernel in kernels}):
-        same = [kernel for kernel in kernels if kernel.name == name]
-        registers, shared = max(k.registers for k in same), max(k.shared_bytes for k in same)
-        spilled = max(k.spill_store_bytes + k.spill_load_bytes for k in same)
-        lines.append(f"{name:52} {registers:9} {shared:7} {spilled:8}")
-    return "\n".join(lines)
-
-
-def find_headers(directory: Path | None = None) -> Path | None:
-    """The directory of NvInferRuntime.h: the given one, the environment's or the system's; None where there is none.
-
-    Raises:
-        UserError: the given directory, or the environment's, does not have it.
-    """
-    root, include = os.environ.get("TENSORRT_ROOT"), os.environ.get("TENSORRT_INCLUDE_DIR")
-    for source, chosen in (
-        ("--tensorrt-include-dir", directory),
-        ("TENSORRT_INCLUDE_DIR", include and Path(include)),
-        ("TENSORRT_ROOT", root and Path(root) / "include"),
-    ):
-        if chosen:
-            if not (chosen / "NvInferRuntime.h").is_file():
-                raise UserError(f"{source}: {chosen} has no NvInferRuntime.h; give the include directory of TensorRT")
-            return chosen.resolve()
-    system = ("/usr/include", *map(str, Path("/usr/include").glob("*-linux-gnu")))
-    candidates = (*system, "/usr/local/tensorrt/include", "/opt/tensorrt/include")
-    return next((Path(path) for path in candidates if (Path(path) / "NvInferRuntime.h").is_file()), None)
-
-
-def _headers_version(headers: Path | None) -> str | None:
-    """Version of the headers, such as ``10.16``; None without headers."""
-    if headers is None:
-        return None
-    text = (headers / "NvInferVersion.h").read_text()
-    numbers = (re.search(rf"#define \w*{part}\w* (\d+)", text) for part in ("MAJOR", "MINOR"))
-    return ".".join(number[1] if number else "?" for number in numbers)
-
-
-def _find_nvcc() -> Path:
-    candidates = [os.environ.get("CUDACXX"), shutil.which("nvcc")]
-    candidates += [f"{home}/bin/nvcc" for home in (os.environ.get("CUDA_HOME"), "/usr/local/cuda") if home]
-    for candidate in candidates:
-        if candidate and Path(candidate).is_file():
-            return Path(candidate)
-    raise UserError(
-        "nvcc not found in CUDACXX, PATH, CUDA_HOME or /usr/local/cuda; install the CUDA toolkit 12.8 or newer "
-        "and build again with: python -m trt_plugins.build"
-    )
-
-
-def _find_cmake() -> Path:
-    cmake = shutil.which("cmake")
-    if cmake is None:
-        raise UserError("cmake not found in PATH; install CMake 3.24 or newer, for example with: pip install cmake")
-    return Path(cmake)
-
-
-def _known_architectures(nvcc: Path, wanted: Sequence[str]) -> list[str]:
-    known = _run([str(nvcc), "--list-gpu-code"]).split()
-    chosen = [name for name in wanted if f"sm_{name.split('-')[0]}" in known]
-    if missing := [name for name in wanted if name not in chosen]:
-        print(f"{nvcc} does not know {', '.join(missing)}: left out", file=sys.stderr)
-    if not chosen:
-        raise UserError(f"{nvcc} knows none of the architectures {', '.join(wanted)}; it knows {' '.join(known)}")
-    return chosen
-
-
-def _digest(*settings: str | None) -> str:
-    digest = hashlib.sha256(repr(settings).encode())
-    patterns = ("CMakeLists.txt", "exports.map", "kernels/*", "plugin/*")
-    for path in sorted(path for pattern in patterns for path in PACKAGE.glob(pattern)):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
-
-
-def _run(command: Sequence[str]) -> str:
-    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if result.returncode != 0:
-        tail = "\n".join(result.stdout.strip().splitlines()[-20:])
-        raise UserError(f"{' '.join(command)} failed with exit code {result.returncode}:\n{tail}")
-    return result.stdout
-
-
 def main(args: Args | None = None) -> int:
     """Build, print the kernels' resources and say what was not built; returns the exit code."""
     return execute(Args, _build_and_tell, args)
 
 
 def _build_and_tell(args: Args) -> None:
-    report = build(args)
+    report = build_libraries(
+        args.output, args.architectures, args.tensorrt_include_dir, jobs=args.jobs, force=args.force
+    )
     print(summary(report))
     for name in report["libraries"]:
         print(args.output / name)
-    if "librefinemask_plugins.so" not in report["libraries"]:
+    if PLUGIN_LIBRARY not in report["libraries"]:
         print(HEADERS_HELP, file=sys.stderr)
 
 

@@ -2,29 +2,25 @@
 
 import torch
 
-from benchmarks.gpu_suite.suite import Plan, Suite
+from benchmarks.gpu_suite.parts import PARTS
+from benchmarks.gpu_suite.plan import Plan, parse_plan
+from benchmarks.gpu_suite.suite import run_suite
 from benchmarks.gpu_suite.tables import print_suite
-from benchmarks.harness.report_file import write_report
-from refinemask.command import execute
+from refinemask.exit_codes import exit_code
 from refinemask.files import UserError
-from refinemask.spelling import Old
-
-OLD = {"--out": Old("--output"), "--checkpoint": Old("--model")}
 
 
 def main(plan: Plan | None = None) -> int:
-    """Run everything; exit code 1 where a check or a part failed, 2 where there is no CUDA device."""
-    return execute(Plan, _gpu_suite, plan, old=OLD)
+    """Run everything; exit code 1 where a check or a part failed, 2 where there is no such device."""
+    return exit_code(lambda: _gpu_suite(plan or parse_plan([part.name for part in PARTS])))
 
 
 def _gpu_suite(plan: Plan) -> int:
-    if not torch.cuda.is_available():
-        raise UserError("no CUDA device: this suite is about what only a GPU can prove")
-    plan.output.mkdir(parents=True, exist_ok=True)
-    report = Suite(plan).run_all()
-    write_report(report, plan.output / "gpu_suite.json")
+    if plan.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("no CUDA device: this suite is about what only a GPU can prove; --device cpu walks its parts")
+    report = run_suite(plan, PARTS)
     print_suite(report)
-    return int(bool(report.failed or report.failed_checks))
+    return int(bool(report.failed))
 
 
 if __name__ == "__main__":

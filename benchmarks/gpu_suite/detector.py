@@ -9,15 +9,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.gpu_suite.context import Context
+from benchmarks.gpu_suite.subjects import PHOTO, subject
 from benchmarks.gpu_suite.timing import Timer
+from refinemask.bundled import DEMO, NUCLEI
 from refinemask.data.images import read_image
 from refinemask.data.transforms import preprocess
 from refinemask.modeling.detector import Detector
 from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align
 from refinemask.structures import Detections
+from refinemask.weights import load_detector
 from trt_plugins import torch_ops
 from trt_plugins.c_api import Kernels
 
+NUCLEI_MODEL = DEMO / "weights" / "refinemask-nuclei.safetensors"
+IMAGES = 24
+"""Number of images whose detections are compared."""
 OPERATORS = (multilevel_roi_align, fixed_nms, boundary_merge)
 SMALL_DIFFERENCE = 1e-3
 """Difference in pixels, scores and probabilities that float32 sums of another order make at the network's end."""
@@ -35,6 +42,29 @@ class DetectorReport:
     """Median microseconds of the first image with the eager operators."""
     kernels_us: float
     """Median microseconds of the first image with the kernels."""
+
+    @property
+    def headline(self) -> str:
+        """The key figures in one line."""
+        return (
+            f"{self.agree} of {self.detections} detections as without the kernels; "
+            f"{self.kernels_us:.0f} µs with them, {self.eager_us:.0f} µs without"
+        )
+
+
+def run_detector(context: Context) -> DetectorReport:
+    """The nuclei model on its own images; a tiny model where sizes are tiny.
+
+    Raises:
+        NotRunError: there are no kernels here.
+    """
+    kernels = context.kernels().kernels
+    if context.tiny:
+        checkpoint, images = subject(context, "refinemask").checkpoint, [PHOTO]
+    else:
+        checkpoint, images = NUCLEI_MODEL, sorted((NUCLEI / "images").iterdir())[:IMAGES]
+    model = load_detector(checkpoint, device=context.device)
+    return compare_operators(model, images, kernels, context.timer(rounds=20), context.device)
 
 
 def compare_operators(

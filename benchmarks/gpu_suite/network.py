@@ -1,101 +1,232 @@
-"""The whole detector on the device: the exported file and the engines made of it, in speed and accuracy."""
+"""Whole networks on the device: every way to run them, in turns."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
-from typing import ParamSpec
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 
-import engines
-from benchmarks.harness.child import call_in_child
-from benchmarks.harness.comparison import compare
-from benchmarks.harness.report_file import write_report
-from benchmarks.harness.settings import Settings
-from benchmarks.harness.tables import print_comparison
-from export import export_onnx
-from refinemask.bundled import NUCLEI
-from refinemask.data.coco import read_coco
-from refinemask.files import FailedCheckError
-from refinemask.modeling.exported import Precision
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-Options = ParamSpec("Options")
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16")
-ANNOTATIONS = NUCLEI / "annotations" / "instances_val.json"
-IMAGES = NUCLEI / "images"
+from benchmarks.gpu_suite.agreement import Agreement, agreement
+from benchmarks.gpu_suite.ceilings import CeilingsReport
+from benchmarks.gpu_suite.contenders import Contender, Entry, Race, races
+from benchmarks.gpu_suite.context import Context, NotRunError
+from benchmarks.gpu_suite.engine_files import begin_compiled, begin_onnx
+from benchmarks.gpu_suite.exported_graph import on_device, warm_compiler_cache
+from benchmarks.gpu_suite.memory import MemoryMeter, free_memory
+from benchmarks.gpu_suite.opened import Opened
+from benchmarks.gpu_suite.rounds import Spread, take_turns
+from benchmarks.gpu_suite.subjects import Crowd, Family, Subject, subject
+from refinemask.modeling.exported import ExportedDetector
+from refinemask.structures import Detections
+from refinemask.weights import load_detector
+
+REFERENCE = "eager fp32"
+"""Contender whose detections the others' are compared with."""
+ROUNDS, TINY_ROUNDS = 40, 2
+TERA = 1e12
 
 
-class NotRunError(Exception):
-    """A part that this machine cannot run, and why."""
+@dataclass(frozen=True, kw_only=True)
+class NetworkTime:
+    """One contender on one batch."""
+
+    network: Family
+    contender: str
+    """Way to run the network, and its precision, such as ``eager fp32``."""
+    batch: int
+    crowd: Crowd
+    """Number of detections of each image: as many as there can be, or about a tenth of that."""
+    detections: float
+    """Mean number of detections that it found in an image."""
+    device_ms: Spread
+    """Milliseconds of a batch between two events on the device."""
+    wall_ms: Spread
+    """Wall-clock milliseconds of a batch, until the device is done."""
+    enqueue_ms: Spread | None
+    """Milliseconds until the call returns; None for a contender that waits for the device before."""
+    memory_bytes: int | None
+    """Memory of the device for weights, inputs, outputs and all between them; None on a CPU. What is allocated beside
+    PyTorch is the growth of the device's used memory, which the libraries' code that was loaded on the way is part of.
+    """
+    agreement: Agreement | None
+    """Detections beside those of eager fp32 in the same batch; None if that did not run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkReport:
+    """All contenders."""
+
+    times: tuple[NetworkTime, ...]
+    operations: dict[Family, int]
+    """Floating-point operations for one image with all detections, a multiplication and an addition being two."""
+    fp16_rate: float | None
+    """Operations per second of a square float16 product on this device; None if they were not measured."""
+
+    def find(
+        self, contender: str, *, network: Family = "refinemask", batch: int = 1, crowd: Crowd = "many"
+    ) -> NetworkTime | None:
+        """What was measured of a contender; None if it was not."""
+        key = (contender, network, batch, crowd)
+        return next((t for t in self.times if (t.contender, t.network, t.batch, t.crowd) == key), None)
+
+    def product_share(self, time: NetworkTime) -> float | None:
+        """Share of the card's fp16 product rate that a contender reaches; None if it is unknown."""
+        if self.fp16_rate is None or time.network not in self.operations or time.crowd != "many":
+            return None
+        done = self.operations[time.network] * time.batch
+        return done / (time.device_ms.median / 1e3) / self.fp16_rate
+
+    @property
+    def headline(self) -> str:
+        """The key figures in one line."""
+        first = [t for t in self.times if (t.network, t.batch, t.crowd) == ("refinemask", 1, "many")]
+        figures = ", ".join(f"{t.contender} {t.device_ms.median:.2f}" for t in first)
+        return f"{len(self.times)} measurements; milliseconds of one image: {figures or 'none'}"
+
+
+def prepare_network(context: Context) -> None:
+    """Begin to compile, and to export where there is someone to run it."""
+    first, second, third = races(context)
+    half, batch = ("fp16", second.batch) if context.cuda else ("bf16", second.batch)
+    own = subject(context, "refinemask")
+    for precision, images in ((half, 1), (half, batch), ("tf32", 1)) if context.cuda else (("fp32", 1),):
+        begin_compiled(context, own.checkpoint, precision, own.canvas, images)
+    if context.cuda:
+        peer = subject(context, third.family)
+        begin_compiled(context, peer.checkpoint, half, peer.canvas, third.batch)
+        context.begin(
+            "torch.compile", warm_compiler_cache, own.checkpoint, "fp16", context.device, own.batch("many", first.batch)
+        )
+        for onnx_precision in ("fp32", "fp16"):
+            begin_onnx(context, own.checkpoint, onnx_precision, own.canvas)
+
+
+def run_network(context: Context) -> NetworkReport:
+    """Open the contenders of each race, and let them take turns; what is measured is kept race by race."""
+    ceilings = context.report(CeilingsReport)
+    report = NetworkReport(times=(), operations={}, fp16_rate=ceilings.fp16_flops if ceilings else None)
+    for race in races(context):
+        name = f"{race.family}, batch {race.batch}"
+        times = context.attempt(name, partial(_run_race, context, race), seconds=race.seconds)
+        report = replace(report, times=(*report.times, *(times or ())))
+        if race.family not in report.operations:
+            found = context.attempt(f"operations of {race.family}", partial(_operations, context, race.family))
+            report = replace(report, operations=report.operations | ({race.family: found} if found else {}))
+        context.keep(report)
+    if not report.times:
+        raise NotRunError("none of the contenders ran")
+    return report
+
+
+def _operations(context: Context, family: Family) -> int:
+    """Floating-point operations of the exported graph for one image with all detections."""
+    network = subject(context, family)
+    module = ExportedDetector(load_detector(network.checkpoint)).to(context.device)
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        module(*on_device(network.batch("many", 1), context.device))
+    return counter.get_total_flops()
 
 
 @dataclass(frozen=True)
-class NetworkReport:
-    """Whole networks side by side."""
+class _Runner:
+    """A contender that is ready."""
 
-    report: str
-    """Name of the file that has the figures."""
-    engines: tuple[str, ...]
-    """Names of the files that were measured."""
+    opened: Opened
+    memory: int | None
 
 
-def precisions() -> tuple[Precision, ...]:
-    """The precisions that the engines of this machine take."""
-    return PRECISIONS if has_tensorrt() else PRECISIONS[:1]
+def _run_race(context: Context, race: Race) -> tuple[NetworkTime, ...]:
+    network = subject(context, race.family)
+    entry = Entry(context=context, subject=network, batch=network.batch("many", race.batch))
+    with _tuned():
+        runners = _open(context, entry, race.contenders)
+        try:
+            times = _measure(context, race, network, runners, "many")
+            return (*times, *(_measure(context, race, network, runners, "few") if race.few else ()))
+        finally:
+            runners.clear()
+            entry.graphs.clear()
+            torch._dynamo.reset()
+            free_memory()
 
 
-def export_file(checkpoint: Path, directory: Path, precision: Precision, timeout: float) -> Path:
-    """The checkpoint as ONNX.
-
-    Raises:
-        UserError: the checkpoint cannot be used.
-        NotRunError: the file does not agree with PyTorch, or it took too long.
-    """
-    onnx = directory / f"model-{precision}.onnx"
-    _within(timeout, export_onnx, checkpoint, onnx, precision=precision, verify_images=IMAGES)
-    return onnx
+def _open(context: Context, entry: Entry, contenders: Sequence[Contender]) -> dict[str, _Runner]:
+    runners = {}
+    for contender in contenders:
+        step = f"open {contender.name}, {entry.subject.name}, batch {len(entry.batch.images)}"
+        runner = context.attempt(step, partial(_open_one, context, entry, contender))
+        if runner is not None:
+            runners[contender.name] = runner
+    return runners
 
 
-def build_engine(onnx: Path, precision: Precision, timeout: float) -> Path:
-    """A TensorRT engine of an exported file.
-
-    Raises:
-        UserError: TensorRT refuses the file.
-        NotRunError: TensorRT is not installed, the precision is not met, or it took too long.
-    """
-    if not has_tensorrt():
-        raise NotRunError("the package tensorrt is not installed")
-    engine = onnx.with_suffix(".engine")
-    _within(timeout, engines.build_engine, onnx, engine, precision=precision)
-    return engine
+def _open_one(context: Context, entry: Entry, contender: Contender) -> _Runner:
+    """Open a contender, run it once, and measure its memory."""
+    meter = MemoryMeter() if context.cuda else None
+    opened = contender.open(entry)
+    opened.upload(entry.batch)
+    with opened.turn():
+        opened.run()
+    return _Runner(opened, meter.of(opened) if meter else None)
 
 
-def measure_engines(files: Sequence[Path], output: Path, limit: int) -> NetworkReport:
-    """Latency, AP and boundary AP of engines on the device, interleaved; the first is the baseline."""
-    report = compare([str(path) for path in files], read_coco(ANNOTATIONS), IMAGES, Settings(device="cuda"), limit)
-    write_report(report, output)
-    print_comparison(report)
-    return NetworkReport(output.name, tuple(path.name for path in files))
+def _measure(
+    context: Context, race: Race, network: Subject, runners: dict[str, _Runner], crowd: Crowd
+) -> tuple[NetworkTime, ...]:
+    """Detections and times of all contenders on one batch; one that fails is noted, and the rest go on."""
+    batch, found = network.batch(crowd, race.batch), {}
+    step = f"{race.family}, batch {race.batch}, {crowd}"
+
+    def detect(opened: Opened) -> Detections:
+        opened.upload(batch)
+        return opened.detections()
+
+    for name, runner in runners.items():
+        detections = context.attempt(f"detections of {name}, {step}", partial(detect, runner.opened))
+        if detections is not None:
+            found[name] = detections
+
+    def note(name: str, error: Exception) -> None:
+        context.attempt(f"time {name}, {step}", partial(_raise, error))
+
+    samples = take_turns(
+        {name: runners[name].opened for name in found},
+        context.device,
+        seconds=race.seconds,
+        rounds=TINY_ROUNDS if context.tiny else ROUNDS,
+        failed=note,
+    )
+    reference = found.get(REFERENCE)
+    return tuple(
+        NetworkTime(
+            network=race.family,
+            contender=name,
+            batch=race.batch,
+            crowd=crowd,
+            detections=float(found[name].num_detections.mean()),
+            device_ms=Spread.of([sample.device for sample in taken]),
+            wall_ms=Spread.of([sample.wall for sample in taken]),
+            enqueue_ms=None if runners[name].opened.waits else Spread.of([sample.enqueue for sample in taken]),
+            memory_bytes=runners[name].memory,
+            agreement=None if reference is None else agreement(found[name], reference),
+        )
+        for name, taken in samples.items()
+    )
 
 
-def has_tensorrt() -> bool:
-    """Whether the package ``tensorrt`` is installed."""
-    return find_spec("tensorrt") is not None
+def _raise(error: Exception) -> None:
+    raise error
 
 
-def has_onnxruntime_cuda() -> bool:
-    """Whether ONNX Runtime here has the CUDA provider."""
+@contextmanager
+def _tuned() -> Iterator[None]:
+    """Let cuDNN choose the fastest of its algorithms for each shape, for rivals, too."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
     try:
-        import onnxruntime
-    except ImportError:
-        return False
-    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-
-
-def _within(timeout: float, make: Callable[Options, object], *args: Options.args, **options: Options.kwargs) -> None:
-    """Make a file in so many seconds, in a process of its own: nothing else can be stopped."""
-    try:
-        call_in_child(timeout, make, *args, **options)
-    except TimeoutError as error:
-        raise NotRunError(f"{make.__name__} did not finish in the {timeout:.0f} s that were left") from error
-    except FailedCheckError as error:
-        raise NotRunError(str(error)) from error
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before

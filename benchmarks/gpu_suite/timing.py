@@ -1,5 +1,6 @@
 """Device times of short work."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -74,8 +75,19 @@ class CudaTimer:
         return graph.replay
 
 
-def copy_bandwidth(timer: Timer, device: str, size: int = 1 << 30) -> float:
-    """Bytes per second of a large copy within the device, read and written bytes counted."""
-    source = torch.randint(255, (size,), dtype=torch.uint8, device=device)
-    target = torch.empty_like(source)
-    return 2 * size / (timer([lambda: target.copy_(source)]).p50 * 1e-6)
+class CpuTimer:
+    """A clock around one round of all variants, divided by their number."""
+
+    def __init__(self, rounds: int = 60, warmup: int = 5) -> None:
+        self.rounds, self.warmup = rounds, warmup
+
+    def __call__(self, variants: Sequence[Work], graph: bool = True) -> Timing:
+        """Time the variants; a CPU has no graph."""
+        samples = []
+        for number in range(-self.warmup, self.rounds):
+            start = time.perf_counter()
+            for work in variants:
+                work()
+            if number >= 0:
+                samples.append((time.perf_counter() - start) * 1e6 / len(variants))
+        return Timing.of(samples, False)

@@ -8,7 +8,7 @@ from concurrent.futures import TimeoutError as OverdueError
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context
-from typing import ParamSpec, TypeVar
+from typing import Generic, ParamSpec, TypeVar
 
 from refinemask.files import UserError
 
@@ -16,32 +16,68 @@ Options = ParamSpec("Options")
 Answer = TypeVar("Answer")
 
 
-def call_in_child(
-    timeout: float | None, function: Callable[Options, Answer], *args: Options.args, **options: Options.kwargs
-) -> Answer:
-    """Call a function in a process of its own: its memory is given back, and it ends when its time is over.
+class Child(Generic[Answer]):
+    """A call that runs in a process of its own, which can use CUDA, while the caller goes on."""
+
+    def __init__(self, function: Callable[[], Answer], name: str) -> None:
+        # In a session of its own, so that it can be ended together with the processes that it starts.
+        self._pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=os.setsid)
+        self._pid = self._pool.submit(os.getpid)
+        self._call = self._pool.submit(function)
+        self._name = name
+        self._overdue = False
+
+    def result(self, timeout: float | None = None) -> Answer:
+        """Wait for the answer; the process has ended then.
+
+        Args:
+            timeout: seconds to wait; None is as long as it takes.
+
+        Raises:
+            TimeoutError: the time was over; the process was ended, and those that it had started.
+            UserError: the process ended before it answered, or the function raises one.
+            Exception: what the function raises.
+        """
+        try:
+            return self._call.result(timeout)
+        except BrokenProcessPool as error:
+            if self._overdue:
+                raise TimeoutError from error
+            raise UserError(f"the process of {self._name} was ended, usually by lack of memory") from error
+        except (OverdueError, KeyboardInterrupt) as error:
+            if self._call.done():
+                raise
+            self._kill()
+            raise error if isinstance(error, KeyboardInterrupt) else TimeoutError from error
+        finally:
+            self._pool.shutdown()
+
+    def end(self) -> None:
+        """End the process, and those that it has started, unless the call is done."""
+        if not self._call.done():
+            self._kill()
+        self._pool.shutdown()
+
+    def _kill(self) -> None:
+        self._overdue = True
+        os.killpg(self._pid.result(), signal.SIGKILL)
+
+
+def start_in_child(
+    function: Callable[Options, Answer], *args: Options.args, **options: Options.kwargs
+) -> Child[Answer]:
+    """Start a call in a process of its own: its memory is given back when it ends.
 
     Args:
-        timeout: seconds that the call may take; None is as long as it takes.
         function: a function of a module; it, its arguments and its answer are pickled.
         args: the function's arguments.
         options: the function's keyword arguments.
-
-    Raises:
-        TimeoutError: the time was over; the process was ended, and those that it had started.
-        UserError: the process ended before it answered, or the function raises one.
-        Exception: what the function raises.
     """
-    # In a session of its own, so that it can be ended together with the processes that it starts.
-    with ProcessPoolExecutor(1, get_context("spawn"), initializer=os.setsid) as child:
-        pid = child.submit(os.getpid).result()
-        call = child.submit(partial(function, *args, **options))
-        try:
-            return call.result(timeout)
-        except BrokenProcessPool as error:
-            raise UserError(f"the process of {function.__name__} was ended, usually by lack of memory") from error
-        except (OverdueError, KeyboardInterrupt) as error:
-            if call.done():
-                raise
-            os.killpg(pid, signal.SIGKILL)
-            raise error if isinstance(error, KeyboardInterrupt) else TimeoutError from error
+    return Child(partial(function, *args, **options), function.__name__)
+
+
+def call_in_child(
+    timeout: float | None, function: Callable[Options, Answer], *args: Options.args, **options: Options.kwargs
+) -> Answer:
+    """Call a function as :func:`start_in_child` does, and wait for its answer as :meth:`Child.result` does."""
+    return start_in_child(function, *args, **options).result(timeout)

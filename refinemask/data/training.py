@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -251,6 +250,8 @@ def resize_labels(labels: NDArray[np.uint8], new: tuple[int, int]) -> NDArray[np
 
 
 def _decode(segmentation: Segmentation, shape: tuple[int, int]) -> Bitmap:
+    from pycocotools import mask as coco_mask
+
     if isinstance(segmentation, dict) and not isinstance(segmentation["counts"], list):
         return coco_mask.decode(segmentation)
     runs = coco_mask.frPyObjects(segmentation, *shape)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import roi_align
@@ -61,6 +60,8 @@ def crop_bitmap(bitmap: Bitmap, boxes: Tensor, n: int) -> Tensor:
 
 def rasterise(polygons: Polygons, height: int, width: int) -> NDArray[np.uint8]:
     """The union of the polygons as the COCO API rasterises them: uint8 [height, width]."""
+    from pycocotools import mask as coco_mask
+
     runs = coco_mask.frPyObjects([part.tolist() for part in polygons], height, width)
     return coco_mask.decode(coco_mask.merge(runs))
 

@@ -7,7 +7,7 @@ from filelock import FileLock
 
 from refinemask.files import UserError
 from tests.support.host_kernels import build_cache, host_functions, host_kernels, host_library, schedule
-from trt_plugins.build import Args, build
+from trt_plugins.libraries import build_libraries
 
 __all__ = ["build_cache", "host_functions", "host_kernels", "host_library", "schedule"]
 
@@ -17,7 +17,7 @@ def built(build_cache: Path) -> Path:
     """The directory of the libraries as nvcc builds them, for all architectures."""
     try:
         with FileLock(build_cache / "lib.lock"):
-            build(Args(output=build_cache / "lib"))
+            build_libraries(build_cache / "lib")
     except UserError as error:
         if str(error).startswith(("nvcc not found", "cmake not found")):
             pytest.skip(str(error))

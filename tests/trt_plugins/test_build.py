@@ -8,7 +8,8 @@ import pytest
 
 from refinemask.files import UserError
 from trt_plugins import library_path
-from trt_plugins.build import ARCHITECTURES, Args, build, find_headers, main, summary
+from trt_plugins.build import Args, main
+from trt_plugins.libraries import ARCHITECTURES, build_libraries, find_headers, summary
 from trt_plugins.ptxas import parse_ptxas
 
 KERNELS = {
@@ -87,7 +88,7 @@ def test_a_compiler_s_error_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyP
     fake.chmod(0o755)
     monkeypatch.setenv("CUDACXX", str(fake))
     with pytest.raises(UserError, match=r"(?s)failed with exit code 3:\nbroken installation"):
-        build(Args(output=tmp_path / "lib"))
+        build_libraries(tmp_path / "lib")
     assert not (tmp_path / "lib").exists()
 
 
@@ -103,7 +104,7 @@ def test_a_library_that_is_not_built_again_is_removed(
     """An older plugin library must not survive a build without headers."""
     stale = tmp_path / "librefinemask_plugins.so"
     stale.write_bytes(b"old")
-    monkeypatch.setattr("trt_plugins.build.find_headers", lambda _: None)
-    report = build(Args(output=tmp_path, architectures=("80-real",)))
+    monkeypatch.setattr("trt_plugins.libraries.find_headers", lambda _: None)
+    report = build_libraries(tmp_path, architectures=("80-real",))
     assert report["libraries"] == ["librefinemask_kernels.so"]
     assert not stale.exists()

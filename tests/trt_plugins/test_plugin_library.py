@@ -10,7 +10,7 @@ import pytest
 
 from refinemask.contract import DOMAIN, OPERATORS, PLUGIN_ATTRIBUTES
 from trt_plugins import PACKAGE
-from trt_plugins.build import find_headers
+from trt_plugins.libraries import find_headers
 
 HERE = Path(__file__).resolve().parent
 CUDA_HEADERS = "/usr/local/cuda/include"

@@ -1,0 +1,41 @@
+"""Memory of the device that one network takes, while others lie beside it."""
+
+import gc
+
+import torch
+
+from benchmarks.gpu_suite.opened import Opened
+from benchmarks.harness.load import used_device_memory
+
+
+class MemoryMeter:
+    """What is taken from now on until a network has run."""
+
+    def __init__(self) -> None:
+        free_memory()
+        self._before = torch.cuda.memory_reserved(), used_device_memory("cuda") or 0
+
+    def of(self, opened: Opened) -> int:
+        """Bytes of a network that was opened meanwhile and has run: what it holds, and what a run takes in addition.
+
+        What is allocated beside PyTorch is seen as growth of the device's used memory. The libraries' code that was
+        loaded meanwhile is part of that, so that this figure is too large rather than too small.
+        """
+        free_memory()
+        after = torch.cuda.memory_reserved(), used_device_memory("cuda") or 0
+        reserved, used = (end - start for start, end in zip(self._before, after, strict=True))
+        torch.cuda.reset_peak_memory_stats()
+        allocated = torch.cuda.memory_allocated()
+        with opened.turn():
+            opened.run()
+        torch.cuda.synchronize()
+        passing = torch.cuda.max_memory_allocated() - allocated
+        return (used if opened.allocates_itself else reserved) + passing
+
+
+def free_memory() -> None:
+    """Give back what nothing refers to any more."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
