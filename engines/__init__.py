@@ -40,6 +40,7 @@ def load(
     trust_engine: bool = False,
     slots: int = 1,
     cuda_graph: bool = True,
+    kernels: bool = True,
 ) -> Engine:
     """Open a checkpoint or an exported file with the engine its ending calls for.
 
@@ -49,13 +50,17 @@ def load(
     Args:
         path: the file.
         backend: ``pytorch``, ``onnxruntime``, ``openvino``, ``tensorrt`` or ``pycuda``; None chooses by the ending.
-        precision: None is the file's own; OpenVINO alone can run an fp32 file in ``bf16``.
+        precision: None is the file's own, ``fp32`` for a checkpoint. PyTorch can run a checkpoint in ``bf16`` and, on
+            a GPU, in ``tf32`` or ``fp16``; OpenVINO an fp32 file in ``bf16``; ONNX Runtime an fp32 file in ``tf32`` on
+            a GPU.
         threads: CPU threads, at least one; None leaves the number to the engine. TensorRT computes on the GPU.
         device: ``cpu`` or ``cuda``; TensorRT has ``cuda`` only.
         trust_engine: load a TensorRT engine without a sidecar: it can run any code.
         slots: how many batches, of as many threads, may be computed at the same time (backend ``tensorrt`` only).
         cuda_graph: record the work for each input shape once and replay it: one launch instead of hundreds
             (backend ``tensorrt`` only).
+        kernels: on a GPU, run this project's kernels where their library is built, or with False torchvision's
+            operators (backend ``pytorch`` only).
 
     Raises:
         UserError: the file is missing or not ours, or the request cannot be met exactly.
@@ -77,7 +82,9 @@ def load(
     if backend == "pytorch":
         from engines.torch_engine import TorchEngine
 
-        return TorchEngine(path, **common, threads=threads)
+        return TorchEngine(path, **common, threads=threads, kernels=kernels)
+    if not kernels:
+        raise UserError(f"{path}: backend '{backend}' has no choice of kernels; leave it out, or use backend 'pytorch'")
     if backend == "onnxruntime":
         from engines.onnxruntime_engine import OnnxRuntimeEngine
 
@@ -131,7 +138,7 @@ def build_engine(
         onnx: a file of ``export.to_onnx`` or ``export.quantize``, exported with ``--masks all``.
         output: the engine file to write.
         precision: ``fp32``, ``fp16``, ``bf16``, ``int8`` or ``fp8`` to insist on; the file decides, and the build is
-            checked either way.
+            checked either way. ``tf32`` lets an fp32 file compute in TensorFloat-32, which is off otherwise.
         flavour: ``tensorrt`` or ``tensorrt_rtx``; None is the one that is installed, TensorRT first.
         plugins: the plugin library; None is the one that ``trt_plugins.build`` makes.
         bodies: build the custom operators from their bodies of standard operators, without plugins.

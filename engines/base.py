@@ -32,7 +32,7 @@ class Engine(ABC):
         self.config = config
         """Configuration of the model."""
         self.precision = precision
-        """Arithmetic of the convolutions: fp32, bf16, fp16, int8 or fp8."""
+        """Arithmetic of the convolutions: fp32, tf32, bf16, fp16, int8 or fp8."""
         self.device = device
         """Device of the computation: ``cpu`` or ``cuda``."""
         self.bounds = bounds

@@ -5,7 +5,7 @@ Nothing here waits for the device or copies to the host, so that a forward pass 
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +33,8 @@ _VECTOR_BYTES = 16
 _WORKSPACE_ALIGNMENT = 256
 STRING_BYTES_PER_RUN = 2
 """Room for the strings of masks; those of smooth outlines take little more than one byte a run."""
+_enabled: set[str] = set()
+"""Types of the devices that the kernels are registered for."""
 
 
 def enable_if_available() -> bool:
@@ -53,6 +55,7 @@ def enable(kernels: Kernels, device_type: str = "cuda") -> None:
     What the kernels do not take (float64 maps, more than 4096 boxes per group) still goes to the eager definition.
     """
     implementation = TorchKernels(kernels)
+    _enabled.add(device_type)
 
     @multilevel_roi_align.register_kernel(device_type)
     def _(features: Sequence[Tensor], rois: Tensor, output_size: int, sampling_ratio: int, finest_scale: int) -> Tensor:
@@ -106,6 +109,18 @@ class PastedMasks(NamedTuple):
     def strings(self) -> Tensor:
         """uint8, COCO's compressed strings one right behind the other, of all images."""
         return self.memory[self.header_bytes :]
+
+
+@contextmanager
+def disabled(device_type: str = "cuda") -> Iterator[None]:
+    """Run the eager definitions, torchvision's operators, on tensors of ``device_type`` while this is open.
+
+    This holds for the whole process.
+    """
+    with ExitStack() as stack:
+        for operator in (multilevel_roi_align, fixed_nms, boundary_merge) if device_type in _enabled else ():
+            stack.enter_context(operator.set_kernel_enabled(device_type, False))
+        yield
 
 
 class TorchKernels:

@@ -61,6 +61,7 @@ def sidecar(engine_file: Path, metadata: dict[str, str]) -> Sidecar:
         gpu="NVIDIA L4",
         capabilities=("8.9",),
         metadata=metadata,
+        tf32=False,
         precision={},
         command="python -m engines.build toy.onnx -o toy.engine",
     )
