@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.gpu_suite.context import Context
+from benchmarks.gpu_suite.subjects import PHOTO, subject
 from benchmarks.gpu_suite.timing import Timer
-from benchmarks.gpu_suite.tiny import tiny_detector
 from refinemask.bundled import DEMO, NUCLEI
 from refinemask.data.images import read_image
 from refinemask.data.transforms import preprocess
@@ -22,6 +22,7 @@ from refinemask.weights import load_detector
 from trt_plugins import torch_ops
 from trt_plugins.c_api import Kernels
 
+NUCLEI_MODEL = DEMO / "weights" / "refinemask-nuclei.safetensors"
 IMAGES = 24
 """Number of images whose detections are compared."""
 OPERATORS = (multilevel_roi_align, fixed_nms, boundary_merge)
@@ -57,11 +58,13 @@ def run_detector(context: Context) -> DetectorReport:
     Raises:
         NotRunError: there are no kernels here.
     """
-    kernels, images = context.kernels().kernels, sorted((NUCLEI / "images").iterdir())
+    kernels = context.kernels().kernels
     if context.tiny:
-        return compare_operators(tiny_detector(), images[:1], kernels, context.timer(), context.device)
-    model = load_detector(DEMO / "weights" / "refinemask-nuclei.safetensors", device=context.device)
-    return compare_operators(model, images[:IMAGES], kernels, context.timer(rounds=20), context.device)
+        checkpoint, images = subject(context, "refinemask").checkpoint, [PHOTO]
+    else:
+        checkpoint, images = NUCLEI_MODEL, sorted((NUCLEI / "images").iterdir())[:IMAGES]
+    model = load_detector(checkpoint, device=context.device)
+    return compare_operators(model, images, kernels, context.timer(rounds=20), context.device)
 
 
 def compare_operators(

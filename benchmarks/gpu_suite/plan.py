@@ -46,7 +46,7 @@ def parse_plan(names: Sequence[str], words: Sequence[str] | None = None) -> Plan
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.gpu_suite", allow_abbrev=False, description="Answer every goal that needs a GPU."
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, help="directory of gpu_suite.json", metavar="DIR")
+    parser.add_argument("-o", "--output", type=Path, help="directory of gpu_suite.json", metavar="DIR")
     parser.add_argument("--out", type=Path, dest="output", help=argparse.SUPPRESS, default=argparse.SUPPRESS)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--tiny", action="store_true", help="sizes that a CPU can walk; their figures mean nothing")
@@ -54,6 +54,8 @@ def parse_plan(names: Sequence[str], words: Sequence[str] | None = None) -> Plan
     parser.add_argument("--part", nargs="+", choices=names, default=(), metavar="NAME", help=f"of {', '.join(names)}")
     parser.add_argument("--revision", help="commit of this code where it is no git checkout")
     options = parser.parse_args(words)
+    if options.output is None:
+        parser.error("the following arguments are required: -o/--output")
     if options.revision:
         # Read by this process and by those that it starts.
         os.environ[REVISION_VARIABLE] = options.revision

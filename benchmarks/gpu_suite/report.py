@@ -8,6 +8,7 @@ from benchmarks.gpu_suite.detector import DetectorReport
 from benchmarks.gpu_suite.goal_report import GoalReport
 from benchmarks.gpu_suite.kernel_checks import NumericsReport
 from benchmarks.gpu_suite.kernel_times_report import KernelTimesReport
+from benchmarks.gpu_suite.paste import PasteReport
 from benchmarks.harness.provenance import Provenance
 
 
@@ -26,6 +27,7 @@ class GpuReport:
     numerics: NumericsReport | None = None
     ceilings: CeilingsReport | None = None
     kernel_times: KernelTimesReport | None = None
+    paste: PasteReport | None = None
     detector: DetectorReport | None = None
 
     @property

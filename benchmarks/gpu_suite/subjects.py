@@ -65,7 +65,9 @@ def subject(context: Context, family: Family) -> Subject:
     if not stored.is_file():
         _make(context, family, checkpoint, stored)
     with np.load(stored) as arrays:
-        images = {crowd: NetworkInput(*(arrays[f"{crowd}.{name}"] for name in NetworkInput._fields)) for crowd in CROWDS}
+        images = {
+            crowd: NetworkInput(*(arrays[f"{crowd}.{name}"] for name in NetworkInput._fields)) for crowd in CROWDS
+        }
     name = "RefineMask" if family == "refinemask" else "Mask R-CNN"
     return Subject(name=f"{name} {depth(context)}", checkpoint=checkpoint, canvas=_canvas(context), images=images)
 

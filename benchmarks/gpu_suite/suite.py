@@ -8,14 +8,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from benchmarks.gpu_suite.all_goals import GOALS
-from benchmarks.gpu_suite.context import Context
+from benchmarks.gpu_suite.context import KERNEL_LIBRARY, Context
 from benchmarks.gpu_suite.goals import judge
 from benchmarks.gpu_suite.part import Part
 from benchmarks.gpu_suite.plan import Plan
 from benchmarks.gpu_suite.report import GpuReport
 from benchmarks.harness.provenance import provenance
 from benchmarks.harness.report_file import write_report
+from trt_plugins.libraries import build_libraries
 
 
 def run_suite(plan: Plan, parts: Sequence[Part], library: Path | None = None) -> GpuReport:
@@ -50,6 +53,8 @@ def run_parts(context: Context, parts: Sequence[Part]) -> None:
     """Begin the jobs of all parts that were asked for, then run these parts one after the other."""
     asked = [part for part in parts if not context.plan.parts or part.name in context.plan.parts]
     try:
+        if context.cuda and context.library is None:
+            context.begin(KERNEL_LIBRARY, build_libraries, architectures=(_architecture(),))
         for part in asked:
             context.part = part.name
             context.attempt("preparation", partial(part.prepare, context))
@@ -59,3 +64,8 @@ def run_parts(context: Context, parts: Sequence[Part]) -> None:
             context.run_part(part.name, partial(part.run, context), part.seconds)
     finally:
         context.end_jobs()
+
+
+def _architecture() -> str:
+    """The device's architecture, for machine code alone, as CMake calls it."""
+    return "{}{}-real".format(*torch.cuda.get_device_capability())

@@ -30,7 +30,6 @@ LINES = {
     "savings": ("--size 64x96 --rounds 3 -o savings.json", "--height 64 --width 96 --rounds 3 --output savings.json"),
     "paste": ("--size 800x96 --mask_size 28", "--mask-size 28 --width=96"),
     "demo": ("--model a.safetensors -o out/a --pictures 0", "--checkpoint a.safetensors --output out/a --pictures 0"),
-    "gpu_suite": ("-o out/gpu --model a.safetensors", "--out out/gpu --checkpoint a.safetensors"),
     "training": ("runs/a runs/b --data-root data -o t.json", "--data-root data --output t.json runs/a runs/b"),
     "random_weights": (
         "-o a.safetensors --depth 101 mask-head:fcn-mask-config",
@@ -40,6 +39,8 @@ LINES = {
     "evaluation": ("--iou-type bbox --images 3", "--images=3 --iou_type=bbox"),
 }
 """The same command line in the new and in the old spelling, by door."""
+ELSEWHERE = {"gpu_suite"}
+"""Doors with a parser of their own, whose tests are beside those of their packages."""
 
 
 def doors() -> set[str]:
@@ -68,7 +69,7 @@ def parse(door: str, line: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_every_door_is_tried() -> None:
-    assert {door.split()[0] for door in LINES} == doors()
+    assert {door.split()[0] for door in LINES} | ELSEWHERE == doors()
 
 
 @pytest.mark.parametrize("door", LINES)
