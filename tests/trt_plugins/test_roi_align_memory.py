@@ -43,7 +43,7 @@ class Recording(TorchKernels):
             self.levels, self.pixel_stride, self.layout = levels, options["pixel_stride"], options["layout"]
             run(levels, *arguments, **options)
 
-        self.kernels.roi_align = record  # type: ignore[method-assign]
+        self.kernels.roi_align = record  # type: ignore[method-assign, assignment]
 
     def reads(self, maps: list[Tensor]) -> bool:
         """Whether the maps themselves were read, not copies of them."""

@@ -163,7 +163,7 @@ def test_code_compiled_ahead_of_time_finds_the_strides_it_expects(tmp_path: Path
         def forward(self, image: torch.Tensor, rois: torch.Tensor) -> list[torch.Tensor]:
             return [pooled * 2 for pooled in self.pool(self.convolution(image), rois)]
 
-    model = Model().to(memory_format=torch.channels_last)
+    model = Model().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     inputs = image.to(memory_format=torch.channels_last), ROIS[::2]
     package = str(tmp_path / "pool.pt2")
     torch._inductor.aoti_compile_and_package(torch.export.export(model, inputs), package_path=package)
