@@ -13,10 +13,15 @@ from refinemask.onnx_session import session_options
 from refinemask.structures import Detections
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+TF32_OPTION = "use_tf32"
+"""Option of the CUDA provider, on unless it is told otherwise."""
 
 
 class OnnxRuntimeEngine(Engine):
-    """An exported file in ONNX Runtime; the custom operators run as the functions the file carries."""
+    """An exported file in ONNX Runtime; the custom operators run as the functions the file carries.
+
+    A file runs in its own precision; on a GPU an fp32 file also in tf32.
+    """
 
     def __init__(
         self,
@@ -26,17 +31,21 @@ class OnnxRuntimeEngine(Engine):
         threads: int | None = None,
         device: str = "cpu",
     ) -> None:
-        self.session = _open(path, threads, device)
+        if precision == "tf32" and device == "cpu":
+            raise UserError(f"{path}: tf32 does not run on a CPU: TensorFloat-32 is a type of GPUs; use --device cuda")
+        self.session = _open(path, threads, device, tf32=precision == "tf32")
         metadata = Metadata.from_properties(self.session.get_modelmeta().custom_metadata_map, path)
-        if precision not in (None, metadata.precision):
+        # TensorFloat-32 is no type of a file, but a way to multiply float32.
+        wanted = "fp32" if precision == "tf32" else precision
+        if wanted not in (None, metadata.precision):
             raise UserError(
                 f"{path}: its precision is {metadata.precision}, and ONNX Runtime runs a file as it is; "
-                f"export with --precision {precision} instead"
+                f"export with --precision {wanted} instead"
             )
         super().__init__(
             name="ONNX Runtime",
             config=metadata.config,
-            precision=metadata.precision,
+            precision=precision or metadata.precision,
             device=device,
             bounds=metadata.bounds,
         )
@@ -59,14 +68,15 @@ class OnnxRuntimeEngine(Engine):
         return Detections(*outputs.copy_outputs_to_cpu())
 
 
-def _open(path: str | os.PathLike[str], threads: int | None, device: str) -> ort.InferenceSession:
+def _open(path: str | os.PathLike[str], threads: int | None, device: str, *, tf32: bool) -> ort.InferenceSession:
     if device not in PROVIDERS:
         raise UserError(f"{path}: no ONNX Runtime provider for device '{device}'; expected {' or '.join(PROVIDERS)}")
+    options = {TF32_OPTION: str(int(tf32))} if device == "cuda" else {}
     try:
         with warnings.catch_warnings():
             # ONNX Runtime only warns of a missing provider; the check below makes it an error.
             warnings.simplefilter("ignore")
-            session = ort.InferenceSession(path, session_options(threads), providers=[PROVIDERS[device]])
+            session = ort.InferenceSession(path, session_options(threads), providers=[(PROVIDERS[device], options)])
     # ONNX Runtime's exceptions share no base class of their own.
     except Exception as error:
         reason = str(error).splitlines()[0]

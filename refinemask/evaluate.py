@@ -16,7 +16,7 @@ from refinemask.evaluation.coco import IoUType
 from refinemask.evaluation.metrics import METRICS, MetricName
 from refinemask.evaluation.run import Evaluation, evaluate
 from refinemask.files import atomic_write, require_no_directory
-from refinemask.spelling import Model, Old, OptionalNumber, OptionalOutput, OptionalPath
+from refinemask.spelling import Model, Old, OptionalName, OptionalNumber, OptionalOutput, OptionalPath
 
 NAMES: dict[str, str] = {"bbox": "box", "segm": "mask", "boundary": "boundary"}
 
@@ -49,6 +49,8 @@ class Args:
     """Images per batch."""
     device: str = "cpu"
     """cpu or cuda."""
+    precision: OptionalName = None
+    """fp32, tf32, fp16 or bf16, as far as the engine has it; if not given, the file's own."""
     threads: OptionalNumber = None
     """CPU threads of the engine; if not given, the engine chooses."""
 
@@ -66,7 +68,7 @@ def _evaluate(args: Args) -> None:
         require_no_directory(args.output)
     with process_group(args.device) as device:
         found = evaluate(
-            engines.load(args.model, device=str(device), threads=args.threads),
+            engines.load(args.model, device=str(device), precision=args.precision, threads=args.threads),
             args.annotations,
             args.images,
             metric=args.metric,

@@ -12,7 +12,7 @@ from refinemask.data.images import find_images
 from refinemask.files import UserError
 from refinemask.pictures import predict_files
 from refinemask.prediction import DRAWN_SCORE
-from refinemask.spelling import Old, OptionalNumber, Output
+from refinemask.spelling import Old, OptionalName, OptionalNumber, Output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,8 @@ class Args:
     """Draw only detections of at least this score; the results file has all."""
     device: str = "cpu"
     """cpu or cuda."""
+    precision: OptionalName = None
+    """fp32, tf32, fp16 or bf16, as far as the engine has it; if not given, the file's own."""
     threads: OptionalNumber = None
     """CPU threads of the engine; if not given, the engine chooses."""
 
@@ -43,13 +45,16 @@ def _predict(args: Args) -> int:
     import engines
 
     paths = find_images(args.images)
-    engine = engines.load(args.model, device=args.device, threads=args.threads)
+    engine = engines.load(args.model, device=args.device, precision=args.precision, threads=args.threads)
     skipped = predict_files(engine, paths, args.output, draw_score=args.draw_score)
     if skipped and len(paths) == 1:
         raise UserError(skipped[0])
     for reason in skipped:
         print(f"skipped: {reason}", file=sys.stderr)
-    print(f"{len(paths) - len(skipped)} of {len(paths)} images predicted, {len(skipped)} skipped: {args.output}")
+    print(
+        f"{len(paths) - len(skipped)} of {len(paths)} images predicted, {len(skipped)} skipped "
+        f"({engine.name} {engine.precision}): {args.output}"
+    )
     return 1 if len(skipped) == len(paths) else 0
 
 

@@ -16,6 +16,7 @@ Output = Annotated[Path, tyro.conf.arg(aliases=("-o",))]
 OptionalOutput = Annotated[Path | None, tyro.conf.arg(aliases=("-o",), metavar="PATH")]
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 OptionalNumber = Annotated[int | None, tyro.conf.arg(metavar="INT")]
+OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
 
 
 def _times(numbers: Sequence[int]) -> list[str]:

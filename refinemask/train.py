@@ -49,7 +49,7 @@ class Args:
     device: str = field(default_factory=lambda: "cuda" if torch.cuda.is_available() else "cpu")
     """PyTorch device; a GPU if there is one."""
     amp: Precision = "fp32"
-    """Type of convolutions and matrix products; fp16 scales its gradients."""
+    """Type of convolutions and matrix products; tf32 needs a GPU, and fp16 scales its gradients."""
     channels_last: bool = True
     """Memory format of the weights; faster nearly everywhere."""
     compile: bool = False
@@ -119,6 +119,8 @@ def plan(args: Args, device: torch.device) -> Plan:
         UserError: an argument is wrong or missing, or the output holds another run.
     """
     recipe = resolve(args)
+    if args.amp == "tf32" and device.type == "cpu":
+        raise UserError("--amp tf32 does not run on a CPU: TensorFloat-32 is a type of GPUs; use fp32 or bf16")
     output = args.output or Path("runs") / args.recipe
     if output.exists() and not output.is_dir():
         raise UserError(f"{output}: is a file, expected the directory of a run; give another --output")

@@ -5,7 +5,7 @@ Nothing here waits for the device or copies to the host, so that a forward pass 
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +31,8 @@ from trt_plugins.c_api import (
 _TYPES = {torch.float32: FLOAT, torch.float16: HALF, torch.bfloat16: BFLOAT16}
 _VECTOR_BYTES = 16
 _WORKSPACE_ALIGNMENT = 256
+_enabled: set[str] = set()
+"""Types of the devices that the kernels are registered for."""
 STRING_BYTES_PER_RUN = 2
 """Room for the strings of masks; those of smooth outlines take little more than one byte a run."""
 
@@ -53,6 +55,7 @@ def enable(kernels: Kernels, device_type: str = "cuda") -> None:
     What the kernels do not take (float64 maps, more than 4096 boxes per group) still goes to the eager definition.
     """
     implementation = TorchKernels(kernels)
+    _enabled.add(device_type)
 
     @multilevel_roi_align.register_kernel(device_type)
     def _(features: Sequence[Tensor], rois: Tensor, output_size: int, sampling_ratio: int, finest_scale: int) -> Tensor:
@@ -74,6 +77,18 @@ def enable(kernels: Kernels, device_type: str = "cuda") -> None:
             return implementation.boundary_merge(coarse, fine)
         with boundary_merge.set_kernel_enabled(device_type, False):
             return boundary_merge(coarse, fine)
+
+
+@contextmanager
+def disabled(device_type: str = "cuda") -> Iterator[None]:
+    """Run the eager definitions, torchvision's operators, on tensors of ``device_type`` while this is open.
+
+    This holds for the whole process.
+    """
+    with ExitStack() as stack:
+        for operator in (multilevel_roi_align, fixed_nms, boundary_merge) if device_type in _enabled else ():
+            stack.enter_context(operator.set_kernel_enabled(device_type, False))
+        yield
 
 
 class PastedMasks(NamedTuple):

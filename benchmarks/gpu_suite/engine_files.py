@@ -39,15 +39,11 @@ def compiles(context: Context) -> bool:
     return not context.tiny or bool(context.plan.parts)
 
 
-def compile_file(
-    checkpoint: Path, output: Path, device: Device, precision: str, canvas: Canvas, batch: int
-) -> None:
+def compile_file(checkpoint: Path, output: Path, device: Device, precision: str, canvas: Canvas, batch: int) -> None:
     """:func:`engines.compile_engine` for one canvas."""
     if not hasattr(engines, "compile_engine"):
         raise UserError("this revision has no compiled engine")
-    engines.compile_engine(
-        checkpoint, output, device=device, precision=precision, canvases=(canvas,), batch=batch
-    )
+    engines.compile_engine(checkpoint, output, device=device, precision=precision, canvases=(canvas,), batch=batch)
 
 
 def _compiled_file(context: Context, checkpoint: Path, precision: str, batch: int) -> Path:

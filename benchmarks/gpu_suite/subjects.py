@@ -29,6 +29,9 @@ Family = Literal["refinemask", "mask-rcnn"]
 Crowd = Literal["many", "few"]
 """Number of an image's detections: ``many`` is as many as the network can give, ``few`` about a tenth of that."""
 
+CROWDS: tuple[Crowd, ...] = ("many", "few")
+HEADS: dict[Family, MaskHeadConfig] = {"refinemask": RefineMaskConfig(), "mask-rcnn": FCNMaskConfig()}
+
 PHOTO = PHOTOS / "images" / "000000160012.jpg"
 """Photograph of many contrasts, on which random weights are sure of much."""
 CANVAS, TINY_CANVAS = (800, 1344), (64, 96)
@@ -69,10 +72,6 @@ def subject(context: Context, family: Family) -> Subject:
     return Subject(name=f"{name} {depth(context)}", checkpoint=checkpoint, canvas=_canvas(context), images=images)
 
 
-CROWDS: tuple[Crowd, ...] = ("many", "few")
-HEADS: dict[Family, MaskHeadConfig] = {"refinemask": RefineMaskConfig(), "mask-rcnn": FCNMaskConfig()}
-
-
 def depth(context: Context) -> str:
     """``R50``, or ``tiny`` where sizes are those that a CPU can walk."""
     return "tiny" if context.tiny else "R50"
@@ -84,7 +83,7 @@ def _canvas(context: Context) -> tuple[int, int]:
 
 def _make(context: Context, family: Family, checkpoint: Path, stored: Path) -> None:
     """Write the checkpoint, whose score threshold lets the photograph fill every place, and the images."""
-    config = _tiny_config(HEADS[family]) if context.tiny else random_config(HEADS[family])
+    config = network_config(context, family)
     detector = randomize(Detector(config), seed=0).to(context.device)
     many = preprocess([read_image(PHOTO)], config.preprocessing, _canvas(context))
     threshold = MARGIN * float(_scores(detector, many)[-1])
@@ -94,6 +93,11 @@ def _make(context: Context, family: Family, checkpoint: Path, stored: Path) -> N
     save_detector(detector.cpu(), checkpoint, recipe=RECIPE)
     images = {"many": many, "few": few}
     np.savez(stored, **{f"{crowd}.{name}": x for crowd, batch in images.items() for name, x in batch._asdict().items()})
+
+
+def network_config(context: Context, family: Family) -> ModelConfig:
+    """The published architecture without a score threshold, or one that a CPU can walk."""
+    return _tiny_config(HEADS[family]) if context.tiny else random_config(HEADS[family])
 
 
 def _tiny_config(mask_head: MaskHeadConfig) -> ModelConfig:

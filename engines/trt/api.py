@@ -5,7 +5,6 @@ Two flavours have the same API: ``tensorrt`` and, for consumer cards, ``tensorrt
 
 import importlib
 import os
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +13,8 @@ from refinemask.files import UserError
 Flavour = Literal["tensorrt", "tensorrt_rtx"]
 OLDEST, TOO_NEW = (10, 7), (12, 0)
 """Oldest supported and first unsupported version; before 10.7 TensorRT ignores plugins where a function has a body."""
+_loaded: set[tuple[Any, Path]] = set()
+"""Libraries whose plugins are registered, each with the module of TensorRT."""
 
 
 def import_tensorrt(flavour: Flavour) -> Any:
@@ -62,24 +63,34 @@ def make_logger(trt: Any) -> Any:
     return Logger()
 
 
-def load_plugins(trt: Any, library: str | os.PathLike[str]) -> None:
-    """Register the plugins of our library; once is enough for a process.
+def load_plugins(trt: Any, library: str | os.PathLike[str] | None, logger: Any) -> None:
+    """Register TensorRT's own plugins, and those of our library; once is enough for a process.
+
+    Args:
+        trt: the module of TensorRT.
+        library: our library; None if no operator of ours is needed.
+        logger: the logger of the builder or the runtime. One of them must exist, or TensorRT has no one to tell the
+            reason of a refusal.
 
     Raises:
         UserError: the library is missing, or TensorRT does not accept it.
     """
+    # A file with the operators' bodies needs TensorRT's RoIAlign.
+    trt.init_libnvinfer_plugins(logger, "")
+    if library is None:
+        return
     # A bare file name would go through the search path of the dynamic linker.
     path = Path(library).resolve()
     if not path.is_file():
         raise UserError(f"{library}: no such plugin library; build it with: python -m trt_plugins.build")
-    _register(trt, path)
-
-
-@lru_cache
-def _register(trt: Any, library: Path) -> None:
-    """Register the plugins once: the registry refuses names that it already has."""
-    if trt.get_plugin_registry().load_library(str(library)) is None:
+    # The registry refuses names that it already has.
+    if (trt, path) in _loaded:
+        return
+    known = len(logger.errors)
+    if trt.get_plugin_registry().load_library(str(path)) is None:
+        reason = next(iter(logger.errors[known:]), "no reason given").splitlines()[0]
         raise UserError(
-            f"{library}: TensorRT {trt.__version__} cannot load this plugin library; build it again on this machine: "
-            "python -m trt_plugins.build --force"
+            f"{library}: TensorRT {trt.__version__} cannot load this plugin library: {reason}; build it again on this "
+            "machine: python -m trt_plugins.build --force"
         )
+    _loaded.add((trt, path))

@@ -34,14 +34,13 @@ def build_in_process(plan: BuildPlan, output: Path, progress: Progress) -> Built
             "--flavour tensorrt_rtx --capabilities 8.9"
         )
     logger = make_logger(trt)
-    if plan.plugins is not None:
-        load_plugins(trt, plan.plugins)
     try:
         builder = trt.Builder(logger)
         # The flag is another bit in TensorRT 10 than in 11.
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     except (RuntimeError, TypeError) as error:
         raise UserError(f"TensorRT {trt.__version__} does not start: {_first(logger.errors, error)}") from error
+    load_plugins(trt, plan.plugins, logger)
     _parse(trt, network, plan, logger)
     _require_plugins(trt, network, plan)
     config = _configure(trt, builder, plan)
@@ -55,7 +54,7 @@ def build_in_process(plan: BuildPlan, output: Path, progress: Progress) -> Built
     output.write_bytes(serialized)
     if cache is not None and plan.options.timing_cache is not None:
         plan.options.timing_cache.write_bytes(cache.serialize())
-    layers = [] if plan.options.capabilities else _inspect(trt, serialized, logger)
+    layers = [] if plan.options.capabilities else _inspect(trt, serialized, plan, logger)
     shares = inspector_shares(layers) if layers else network_shares(trt, network)
     return Built(short_version(trt.__version__), shares, layers)
 
@@ -94,6 +93,9 @@ def _require_plugins(trt: Any, network: Any, plan: BuildPlan) -> None:
 def _configure(trt: Any, builder: Any, plan: BuildPlan) -> Any:
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if not plan.tf32:
+        # TensorRT's own default is on.
+        config.clear_flag(trt.BuilderFlag.TF32)
     if plan.options.workspace_mib is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, plan.options.workspace_mib << 20)
     if plan.options.version_compatible:
@@ -129,8 +131,12 @@ def _load_timing_cache(config: Any, plan: BuildPlan) -> Any:
     return cache
 
 
-def _inspect(trt: Any, serialized: Any, logger: Any) -> list[Any]:
-    engine = trt.Runtime(logger).deserialize_cuda_engine(serialized)
+def _inspect(trt: Any, serialized: Any, plan: BuildPlan, logger: Any) -> list[Any]:
+    runtime = trt.Runtime(logger)
+    if plan.options.version_compatible:
+        # Such an engine carries, as code, the runtime that it was built with.
+        runtime.engine_host_code_allowed = True
+    engine = runtime.deserialize_cuda_engine(serialized)
     if engine is None:
         raise UserError(f"the engine was built but cannot be loaded: {_first(logger.errors, 'no reason given')}")
     text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)

@@ -28,7 +28,10 @@ class BuildOptions:
     """The choices of a build; left alone, the file and the machine decide."""
 
     precision: str | None = None
-    """fp32, fp16, bf16, int8 or fp8 to insist on; the file decides, and the build is checked either way."""
+    """fp32, fp16, bf16, int8 or fp8 to insist on; the file decides, and the build is checked either way.
+
+    tf32 lets an fp32 file compute in TensorFloat-32, which is off otherwise.
+    """
     flavour: Flavour | None = None
     """tensorrt or tensorrt_rtx; by default the one installed, TensorRT first, and with trtexec tensorrt."""
     plugins: OptionalPath = None
@@ -130,6 +133,16 @@ class BuildPlan:
         return dict(zip(INPUTS, (images, image_sizes), strict=True))  # type: ignore[arg-type]
 
     @property
+    def precision(self) -> str:
+        """Precision of the engine: the file's, or ``tf32``."""
+        return self.options.precision or self.metadata.precision
+
+    @property
+    def tf32(self) -> bool:
+        """Whether products of float32 may be computed in TensorFloat-32."""
+        return self.precision == "tf32"
+
+    @property
     def static(self) -> bool:
         """Whether the file accepts one shape only, so that no profile is needed."""
         return all(len(set(shapes)) == 1 for shapes in self.shapes().values())
@@ -174,10 +187,12 @@ def make_plan(onnx: Path, options: BuildOptions) -> BuildPlan:
 
 
 def _require_buildable(onnx: Path, metadata: Metadata, options: BuildOptions) -> None:
-    if options.precision not in (None, metadata.precision):
+    # TensorFloat-32 is no type of a file, but a way to multiply float32.
+    wanted = "fp32" if options.precision == "tf32" else options.precision
+    if wanted not in (None, metadata.precision):
         raise UserError(
             f"{onnx}: its precision is {metadata.precision}, and TensorRT keeps the types of the file; "
-            f"export with --precision {options.precision} instead"
+            f"export with --precision {wanted} instead"
         )
     if metadata.masks != "all":
         raise UserError(

@@ -15,7 +15,7 @@ Shares = dict[str, dict[str, float]]
 """Share of each type among ``compute`` (convolutions and matrix products), all ``layers`` and all ``tensors``; integers
 other than int8 are left out."""
 
-REQUIRED_SHARE = {"fp32": 1.0, "fp16": 0.9, "bf16": 0.9, "int8": 0.5, "fp8": 0.5}
+REQUIRED_SHARE = {"fp32": 1.0, "tf32": 1.0, "fp16": 0.9, "bf16": 0.9, "int8": 0.5, "fp8": 0.5}
 """Share of the compute layers that must be in the precision of the file. The others compute in higher precision on
 purpose; in int8 and fp8 these include the layers that 8 bits would harm."""
 COMPUTE = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY")
@@ -46,6 +46,15 @@ def require_met(shares: Shares, precision: str, onnx: Path) -> None:
             f"{onnx}: {precision} was asked for, but only {share:.0%} of the compute layers are; "
             f"expected {REQUIRED_SHARE[precision]:.0%}; no engine was written"
         )
+
+
+def as_tf32(shares: Shares) -> Shares:
+    """The shares of an engine that may round float32 to TensorFloat-32 in its compute layers.
+
+    Neither a network nor the inspector tells them from those that do not.
+    """
+    compute = {"tf32" if name == "fp32" else name: share for name, share in shares["compute"].items()}
+    return {**shares, "compute": compute}
 
 
 def network_shares(trt: Any, network: Any) -> Shares:

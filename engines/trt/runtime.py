@@ -1,6 +1,7 @@
 """Opening an engine file, and what the two runners share. Imports no PyTorch."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,6 +78,7 @@ def open_engine(path: str | os.PathLike[str], *, precision: str | None = None, t
         path: the engine file.
         precision: the precision that the engine must have been built in; None takes any.
         trust: load a file without a sidecar; its metadata is then that of the .onnx file of the same name beside it.
+            If that file is fp32, the engine counts as tf32, TensorRT's default, unless ``precision`` says fp32.
 
     Raises:
         UserError: the file or its sidecar is not in order, does not fit this machine or the request, or TensorRT
@@ -99,9 +101,8 @@ def open_engine(path: str | os.PathLike[str], *, precision: str | None = None, t
             plugins=library,
         )
     logger = make_logger(trt)
-    if library is not None:
-        load_plugins(trt, library)
     runtime = trt.Runtime(logger)
+    load_plugins(trt, library, logger)
     if sidecar is not None and sidecar.newer_versions:
         # A version-compatible engine carries, as code, the runtime that it was built with.
         runtime.engine_host_code_allowed = True
@@ -114,7 +115,7 @@ def open_engine(path: str | os.PathLike[str], *, precision: str | None = None, t
         raise UserError(
             f"{path}: not an engine of ours: its tensors are {sorted(names)}; build it: python -m engines.build"
         )
-    metadata = sidecar.read_metadata(path) if sidecar else _metadata_beside(path)
+    metadata = sidecar.read_metadata(path) if sidecar else _metadata_beside(path, precision)
     if precision not in (None, metadata.precision):
         raise UserError(f"{path}: it was built in {metadata.precision}, not {precision}; export and build again")
     return OpenEngine(trt, logger, runtime, engine, metadata, path)
@@ -127,8 +128,11 @@ def _library() -> Path | None:
         return None
 
 
-def _metadata_beside(path: Path) -> Metadata:
+def _metadata_beside(path: Path, precision: str | None) -> Metadata:
     source = path.with_suffix(".onnx")
     if not source.is_file():
         raise UserError(f"{path}: has no sidecar; expected at least the file it was built of, {source.name}, beside it")
-    return Metadata.of_file(source)
+    metadata = Metadata.of_file(source)
+    if metadata.precision == "fp32" and precision != "fp32":
+        return replace(metadata, precision="tf32")
+    return metadata

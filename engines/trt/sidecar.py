@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.trt.api import Flavour
+from engines.trt.precision import as_tf32
 from refinemask.contract import Metadata
 from refinemask.files import UserError, atomic_write, sha256
 
@@ -46,7 +47,9 @@ class Sidecar:
     newer_versions: bool = False
     """Whether newer TensorRT of the same major version runs the engine too (version compatible)."""
     metadata: dict[str, str]
-    """Metadata properties of the ONNX file: config, precision, bounds and the others."""
+    """Metadata properties of the ONNX file, with the precision and the bounds of the engine."""
+    tf32: bool
+    """Whether products of float32 may be computed in TensorFloat-32: in the precision ``tf32`` alone."""
     precision: dict[str, dict[str, float]]
     """Share of each type among the compute layers, all layers and all tensors."""
     command: str
@@ -85,12 +88,25 @@ def read_sidecar(engine: str | os.PathLike[str]) -> Sidecar:
             "here (python -m engines.build), or load it with --trust-engine if you built it yourself"
         )
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
+        content = _with_tf32(json.loads(path.read_text()))
         return Sidecar(**{**content, "capabilities": tuple(content["capabilities"])})
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(
             f"{path}: not a sidecar of python -m engines.build ({error}); build the engine again"
         ) from error
+
+
+def _with_tf32(content: dict[str, Any]) -> dict[str, Any]:
+    """The content of a sidecar, completed where it was written before there was a precision ``tf32``.
+
+    TensorRT's default was kept then, which is TensorFloat-32: what such a sidecar calls fp32 is tf32.
+    """
+    if "tf32" in content:
+        return content
+    metadata, shares = content["metadata"], content["precision"]
+    if metadata["precision"] == "fp32":
+        metadata, shares = {**metadata, "precision": "tf32"}, as_tf32(shares)
+    return {**content, "metadata": metadata, "precision": shares, "tf32": True}
 
 
 def check_sidecar(

@@ -30,6 +30,8 @@ def trtexec_command(plan: BuildPlan, output: Path, layers: Path, *, major: int) 
     command = [options.trtexec or "trtexec", f"--onnx={plan.onnx}", f"--saveEngine={output}", "--skipInference"]
     if major < 11:
         command.append("--stronglyTyped")
+    if not plan.tf32:
+        command.append("--noTF32")
     if plan.plugins is not None:
         command.append(f"--dynamicPlugins={plan.plugins.resolve()}")
     if not plan.static:

@@ -8,7 +8,7 @@ from pathlib import Path
 from engines.trt.child import build_in_child
 from engines.trt.device import cuda_device
 from engines.trt.plan import BuildPlan, Built
-from engines.trt.precision import require_met
+from engines.trt.precision import as_tf32, require_met
 from engines.trt.sidecar import Sidecar, write_sidecar
 from engines.trt.trtexec import build_with_trtexec
 from refinemask.files import UserError, atomic_write, sha256
@@ -25,7 +25,9 @@ def build_verified(plan: BuildPlan, output: Path) -> Sidecar:
     _require_library(plan)
     with atomic_write(output) as engine:
         built = build_with_trtexec(plan, engine) if plan.options.trtexec else build_in_child(plan, engine)
-        require_met(built.precision, plan.metadata.precision, plan.onnx)
+        if plan.tf32:
+            built = replace(built, precision=as_tf32(built.precision))
+        require_met(built.precision, plan.precision, plan.onnx)
     if built.layers:
         with atomic_write(Path(f"{output}.layers.json")) as temporary:
             temporary.write_text(json.dumps(built.layers, indent=1))
@@ -61,7 +63,8 @@ def _describe(plan: BuildPlan, output: Path, built: Built) -> Sidecar:
         capabilities=options.capabilities or ((device.capability,) if device else ()),
         newer_capabilities=options.hardware_compatible,
         newer_versions=options.version_compatible,
-        metadata=replace(plan.metadata, bounds=plan.bounds).to_properties(),
+        metadata=replace(plan.metadata, precision=plan.precision, bounds=plan.bounds).to_properties(),
+        tf32=plan.tf32,
         precision=built.precision,
         command=shlex.join(plan.command(output)),
     )

@@ -23,11 +23,12 @@ from refinemask.data.sampler import BatchSampler, RankShare
 from refinemask.data.training import TrainingBatch, TrainingDataset, collate
 from refinemask.distributed import any_rank, gather, mean_over_ranks, share, world
 from refinemask.files import UserError
+from refinemask.float32 import float32_products
 from refinemask.modeling.detector import Detector
 from refinemask.training.checkpoint import Progress, Stateful, load_state, save_state
 from refinemask.training.objective import DetectionObjective
 
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -218,7 +219,7 @@ class Trainer:
             waited += time.perf_counter() - start
             skipped += batch.skipped
             last = part + 1 == self.execution.accumulate
-            with self._synchronisation(last):
+            with self._synchronisation(last), float32_products(tf32=self.execution.precision == "tf32"):
                 with self._autocast():
                     losses = self._objective(batch.images, batch.image_sizes, batch.targets)
                 terms = torch.stack(list(losses.values())) / self.execution.accumulate
@@ -248,7 +249,7 @@ class Trainer:
         return nullcontext()
 
     def _autocast(self) -> AbstractContextManager[None]:
-        if self.execution.precision == "fp32":
+        if self.execution.precision not in TYPES:
             return nullcontext()
         return torch.autocast(self.execution.device.type, TYPES[self.execution.precision])
 

@@ -16,6 +16,7 @@ from refinemask.data.coco import CocoDataset
 from refinemask.evaluation.measurement import Measurement, measure
 from refinemask.evaluation.metrics import Metric
 from refinemask.files import UserError
+from refinemask.float32 import float32_products
 from refinemask.modeling.detector import Detector
 from refinemask.prediction import encode, predict
 from refinemask.structures import ImageDetections
@@ -40,7 +41,9 @@ class LivePredictor:
     ) -> list[ImageDetections]:
         """The detections of each image of a padded batch, in pixels of the original images."""
         inputs = (torch.from_numpy(x).to(self._device) for x in (images, image_sizes))
-        return encode(self._detector(*inputs).numpy(), scale_factors, image_shapes)
+        with float32_products(tf32=False):
+            detections = self._detector(*inputs).numpy()
+        return encode(detections, scale_factors, image_shapes)
 
     def canvas(self, image_shapes: Iterable[tuple[int, int]]) -> tuple[int, int] | None:
         """None, because a detector takes any size."""

@@ -52,8 +52,11 @@ def test_threads_are_set(checkpoint: Path) -> None:
 
 
 def test_refuses_what_it_cannot_do(checkpoint: Path) -> None:
-    with pytest.raises(UserError, match=r"tiny\.safetensors: eager PyTorch runs in fp32; 'bf16' needs"):
-        engines.load(checkpoint, precision="bf16")
+    with pytest.raises(UserError, match=r"tiny\.safetensors: eager PyTorch runs in fp32, .*; 'int8' needs an exported"):
+        engines.load(checkpoint, precision="int8")
+    for precision, reason in (("tf32", "is a type of GPUs"), ("fp16", "more slowly than fp32")):
+        with pytest.raises(UserError, match=rf"{precision} does not run on a CPU: .*{reason}.*--device cuda"):
+            engines.load(checkpoint, precision=precision)
     if not torch.cuda.is_available():
         with pytest.raises(UserError, match="PyTorch sees no GPU"):
             engines.load(checkpoint, device="cuda")

@@ -151,6 +151,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         "IOutputAllocator": FakeAllocator,
         "Runtime": FakeRuntime,
         "nptype": np.dtype,
+        "init_libnvinfer_plugins": lambda logger, namespace: True,
         "get_plugin_registry": lambda: SimpleNamespace(load_library=Path),
     }
     vars(trt).update(members)

@@ -41,6 +41,7 @@ def sidecar(engine: Path, plugins: Path, metadata: dict[str, str]) -> Sidecar:
         gpu="NVIDIA L4",
         capabilities=("8.9",),
         metadata=metadata,
+        tf32=False,
         precision={"compute": {"fp16": 1.0}, "layers": {}, "tensors": {}},
         command=shlex.join(["python", "-m", "engines.build", "model.onnx", "-o", "model.engine"]),
     )

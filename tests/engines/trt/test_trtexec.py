@@ -38,6 +38,7 @@ def test_dynamic_file_on_tensorrt_10() -> None:
         "--saveEngine=a.engine",
         "--skipInference",
         "--stronglyTyped",
+        "--noTF32",
         "--dynamicPlugins=/opt/plugins.so",
         "--minShapes=images:1x3x32x32,image_sizes:1x2",
         "--optShapes=images:1x3x800x1344,image_sizes:1x2",
@@ -59,7 +60,8 @@ def test_static_file_on_tensorrt_11() -> None:
     static = replace(PLAN, bounds=bounds, plugins=None, options=options)
     command = trtexec_command(static, Path("a.engine"), Path("a.json"), major=11)
     assert command[0] == "/opt/trtexec"
-    assert command[4:8] == [
+    assert command[4:9] == [
+        "--noTF32",
         "--timingCacheFile=cache",
         "--memPoolSize=workspace:4096M",
         "--versionCompatible",
