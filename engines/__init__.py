@@ -1,4 +1,4 @@
-"""Running a detector, whatever computes it: PyTorch, ONNX Runtime, OpenVINO or TensorRT.
+"""Running a detector, whatever computes it: PyTorch, compiled or not, ONNX Runtime, OpenVINO or TensorRT.
 
     import engines
 
@@ -7,11 +7,13 @@
         print(result.class_names, result.scores, result.masks().shape)
         result.save("out")
 
-TensorRT runs what :func:`build_engine` makes of an exported file. Importing this package loads no runtime: each is
+TensorRT runs what :func:`build_engine` makes of an exported file, and :func:`compile_engine` makes of a checkpoint what
+needs PyTorch alone. Importing this package loads no runtime: each is
 heavy, some are optional, and only the one asked for is imported.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +24,26 @@ from refinemask.contract import Bounds, InputError
 from refinemask.files import UserError
 
 if TYPE_CHECKING:
+    from engines.compiled.sidecar import CompiledSidecar
     from engines.trt.api import Flavour
 
-__all__ = ["Bounds", "Engine", "InputError", "PrecisionNotMetError", "Sidecar", "build_engine", "load"]
+__all__ = [
+    "Bounds",
+    "Engine",
+    "InputError",
+    "PrecisionNotMetError",
+    "Sidecar",
+    "build_engine",
+    "compile_engine",
+    "load",
+]
 
-BACKENDS = {".safetensors": ("pytorch",), ".onnx": ("onnxruntime", "openvino"), ".engine": ("tensorrt", "pycuda")}
+BACKENDS = {
+    ".safetensors": ("pytorch",),
+    ".pt2": ("compiled",),
+    ".onnx": ("onnxruntime", "openvino"),
+    ".engine": ("tensorrt", "pycuda"),
+}
 """Names of the engines that can run a file, by its ending; the first is the default."""
 
 
@@ -44,21 +61,24 @@ def load(
 ) -> Engine:
     """Open a checkpoint or an exported file with the engine its ending calls for.
 
-    ``.safetensors`` runs in PyTorch, ``.onnx`` in ONNX Runtime or, with ``backend="openvino"``, in OpenVINO,
-    ``.engine`` in TensorRT with PyTorch's buffers or, with ``backend="pycuda"``, without PyTorch.
+    ``.safetensors`` runs in PyTorch, ``.pt2`` is compiled PyTorch, ``.onnx`` runs in ONNX Runtime or, with
+    ``backend="openvino"``, in OpenVINO, ``.engine`` in TensorRT with PyTorch's buffers or, with ``backend="pycuda"``,
+    without PyTorch.
 
     Args:
         path: the file.
-        backend: ``pytorch``, ``onnxruntime``, ``openvino``, ``tensorrt`` or ``pycuda``; None chooses by the ending.
+        backend: ``pytorch``, ``compiled``, ``onnxruntime``, ``openvino``, ``tensorrt`` or ``pycuda``; None chooses by
+            the ending.
         precision: None is the file's own, ``fp32`` for a checkpoint. PyTorch can run a checkpoint in ``bf16`` and, on
             a GPU, in ``tf32`` or ``fp16``; OpenVINO an fp32 file in ``bf16``; ONNX Runtime an fp32 file in ``tf32`` on
             a GPU.
         threads: CPU threads, at least one; None leaves the number to the engine. TensorRT computes on the GPU.
         device: ``cpu`` or ``cuda``; TensorRT has ``cuda`` only.
         trust_engine: load a TensorRT engine without a sidecar: it can run any code.
-        slots: how many batches, of as many threads, may be computed at the same time (backend ``tensorrt`` only).
+        slots: how many batches, of as many threads, may be computed at the same time (backends ``tensorrt``
+            and, on a GPU, ``compiled``).
         cuda_graph: record the work for each input shape once and replay it: one launch instead of hundreds
-            (backend ``tensorrt`` only).
+            (backends ``tensorrt`` and, on a GPU, ``compiled``).
         kernels: on a GPU, run this project's kernels where their library is built, or with False torchvision's
             operators (backend ``pytorch`` only).
 
@@ -76,9 +96,17 @@ def load(
         from engines.trt.torch_runner import TensorRTEngine
 
         return TensorRTEngine(path, **common, trust=trust_engine, slots=slots, cuda_graph=cuda_graph)
+    if backend == "compiled" and device != "cpu":
+        from engines.compiled.engine import CompiledEngine
+
+        return CompiledEngine(path, **common, threads=threads, slots=slots, cuda_graph=cuda_graph)
     if slots != 1 or not cuda_graph:
         option = "slots" if slots != 1 else "cuda_graph"
-        raise UserError(f"{path}: backend '{backend}' has no {option}; leave it out, or use backend 'tensorrt'")
+        raise UserError(f"{path}: backend '{backend}' has no {option} on device '{device}'; leave it out")
+    if backend == "compiled":
+        from engines.compiled.engine import CompiledEngine
+
+        return CompiledEngine(path, **common, threads=threads)
     if backend == "pytorch":
         from engines.torch_engine import TorchEngine
 
@@ -176,3 +204,52 @@ def build_engine(
         trtexec=trtexec,
     )
     return build_verified(make_plan(Path(onnx), options), Path(output))
+
+
+def compile_engine(
+    checkpoint: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    device: str = "cuda",
+    precision: str | None = None,
+    canvases: Sequence[tuple[int, int]] | None = None,
+    batch: int = 1,
+    images: str | os.PathLike[str] | None = None,
+    check: bool = True,
+) -> "CompiledSidecar":
+    """Compile a checkpoint ahead of time for this machine's GPU or CPU, and prove that it agrees with eager PyTorch.
+
+    This writes the package and its sidecar (``OUTPUT.json``). Nothing is written unless all went well. It takes
+    minutes: the code is made for each size.
+
+    Args:
+        checkpoint: the .safetensors file.
+        output: the .pt2 file to write.
+        device: ``cuda`` or ``cpu``.
+        precision: ``fp16``, ``bf16``, ``tf32`` or ``fp32`` on a GPU, where None is fp16; ``fp32`` or ``bf16`` on a CPU,
+            where None is fp32.
+        canvases: padded (height, width) to compile for; None is landscape and portrait as the model's preprocessing
+            makes them.
+        batch: number of images that are computed together; fewer are filled up.
+        images: directory with pictures for the comparison; None is the demo's, which come with a checkout.
+        check: whether to compare; the sidecar tells.
+
+    Returns:
+        What the sidecar says: versions, hashes, how many detections agree, the command that compiles it again.
+
+    Raises:
+        UserError: the checkpoint cannot be used, the request contradicts itself, or this machine cannot meet it.
+        refinemask.agreement.MismatchError: too few detections agree.
+    """
+    from engines.compiled.build import compile_verified
+
+    return compile_verified(
+        Path(checkpoint),
+        Path(output),
+        device=device,
+        precision=precision,
+        canvases=canvases,
+        batch=batch,
+        images=None if images is None else Path(images),
+        check=check,
+    )

@@ -5,15 +5,25 @@ Imports no PyTorch: a deployment machine without it runs engines too.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from refinemask.config import STRIDE, ModelConfig
-from refinemask.contract import Bounds, InputError
+from refinemask.contract import InputError
 from refinemask.data.transforms import resize_shape
 from refinemask.prediction import ImageSource, Prediction, encode, predict_images
 from refinemask.structures import Detections, ImageDetections
+
+
+class Shapes(Protocol):
+    """The batches and sizes that an engine accepts, such as :class:`refinemask.contract.Bounds`."""
+
+    def canvas(self, height: int, width: int) -> tuple[int, int]:
+        """The padded (height, width) for an image of ``height`` × ``width`` pixels."""
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raise an :class:`InputError` unless images of ``shape`` [B, 3, H, W] are accepted."""
 
 
 class Engine(ABC):
@@ -25,7 +35,7 @@ class Engine(ABC):
     """
 
     def __init__(
-        self, *, name: str, config: ModelConfig, precision: str, device: str, bounds: Bounds | None = None
+        self, *, name: str, config: ModelConfig, precision: str, device: str, bounds: Shapes | None = None
     ) -> None:
         self.name = name
         """The runtime, such as ``PyTorch`` or ``ONNX Runtime``."""
@@ -130,7 +140,7 @@ class Engine(ABC):
         return encode(self.download(outputs), scale_factors, image_shapes)
 
 
-def check_inputs(images: Any, image_sizes: Any, bounds: Bounds | None) -> tuple[np.ndarray, np.ndarray]:
+def check_inputs(images: Any, image_sizes: Any, bounds: Shapes | None) -> tuple[np.ndarray, np.ndarray]:
     """The inputs as contiguous arrays, uint8 [B, 3, H, W] and int64 [B, 2].
 
     Raises:

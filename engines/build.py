@@ -1,32 +1,55 @@
-"""Build a TensorRT engine that proves what it is: ``python -m engines.build model.onnx -o model.engine``."""
+"""Build an engine that proves what it is.
+
+``python -m engines.build model.onnx -o model.engine`` builds with TensorRT, ``python -m engines.build model.safetensors
+-o model.pt2`` compiles with PyTorch alone.
+"""
 
 import shlex
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal
 
 import tyro
 
+from engines import compile_engine
 from engines.trt.plan import BuildOptions, make_plan
 from engines.trt.sidecar import sidecar_path
 from engines.trt.trtexec import trtexec_command
 from engines.trt.verified_build import build_verified
 from refinemask.command import execute
-from refinemask.spelling import Model, Old, Output
+from refinemask.files import UserError
+from refinemask.spelling import Model, Old, OptionalPath, Output, Size
 from trt_plugins import library_path
 
 OLD = {name: Old(name, numbers=3) for name in ("--opt-shape", "--max-shape")}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Args:
-    """Build a TensorRT engine of an exported file, with a sidecar that says what it is made of."""
+class CompileOptions:
+    """How a checkpoint is compiled."""
 
-    onnx: Model
-    """An exported file (.onnx)."""
+    device: Literal["cuda", "cpu"] = "cuda"
+    """Compile for this machine's GPU or its CPU."""
+    canvases: tuple[Size, ...] = ()
+    """Padded sizes to compile for; by default landscape and portrait as the model's preprocessing makes them."""
+    batch: int = 1
+    """Images that are computed together; fewer are filled up."""
+    images: OptionalPath = None
+    """Directory with pictures for the comparison with eager PyTorch; by default the demo's."""
+    check: bool = True
+    """Compare with eager PyTorch, and write nothing unless enough detections agree."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """Build a TensorRT engine of an exported file, or compile a checkpoint, with a sidecar that says what it is."""
+
+    model: Model
+    """An exported file (.onnx) for TensorRT, or a checkpoint (.safetensors) to compile."""
     output: Output
-    """The engine; its sidecar is OUTPUT.json, its layers OUTPUT.layers.json."""
+    """The engine (.engine or .pt2); its sidecar is OUTPUT.json, a TensorRT engine's layers OUTPUT.layers.json."""
+    compile: tyro.conf.OmitArgPrefixes[CompileOptions] = field(default_factory=CompileOptions)
     build: tyro.conf.OmitArgPrefixes[BuildOptions] = field(default_factory=BuildOptions)
     print_trtexec: Literal[10, 11] | None = None
     """Only print the command for trtexec of this major version."""
@@ -34,21 +57,53 @@ class Args:
 
 def main(args: Args | None = None) -> int:
     """Build; exit code 1 where the precision is not met, 2 where something given is wrong or TensorRT refuses."""
-    return execute(Args, _print_trtexec_or_build, args, old=OLD)
+    return execute(Args, _build, args, old=OLD)
 
 
-def _print_trtexec_or_build(args: Args) -> None:
+def _build(args: Args) -> None:
+    if args.model.suffix == ".safetensors":
+        _compile(args)
+        return
+    if args.compile != CompileOptions():
+        raise UserError(f"{args.model}: {_given(args.compile)} are for a checkpoint (.safetensors) that is compiled")
     if args.print_trtexec is not None:
         print(shlex.join(_trtexec_command(args, args.print_trtexec)))
         return
-    sidecar = build_verified(make_plan(args.onnx, args.build), args.output)
+    sidecar = build_verified(make_plan(args.model, args.build), args.output)
     for part, shares in sidecar.precision.items():
         print(f"{part}: {', '.join(f'{share:.1%} {name}' for name, share in shares.items())}")
     print(f"{args.output}: built, {sidecar_path(args.output)} says of what")
 
 
+def _compile(args: Args) -> None:
+    if args.build != BuildOptions(precision=args.build.precision) or args.print_trtexec is not None:
+        found = _given(args.build) or "--print-trtexec"
+        raise UserError(f"{args.model}: {found} are for an exported file (.onnx) and TensorRT; leave them out")
+    options = args.compile
+    sidecar = compile_engine(
+        args.model,
+        args.output,
+        device=options.device,
+        precision=args.build.precision,
+        canvases=options.canvases or None,
+        batch=options.batch,
+        images=options.images,
+        check=options.check,
+    )
+    if sidecar.agreement is not None:
+        agreeing, total = sidecar.agreement
+        print(f"{agreeing} of {total} detections agree with eager PyTorch in fp32")
+    print(f"{args.output}: compiled, {sidecar_path(args.output)} says of what")
+
+
+def _given(options: BuildOptions | CompileOptions) -> str:
+    """The options that are not at their defaults, as they are written."""
+    names = [f.name for f in fields(options) if getattr(options, f.name) != f.default and f.name != "precision"]
+    return ", ".join(f"--{name.replace('_', '-')}" for name in names)
+
+
 def _trtexec_command(args: Args, major: int) -> list[str]:
-    plan = make_plan(args.onnx, replace(args.build, trtexec="trtexec"))
+    plan = make_plan(args.model, replace(args.build, trtexec="trtexec"))
     if plan.plugins is not None and args.build.plugins is None:
         try:
             library_path()

@@ -36,6 +36,8 @@ class Parity(NamedTuple):
 
 PARITY = {
     "fp32": Parity(boxes=1e-2, scores=1e-4, masks=0.999, share=0.98),
+    # TensorFloat-32 rounds as fp16 does.
+    "tf32": Parity(boxes=0.5, scores=1e-2, masks=0.97, share=0.9),
     "fp16": Parity(boxes=0.5, scores=1e-2, masks=0.97, share=0.9),
     "bf16": Parity(boxes=2, scores=5e-2, masks=0.8, share=0.9),
     "int8": Parity(boxes=2, scores=5e-2, masks=0.85, share=0.7),
@@ -162,7 +164,7 @@ def verification_images(directory: Path) -> list[NDArray[np.uint8]]:
 
 def passes(comparisons: Sequence[Comparison], parity: Parity) -> bool:
     """Whether enough of all detections, unmatched ones included, are within ``parity``."""
-    agreeing, total = _agreement(comparisons, parity)
+    agreeing, total = agreement(comparisons, parity)
     return agreeing >= parity.share * total
 
 
@@ -176,7 +178,7 @@ def require_agreement(comparisons: Sequence[Comparison], parity: Parity, output:
         source: what the file was made from, as errors name it.
     """
     if not passes(comparisons, parity):
-        agreeing, total = _agreement(comparisons, parity)
+        agreeing, total = agreement(comparisons, parity)
         raise MismatchError(
             f"{output}: not written, {agreeing} of {total} detections agree with {source}; "
             f"expected {parity.share:.0%} of them",
@@ -185,7 +187,7 @@ def require_agreement(comparisons: Sequence[Comparison], parity: Parity, output:
         )
 
 
-def _agreement(comparisons: Sequence[Comparison], parity: Parity) -> tuple[int, int]:
+def agreement(comparisons: Sequence[Comparison], parity: Parity) -> tuple[int, int]:
     """The number of detections within ``parity``, and of all."""
     total = sum(len(comparison.boxes) + comparison.unmatched for comparison in comparisons)
     return sum(comparison.agreeing(parity) for comparison in comparisons), total

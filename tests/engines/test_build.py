@@ -56,7 +56,7 @@ def test_builds_ahead_of_time_with_all_plugins(
     _, source = tiny_files
     engine = tmp_path / "tiny.engine"
     options = replace(AHEAD_OF_TIME, precision="fp32", opt_shape=(2, 64, 96))
-    args = build.Args(onnx=source, output=engine, build=options)
+    args = build.Args(model=source, output=engine, build=options)
     assert build.main(args) == 0, capsys.readouterr().err
     sidecar = read_sidecar(engine)
     assert sidecar.engine_sha256 == sha256(engine)
@@ -79,7 +79,7 @@ def test_an_operator_that_falls_back_to_its_body_stops_the_build(
     toy_onnx: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # The toy's operator has a body, but no plugin of the library has its name.
-    args = build.Args(onnx=toy_onnx(), output=tmp_path / "toy.engine", build=replace(AHEAD_OF_TIME, plugins=LIBRARY))
+    args = build.Args(model=toy_onnx(), output=tmp_path / "toy.engine", build=replace(AHEAD_OF_TIME, plugins=LIBRARY))
     assert "1 Squash did not become plugin layers" in fails(args, capsys)
 
 
@@ -88,7 +88,7 @@ def test_an_operator_that_falls_back_to_its_body_stops_the_build(
 def test_refusals_of_the_builder(
     toy_onnx: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    args = build.Args(onnx=toy_onnx(), output=tmp_path / "toy.engine", build=BODIES)
+    args = build.Args(model=toy_onnx(), output=tmp_path / "toy.engine", build=BODIES)
     assert "does not build for compute capability 5.0" in fails(changed(args, capabilities=("5.0",)), capsys)
     not_elf = tmp_path / "plugins.so"
     not_elf.write_bytes(b"no library")
@@ -108,14 +108,14 @@ def test_an_unmet_precision_stops_with_code_1(
 ) -> None:
     # The file says fp16, its convolution is fp32.
     source = toy_onnx(precision="fp16")
-    args = build.Args(onnx=source, output=tmp_path / "toy.engine", build=BODIES)
+    args = build.Args(model=source, output=tmp_path / "toy.engine", build=BODIES)
     assert "fp16 was asked for, but only 0% of the compute layers are" in fails(args, capsys, code=1)
 
 
 def test_wrong_requests(toy_onnx: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    args = build.Args(onnx=toy_onnx(), output=tmp_path / "toy.engine", build=BuildOptions(bodies=True))
+    args = build.Args(model=toy_onnx(), output=tmp_path / "toy.engine", build=BuildOptions(bodies=True))
     wrong = [
-        (replace(args, onnx=tmp_path / "absent.onnx"), "absent.onnx: no such file"),
+        (replace(args, model=tmp_path / "absent.onnx"), "absent.onnx: no such file"),
         (changed(args, precision="fp16"), "its precision is fp32, and TensorRT keeps the types of the file"),
         (changed(args, opt_shape=(1, 64, 512)), "width 512 is outside what"),
         (changed(args, plugins=tmp_path / "a.so"), "--bodies builds without plugins; leave out --bodies or --plugins"),
@@ -133,7 +133,7 @@ def test_wrong_requests(toy_onnx: Callable[..., Path], tmp_path: Path, capsys: p
 def test_shapes_that_depend_on_the_image_are_refused(
     toy_onnx: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    args = build.Args(onnx=toy_onnx(masks="found"), output=tmp_path / "toy.engine", print_trtexec=11)
+    args = build.Args(model=toy_onnx(masks="found"), output=tmp_path / "toy.engine", print_trtexec=11)
     assert "export with --masks all" in fails(args, capsys)
     args.onnx.unlink()
     toy_onnx(masks="all")
@@ -146,7 +146,7 @@ def test_a_missing_tensorrt_is_named(
     if find_spec("tensorrt"):
         pytest.skip("TensorRT is installed")
     args = build.Args(
-        onnx=toy_onnx(), output=tmp_path / "toy.engine", build=BuildOptions(bodies=True, flavour="tensorrt")
+        model=toy_onnx(), output=tmp_path / "toy.engine", build=BuildOptions(bodies=True, flavour="tensorrt")
     )
     assert "pip install tensorrt" in fails(args, capsys)
 
@@ -158,7 +158,7 @@ def test_a_killed_build_is_reported(
     script.write_text(f"#!/bin/sh\nkill -{int(signal.SIGKILL)} $$\n")
     script.chmod(0o755)
     monkeypatch.setattr(child.sys, "executable", str(script))
-    args = build.Args(onnx=toy_onnx(), output=tmp_path / "toy.engine", build=BODIES)
+    args = build.Args(model=toy_onnx(), output=tmp_path / "toy.engine", build=BODIES)
     assert "ended with signal 9 (9 is usually lack of memory)" in fails(args, capsys)
 
 
@@ -170,7 +170,7 @@ def test_narrower_bounds(toy_onnx: Callable[..., Path]) -> None:
 
 def test_print_trtexec(toy_onnx: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     args = build.Args(
-        onnx=toy_onnx(), output=tmp_path / "toy.engine", print_trtexec=10, build=BuildOptions(bodies=True)
+        model=toy_onnx(), output=tmp_path / "toy.engine", print_trtexec=10, build=BuildOptions(bodies=True)
     )
     assert build.main(args) == 0
     assert capsys.readouterr().out.startswith(f"trtexec --onnx={args.onnx} --saveEngine={args.output}")
@@ -182,7 +182,7 @@ def test_print_trtexec_before_the_library_is_built(
 ) -> None:
     for module in (trt_plugins, plan):
         monkeypatch.setattr(module, "LIBRARY_DIR", tmp_path)
-    args = build.Args(onnx=toy_onnx(), output=tmp_path / "toy.engine", print_trtexec=11)
+    args = build.Args(model=toy_onnx(), output=tmp_path / "toy.engine", print_trtexec=11)
     assert build.main(args) == 0
     printed = capsys.readouterr()
     assert f"--dynamicPlugins={tmp_path / PLUGIN_LIBRARY}" in printed.out

@@ -70,7 +70,7 @@ def test_exports_what_an_engine_runs(size: tuple[int, int] | None, checkpoints: 
     made = path.stat().st_mtime_ns
     assert exported(source, tmp_path / "work", images, size).stat().st_mtime_ns == made
     bounds = engines.load(path).bounds
-    assert bounds is not None
+    assert isinstance(bounds, Bounds)
     assert (bounds.batch, bounds.canvas(64, 96)) == ((1, 1, 1), (64, 96))
     assert (bounds.height[0] == bounds.height[2]) == (size is not None)
 

@@ -18,6 +18,7 @@ from engines.trt import runtime
 from engines.trt.device import CudaDevice
 from engines.trt.sidecar import Sidecar, write_sidecar
 from engines.trt.torch_runner import CACHED_SHAPES
+from refinemask.contract import Bounds
 from refinemask.files import UserError, sha256
 from refinemask.structures import Detections
 from tests.support import fake_tensorrt
@@ -113,7 +114,7 @@ def test_gives_the_detections_of_the_file(
 ) -> None:
     engine = load()
     assert (engine.name, engine.precision, engine.device) == (NAMES[backend], "fp32", "cuda")
-    assert engine.bounds is not None
+    assert isinstance(engine.bounds, Bounds)
     assert engine.bounds.width == (32, 64, 256)
     assert_same(engine.infer(*batch), expected(*batch))
     assert gpu_contexts.count("push") == gpu_contexts.count("pop")

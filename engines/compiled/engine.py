@@ -1,0 +1,182 @@
+"""A compiled package as an engine like the others."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from engines.base import Engine
+from engines.compiled.canvases import Size
+from engines.compiled.places import place_counts
+from engines.compiled.program import Program, load_programs
+from engines.compiled.recording import Recording
+from engines.compiled.sidecar import CompiledSidecar, check_compiled_sidecar, read_compiled_sidecar
+from refinemask.files import UserError
+from refinemask.float32 import float32_products
+from refinemask.structures import Detections
+from trt_plugins import BUILD_COMMAND, torch_ops
+
+
+class CompiledEngine(Engine):
+    """A detector that :func:`engines.compile_engine` compiled, on a CPU or a CUDA GPU.
+
+    On a GPU several threads may call :meth:`infer` at once. As many run at the same time as there are slots, each on a
+    stream of its own.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        precision: str | None = None,
+        threads: int | None = None,
+        device: str = "cpu",
+        slots: int = 1,
+        cuda_graph: bool = True,
+    ) -> None:
+        """Open a package.
+
+        Args:
+            path: the package.
+            precision: the precision that it must have been compiled in; None takes any.
+            threads: CPU threads, PyTorch's own setting, which holds for the whole process.
+            device: the device that it was compiled for.
+            slots: how many batches a GPU may compute at the same time.
+            cuda_graph: record the work for each size once, and replay it.
+
+        Raises:
+            UserError: the package has no sidecar, is not the file that its sidecar describes, or does not run here.
+        """
+        sidecar = read_compiled_sidecar(path)
+        if precision not in (None, sidecar.precision):
+            raise UserError(f"{path}: was compiled in {sidecar.precision}, not in {precision}; compile another one")
+        require_runnable(path, device)
+        check_compiled_sidecar(sidecar, path, device)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        try:
+            programs = load_programs(Path(path), sidecar.sizes)
+        except RuntimeError as error:
+            raise UserError(f"{path}: PyTorch cannot load it: {str(error).splitlines()[0]}; {sidecar.again}") from error
+        super().__init__(
+            name="compiled PyTorch",
+            config=sidecar.model_config(path),
+            precision=sidecar.precision,
+            device=device,
+            bounds=sidecar.canvases,
+        )
+        self._slots: SimpleQueue[CpuSlot | GpuSlot] = SimpleQueue()
+        for _ in range(slots):
+            slot = CpuSlot(programs) if device == "cpu" else GpuSlot(programs, sidecar, cuda_graph)
+            self._slots.put(slot)
+
+    def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> "CpuSlot | GpuSlot":
+        slot = self._slots.get()
+        try:
+            slot.upload(images, image_sizes)
+        except BaseException:
+            self._slots.put(slot)
+            raise
+        return slot
+
+    def run(self, inputs: "CpuSlot | GpuSlot") -> "CpuSlot | GpuSlot":
+        try:
+            inputs.run()
+        except BaseException:
+            self._slots.put(inputs)
+            raise
+        return inputs
+
+    def download(self, outputs: "CpuSlot | GpuSlot") -> Detections:
+        try:
+            return outputs.download()
+        finally:
+            self._slots.put(outputs)
+
+
+def require_runnable(path: str | os.PathLike[str], device: str) -> None:
+    """Raise a UserError unless this machine has the device, and on a GPU our kernels; ``path`` names the file."""
+    if device == "cpu":
+        return
+    if not torch.cuda.is_available():
+        raise UserError(f"{path}: device '{device}' was asked for, but PyTorch sees no GPU; use --device cpu")
+    if not torch_ops.enable_if_available():
+        raise UserError(f"{path}: compiled code needs the CUDA kernels, which are not built; {BUILD_COMMAND}")
+
+
+class CpuSlot:
+    """A batch on the CPU."""
+
+    def __init__(self, programs: dict[Size, Program]) -> None:
+        self._programs = programs
+
+    def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> None:
+        """Keep the inputs."""
+        self._inputs = torch.from_numpy(images), torch.from_numpy(image_sizes)
+
+    @torch.no_grad()
+    def run(self) -> None:
+        """Compute the detections of the inputs, and masks for as many places as there are detections."""
+        images, image_sizes = self._inputs
+        program = self._programs[images.shape[2], images.shape[3]]
+        features = program.features(images, image_sizes)
+        boxes, image_maps = program.boxes(features, image_sizes), program.image_maps(features)
+        places = boxes.labels.shape[1]
+        count = next(count for count in place_counts(places) if count >= int(boxes.num_detections.max()))
+        few = boxes.boxes[:, : max(count, 1)].contiguous(), boxes.labels[:, : max(count, 1)].contiguous()
+        masks = program.masks(features, image_maps, *few)
+        self.detections = Detections(*boxes, F.pad(masks, (0, 0, 0, 0, 0, places - masks.shape[1])))
+
+    def download(self) -> Detections:
+        """The detections as NumPy arrays."""
+        return self.detections.numpy()
+
+
+class GpuSlot:
+    """A stream of a GPU, and the recordings of the sizes seen so far."""
+
+    def __init__(self, programs: dict[Size, Program], sidecar: CompiledSidecar, record: bool) -> None:
+        self._programs = programs
+        self._sidecar = sidecar
+        self._record = record
+        self.stream = torch.cuda.Stream()
+        self._recordings: dict[Size, Recording] = {}
+
+    def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> None:
+        """Copy the inputs to the device."""
+        size, self._count = (images.shape[2], images.shape[3]), len(images)
+        if size not in self._recordings:
+            with self._arithmetic():
+                self._recordings[size] = Recording(
+                    self._programs[size], self._sidecar.batch, size, self.stream, record=self._record
+                )
+        self._current = self._recordings[size]
+        self._current.upload(images, image_sizes)
+        self.stream.synchronize()
+
+    def run(self) -> None:
+        """Compute the detections of the inputs uploaded last."""
+        with self._arithmetic():
+            self.detections = Detections(*(x[: self._count] for x in self._current.run()))
+        self.stream.synchronize()
+
+    def download(self) -> Detections:
+        """The detections as NumPy arrays."""
+        with torch.cuda.stream(self.stream):
+            return self.detections.numpy()
+
+    @contextmanager
+    def _arithmetic(self) -> Iterator[None]:
+        # What a library chooses here, a recording keeps.
+        benchmark = torch.backends.cudnn.benchmark
+        try:
+            torch.backends.cudnn.benchmark = True
+            with torch.no_grad(), float32_products(tf32=self._sidecar.precision == "tf32"):
+                yield
+        finally:
+            torch.backends.cudnn.benchmark = benchmark

@@ -1,0 +1,158 @@
+"""From a detector to compiled code: traced part by part, rearranged, and compiled ahead of time."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from rich.progress import track
+from torch import Tensor, fx, nn
+from torch.export import Dim
+
+from engines.compiled.canvases import Size
+from engines.compiled.conv_relu import fuse_conv_relu
+from engines.compiled.fold_weights import fold_weights
+from engines.compiled.parts import PARTS, Boxes, Features, ImageMaps, Masks
+from refinemask.modeling.box_head import DetectedBoxes
+from refinemask.modeling.detector import Detector
+from refinemask.modeling.exported import DTYPES, ExportedDetector, Precision
+from refinemask.weights import load_detector
+
+LEFTOVERS = (torch.ops.aten._assert_tensor_metadata.default, torch.ops.aten.promote_types.default)
+"""Nodes without users that an export leaves behind; a compiler trips over them."""
+CORES_PER_JOB = 4
+"""Processor cores that compiling one part keeps busy."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """The parts of a detector for one size of images, compiled or not, on one device."""
+
+    features: Callable[[Tensor, Tensor], list[Tensor]]
+    """See :class:`engines.compiled.parts.Features`, and so on."""
+    boxes: Callable[[list[Tensor], Tensor], DetectedBoxes]
+    image_maps: Callable[[list[Tensor]], list[Tensor]]
+    masks: Callable[[list[Tensor], list[Tensor], Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What code is compiled from, and for what."""
+
+    checkpoint: Path
+    """The .safetensors file."""
+    precision: str
+    """Arithmetic of the convolutions: fp32, tf32, fp16 or bf16."""
+    device: str
+    """Kind of device: ``cpu`` or ``cuda``."""
+    batch: int
+    """Number of images of a full batch."""
+
+    def detector(self) -> Detector:
+        """The detector on its device as it is compiled: batch norm folded, channels last, in its type."""
+        dtype = DTYPES["fp32" if self.precision == "tf32" else cast(Precision, self.precision)]
+        exported = ExportedDetector(load_detector(self.checkpoint), dtype)
+        return exported.detector.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def part_name(part: str, size: Size) -> str:
+    """Name of a part for a size, within a package."""
+    return f"{part}_{size[0]}x{size[1]}"
+
+
+def compile_package(source: Source, sizes: tuple[Size, ...], output: Path) -> None:
+    """Compile all parts for all sizes, several at a time where there are many cores, and write the package."""
+    from torch._inductor.package import package_aoti
+
+    jobs = [(part, size) for size in sizes for part in PARTS]
+    workers = min(len(jobs), max(1, len(os.sched_getaffinity(0)) // CORES_PER_JOB))
+    arguments = [source] * len(jobs), *zip(*jobs, strict=True)
+    with ExitStack() as stack:
+        run: Callable[..., Iterable[list[Any] | None]] = map
+        if workers > 1:
+            # A forked process could not use the GPU.
+            run = stack.enter_context(ProcessPoolExecutor(workers, get_context("spawn"))).map
+        found = track(run(compile_part, *arguments), f"compiling {output.name}", len(jobs), transient=True)
+        package_aoti(output, {part_name(*job): files for job, files in zip(jobs, found, strict=True) if files})
+
+
+def compile_part(source: Source, part: str, size: Size) -> list[Any] | None:
+    """Compile one part for one size; returns the files it comes to, or None if the detector has no such part."""
+    for name, module, arguments in traced_parts(source.detector(), source.batch, size, source.device):
+        if name == part:
+            return torch._inductor.aot_compile(module, arguments, options=_options(source.device))  # type: ignore[return-value]
+    return None
+
+
+@torch.no_grad()
+def traced_parts(
+    detector: Detector, batch: int, size: Size, device: str
+) -> Iterator[tuple[str, fx.GraphModule, tuple[Any, ...]]]:
+    """Name, graph and example inputs of each part.
+
+    The examples are what the parts before it return, because compiled code relies on the strides it was compiled for.
+    """
+    images = torch.zeros(batch, 3, *size, dtype=torch.uint8, device=device)
+    image_sizes = torch.tensor([size] * batch, device=device)
+    yield from [("features", *(traced := _trace(Features(detector), (images, image_sizes))))]
+    features = traced[0](images, image_sizes)
+    yield from [("boxes", *(traced := _trace(Boxes(detector), (features, image_sizes))))]
+    found = DetectedBoxes(*traced[0](features, image_sizes))
+    maps: list[Tensor] = []
+    if detector.mask_head.image_maps(features):
+        yield from [("image_maps", *(traced := _trace(ImageMaps(detector), (features,))))]
+        maps = traced[0](features)
+    places = found.labels.shape[1]
+    # A size of one is never taken for a variable one.
+    varying = {1: Dim("places", min=2, max=places)} if places > 2 else None
+    shapes = ([None] * len(features), [None] * len(maps), varying, varying)
+    yield "masks", *_trace(Masks(detector), (features, maps, found.boxes, found.labels), shapes)
+
+
+def _trace(
+    module: nn.Module, arguments: tuple[Any, ...], dynamic_shapes: Any = None
+) -> tuple[fx.GraphModule, tuple[Any, ...]]:
+    program = torch.export.export(module.eval(), arguments, dynamic_shapes=dynamic_shapes, strict=False)
+    for node in reversed(list(program.graph.nodes)):
+        if node.target in LEFTOVERS and not node.users:
+            program.graph.erase_node(node)
+    program.graph_module.recompile()
+    traced = program.module(check_guards=False)
+    fold_weights(traced)
+    if next(module.parameters()).is_cuda:
+        fuse_conv_relu(traced)
+    return traced, arguments
+
+
+def _options(device: str) -> dict[str, Any]:
+    common = {"aot_inductor.package": True}
+    # On a CPU weights are packed for oneDNN's convolutions, which frozen weights alone allow.
+    return common | ({"freezing": True} if device == "cpu" else {})
+
+
+def load_programs(path: Path, sizes: tuple[Size, ...]) -> dict[Size, Program]:
+    """The compiled programs of a package. This runs the package's code: its origin must have been checked.
+
+    Raises:
+        RuntimeError: the package cannot be loaded.
+    """
+    from torch.export.pt2_archive._package import load_pt2
+
+    # Locks for several threads would wait for the device, which a recorded CUDA graph must not.
+    runners = load_pt2(os.fspath(path), run_single_threaded=True).aoti_runners
+    return {size: _program(runners, size) for size in sizes}
+
+
+def _program(runners: dict[str, Any], size: Size) -> Program:
+    boxes, image_maps = runners[part_name("boxes", size)], runners.get(part_name("image_maps", size))
+    return Program(
+        features=runners[part_name("features", size)],
+        boxes=lambda features, image_sizes: DetectedBoxes(*boxes(features, image_sizes)),
+        image_maps=image_maps or (lambda features: []),
+        masks=runners[part_name("masks", size)],
+    )
