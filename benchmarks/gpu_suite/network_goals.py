@@ -30,7 +30,7 @@ def time_of(report: GpuReport, contender: str, batch: int = 1, crowd: Crowd = "m
     Raises:
         NotMeasuredError: nothing was.
     """
-    found = report.network and report.network.find(contender, batch=batch, crowd=crowd)
+    found = report.network.find(contender, batch=batch, crowd=crowd) if report.network else None
     if found is None:
         raise NotMeasuredError(f"{contender} did not run, batch {batch}, {crowd} detections")
     return found
