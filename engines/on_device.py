@@ -36,7 +36,7 @@ def encode(detections: Detections, scale_factors: np.ndarray, image_shapes: Shap
         ValueError: a value of a mask or box is not finite.
         KernelError: an image has 2^31 pixels or more.
     """
-    kernels = _kernels()
+    kernels = device_kernels()
     if kernels is None:
         return prediction.encode(download(detections), scale_factors, image_shapes)
     paste = partial(
@@ -95,6 +95,16 @@ def download(detections: Detections) -> Detections:
     return Detections(*padded[:3], counts, padded[3])
 
 
+@cache
+def device_kernels() -> TorchKernels | None:
+    """The kernels; None, with one warning that names the command, where they have not been built."""
+    try:
+        return TorchKernels(Kernels(kernels_path()))
+    except FileNotFoundError as error:
+        warnings.warn(f"masks leave the GPU as floats and are pasted on the host, slowly: {error}", stacklevel=3)
+        return None
+
+
 def to_host(*tensors: Tensor) -> list[np.ndarray]:
     """Copies of the tensors in page-locked memory, when all of them have arrived."""
     copies = [torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda) for tensor in tensors]
@@ -145,12 +155,3 @@ def _padded(array: np.ndarray, places: int) -> np.ndarray:
     padded = np.zeros((len(array), places, *array.shape[2:]), array.dtype)
     padded[:, : array.shape[1]] = array
     return padded
-
-
-@cache
-def _kernels() -> TorchKernels | None:
-    try:
-        return TorchKernels(Kernels(kernels_path()))
-    except FileNotFoundError as error:
-        warnings.warn(f"masks leave the GPU as floats and are pasted on the host, slowly: {error}", stacklevel=3)
-        return None
