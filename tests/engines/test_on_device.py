@@ -19,6 +19,8 @@ from engines.torch_engine import TorchEngine
 from refinemask import prediction
 from refinemask.masks import paste_rle, paste_runs
 from refinemask.structures import Detections, ImageDetections
+from refinemask.weights import save_detector
+from tests.support.tiny_detector import make_tiny_detector
 from trt_plugins.c_api import Kernels
 from trt_plugins.torch_ops import TorchKernels
 
@@ -54,8 +56,8 @@ def detections() -> Detections:
     boxes = torch.stack([boxes for _, boxes in images]) * torch.from_numpy(SCALES)[:, None]
     scores = torch.rand(3, 5).sort(descending=True).values
     labels = torch.arange(15).reshape(3, 5)
-    padded = [torch.where(padding.reshape(3, 5, *[1] * (t.dim() - 2)), 0, t) for t in (boxes, scores, labels)]
-    return Detections(*padded, counts, masks)
+    boxes[padding], scores[padding], labels[padding] = 0, 0, 0
+    return Detections(boxes, scores, labels, counts, masks)
 
 
 def assert_same(found: list[ImageDetections], expected: list[ImageDetections]) -> None:
@@ -156,14 +158,15 @@ def test_without_kernels_the_host_pastes_and_one_warning_says_so(detections: Det
 
 
 def test_pytorch_on_a_gpu_predicts_without_its_masks_on_the_host(
-    kernels: TorchKernels, tiny_files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+    kernels: TorchKernels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    save_detector(make_tiny_detector(), tmp_path / "tiny.safetensors", recipe="tiny")
     images = [np.random.default_rng(n).integers(0, 256, (60 + n, 90, 3), dtype=np.uint8) for n in range(2)]
-    engine = engines.load(tiny_files[0], threads=1)
+    engine = engines.load(tmp_path / "tiny.safetensors", threads=1)
     expected = [found.to_coco() for found in engine.predict(images, batch_size=2)]
     assert all(expected)
     engine.device = "cuda"
-    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, device: tensor)
+    monkeypatch.setattr(TorchEngine, "upload", lambda self, *arrays: tuple(map(torch.from_numpy, arrays)))
     monkeypatch.setattr(TorchEngine, "_synchronize", lambda self: None)
     monkeypatch.setattr(TorchEngine, "download", lambda self, outputs: pytest.fail("the masks were copied"))
     monkeypatch.setattr(on_device, "download", lambda detections: pytest.fail("the masks were copied"))

@@ -269,7 +269,7 @@ def test_the_torch_runner_pastes_on_the_gpu(
     engine = load_torch(cuda_graph=cuda_graph)
     scales, shapes = np.array([[1, 1, 1, 1], [2, 2.5, 2, 2.5]], np.float32), [(64, 96), (20, 40)]
     for images in (batch[0], 255 - batch[0]):
-        found = finish(lambda images=images: engine.detect(images, batch[1], scales, shapes))
+        found = finish(partial(engine.detect, images, batch[1], scales, shapes))
         theirs = prediction.encode(expected(images, batch[1]), scales, shapes)
         assert [len(each.rles) for each in found] == [3, 3]
         for ours, reference in zip(found, theirs, strict=True):
