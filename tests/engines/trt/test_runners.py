@@ -25,7 +25,7 @@ from refinemask.contract import Bounds
 from refinemask.files import UserError, sha256
 from refinemask.structures import Detections, ImageDetections
 from tests.support import fake_tensorrt
-from tests.support.fake_tensorrt import FakeContext, FakeEngine
+from tests.support.fake_tensorrt import FakeContext, FakeEngine, FakeRuntime
 from trt_plugins.c_api import Kernels
 from trt_plugins.torch_ops import TorchKernels
 
@@ -317,10 +317,29 @@ def test_an_engine_without_a_sidecar_needs_trust(engine_file: Path, backend: str
     load = partial(engines.load, engine_file, backend=backend, device="cuda")
     with pytest.raises(UserError, match="--trust-engine"):
         load()
-    assert load(trust_engine=True).infer(*batch).num_detections.tolist() == [3, 3]
+    trusted = load(trust_engine=True)
+    assert trusted.infer(*batch).num_detections.tolist() == [3, 3]
+    assert trusted.precision == "tf32", "TensorRT's default, where nothing says that it was off"
+    assert load(trust_engine=True, precision="fp32").precision == "fp32"
+    with pytest.raises(UserError, match="built in tf32, not fp16"):
+        load(trust_engine=True, precision="fp16")
     engine_file.with_suffix(".onnx").unlink()
     with pytest.raises(UserError, match=r"expected at least the file it was built of, toy\.onnx"):
         load(trust_engine=True)
+
+
+def test_plugins_are_loaded_where_a_logger_listens(
+    load: Load, engine_file: Path, sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load()
+    assert FakeRuntime.calls == ["runtime", "TensorRT's plugins"]
+    library = engine_file.with_name("plugins.so")
+    library.touch()
+    monkeypatch.setattr(runtime, "library_path", lambda: library)
+    write_sidecar(replace(sidecar, plugins=library.name, plugins_sha256=sha256(library)), engine_file)
+    FakeRuntime.calls.clear()
+    load()
+    assert FakeRuntime.calls == ["runtime", "TensorRT's plugins", "library"]
 
 
 def test_a_broken_engine(load: Load, engine_file: Path, sidecar: Sidecar, gpu_contexts: list[str]) -> None:
@@ -334,8 +353,9 @@ def test_a_broken_engine(load: Load, engine_file: Path, sidecar: Sidecar, gpu_co
 def test_wrong_requests(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="use --device cuda"):
         load(device="cpu")
-    with pytest.raises(UserError, match="built in fp32, not fp16"):
-        load(precision="fp16")
+    for other in ("fp16", "tf32"):
+        with pytest.raises(UserError, match=f"built in fp32, not {other}"):
+            load(precision=other)
     monkeypatch.setattr(runtime, "cuda_device", lambda: None)
     with pytest.raises(UserError, match="needs a GPU"):
         load()
