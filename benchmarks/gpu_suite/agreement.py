@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from refinemask.agreement import box_iou, match
 from refinemask.structures import Detections
 

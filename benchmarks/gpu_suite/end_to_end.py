@@ -76,7 +76,9 @@ class EndToEndReport:
     @property
     def headline(self) -> str:
         """The key figures in one line."""
-        rates = f"{self.serial_fps:.0f} serial, {self.pipelined_fps:.0f} pipelined, {self.network_fps:.0f} network alone"
+        rates = (
+            f"{self.serial_fps:.0f} serial, {self.pipelined_fps:.0f} pipelined, {self.network_fps:.0f} network alone"
+        )
         return f"{self.contender}: images per second: {rates}"
 
 
@@ -111,9 +113,7 @@ def _load_eager(context: Context, checkpoint: Path) -> Engine:
     return engines.load(checkpoint, device=context.device, precision=_precision(context))
 
 
-def _measure(
-    context: Context, name: str, slots: int, load: Callable[[], Engine], canvas: Canvas
-) -> EndToEndReport:
+def _measure(context: Context, name: str, slots: int, load: Callable[[], Engine], canvas: Canvas) -> EndToEndReport:
     engine, photos = load(), sorted((PHOTOS / "images").iterdir())
     count = TINY_IMAGES if context.tiny else IMAGES
     paths = [photos[index % len(photos)] for index in range(count)]

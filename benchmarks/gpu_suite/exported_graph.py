@@ -17,7 +17,9 @@ WARM_UPS = 3
 Launch = Literal["launched", "compiled"]
 
 
-def exported_graph(checkpoint: Path, precision: Precision, device: str, inputs: tuple[Tensor, Tensor]) -> fx.GraphModule:
+def exported_graph(
+    checkpoint: Path, precision: Precision, device: str, inputs: tuple[Tensor, Tensor]
+) -> fx.GraphModule:
     """The graph that ONNX files come from, with its weights on the device, for inputs of these shapes."""
     module = ExportedDetector(load_detector(checkpoint), DTYPES[precision]).to(device)
     if precision != "fp32":

@@ -2,13 +2,18 @@
 
 from dataclasses import dataclass
 
+from benchmarks.gpu_suite.accuracy import AccuracyReport
 from benchmarks.gpu_suite.ceilings import CeilingsReport
 from benchmarks.gpu_suite.context import Outcome
 from benchmarks.gpu_suite.detector import DetectorReport
+from benchmarks.gpu_suite.end_to_end import EndToEndReport
 from benchmarks.gpu_suite.goal_report import GoalReport
 from benchmarks.gpu_suite.kernel_checks import NumericsReport
 from benchmarks.gpu_suite.kernel_times_report import KernelTimesReport
+from benchmarks.gpu_suite.network import NetworkReport
 from benchmarks.gpu_suite.paste import PasteReport
+from benchmarks.gpu_suite.profile import ProfileReport
+from benchmarks.gpu_suite.training import TrainingReport
 from benchmarks.harness.provenance import Provenance
 
 
@@ -26,9 +31,14 @@ class GpuReport:
     goals: tuple[GoalReport, ...] = ()
     numerics: NumericsReport | None = None
     ceilings: CeilingsReport | None = None
-    kernel_times: KernelTimesReport | None = None
+    profile: ProfileReport | None = None
+    network: NetworkReport | None = None
     paste: PasteReport | None = None
+    end_to_end: EndToEndReport | None = None
+    accuracy: AccuracyReport | None = None
+    kernel_times: KernelTimesReport | None = None
     detector: DetectorReport | None = None
+    training: TrainingReport | None = None
 
     @property
     def failed(self) -> tuple[Outcome, ...]:
