@@ -6,7 +6,6 @@ from pathlib import Path
 
 import engines
 from benchmarks.gpu_suite.context import Context, NotRunError
-from benchmarks.gpu_suite.plan import Device
 from engines.base import Engine
 from refinemask.modeling.exported import Precision
 from trt_plugins import kernels_path
@@ -42,7 +41,7 @@ def compiles(context: Context) -> bool:
     return not context.tiny or bool(context.plan.parts)
 
 
-def compile_file(checkpoint: Path, output: Path, device: Device, precision: str, canvas: Canvas, batch: int) -> None:
+def compile_file(checkpoint: Path, output: Path, device: str, precision: str, canvas: Canvas, batch: int) -> None:
     """:func:`engines.compile_engine` for one canvas; the suite's other parts compare what the file finds."""
     if device == "cuda":
         _wait_for_kernels()
