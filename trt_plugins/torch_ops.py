@@ -28,7 +28,8 @@ from trt_plugins.c_api import (
     Kernels,
 )
 
-_TYPES = {torch.float32: FLOAT, torch.float16: HALF, torch.bfloat16: BFLOAT16}
+TYPES = {torch.float32: FLOAT, torch.float16: HALF, torch.bfloat16: BFLOAT16}
+"""The kernels' name of each type of maps that they take."""
 _VECTOR_BYTES = 16
 _WORKSPACE_ALIGNMENT = 256
 _enabled: set[str] = set()
@@ -59,7 +60,7 @@ def enable(kernels: Kernels, device_type: str = "cuda") -> None:
 
     @multilevel_roi_align.register_kernel(device_type)
     def _(features: Sequence[Tensor], rois: Tensor, output_size: int, sampling_ratio: int, finest_scale: int) -> Tensor:
-        if features[0].dtype in _TYPES and rois.dtype == torch.float32 and len(features) <= MAX_LEVELS:
+        if features[0].dtype in TYPES and rois.dtype == torch.float32 and len(features) <= MAX_LEVELS:
             return implementation.multilevel_roi_align(features, rois, output_size, sampling_ratio, finest_scale)
         with multilevel_roi_align.set_kernel_enabled(device_type, False):
             return multilevel_roi_align(features, rois, output_size, sampling_ratio, finest_scale)
@@ -167,7 +168,7 @@ class TorchKernels:
                 output_size=output_size,
                 sampling_ratio=sampling_ratio,
                 finest_scale=finest_scale,
-                type=_TYPES[pooled.dtype],
+                type=TYPES[pooled.dtype],
                 layout=INTERLEAVED if interleaved else PLANAR,
                 pixel_stride=pixel_stride,
                 stream=stream,
