@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures import TimeoutError as OverdueError
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from functools import partial
 from multiprocessing import get_context
 from typing import Generic, ParamSpec, TypeVar
@@ -60,7 +61,9 @@ class Child(Generic[Answer]):
 
     def _kill(self) -> None:
         self._overdue = True
-        os.killpg(self._pid.result(), signal.SIGKILL)
+        # A process that has ended by itself needs no end.
+        with suppress(BrokenProcessPool, ProcessLookupError):
+            os.killpg(self._pid.result(), signal.SIGKILL)
 
 
 def start_in_child(
