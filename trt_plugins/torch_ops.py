@@ -28,13 +28,14 @@ from trt_plugins.c_api import (
     Kernels,
 )
 
-_TYPES = {torch.float32: FLOAT, torch.float16: HALF, torch.bfloat16: BFLOAT16}
+TYPES = {torch.float32: FLOAT, torch.float16: HALF, torch.bfloat16: BFLOAT16}
+"""The kernels' name of each type of maps that they take."""
 _VECTOR_BYTES = 16
 _WORKSPACE_ALIGNMENT = 256
-STRING_BYTES_PER_RUN = 2
-"""Room for the strings of masks; those of smooth outlines take little more than one byte a run."""
 _enabled: set[str] = set()
 """Types of the devices that the kernels are registered for."""
+STRING_BYTES_PER_RUN = 2
+"""Room for the strings of masks; those of smooth outlines take little more than one byte a run."""
 
 
 def enable_if_available() -> bool:
@@ -59,7 +60,7 @@ def enable(kernels: Kernels, device_type: str = "cuda") -> None:
 
     @multilevel_roi_align.register_kernel(device_type)
     def _(features: Sequence[Tensor], rois: Tensor, output_size: int, sampling_ratio: int, finest_scale: int) -> Tensor:
-        if features[0].dtype in _TYPES and rois.dtype == torch.float32 and len(features) <= MAX_LEVELS:
+        if features[0].dtype in TYPES and rois.dtype == torch.float32 and len(features) <= MAX_LEVELS:
             return implementation.multilevel_roi_align(features, rois, output_size, sampling_ratio, finest_scale)
         with multilevel_roi_align.set_kernel_enabled(device_type, False):
             return multilevel_roi_align(features, rois, output_size, sampling_ratio, finest_scale)
@@ -77,6 +78,18 @@ def enable(kernels: Kernels, device_type: str = "cuda") -> None:
             return implementation.boundary_merge(coarse, fine)
         with boundary_merge.set_kernel_enabled(device_type, False):
             return boundary_merge(coarse, fine)
+
+
+@contextmanager
+def disabled(device_type: str = "cuda") -> Iterator[None]:
+    """Run the eager definitions, torchvision's operators, on tensors of ``device_type`` while this is open.
+
+    This holds for the whole process.
+    """
+    with ExitStack() as stack:
+        for operator in (multilevel_roi_align, fixed_nms, boundary_merge) if device_type in _enabled else ():
+            stack.enter_context(operator.set_kernel_enabled(device_type, False))
+        yield
 
 
 class PastedMasks(NamedTuple):
@@ -109,18 +122,6 @@ class PastedMasks(NamedTuple):
     def strings(self) -> Tensor:
         """uint8, COCO's compressed strings one right behind the other, of all images."""
         return self.memory[self.header_bytes :]
-
-
-@contextmanager
-def disabled(device_type: str = "cuda") -> Iterator[None]:
-    """Run the eager definitions, torchvision's operators, on tensors of ``device_type`` while this is open.
-
-    This holds for the whole process.
-    """
-    with ExitStack() as stack:
-        for operator in (multilevel_roi_align, fixed_nms, boundary_merge) if device_type in _enabled else ():
-            stack.enter_context(operator.set_kernel_enabled(device_type, False))
-        yield
 
 
 class TorchKernels:
@@ -167,7 +168,7 @@ class TorchKernels:
                 output_size=output_size,
                 sampling_ratio=sampling_ratio,
                 finest_scale=finest_scale,
-                type=_TYPES[pooled.dtype],
+                type=TYPES[pooled.dtype],
                 layout=INTERLEAVED if interleaved else PLANAR,
                 pixel_stride=pixel_stride,
                 stream=stream,

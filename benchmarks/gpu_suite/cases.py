@@ -35,21 +35,24 @@ class RoIAlignCase:
     boxes: Boxes = "coco"
     image: tuple[int, int] = (800, 1344)
     """Height and width in pixels."""
+    batch: int = 1
+    """Number of images, which the RoIs take in turn."""
 
     def features(self, dtype: torch.dtype, device: str, channels_last: bool, seed: int) -> list[Tensor]:
-        """Normal random maps [1, C, H, W] at strides 4, 8, …"""
+        """Normal random maps [B, C, H, W] at strides 4, 8, …"""
         generator = torch.Generator(device).manual_seed(seed)
         shapes = [tuple(side // (FINEST_STRIDE << level) for side in self.image) for level in range(self.levels)]
         layout = torch.channels_last if channels_last else torch.contiguous_format
+        shapes = [(self.batch, self.channels, *shape) for shape in shapes]
         return [
-            torch.randn(1, self.channels, *shape, generator=generator, device=device).to(dtype, memory_format=layout)
-            for shape in shapes
+            torch.randn(shape, generator=generator, device=device).to(dtype, memory_format=layout) for shape in shapes
         ]
 
     def random_rois(self, device: str, seed: int) -> Tensor:
-        """[R, 5] on image 0."""
+        """[R, 5] on the images in turn."""
         boxes = draw_boxes(self.rois, self.image, self.boxes, seed)
-        return torch.cat([torch.zeros(len(boxes), 1), boxes], dim=1).to(device)
+        images = torch.arange(len(boxes))[:, None] % self.batch
+        return torch.cat([images, boxes], dim=1).to(device)
 
 
 BOX_HEAD = RoIAlignCase(name="box head 7×7", levels=4, channels=256, rois=1000, output_size=7)
@@ -73,6 +76,31 @@ ROI_ALIGN_CASES = (
     *(worst(case, "full") for case in SEMANTIC),
     *(worst(case, "large") for case in SEMANTIC),
 )
+
+
+_NAN, _INF = float("nan"), float("inf")
+EMPTY_ROIS = (
+    (0, _NAN, 10, 50, 60),
+    (0, 10, _NAN, 50, 60),
+    (0, 10, 10, _NAN, 60),
+    (0, 10, 10, 50, _NAN),
+    (0, -_INF, 10, _INF, 60),
+    (0, 10, -_INF, 50, 60),
+    (0, 10, 10, 50, _INF),
+    (0, -1e30, -1e30, 1e30, 1e30),
+    (0, 50, 10, 10, 60),
+    (0, 10, 60, 50, 10),
+    (0, 50, 60, 10, 10),
+    (0, 30, 10, 30, 60),
+    (0, 10, 30, 50, 30),
+    (0, 9000, 9000, 9100, 9100),
+    (0, -500, -500, -100, -100),
+    (-1, 10, 10, 50, 60),
+    (999, 10, 10, 50, 60),
+    (_NAN, 10, 10, 50, 60),
+)
+"""RoIs that pool zeros when samples follow the bins' size. Their coordinates are no numbers, infinite, without order or
+area, or outside the maps, or their image is none of the batch."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ import torch
 from benchmarks.gpu_suite.context import Context
 from benchmarks.gpu_suite.device import Gpu, describe_gpu
 from benchmarks.gpu_suite.timing import Timer
+from refinemask.float32 import float32_products
 
 TERA = 1e12
 COPIED_BYTES, TINY_BYTES = 1 << 30, 1 << 20
@@ -65,11 +66,7 @@ def copy_bandwidth(timer: Timer, device: str, size: int) -> float:
 
 def product_rate(timer: Timer, device: str, side: int, dtype: torch.dtype, tf32: bool) -> float:
     """Operations per second of a product of two random square matrices."""
-    allowed = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = tf32
-    try:
-        # Random, for a product of zeros draws less power and runs at a higher clock.
-        a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    # Random, for a product of zeros draws less power and runs at a higher clock.
+    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    with float32_products(tf32=tf32):
         return 2 * side**3 / (timer([lambda: a @ b]).p50 * 1e-6)
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = allowed

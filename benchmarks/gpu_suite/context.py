@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
-from benchmarks.gpu_suite.plan import Plan
+from benchmarks.gpu_suite.plan import Device, Plan
 from benchmarks.gpu_suite.timing import CpuTimer, CudaTimer, Timer
 from benchmarks.harness.child import Child, start_in_child
 from refinemask.files import FailedCheckError, UserError
@@ -74,7 +74,7 @@ class Context:
     _jobs: dict[str, Child[Any]] = field(default_factory=dict)
 
     @property
-    def device(self) -> str:
+    def device(self) -> Device:
         """``cuda`` or ``cpu``."""
         return self.plan.device
 

@@ -1,7 +1,6 @@
 """The PyTorch detector with the kernels in place of the eager operators: the same detections, in less time."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from benchmarks.gpu_suite.timing import Timer
 from refinemask.bundled import DEMO, NUCLEI
 from refinemask.data.images import read_image
 from refinemask.data.transforms import preprocess
+from refinemask.float32 import float32_products
 from refinemask.modeling.detector import Detector
-from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align
 from refinemask.structures import Detections
 from refinemask.weights import load_detector
 from trt_plugins import torch_ops
@@ -25,7 +24,6 @@ from trt_plugins.c_api import Kernels
 NUCLEI_MODEL = DEMO / "weights" / "refinemask-nuclei.safetensors"
 IMAGES = 24
 """Number of images whose detections are compared."""
-OPERATORS = (multilevel_roi_align, fixed_nms, boundary_merge)
 SMALL_DIFFERENCE = 1e-3
 """Difference in pixels, scores and probabilities that float32 sums of another order make at the network's end."""
 
@@ -74,13 +72,13 @@ def compare_operators(
     torch_ops.enable(kernels, device)
     inputs = [_load(detector, path, device) for path in images]
     # TensorFloat-32 would make a thousandth of the rounding of a sum.
-    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+    with torch.inference_mode(), float32_products(tf32=False):
         pairs = []
         for image in inputs:
-            with _eager(device):
+            with torch_ops.disabled(device):
                 expected = detector(*image).numpy()
             pairs.append((expected, detector(*image).numpy()))
-        with _eager(device):
+        with torch_ops.disabled(device):
             eager = timer([lambda: detector(*inputs[0])], graph=False)
         own = timer([lambda: detector(*inputs[0])], graph=False)
     return DetectorReport(
@@ -95,14 +93,6 @@ def _load(detector: Detector, path: Path, device: str) -> tuple[Tensor, Tensor]:
     arrays = preprocess([read_image(path)], detector.config.preprocessing)
     images, sizes = (torch.from_numpy(array).to(device) for array in arrays[:2])
     return images, sizes
-
-
-def _eager(device: str) -> ExitStack:
-    """The eager definitions while this is open."""
-    stack = ExitStack()
-    for operator in OPERATORS:
-        stack.enter_context(operator.set_kernel_enabled(device, False))
-    return stack
 
 
 def count_agreeing(expected: Detections, found: Detections) -> int:

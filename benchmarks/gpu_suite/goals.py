@@ -45,6 +45,8 @@ def judge(goals: Iterable[Goal], report: GpuReport) -> tuple[GoalReport, ...]:
 
 def _judge(goal: Goal, report: GpuReport) -> GoalReport:
     try:
+        if report.device != "cuda" or report.tiny:
+            raise NotMeasuredError("goals are about full sizes on a GPU")
         figure = goal.figure(report)
     except NotMeasuredError as error:
         reason = _reason(goal.parts, report.outcomes) or str(error)

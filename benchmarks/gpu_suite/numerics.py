@@ -1,17 +1,28 @@
 """The kernels' results on the device against float64, torchvision and the eager operators."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.gpu_suite.cases import MERGE_CASES, NMS_CASES, ROI_ALIGN_CASES, MergeCase, NMSCase, RoIAlignCase
+from benchmarks.gpu_suite.cases import (
+    EMPTY_ROIS,
+    MERGE_CASES,
+    NMS_CASES,
+    ROI_ALIGN_CASES,
+    SEMANTIC,
+    MergeCase,
+    NMSCase,
+    RoIAlignCase,
+)
 from benchmarks.gpu_suite.workload import Workload
 from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align
 from refinemask.ops.roi_align import FINEST_SCALE
-from trt_plugins.torch_ops import TorchKernels
+from trt_plugins.c_api import INTERLEAVED, FeatureMap
+from trt_plugins.torch_ops import TYPES, TorchKernels
 
 ODD_CASES = (
     RoIAlignCase(name="odd sizes", levels=4, channels=13, rois=37, output_size=5, image=(352, 416)),
@@ -19,7 +30,25 @@ ODD_CASES = (
     RoIAlignCase(name="one channel", levels=1, channels=1, rois=100, output_size=56),
     RoIAlignCase(name="Cityscapes", levels=4, channels=256, rois=100, output_size=14, image=(1024, 2048)),
     RoIAlignCase(name="3000 RoIs", levels=4, channels=64, rois=3000, output_size=7),
+    RoIAlignCase(name="three images", levels=4, channels=32, rois=100, output_size=14, image=(352, 416), batch=3),
+    RoIAlignCase(name="no RoI", levels=4, channels=32, rois=0, output_size=7),
 )
+EMPTY_CASES = tuple(
+    RoIAlignCase(name=f"empty boxes on {levels} maps", levels=levels, channels=32, rois=200, output_size=14, batch=2)
+    for levels in (1, 4)
+)
+"""Cases with :data:`EMPTY_ROIS` among their RoIs."""
+SLICE_CASES = (
+    *SEMANTIC,
+    RoIAlignCase(name="pyramid", levels=4, channels=64, rois=300, output_size=7, batch=2),
+)
+"""Cases whose maps are slices of wider channels-last ones."""
+PADDED_CASES = (
+    RoIAlignCase(name="one channel", levels=1, channels=1, rois=100, output_size=56),
+    RoIAlignCase(name="13 channels", levels=4, channels=13, rois=100, output_size=7, batch=2),
+    RoIAlignCase(name="no RoI on one channel", levels=1, channels=1, rois=0, output_size=56),
+)
+"""Cases whose channels TensorRT pads to whole vectors of 16 bytes (its format kHWC8)."""
 ODD_NMS = (
     NMSCase(name="1 box", groups=1, boxes=1, k=5, iou_threshold=0.5),
     NMSCase(name="40 × 1000 → 1000", groups=40, boxes=1000, k=1000, iou_threshold=0.7),
@@ -56,6 +85,9 @@ class Check:
 def check_kernels(kernels: TorchKernels, device: str) -> Iterator[Check]:
     """Every kernel over the detector's shapes and awkward ones."""
     yield from check_roi_align(kernels, device, (*ROI_ALIGN_CASES, *ODD_CASES))
+    yield from check_empty_boxes(kernels, device, EMPTY_CASES)
+    yield from check_channel_slices(kernels, device, SLICE_CASES)
+    yield from check_padded_channels(kernels, device, PADDED_CASES)
     yield from check_nms(kernels, device, (*NMS_CASES, *ODD_NMS))
     yield from check_merge(kernels, device, (*MERGE_CASES, *ODD_MERGES))
 
@@ -78,6 +110,56 @@ def check_roi_align(kernels: TorchKernels, device: str, cases: Iterable[RoIAlign
         )
 
 
+def check_empty_boxes(kernels: TorchKernels, device: str, cases: Iterable[RoIAlignCase]) -> Iterator[Check]:
+    """Every second RoI is one of those that pool zeros; the others are as in :func:`check_roi_align`."""
+    for case, dtype, channels_last in product(cases, LIMITS, (False, True)):
+        features, rois = case.features(dtype, device, channels_last, seed=5), case.random_rois(device, seed=6)
+        empty = torch.tensor(EMPTY_ROIS, device=device)
+        rois[1::2] = empty[torch.arange(len(rois) // 2, device=device) % len(empty)]
+        result = kernels.multilevel_roi_align(features, rois, case.output_size, 0, FINEST_SCALE)
+        reference = torch.zeros_like(result, dtype=torch.float64)
+        reference[::2] = _reference(case, features, rois[::2])
+        workload = Workload(case, dtype, "channels last" if channels_last else "planar")
+        yield Check(str(workload), relative_error(result, reference), LIMITS[dtype])
+
+
+def check_channel_slices(kernels: TorchKernels, device: str, cases: Iterable[RoIAlignCase]) -> Iterator[Check]:
+    """Maps that are the middle third of wider channels-last ones."""
+    for case, dtype in product(cases, LIMITS):
+        wide = replace(case, channels=3 * case.channels).features(dtype, device, True, seed=7)
+        features = [feature[:, case.channels : 2 * case.channels] for feature in wide]
+        rois = case.random_rois(device, seed=8)
+        result = kernels.multilevel_roi_align(features, rois, case.output_size, 0, FINEST_SCALE)
+        error = relative_error(result, _reference(case, features, rois))
+        yield Check(f"{Workload(case, dtype)}, slice of channels", error, LIMITS[dtype])
+
+
+def check_padded_channels(kernels: TorchKernels, device: str, cases: Iterable[RoIAlignCase]) -> Iterator[Check]:
+    """Channels-last maps padded with NaN to whole vectors, whose results must be padded with zeros."""
+    for case, dtype in product(cases, LIMITS):
+        features, rois = case.features(dtype, device, False, seed=9), case.random_rois(device, seed=10)
+        padding = -case.channels % (16 // dtype.itemsize)
+        stored = [F.pad(feature.permute(0, 2, 3, 1), (0, padding), value=float("nan")) for feature in features]
+        shape = len(rois), case.output_size, case.output_size, case.channels + padding
+        result = torch.full(shape, float("nan"), dtype=dtype, device=device)
+        kernels.kernels.roi_align(
+            [FeatureMap(feature.data_ptr(), *feature.shape[1:3]) for feature in stored],
+            rois.data_ptr(),
+            result.data_ptr(),
+            batch=case.batch,
+            channels=case.channels,
+            num_rois=len(rois),
+            output_size=case.output_size,
+            sampling_ratio=0,
+            finest_scale=FINEST_SCALE,
+            type=TYPES[dtype],
+            layout=INTERLEAVED,
+            stream=torch.cuda.current_stream().cuda_stream if rois.is_cuda else 0,
+        )
+        reference = F.pad(_reference(case, features, rois).permute(0, 2, 3, 1), (0, padding))
+        yield Check(f"{Workload(case, dtype)}, padded channels", relative_error(result, reference), LIMITS[dtype])
+
+
 def check_nms(kernels: TorchKernels, device: str, cases: Iterable[NMSCase]) -> Iterator[Check]:
     """Against the eager operator on the CPU; every index must be the same."""
     for case, ordered in product(cases, (True, False)):
@@ -97,7 +179,16 @@ def check_merge(kernels: TorchKernels, device: str, cases: Iterable[MergeCase]) 
         yield Check(str(Workload(case)), relative_error(result.cpu(), expected.double()), FULL_PRECISION_LIMIT)
 
 
+def _reference(case: RoIAlignCase, features: list[Tensor], rois: Tensor) -> Tensor:
+    """The eager operator in float64, with samples by the bins' size."""
+    return multilevel_roi_align([feature.double() for feature in features], rois, case.output_size, 0, FINEST_SCALE)
+
+
 def relative_error(result: Tensor, reference: Tensor) -> float:
     """Norm of the difference over norm of the reference; infinite where a value is missing."""
+    if result.shape != reference.shape:
+        return float("inf")
+    if not reference.numel():
+        return 0.0
     error = ((result.double() - reference).norm() / reference.norm()).item()
     return error if error == error else float("inf")

@@ -19,9 +19,11 @@ from benchmarks.harness.provenance import Provenance
 
 @dataclass(frozen=True, kw_only=True)
 class GpuReport:
-    """Every part's results, as far as they have come."""
+    """Every part's results, as far as they have come; None is a part that has none."""
 
     provenance: Provenance
+    device: str
+    """``cuda`` or ``cpu``."""
     tiny: bool
     """Whether sizes were tiny, so that no figure means anything."""
     seconds: float
@@ -30,12 +32,12 @@ class GpuReport:
     """How every part and step ended."""
     goals: tuple[GoalReport, ...] = ()
     numerics: NumericsReport | None = None
-    ceilings: CeilingsReport | None = None
-    profile: ProfileReport | None = None
-    network: NetworkReport | None = None
-    paste: PasteReport | None = None
-    end_to_end: EndToEndReport | None = None
     accuracy: AccuracyReport | None = None
+    ceilings: CeilingsReport | None = None
+    paste: PasteReport | None = None
+    network: NetworkReport | None = None
+    profile: ProfileReport | None = None
+    end_to_end: EndToEndReport | None = None
     kernel_times: KernelTimesReport | None = None
     detector: DetectorReport | None = None
     training: TrainingReport | None = None

@@ -37,6 +37,7 @@ def run_suite(plan: Plan, parts: Sequence[Part], library: Path | None = None) ->
             reports: dict[str, Any] = {part.field: context.report(part.report) for part in parts}
             found = GpuReport(
                 provenance=origin,
+                device=plan.device,
                 tiny=plan.tiny,
                 seconds=round(time.monotonic() - context.start, 1),
                 outcomes=tuple(context.outcomes),

@@ -1,7 +1,7 @@
 """A compiled package as an engine like the others."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from engines import on_device
 from engines.base import Engine
 from engines.compiled.canvases import Size
 from engines.compiled.places import place_counts
@@ -18,7 +19,8 @@ from engines.compiled.recording import Recording
 from engines.compiled.sidecar import CompiledSidecar, check_compiled_sidecar, read_compiled_sidecar
 from refinemask.files import UserError
 from refinemask.float32 import float32_products
-from refinemask.structures import Detections
+from refinemask.prediction import encode
+from refinemask.structures import Detections, ImageDetections
 from trt_plugins import BUILD_COMMAND, torch_ops
 
 
@@ -98,6 +100,14 @@ class CompiledEngine(Engine):
         finally:
             self._slots.put(outputs)
 
+    def encode(
+        self, outputs: "CpuSlot | GpuSlot", scale_factors: np.ndarray, image_shapes: Sequence[tuple[int, int]]
+    ) -> list[ImageDetections]:
+        try:
+            return outputs.encode(scale_factors, image_shapes)
+        finally:
+            self._slots.put(outputs)
+
 
 def require_runnable(path: str | os.PathLike[str], device: str) -> None:
     """Raise a UserError unless this machine has the device, and on a GPU our kernels; ``path`` names the file."""
@@ -136,6 +146,10 @@ class CpuSlot:
         """The detections as NumPy arrays."""
         return self.detections.numpy()
 
+    def encode(self, scale_factors: np.ndarray, image_shapes: Sequence[tuple[int, int]]) -> list[ImageDetections]:
+        """The detections of each image, its masks pasted; see :meth:`engines.base.Engine.encode`."""
+        return encode(self.download(), scale_factors, image_shapes)
+
 
 class GpuSlot:
     """A stream of a GPU, and the recordings of the sizes seen so far."""
@@ -168,7 +182,12 @@ class GpuSlot:
     def download(self) -> Detections:
         """The detections as NumPy arrays."""
         with torch.cuda.stream(self.stream):
-            return self.detections.numpy()
+            return on_device.download(self.detections)
+
+    def encode(self, scale_factors: np.ndarray, image_shapes: Sequence[tuple[int, int]]) -> list[ImageDetections]:
+        """The detections of each image, its masks pasted on the GPU; see :meth:`engines.base.Engine.encode`."""
+        with torch.cuda.stream(self.stream):
+            return on_device.encode(self.detections, scale_factors, image_shapes)
 
     @contextmanager
     def _arithmetic(self) -> Iterator[None]:

@@ -42,8 +42,8 @@ class LivePredictor:
         """The detections of each image of a padded batch, in pixels of the original images."""
         inputs = (torch.from_numpy(x).to(self._device) for x in (images, image_sizes))
         with float32_products(tf32=False):
-            found = self._detector(*inputs).numpy()
-        return encode(found, scale_factors, image_shapes)
+            detections = self._detector(*inputs).numpy()
+        return encode(detections, scale_factors, image_shapes)
 
     def canvas(self, image_shapes: Iterable[tuple[int, int]]) -> tuple[int, int] | None:
         """None, because a detector takes any size."""

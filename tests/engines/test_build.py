@@ -95,9 +95,9 @@ def test_refusals_of_the_builder(
     assert "cannot load this plugin library" in fails(changed(args, bodies=False, plugins=not_elf), capsys)
     if cuda_device() is None:
         assert "this machine has no GPU" in fails(changed(args, capabilities=()), capsys)
-    model = onnx.load(args.onnx)
+    model = onnx.load(args.model)
     model.graph.node[0].op_type = "Unheard"
-    onnx.save(model, args.onnx)
+    onnx.save(model, args.model)
     assert "cannot parse it" in fails(args, capsys)
 
 
@@ -126,7 +126,7 @@ def test_wrong_requests(toy_onnx: Callable[..., Path], tmp_path: Path, capsys: p
         wrong.append((replace(args, build=absent), "no such plugin library"))
     for each, message in wrong:
         assert message in fails(each, capsys)
-    args.onnx.write_bytes(b"no model")
+    args.model.write_bytes(b"no model")
     assert "not a readable ONNX file" in fails(args, capsys)
 
 
@@ -135,7 +135,7 @@ def test_shapes_that_depend_on_the_image_are_refused(
 ) -> None:
     args = build.Args(model=toy_onnx(masks="found"), output=tmp_path / "toy.engine", print_trtexec=11)
     assert "export with --masks all" in fails(args, capsys)
-    args.onnx.unlink()
+    args.model.unlink()
     toy_onnx(masks="all")
     assert build.main(args) == 0
 
@@ -173,7 +173,7 @@ def test_print_trtexec(toy_onnx: Callable[..., Path], tmp_path: Path, capsys: py
         model=toy_onnx(), output=tmp_path / "toy.engine", print_trtexec=10, build=BuildOptions(bodies=True)
     )
     assert build.main(args) == 0
-    assert capsys.readouterr().out.startswith(f"trtexec --onnx={args.onnx} --saveEngine={args.output}")
+    assert capsys.readouterr().out.startswith(f"trtexec --onnx={args.model} --saveEngine={args.output}")
     assert not args.output.exists()
 
 

@@ -331,6 +331,21 @@ void check_enqueue_of_roi_align() {
     delete parts.plugin;
 }
 
+// Needs a device.
+void check_refusal_of_too_many_samples() {
+    int32_t const most_bins = 128, most_samples = 64;
+    std::vector<PluginField> fields = pooling();
+    fields[0].data = &most_bins;
+    fields[1].data = &most_samples;
+    Parts const parts = create("MultilevelRoIAlign1", fields);
+    DynamicPluginTensorDesc const inputs[] = {tensor(DataType::kHALF, TensorFormat::kHWC8, {1, 8, 16, 16}),
+                                              tensor(DataType::kFLOAT, TensorFormat::kLINEAR, {6, 5})};
+    CHECK(parts.build->configurePlugin(inputs, 2, nullptr, 1) != 0);
+    CHECK(said("MultilevelRoIAlign1: a RoI's samples do not fit in a block's shared memory"));
+    CHECK(said("; expected what the kernel takes on this device"));
+    delete parts.plugin;
+}
+
 void check_enqueue_of_fixed_nms() {
     int32_t const few = 3;
     Parts const parts = create("FixedNMS", {real("iou_threshold", threshold), integer("k", few)});
@@ -415,6 +430,7 @@ int main(int count_of_arguments, char** arguments) {
     check_attribute_errors();
     if (mode == "run") {
         check_enqueue_of_roi_align();
+        check_refusal_of_too_many_samples();
         check_enqueue_of_fixed_nms();
         check_enqueue_of_boundary_merge();
     }

@@ -22,6 +22,8 @@ EXPORTS = {
     "refinemask_fixed_nms",
     "refinemask_fixed_nms_workspace",
     "refinemask_boundary_merge",
+    "refinemask_paste_runs",
+    "refinemask_rle_strings",
     "refinemask_error_string",
 }
 

@@ -26,6 +26,7 @@ SWITCHED_OFF = ExitStack()
 
 @contextmanager
 def enabled(kernels: Kernels, device_type: str) -> Iterator[None]:
+    SWITCHED_OFF.close()
     torch_ops.enable(kernels, device_type)
     yield
     for operator in (multilevel_roi_align, fixed_nms, boundary_merge):
@@ -87,6 +88,18 @@ def test_the_dispatcher_takes_the_kernels_where_it_can(host_library: Path, recor
     tolerance = TOLERANCES["roi_align float32"]
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, atol=tolerance.absolute, rtol=tolerance.relative)
+
+
+@pytest.mark.parametrize("channels", [slice(16, 32), slice(3, 16), slice(0, 48), slice(7, 8)], ids=str)
+def test_registered_kernels_keep_the_fake_s_strides(host_library: Path, recorded: list[str], channels: slice) -> None:
+    wide = torch.randn(2, 48, 20, 24).to(memory_format=torch.channels_last)
+    arguments = [wide[:, channels]], rois_of(5, "cpu"), 7, 0, 56
+    expected = multilevel_roi_align(*arguments)
+    with enabled(Kernels(host_library), "cpu"):
+        found = multilevel_roi_align(*arguments)
+        assert found.stride() == expected.stride()
+        assert recorded == ["roi_align"]
+        torch.library.opcheck(multilevel_roi_align, arguments, test_utils=("test_schema", "test_faketensor"))
 
 
 @pytest.mark.parametrize("shape", [(6, 4), (6, 6), (6,), (1, 6, 5)], ids=str)

@@ -79,7 +79,7 @@ __device__ ColumnRuns column_runs(const MaskColumn& column, int rows, const Pixe
     return runs;
 }
 
-__global__ void __launch_bounds__(kThreads) find_runs(const RefinemaskPasteRuns problem) {
+__global__ void __launch_bounds__(kThreads, 2) find_runs(const RefinemaskPasteRuns problem) {
     __shared__ bool bottoms[kThreads + 1];
     const int index = blockIdx.x, thread = threadIdx.x, height = problem.height;
     int32_t* const num_runs = problem.num_runs + index;

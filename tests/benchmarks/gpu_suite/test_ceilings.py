@@ -1,8 +1,7 @@
-"""The ceilings count what was moved and computed, and leave PyTorch's precision as it was."""
+"""The ceilings count what was moved and computed, in the precision that they name."""
 
 from collections.abc import Sequence
 
-import pytest
 import torch
 
 from benchmarks.gpu_suite.ceilings import copy_bandwidth, product_rate
@@ -20,16 +19,15 @@ def test_rates_count_bytes_and_operations() -> None:
     assert product_rate(one_millisecond, "cpu", 10, torch.float32, tf32=False) == 2000 / 1e-3
 
 
-@pytest.mark.parametrize("before", [False, True])
-def test_precision_is_as_before(before: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", before)
-    seen: list[bool] = []
+def test_float32_products_are_measured_in_both_precisions() -> None:
+    seen: list[str] = []
 
     def look(variants: Sequence[Work], graph: bool = True) -> Timing:
-        seen.append(torch.backends.cuda.matmul.allow_tf32)
+        seen.append(torch.backends.cuda.matmul.fp32_precision)
         return one_millisecond(variants, graph)
 
+    before = torch.backends.cuda.matmul.fp32_precision
     for tf32 in (False, True):
         product_rate(look, "cpu", 10, torch.float32, tf32)
-    assert seen == [False, True]
-    assert torch.backends.cuda.matmul.allow_tf32 is before
+    assert seen == ["ieee", "tf32"]
+    assert torch.backends.cuda.matmul.fp32_precision == before

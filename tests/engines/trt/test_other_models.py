@@ -33,5 +33,5 @@ def test_builds_ahead_of_time_with_all_plugins(tmp_path: Path, head: MaskHeadCon
     assert to_onnx.main(to_onnx.Args(checkpoint, source, static=(64, 96), batch=(1,))) == 0
     options = BuildOptions(flavour="tensorrt_rtx", capabilities=("8.9",))
     assert len(make_plan(source, options).custom_nodes) == plugins
-    assert build.main(build.Args(onnx=source, output=engine, build=options)) == 0
+    assert build.main(build.Args(model=source, output=engine, build=options)) == 0
     assert read_sidecar(engine).precision["compute"] == {"fp32": 1.0}

@@ -146,7 +146,7 @@ def test_the_sidecar_of_trtexec_says_tensorrt(
     tensor = [{"Format/Datatype": "Float"}]
     trtexec = fake_trtexec(tmp_path, "101300", layers=[{"LayerType": "conv", "Inputs": tensor, "Outputs": tensor}])
     options = BuildOptions(bodies=True, trtexec=trtexec)
-    args = build.Args(onnx=toy_onnx(), output=tmp_path / "a.engine", build=options)
+    args = build.Args(model=toy_onnx(), output=tmp_path / "a.engine", build=options)
     for wrong, option in (
         (replace(options, capabilities=("8.9",)), "--capabilities"),
         (replace(options, flavour="tensorrt_rtx"), "--flavour tensorrt_rtx"),
