@@ -32,12 +32,12 @@ class GpuReport:
     """How every part and step ended."""
     goals: tuple[GoalReport, ...] = ()
     numerics: NumericsReport | None = None
-    accuracy: AccuracyReport | None = None
     ceilings: CeilingsReport | None = None
-    paste: PasteReport | None = None
-    network: NetworkReport | None = None
     profile: ProfileReport | None = None
+    network: NetworkReport | None = None
+    paste: PasteReport | None = None
     end_to_end: EndToEndReport | None = None
+    accuracy: AccuracyReport | None = None
     kernel_times: KernelTimesReport | None = None
     detector: DetectorReport | None = None
     training: TrainingReport | None = None
