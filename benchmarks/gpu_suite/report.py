@@ -13,6 +13,7 @@ from benchmarks.gpu_suite.kernel_times_report import KernelTimesReport
 from benchmarks.gpu_suite.network import NetworkReport
 from benchmarks.gpu_suite.paste import PasteReport
 from benchmarks.gpu_suite.profile import ProfileReport
+from benchmarks.gpu_suite.sanitizer import SanitizerReport
 from benchmarks.gpu_suite.training import TrainingReport
 from benchmarks.harness.provenance import Provenance
 
@@ -32,12 +33,13 @@ class GpuReport:
     """How every part and step ended."""
     goals: tuple[GoalReport, ...] = ()
     numerics: NumericsReport | None = None
+    accuracy: AccuracyReport | None = None
+    sanitizer: SanitizerReport | None = None
     ceilings: CeilingsReport | None = None
     profile: ProfileReport | None = None
     network: NetworkReport | None = None
     paste: PasteReport | None = None
     end_to_end: EndToEndReport | None = None
-    accuracy: AccuracyReport | None = None
     kernel_times: KernelTimesReport | None = None
     detector: DetectorReport | None = None
     training: TrainingReport | None = None

@@ -31,6 +31,9 @@ def _tables(report: GpuReport) -> list[RenderableType]:
     found: list[RenderableType] = []
     if report.numerics:
         found += [f"failed check: {c.name}: {c.error:.2e}, limit {c.limit:.0e}" for c in report.numerics.failed]
+    if report.sanitizer:
+        found += [f"{run.name}: {line}" for run in report.sanitizer.failed for line in run.output]
+        found.append(report.sanitizer.headline)
     if report.ceilings:
         found.append(report.ceilings.headline)
     if report.network:

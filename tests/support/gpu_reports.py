@@ -18,6 +18,7 @@ from benchmarks.gpu_suite.paste import PasteReport
 from benchmarks.gpu_suite.profile import KernelShare, ProfileReport
 from benchmarks.gpu_suite.report import GpuReport
 from benchmarks.gpu_suite.rounds import Spread
+from benchmarks.gpu_suite.sanitizer import SanitizerReport, SanitizerRun
 from benchmarks.gpu_suite.subjects import Crowd
 from benchmarks.gpu_suite.timing import Timing
 from benchmarks.harness.provenance import Cpu, Provenance
@@ -101,6 +102,12 @@ def full_report() -> GpuReport:
         seconds=300,
         outcomes=(Outcome(name="numerics", status="failed", seconds=1, reason="1 of 2 checks passed"),),
         numerics=NumericsReport(checks=(Check("good", 0, 1), Check("bad", 2, 1))),
+        sanitizer=SanitizerReport(
+            runs=(
+                SanitizerRun(name="plain", passed=True, seconds=1, output=("ok",)),
+                SanitizerRun(name="memcheck", passed=False, seconds=9, output=("Invalid write", "exit code 3")),
+            )
+        ),
         ceilings=CEILINGS,
         network=NETWORK,
         profile=ProfileReport(

@@ -45,9 +45,10 @@ def test_every_part_is_walked(host_library: Path, tmp_path: Path) -> None:
     report = read_report(GpuReport, tmp_path / "gpu_suite.json")
     assert set(NAMES) <= {each.name for each in report.outcomes}
     found = reasons(report)
+    assert found.pop("sanitizer") == "compute-sanitizer needs a CUDA device"
     assert {name.partition(":")[0] for name in found} == set(SCORED), found
     assert all("pycocotools" in reason for name, reason in found.items() if reason and name != "end-to-end")
-    assert [part.name for part in PARTS if getattr(report, part.field) is None] == ["end-to-end"]
+    assert [part.name for part in PARTS if getattr(report, part.field) is None] == ["sanitizer", "end-to-end"]
 
 
 def test_what_needs_packages_is_walked_where_they_are(host_library: Path, tmp_path: Path) -> None:

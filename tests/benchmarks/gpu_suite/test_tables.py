@@ -24,6 +24,8 @@ def test_every_kind_of_result_is_printed(capsys: pytest.CaptureFixture[str]) -> 
     printed = capsys.readouterr().out
     for part in (
         "failed check: bad: 2.00e+00, limit 1e+00",
+        "memcheck: Invalid write",
+        "plain passed, memcheck FAILED",
         "copy 3 TB/s; products fp32 50, tf32 400, fp16 800 TFLOP/s",
         "torch.compile fp16, CUDA graph",
         "kernels of compiled fp16",
