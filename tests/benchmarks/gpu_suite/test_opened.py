@@ -1,5 +1,6 @@
 """Whoever runs a network computes the batch that was uploaded last."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def open_graph(network: Subject) -> OpenedGraph:
     return OpenedGraph(exported_graph(network.checkpoint, "fp32", "cpu", inputs), "cpu", record=False)
 
 
-FORMS = {
+FORMS: dict[str, Callable[[Subject], Opened]] = {
     "engine": lambda network: OpenedEngine(engine_of(network)),
     "detector": lambda network: OpenedDetector(engine_of(network)),
     "graph": open_graph,
@@ -40,7 +41,7 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_last_upload_is_computed(network: Subject, form: str) -> None:
-    opened: Opened = FORMS[form](network)
+    opened = FORMS[form](network)
     expected = engine_of(network)
     for crowd in ("many", "few", "many"):
         batch = network.batch(crowd, 1)
