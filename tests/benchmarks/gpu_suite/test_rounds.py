@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
+from benchmarks.gpu_suite import rounds
 from benchmarks.gpu_suite.rounds import CALLS, LEAST_ROUNDS, Spread, take_turns
 
 
@@ -65,3 +66,30 @@ def test_a_few_rounds_are_run_when_the_time_is_over() -> None:
 
 def test_the_spread_is_that_of_the_samples() -> None:
     assert Spread.of([4.0, 1.0, 3.0, 2.0, 5.0]) == Spread(q1=2.0, median=3.0, q3=4.0, n=5)
+
+
+class Event:
+    """An event of a device that does its work at once; every call takes it a second."""
+
+    now = 0.0
+
+    def __init__(self, enable_timing: bool) -> None:
+        assert enable_timing
+
+    def record(self) -> None:
+        Event.now += 1
+        self.at = Event.now
+
+    def elapsed_time(self, other: "Event") -> float:
+        return (other.at - self.at) * 1e3
+
+
+def test_a_gpu_s_time_is_between_two_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[int] = []
+    monkeypatch.setattr(rounds.torch.cuda, "Event", Event)
+    monkeypatch.setattr(rounds.torch.cuda, "synchronize", lambda: waited.append(1))
+    log: list[str] = []
+    samples = take_turns({"a": Recorded(log, "a")}, "cuda", seconds=60, rounds=2, failed=fail)
+    assert [sample.device for sample in samples["a"]] == [1e3] * 2 * CALLS
+    assert all(sample.enqueue <= sample.wall for sample in samples["a"])
+    assert len(waited) == 2 * len(log)
