@@ -18,6 +18,7 @@ from engines.compiled.canvases import Size
 from engines.compiled.conv_relu import fuse_conv_relu
 from engines.compiled.fold_weights import fold_weights
 from engines.compiled.parts import PARTS, Boxes, Features, ImageMaps, Masks
+from engines.compiled.top_k import use_top_k
 from refinemask.modeling.box_head import DetectedBoxes
 from refinemask.modeling.detector import Detector
 from refinemask.modeling.exported import DTYPES, ExportedDetector, Precision
@@ -126,6 +127,7 @@ def _trace(
     fold_weights(traced)
     if next(module.parameters()).is_cuda:
         fuse_conv_relu(traced)
+        use_top_k(traced)
     return traced, arguments
 
 

@@ -1,0 +1,41 @@
+"""The selection of the best scores by ``refinemask::top_k``: PyTorch's own takes longer, the longer a row is."""
+
+import torch
+from torch import fx
+
+import refinemask.ops.top_k  # noqa: F401  defines the operator
+
+_aten = torch.ops.aten
+
+
+def use_top_k(module: fx.GraphModule) -> int:
+    """Put ``refinemask::top_k`` in the place of each ``topk`` along the rows of a float32 matrix, largest first.
+
+    Args:
+        module: an exported program's module, changed in place.
+
+    Returns:
+        The number of nodes that were replaced.
+    """
+    replaced = 0
+    for node in [node for node in module.graph.nodes if node.target is _aten.topk.default and _is_taken(node)]:
+        with module.graph.inserting_before(node):
+            call = module.graph.call_function(torch.ops.refinemask.top_k.default, node.args[:2])
+        call.meta = dict(node.meta)
+        node.replace_all_uses_with(call)
+        module.graph.erase_node(node)
+        replaced += 1
+    module.recompile()
+    return replaced
+
+
+def _is_taken(node: fx.Node) -> bool:
+    """Whether the largest along the rows of a float32 matrix are asked for, in order."""
+    scores = node.args[0]
+    names = ("dim", "largest", "sorted")
+    options = dict(zip(names, node.args[2:], strict=False)) | node.kwargs
+    dim, largest, in_order = (options.get(name, default) for name, default in zip(names, (-1, True, True), strict=True))
+    if not isinstance(scores, fx.Node):
+        return False
+    value = scores.meta["val"]
+    return value.dim() == 2 and value.dtype == torch.float32 and dim in (-1, 1) and bool(largest and in_order)
