@@ -1,10 +1,14 @@
 """Pasting and encoding masks: ours against the usual route, taking turns in one process on one thread.
 
+Where there is a GPU and the kernels are built, they take their turn too, on masks that are in the GPU's memory.
+
 python -m benchmarks.paste
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,10 +22,12 @@ from benchmarks.harness.random_detections import random_detections
 from benchmarks.harness.report_file import ABSENT_IF_NONE, print_json
 from benchmarks.harness.settings import require_at_least
 from benchmarks.harness.summary import Quartiles, quartiles
+from engines import on_device
 from refinemask.command import execute
 from refinemask.files import FailedCheckError
 from refinemask.masks import THRESHOLD, paste_rle
 from refinemask.spelling import OldSide, Size
+from trt_plugins.torch_ops import TorchKernels
 
 SIZE = (800, 1333)
 """Height and width of the image, unless others are asked for."""
@@ -48,7 +54,7 @@ class Args:
 
 @dataclass(frozen=True, kw_only=True)
 class PasteReport:
-    """Both routes on the same masks."""
+    """All routes on the same masks."""
 
     provenance: Provenance | None = field(default=None, metadata=ABSENT_IF_NONE)
     detections: int
@@ -61,7 +67,7 @@ class PasteReport:
     rle_bytes: int
     """Bytes of all run-length strings together."""
     milliseconds: dict[str, Quartiles]
-    """Wall-clock time by route, ``usual`` and ``ours``."""
+    """Wall-clock time by route: ``usual``, ``ours`` and, where a GPU can be used, ``gpu``, strings on the host."""
     ratio: Quartiles
     """The usual route's time over ours, paired per round."""
 
@@ -105,13 +111,29 @@ def our_route(masks: Tensor, boxes: Tensor, height: int, width: int) -> list[byt
     return [rle["counts"] for rle in paste_rle(masks.numpy(), boxes.numpy(), height, width)]
 
 
+def gpu_route(kernels: TorchKernels, masks: Tensor, boxes: Tensor, height: int, width: int) -> list[bytes]:
+    """Run-length strings from :func:`engines.on_device.paste_rle`."""
+    return [rle["counts"] for rle in on_device.paste_rle(kernels, masks, boxes, height, width)]
+
+
+def make_routes(masks: Tensor, boxes: Tensor, height: int, width: int) -> dict[str, Callable[[], list[bytes]]]:
+    """The ways to get the run-length strings of the same masks, by name."""
+    image = masks, boxes, height, width
+    routes: dict[str, Callable[[], list[bytes]]]
+    routes = {"usual": partial(usual_route, *image), "ours": partial(our_route, *image)}
+    kernels = on_device.device_kernels() if torch.cuda.is_available() else None
+    if kernels is not None:
+        routes["gpu"] = partial(gpu_route, kernels, masks.cuda(), boxes.cuda(), height, width)
+    return routes
+
+
 def main(args: Args | None = None) -> int:
-    """Print both times, their ratio and the number of bytes as JSON; exit code 1 if a string differs."""
+    """Print all times, the ratio of the first two and the number of bytes as JSON; exit code 1 if a string differs."""
     return execute(Args, lambda args: print_json(measure(args)), args, description=__doc__, old=OLD)
 
 
 def measure(args: Args) -> PasteReport:
-    """Let both routes take turns.
+    """Let all routes take turns.
 
     Raises:
         UserError: no round is asked for.
@@ -128,17 +150,19 @@ def measure(args: Args) -> PasteReport:
         box_share=args.box_share,
         seed=args.seed,
     )
-    milliseconds: dict[str, list[float]] = {"usual": [], "ours": []}
+    routes = make_routes(masks, boxes, height, width)
+    milliseconds: dict[str, list[float]] = {name: [] for name in routes}
     for number in range(-2, args.rounds):
         strings = {}
-        for name, route in (("usual", usual_route), ("ours", our_route)):
+        for name, route in routes.items():
             start = time.perf_counter()
-            strings[name] = route(masks, boxes, height, width)
+            strings[name] = route()
             if number >= 0:
                 milliseconds[name].append((time.perf_counter() - start) * 1e3)
-        if strings["usual"] != strings["ours"]:
-            different = sum(a != b for a, b in zip(strings["usual"], strings["ours"], strict=True))
-            raise FailedCheckError(f"{different} of {args.detections} run-length strings differ")
+        for name, found in strings.items():
+            different = sum(a != b for a, b in zip(strings["usual"], found, strict=True))
+            if different:
+                raise FailedCheckError(f"{different} of {args.detections} run-length strings differ by route '{name}'")
     ratios = [usual / ours for usual, ours in zip(milliseconds["usual"], milliseconds["ours"], strict=True)]
     return PasteReport(
         provenance=provenance(),

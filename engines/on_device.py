@@ -4,9 +4,11 @@ Everything runs on PyTorch's current stream. A prediction needs the run lengths 
 the GPU, and its probabilities stay there.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cache, partial
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -36,7 +38,7 @@ def encode(detections: Detections, scale_factors: np.ndarray, image_shapes: Shap
         ValueError: a value of a mask or box is not finite.
         KernelError: an image has 2^31 pixels or more.
     """
-    kernels = _kernels()
+    kernels = device_kernels()
     if kernels is None:
         return prediction.encode(download(detections), scale_factors, image_shapes)
     paste = partial(
@@ -83,16 +85,21 @@ def download(detections: Detections) -> Detections:
     """The same detections as NumPy arrays. Places behind the last detection are zero and are not copied."""
     [counts] = to_host(detections.num_detections)
     found = int(counts.max(initial=0))
-    boxes, scores, labels, _, masks = detections
-    padded = [
-        _padded(array, tensor.shape[1])
-        for array, tensor in zip(
-            to_host(*(tensor[:, :found] for tensor in (boxes, scores, labels, masks))),
-            (boxes, scores, labels, masks),
-            strict=True,
-        )
-    ]
-    return Detections(*padded[:3], counts, padded[3])
+    copied = [name for name in Detections._fields if name != "num_detections"]
+    tensors = [getattr(detections, name) for name in copied]
+    arrays = to_host(*(tensor[:, :found] for tensor in tensors))
+    padded = [_padded(array, tensor.shape[1]) for array, tensor in zip(arrays, tensors, strict=True)]
+    return Detections(num_detections=counts, **dict(zip(copied, padded, strict=True)))
+
+
+@cache
+def device_kernels() -> TorchKernels | None:
+    """The kernels; None, with one warning that names the command, where they have not been built."""
+    try:
+        return TorchKernels(Kernels(kernels_path()))
+    except FileNotFoundError as error:
+        warnings.warn(f"masks leave the GPU as floats and are pasted on the host, slowly: {error}", stacklevel=3)
+        return None
 
 
 def to_host(*tensors: Tensor) -> list[np.ndarray]:
@@ -115,23 +122,24 @@ def _encode(
         header_bytes = pasted.header_bytes
         expected = header_bytes + EXPECTED_STRING_BYTES * len(image_shapes)
         memory, *others = to_host(pasted.memory[:expected], *also)
-        num_runs, num_bytes = memory[:header_bytes].view(np.int32).reshape(2, len(image_shapes), -1)
-        if (num_runs == NOT_FINITE_RUNS).any():
+        num_runs, num_bytes = memory[:header_bytes].view(np.int32).reshape(2, -1).tolist()
+        if NOT_FINITE_RUNS in num_runs:
             raise ValueError(NOT_FINITE)
-        ends = num_bytes.cumsum().reshape(num_bytes.shape)
-        total = int(ends.max(initial=0))
-        needed = max(int(num_runs.max(initial=0)), -(-total // (STRING_BYTES_PER_RUN * max(num_runs.size, 1))))
+        total = sum(num_bytes)
+        needed = max(0, *num_runs, math.ceil(total / (STRING_BYTES_PER_RUN * max(len(num_runs), 1))))
         if needed <= capacity:
             break
         capacity = needed
     strings = memory[header_bytes:].tobytes()
     if total > len(strings):
         strings += to_host(pasted.strings[len(strings) : total])[0].tobytes()
-    rles = [
+    starts = [0, *accumulate(num_bytes)]
+    places = len(num_runs) // len(image_shapes)
+    rles: list[list[RLE]] = [
         [
-            RLE(size=[height, width], counts=strings[end - length : end])
-            for runs, length, end in zip(*(rows[index].tolist() for rows in (num_runs, num_bytes, ends)), strict=True)
-            if runs > 0
+            {"size": [height, width], "counts": strings[starts[place] : starts[place + 1]]}
+            for place in range(index * places, (index + 1) * places)
+            if num_runs[place] > 0
         ]
         for index, (height, width) in enumerate(image_shapes)
     ]
@@ -145,12 +153,3 @@ def _padded(array: np.ndarray, places: int) -> np.ndarray:
     padded = np.zeros((len(array), places, *array.shape[2:]), array.dtype)
     padded[:, : array.shape[1]] = array
     return padded
-
-
-@cache
-def _kernels() -> TorchKernels | None:
-    try:
-        return TorchKernels(Kernels(kernels_path()))
-    except FileNotFoundError as error:
-        warnings.warn(f"masks leave the GPU as floats and are pasted on the host, slowly: {error}", stacklevel=3)
-        return None

@@ -42,7 +42,7 @@ def build_libraries(
     Raises:
         UserError: a tool is missing, or the compiler failed.
     """
-    nvcc, cmake = _find_nvcc(), _find_cmake()
+    nvcc, cmake = find_nvcc(), _find_cmake()
     known = _known_architectures(nvcc, architectures)
     version = _run([str(nvcc), "--version"]).strip().splitlines()[-1]
     headers = find_headers(tensorrt_include_dir)
@@ -122,7 +122,12 @@ def _headers_version(headers: Path | None) -> str | None:
     return ".".join(number[1] if number else "?" for number in numbers)
 
 
-def _find_nvcc() -> Path:
+def find_nvcc() -> Path:
+    """CUDA's compiler.
+
+    Raises:
+        UserError: there is none where it is looked for.
+    """
     candidates = [os.environ.get("CUDACXX"), shutil.which("nvcc")]
     candidates += [f"{home}/bin/nvcc" for home in (os.environ.get("CUDA_HOME"), "/usr/local/cuda") if home]
     for candidate in candidates:

@@ -19,7 +19,6 @@ from benchmarks.gpu_suite.contenders import Contender, Entry, compiled, eager, e
 from benchmarks.gpu_suite.context import Context, NotRunError
 from benchmarks.gpu_suite.engine_files import begin_compiled, begin_onnx
 from benchmarks.gpu_suite.memory import free_memory
-from benchmarks.gpu_suite.network import REFERENCE
 from benchmarks.gpu_suite.subjects import Subject
 from benchmarks.harness.report_file import print_json
 from refinemask.bundled import DEMO, NUCLEI
@@ -60,22 +59,6 @@ class AccuracyReport:
 
     images: int
     contenders: tuple[ContenderAccuracy, ...]
-
-    def largest_difference(self, precision: str) -> float | None:
-        """Largest difference of AP, of masks or boxes, from eager fp32 among contenders of a precision, in points.
-
-        None if none of them, or not eager fp32, was scored.
-        """
-        scored = {c.contender: (c.mask_ap, c.box_ap) for c in self.contenders}
-        reference = scored.get(REFERENCE)
-        differences = [
-            abs(own - other)
-            for name, figures in scored.items()
-            if precision in name.replace(",", "").split() and reference is not None
-            for own, other in zip(figures, reference, strict=True)
-            if own is not None and other is not None
-        ]
-        return max(differences, default=None)
 
     @property
     def headline(self) -> str:

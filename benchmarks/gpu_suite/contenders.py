@@ -131,27 +131,22 @@ class Race:
 
 def races(context: Context) -> tuple[Race, ...]:
     """What is run against what, the most important first."""
-    half: Precision = "fp16" if context.cuda else "bf16"
-    compiled_name = half if context.cuda else "fp32"
-    first = (
-        eager("fp32"),
-        compiled(compiled_name),
-        eager("tf32"),
-        eager(half),
-        torch_compile(half, record=True),
-        torch_compile(half, record=False),
-        exported(half, record=True),
-        compiled("tf32"),
-        onnxruntime("fp32"),
-        onnxruntime("fp16"),
-        tensorrt("fp16"),
-    )
-    eight = 2 if context.tiny else 8
-    batch = (eager("fp32"), compiled(half), eager("tf32"), eager(half), exported(half, record=True))
-    peer = (eager("fp32"), compiled(half), eager(half), exported(half, record=True))
-    launched = () if context.cuda else (exported("fp32", record=False),)
+    if not context.cuda:
+        single = (eager("fp32"), compiled("fp32"), eager("bf16"), torch_compile("bf16", record=False))
+        return (
+            Race(
+                family="refinemask", batch=1, few=True, seconds=5, contenders=(*single, exported("fp32", record=False))
+            ),
+            Race(family="refinemask", batch=2, few=False, seconds=5, contenders=(eager("fp32"), eager("bf16"))),
+            Race(family="mask-rcnn", batch=1, few=False, seconds=5, contenders=(eager("fp32"),)),
+        )
+    main = (eager("fp32"), compiled("fp16"), eager("tf32"), eager("fp16"))
+    graphs = (torch_compile("fp16", record=True), torch_compile("fp16", record=False), exported("fp16", record=True))
+    others = (compiled("tf32"), onnxruntime("fp32"), onnxruntime("fp16"), tensorrt("fp16"))
+    eight = (*main, exported("fp16", record=True))
+    peer = (eager("fp32"), compiled("fp16"), eager("fp16"), exported("fp16", record=True))
     return (
-        Race(family="refinemask", batch=1, few=True, seconds=25, contenders=(*first, *launched)),
-        Race(family="refinemask", batch=eight, few=False, seconds=25, contenders=batch),
+        Race(family="refinemask", batch=1, few=True, seconds=25, contenders=(*main, *graphs, *others)),
+        Race(family="refinemask", batch=8, few=False, seconds=25, contenders=eight),
         Race(family="mask-rcnn", batch=1, few=False, seconds=10, contenders=peer),
     )

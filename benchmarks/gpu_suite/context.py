@@ -3,7 +3,8 @@
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
@@ -19,8 +20,10 @@ Options = ParamSpec("Options")
 Answer = TypeVar("Answer")
 PREPARATION_SHARE = 0.5
 """Share of the suite's time after which child processes that still run are ended."""
-TRACE_LINES = 6
+TRACE_LINES = 8
 """Last lines of a traceback that are kept."""
+REASON_LENGTH = 500
+"""Characters of an error's text that are kept: compilers write pages."""
 KERNEL_LIBRARY = "kernel library"
 """Name of the job that builds the kernel library."""
 
@@ -72,6 +75,8 @@ class Context:
     outcomes: list[Outcome] = field(default_factory=list)
     start: float = field(default_factory=time.monotonic)
     _jobs: dict[str, Child[Any]] = field(default_factory=dict)
+    _noted: set[str] = field(default_factory=set)
+    """Names of the jobs whose end has been noted."""
 
     @property
     def device(self) -> Device:
@@ -144,10 +149,10 @@ class Context:
             status, reason = "failed", str(error)
         except Exception as error:
             # What breaks must not take the other results with it.
-            status, reason = "failed", f"{type(error).__name__}: {error}"
-            trace = tuple(traceback.format_exc().splitlines()[-TRACE_LINES:])
+            status, reason, trace = "failed", f"{type(error).__name__}: {error}", _trace(error)
         spent = round(time.monotonic() - began, 2)
-        self.outcomes.append(Outcome(name=name, status=status, seconds=spent, reason=reason, trace=trace))
+        line = reason and " ".join(reason.split())[:REASON_LENGTH]
+        self.outcomes.append(Outcome(name=name, status=status, seconds=spent, reason=line, trace=trace))
         self.save()
         return answer
 
@@ -185,12 +190,15 @@ class Context:
             raise NotRunError(f"{job}: not done when {PREPARATION_SHARE:.0%} of the time was over") from error
 
     def wait_for_jobs(self) -> None:
-        """Wait until every job has ended, so that nothing disturbs a timing; :meth:`answer` tells how it ended."""
-        for job in self._jobs:
-            try:
-                self.answer(job)
-            except Exception:
+        """Wait until every job has ended, so that nothing disturbs a timing, and note how each ended."""
+        for name, job in self._jobs.items():
+            if name in self._noted:
                 continue
+            self._noted.add(name)
+            self._guarded(f"job: {name}", partial(self.answer, name), 0)
+            last = replace(self.outcomes[-1], seconds=round(job.seconds, 2))
+            self.outcomes[-1] = last
+            print(f"[job: {name}] {last.seconds:.1f} s: {last.reason or last.status}", flush=True)
 
     def end_jobs(self) -> None:
         """End what still runs."""
@@ -212,3 +220,10 @@ class Context:
             return TorchKernels(Kernels(self.library or kernels_path()))
         except FileNotFoundError as error:
             raise NotRunError(str(error)) from error
+
+
+def _trace(error: BaseException) -> tuple[str, ...]:
+    """The last lines of the traceback where the trouble began, in a child process if it was there."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return tuple("".join(traceback.format_exception(error)).strip().splitlines()[-TRACE_LINES:])

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from engines.base import Engine, check_inputs
 from refinemask.bundled import PHOTOS
 from refinemask.data.images import read_image
 from refinemask.data.transforms import preprocess
-from refinemask.structures import ImageDetections
+from refinemask.masks import paste_runs
 
 PHASES = ("decode", "preprocess", "copy in", "network", "paste + encode")
 SLOTS = 3
@@ -149,10 +150,20 @@ def _fit(engine: Engine, pixels: np.ndarray, canvas: Canvas) -> Loaded:
     return Loaded(images, sizes, batch.scale_factors, pixels.shape[:2])
 
 
-def compute(engine: Engine, loaded: Loaded) -> list[ImageDetections]:
-    """From an image to run lengths."""
-    outputs = engine.run(engine.upload(loaded.images, loaded.image_sizes))
-    return engine.encode(outputs, loaded.scale_factors, [loaded.shape])
+def compute(engine: Engine, loaded: Loaded) -> int:
+    """From an image to run lengths; returns the number of detections."""
+    return paste(engine, engine.run(engine.upload(loaded.images, loaded.image_sizes)), loaded)
+
+
+def paste(engine: Engine, outputs: Any, loaded: Loaded) -> int:
+    """Make run lengths of the masks, on a GPU also their strings; returns the number of detections."""
+    if engine.device != "cpu":
+        return len(engine.encode(outputs, loaded.scale_factors, [loaded.shape])[0].scores)
+    # Strings need a package that a bare machine lacks.
+    detections = engine.download(outputs)
+    real = slice(int(detections.num_detections[0]))
+    boxes = detections.boxes[0, real] / loaded.scale_factors[0]
+    return len(paste_runs(detections.masks[0, real], boxes, *loaded.shape))
 
 
 def _warm_up(engine: Engine, images: Sequence[Loaded], slots: int) -> None:
@@ -160,7 +171,7 @@ def _warm_up(engine: Engine, images: Sequence[Loaded], slots: int) -> None:
     for image in images:
         uploaded = [engine.upload(image.images, image.image_sizes) for _ in range(slots)]
         for inputs in uploaded:
-            engine.encode(engine.run(inputs), image.scale_factors, [image.shape])
+            paste(engine, engine.run(inputs), image)
 
 
 def serial(engine: Engine, paths: Sequence[Path], canvas: Canvas) -> tuple[dict[str, list[float]], int]:
@@ -176,9 +187,8 @@ def serial(engine: Engine, paths: Sequence[Path], canvas: Canvas) -> tuple[dict[
         marks.append(time.perf_counter())
         outputs = engine.run(inputs)
         marks.append(time.perf_counter())
-        found = engine.encode(outputs, loaded.scale_factors, [loaded.shape])
+        detections += paste(engine, outputs, loaded)
         marks.append(time.perf_counter())
-        detections += len(found[0].scores)
         for phase, start, end in zip(PHASES, marks[:-1], marks[1:], strict=True):
             samples[phase].append((end - start) * 1e3)
     return dict(samples), detections
@@ -188,11 +198,11 @@ def pipelined(engine: Engine, paths: Sequence[Path], canvas: Canvas, *, slots: i
     """Seconds for all images with threads that decode, and one thread for each batch in the engine."""
     with ThreadPoolExecutor(decoders) as decoding, ThreadPoolExecutor(slots) as computing:
 
-        def finish(decoded: "Future[Loaded]") -> list[ImageDetections]:
+        def finish(decoded: "Future[Loaded]") -> int:
             return compute(engine, decoded.result())
 
         start = time.perf_counter()
-        pending: deque[Future[list[ImageDetections]]] = deque()
+        pending: deque[Future[int]] = deque()
         for path in paths:
             pending.append(computing.submit(finish, decoding.submit(load_image, engine, path, canvas)))
             if len(pending) > AHEAD:
@@ -211,6 +221,6 @@ def network_seconds(engine: Engine, images: Sequence[Loaded], repeats: int) -> f
             start = time.perf_counter()
             outputs = engine.run(inputs)
             times.append(time.perf_counter() - start)
-        engine.encode(outputs, image.scale_factors, [image.shape])
+        paste(engine, outputs, image)
         medians.append(float(np.median(times)))
     return float(np.mean(medians))

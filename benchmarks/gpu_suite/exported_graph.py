@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -14,12 +14,11 @@ from refinemask.weights import load_detector
 LEFTOVERS = (torch.ops.aten._assert_tensor_metadata.default, torch.ops.aten.promote_types.default)
 """Nodes without users that an export leaves behind; compilers trip over them."""
 WARM_UPS = 3
-Launch = Literal["launched", "compiled"]
+Inputs = tuple[Tensor, Tensor]
+"""Images and their sizes."""
 
 
-def exported_graph(
-    checkpoint: Path, precision: Precision, device: str, inputs: tuple[Tensor, Tensor]
-) -> fx.GraphModule:
+def exported_graph(checkpoint: Path, precision: Precision, device: str, inputs: Inputs) -> fx.GraphModule:
     """The graph that ONNX files come from, with its weights on the device, for inputs of these shapes."""
     module = ExportedDetector(load_detector(checkpoint), DTYPES[precision]).to(device)
     if precision != "fp32":
@@ -30,10 +29,10 @@ def exported_graph(
         if node.target in LEFTOVERS and not node.users:
             program.graph.erase_node(node)
     program.graph_module.recompile()
-    return program.module(check_guards=False)  # type: ignore[return-value]
+    return program.module(check_guards=False)
 
 
-def compiled_graph(checkpoint: Path, precision: Precision, device: str, inputs: tuple[Tensor, Tensor]) -> Any:
+def compiled_graph(checkpoint: Path, precision: Precision, device: str, inputs: Inputs) -> Any:
     """:func:`exported_graph` through ``torch.compile``, in one piece."""
     return torch.compile(exported_graph(checkpoint, precision, device, inputs), fullgraph=True)
 
@@ -45,7 +44,7 @@ def warm_compiler_cache(checkpoint: Path, precision: Precision, device: str, bat
         compiled_graph(checkpoint, precision, device, inputs)(*inputs)
 
 
-def on_device(batch: NetworkInput, device: str) -> tuple[Tensor, Tensor]:
+def on_device(batch: NetworkInput, device: str) -> Inputs:
     """Images and their sizes as tensors on the device."""
     return torch.from_numpy(batch.images).to(device), torch.from_numpy(batch.image_sizes).to(device)
 

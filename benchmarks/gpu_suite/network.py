@@ -88,19 +88,18 @@ class NetworkReport:
 
 def prepare_network(context: Context) -> None:
     """Begin to compile, and to export where there is someone to run it."""
-    first, second, third = races(context)
-    half, batch = ("fp16", second.batch) if context.cuda else ("bf16", second.batch)
     own = subject(context, "refinemask")
-    for precision, images in ((half, 1), (half, batch), ("tf32", 1)) if context.cuda else (("fp32", 1),):
-        begin_compiled(context, own.checkpoint, precision, own.canvas, images)
-    if context.cuda:
-        peer = subject(context, third.family)
-        begin_compiled(context, peer.checkpoint, half, peer.canvas, third.batch)
-        context.begin(
-            "torch.compile", warm_compiler_cache, own.checkpoint, "fp16", context.device, own.batch("many", first.batch)
-        )
-        for onnx_precision in ("fp32", "fp16"):
-            begin_onnx(context, own.checkpoint, onnx_precision, own.canvas)
+    if not context.cuda:
+        begin_compiled(context, own.checkpoint, "fp32", own.canvas, batch=1)
+        return
+    peer, single = subject(context, "mask-rcnn"), own.batch("many", 1)
+    begin_compiled(context, own.checkpoint, "fp16", own.canvas, batch=1)
+    context.begin("torch.compile", warm_compiler_cache, own.checkpoint, "fp16", context.device, single)
+    begin_compiled(context, own.checkpoint, "fp16", own.canvas, batch=8)
+    begin_compiled(context, peer.checkpoint, "fp16", peer.canvas, batch=1)
+    begin_compiled(context, own.checkpoint, "tf32", own.canvas, batch=1)
+    begin_onnx(context, own.checkpoint, "fp32", own.canvas)
+    begin_onnx(context, own.checkpoint, "fp16", own.canvas)
 
 
 def run_network(context: Context) -> NetworkReport:

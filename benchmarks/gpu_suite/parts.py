@@ -1,6 +1,7 @@
-"""The parts of the GPU suite in their order: what is checked while jobs run, then what is timed.
+"""The parts of the GPU suite in their order.
 
-The most important come first, for the time may end before the last.
+What times nothing comes first, while jobs still build and compile. Of what is timed the most important comes first, for
+the time may end before the last.
 """
 
 from benchmarks.gpu_suite.accuracy import AccuracyReport, prepare_accuracy, run_accuracy
@@ -13,16 +14,25 @@ from benchmarks.gpu_suite.network import NetworkReport, prepare_network, run_net
 from benchmarks.gpu_suite.part import Part
 from benchmarks.gpu_suite.paste import PasteReport, run_paste
 from benchmarks.gpu_suite.profile import ProfileReport, prepare_profile, run_profile
+from benchmarks.gpu_suite.sanitizer import SanitizerReport, prepare_sanitizer, run_sanitizer
 from benchmarks.gpu_suite.training import TrainingReport, run_training
 
 PARTS = (
     Part(name="numerics", run=run_numerics, report=NumericsReport, seconds=20, timed=False),
+    Part(name="accuracy", run=run_accuracy, report=AccuracyReport, seconds=10, prepare=prepare_accuracy, timed=False),
+    Part(
+        name="sanitizer",
+        run=run_sanitizer,
+        report=SanitizerReport,
+        seconds=20,
+        prepare=prepare_sanitizer,
+        timed=False,
+    ),
     Part(name="ceilings", run=measure_ceilings, report=CeilingsReport, seconds=5),
     Part(name="profile", run=run_profile, report=ProfileReport, seconds=10, prepare=prepare_profile),
     Part(name="network", run=run_network, report=NetworkReport, seconds=30, prepare=prepare_network),
     Part(name="paste", run=run_paste, report=PasteReport, seconds=10),
     Part(name="end-to-end", run=run_end_to_end, report=EndToEndReport, seconds=10, prepare=prepare_end_to_end),
-    Part(name="accuracy", run=run_accuracy, report=AccuracyReport, seconds=10, prepare=prepare_accuracy),
     Part(name="kernel-times", run=run_kernel_times, report=KernelTimesReport, seconds=30),
     Part(name="detector", run=run_detector, report=DetectorReport, seconds=15),
     Part(name="training", run=run_training, report=TrainingReport, seconds=20),

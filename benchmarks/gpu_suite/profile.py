@@ -19,13 +19,14 @@ from benchmarks.gpu_suite.rounds import take_turns
 from benchmarks.gpu_suite.subjects import subject
 
 Kind = Literal["convolution", "ours", "selection", "pointwise", "copy", "other"]
+PRODUCTS = ("gemm", "gemv", "cutlass", "xmma", "nvjet", "splitk", "::mm", "addmm", "bmm")
 WORDS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
     ("ours", ("refinemask", "roi_align_", "find_overlaps", "sort_boxes", "boundary_merge", "paste_")),
     # PyTorch's compiler names kernels by all that they fuse, a convolution's bias for one.
     ("pointwise", ("triton_poi", "triton_red", "triton_per", "triton_for", "cpp_fused")),
     ("selection", ("topk", "sort", "radix", "cub::")),
     ("copy", ("memcpy", "memset", "copy_", "batchedcopy", "nchwtonhwc", "nhwctonchw", "converttensor")),
-    ("convolution", ("conv", "gemm", "gemv", "cutlass", "xmma", "nvjet", "cudnn", "splitk", "triton_", "mm", "linear")),
+    ("convolution", ("conv", "cudnn", "triton_", *PRODUCTS)),
     ("pointwise", ("elementwise", "vectorized", "upsample", "reduce", "softmax", "index", "scatter", "gather")),
 )
 """Words in lower case in the names of kernels of each kind; the first with a word of a name is its kind."""

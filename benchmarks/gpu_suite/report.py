@@ -13,6 +13,7 @@ from benchmarks.gpu_suite.kernel_times_report import KernelTimesReport
 from benchmarks.gpu_suite.network import NetworkReport
 from benchmarks.gpu_suite.paste import PasteReport
 from benchmarks.gpu_suite.profile import ProfileReport
+from benchmarks.gpu_suite.sanitizer import SanitizerReport
 from benchmarks.gpu_suite.training import TrainingReport
 from benchmarks.harness.provenance import Provenance
 
@@ -33,10 +34,11 @@ class GpuReport:
     goals: tuple[GoalReport, ...] = ()
     numerics: NumericsReport | None = None
     accuracy: AccuracyReport | None = None
+    sanitizer: SanitizerReport | None = None
     ceilings: CeilingsReport | None = None
-    paste: PasteReport | None = None
-    network: NetworkReport | None = None
     profile: ProfileReport | None = None
+    network: NetworkReport | None = None
+    paste: PasteReport | None = None
     end_to_end: EndToEndReport | None = None
     kernel_times: KernelTimesReport | None = None
     detector: DetectorReport | None = None

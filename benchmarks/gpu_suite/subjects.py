@@ -55,7 +55,8 @@ class Subject:
 
     def batch(self, crowd: Crowd, size: int) -> NetworkInput:
         """A batch of ``size`` copies of one image."""
-        return NetworkInput(*(np.repeat(array, size, axis=0) for array in self.images[crowd]))
+        images, image_sizes, scale_factors = self.images[crowd]
+        return NetworkInput(images.repeat(size, 0), image_sizes.repeat(size, 0), scale_factors.repeat(size, 0))
 
 
 def subject(context: Context, family: Family) -> Subject:

@@ -1,11 +1,14 @@
 """One call in a process of its own."""
 
 import os
+import pickle
 import signal
+import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures import TimeoutError as OverdueError
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from functools import partial
 from multiprocessing import get_context
 from typing import Generic, ParamSpec, TypeVar
@@ -23,15 +26,22 @@ class Child(Generic[Answer]):
         # In a session of its own, so that it can be ended together with the processes that it starts.
         self._pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=os.setsid)
         self._pid = self._pool.submit(os.getpid)
-        self._call = self._pool.submit(function)
+        self._call = self._pool.submit(_answer, function)
+        self._begun = self._ended = time.monotonic()
+        self._call.add_done_callback(self._note_end)
         self._name = name
         self._overdue = False
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time of the process until now or its end, its start included."""
+        return (self._ended if self._call.done() else time.monotonic()) - self._begun
 
     def result(self, timeout: float | None = None) -> Answer:
         """Wait for the answer; the process has ended then.
 
         Args:
-            timeout: seconds to wait; None is as long as it takes.
+            timeout: seconds to wait once the process has started; None is as long as it takes.
 
         Raises:
             TimeoutError: the time was over; the process was ended, and those that it had started.
@@ -39,6 +49,8 @@ class Child(Generic[Answer]):
             Exception: what the function raises.
         """
         try:
+            # The start of the process is not the call's time.
+            self._pid.result()
             return self._call.result(timeout)
         except BrokenProcessPool as error:
             if self._overdue:
@@ -58,9 +70,26 @@ class Child(Generic[Answer]):
             self._kill()
         self._pool.shutdown()
 
+    def _note_end(self, _: object) -> None:
+        self._ended = time.monotonic()
+
     def _kill(self) -> None:
         self._overdue = True
-        os.killpg(self._pid.result(), signal.SIGKILL)
+        # A process that has ended by itself needs no end.
+        with suppress(BrokenProcessPool, ProcessLookupError):
+            os.killpg(self._pid.result(), signal.SIGKILL)
+
+
+def _answer(function: Callable[[], Answer]) -> Answer:
+    try:
+        return function()
+    except Exception as error:
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:
+            # It would break the pool on its way to the caller, who would learn nothing of it.
+            raise RuntimeError(f"{type(error).__name__}: {error}") from error
+        raise
 
 
 def start_in_child(

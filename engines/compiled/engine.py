@@ -158,7 +158,7 @@ class GpuSlot:
         self._programs = programs
         self._sidecar = sidecar
         self._record = record
-        self.stream = torch.cuda.Stream()
+        self.stream = torch.cuda.Stream(priority=-1)
         self._recordings: dict[Size, Recording] = {}
 
     def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> None:

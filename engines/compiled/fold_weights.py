@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from engines.compiled.weights import add_constant, value_of
+
 
 def fold_weights(module: fx.GraphModule) -> None:
     """Replace everything that depends on weights only, such as joined or split ones, by its value, in place.
@@ -14,7 +16,7 @@ def fold_weights(module: fx.GraphModule) -> None:
     values: dict[fx.Node, Any] = {}
     for node in list(module.graph.nodes):
         if node.op == "get_attr":
-            values[node] = _attribute(module, str(node.target))
+            values[node] = value_of(module, node)
         elif node.op == "call_function" and node.all_input_nodes and all(n in values for n in node.all_input_nodes):
             arguments = fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
             values[node] = node.target(*arguments[0], **arguments[1])
@@ -30,15 +32,7 @@ def fold_weights(module: fx.GraphModule) -> None:
 def _replace(module: fx.GraphModule, node: fx.Node, name: str, value: Tensor) -> None:
     last = (value.dim() == 4 and not value.is_contiguous()) or value.is_contiguous(memory_format=torch.channels_last)
     layout = torch.channels_last if value.dim() == 4 and last else torch.contiguous_format
-    module.register_buffer(name, value.clone(memory_format=layout), persistent=True)
     with module.graph.inserting_before(node):
-        constant = module.graph.get_attr(name)
+        constant = add_constant(module, name, value.clone(memory_format=layout))
     constant.meta = dict(node.meta)
     node.replace_all_uses_with(constant)
-
-
-def _attribute(module: fx.GraphModule, target: str) -> Any:
-    value: Any = module
-    for name in target.split("."):
-        value = getattr(value, name)
-    return value

@@ -16,7 +16,10 @@ from torch.export import Dim
 
 from engines.compiled.canvases import Size
 from engines.compiled.conv_relu import fuse_conv_relu
+from engines.compiled.flat_linear import keep_channels_last
 from engines.compiled.fold_weights import fold_weights
+from engines.compiled.narrow_conv import expand_narrow_convs
+from engines.compiled.padded_stages import pad_stages
 from engines.compiled.parts import PARTS, Boxes, Features, ImageMaps, Masks
 from engines.compiled.top_k import use_top_k
 from refinemask.modeling.box_head import DetectedBoxes
@@ -58,6 +61,8 @@ class Source:
         """The detector on its device as it is compiled: batch norm folded, channels last, in its type."""
         dtype = DTYPES["fp32" if self.precision == "tf32" else cast(Precision, self.precision)]
         exported = ExportedDetector(load_detector(self.checkpoint), dtype)
+        if self.device != "cpu":
+            pad_stages(exported.detector.mask_head)
         return exported.detector.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
@@ -126,9 +131,16 @@ def _trace(
     traced = program.module(check_guards=False)
     fold_weights(traced)
     if next(module.parameters()).is_cuda:
-        fuse_conv_relu(traced)
-        use_top_k(traced)
+        rearrange_for_gpus(traced)
     return traced, arguments
+
+
+def rearrange_for_gpus(module: fx.GraphModule) -> None:
+    """Put the same computation into fewer and faster kernels, in place."""
+    expand_narrow_convs(module)
+    fuse_conv_relu(module)
+    keep_channels_last(module)
+    use_top_k(module)
 
 
 def _options(device: str) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class Recording:
         """
         self.program = program
         self.stream = stream
+        # What runs beside the boxes fills the gaps that they leave: theirs is the longer way.
         self._beside = torch.cuda.Stream()
         self._record = record
         # Graphs of one stream never run at the same time, so they share the memory of what they do not keep.

@@ -99,7 +99,8 @@ def evaluate(
         max_detections=max_detections,
         batch_size=batch_size,
         predictions=None if predictions is None else Path(predictions),
-        source=source,
+        # A file of fp32 has always been without.
+        source=source if engine.precision == "fp32" else {**source, "precision": engine.precision},
         results=None if results is None else Path(results),
     )
     return Evaluation(

@@ -45,7 +45,7 @@ class StageFeatures(NamedTuple):
     """
 
     coarse: Tensor
-    """[R, c - 2, s/2, s/2]; in the first stage [R, c, s, s], taken as it is."""
+    """[R, c - 2, s/2, s/2], or with two more channels of zeros; in the first stage [R, c, s, s], taken as it is."""
     masks: Tensor | None
     """[R, 2, s, s] instance and semantic probabilities of the stage before; None in the first stage."""
 
@@ -53,14 +53,15 @@ class StageFeatures(NamedTuple):
         """The 1×1 convolution with ``weight`` [o, c, 1, 1], without the part that reads the masks."""
         if self.masks is None:
             return F.conv2d(self.coarse, weight)
-        return upsample_features(F.conv2d(self.coarse, weight[:, :-2]))
+        return upsample_features(F.conv2d(self.coarse, weight[:, : self.coarse.shape[1]]))
 
     def predict(self, predictor: LabelPredictor, labels: Tensor) -> Tensor:
         """Logits [R, 1, s, s] float32 of each RoI's label."""
         weight, bias = predictor.rows(labels)
         if self.masks is None:
             return full_precision(project(self.coarse, weight) + bias)
-        logits = upsample_features(project(self.coarse, weight[..., :-2])) + project(self.masks, weight[..., -2:])
+        own = project(self.coarse, weight[..., : self.coarse.shape[1]])
+        logits = upsample_features(own) + project(self.masks, weight[..., -2:])
         return full_precision(logits + bias)
 
 

@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.host_kernels import build_cache, host_functions, host_kernels, host_library, schedule
 from tests.support.toy_onnx import METADATA, write_toy_onnx
+
+__all__ = ["build_cache", "host_functions", "host_kernels", "host_library", "schedule"]
 
 
 @pytest.fixture

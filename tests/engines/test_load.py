@@ -117,9 +117,10 @@ def test_less_than_one_thread_is_refused(toy_onnx: Toy, threads: int) -> None:
         ({"slots": 0}, "cannot run in 0 slots; expected at least 1"),
         ({"slots": 2}, "backend 'onnxruntime' has no slots; leave it out"),
         ({"cuda_graph": False, "backend": "openvino"}, "backend 'openvino' has no cuda_graph; leave it out"),
+        ({"kernels": False}, "backend 'onnxruntime' has no choice of kernels; leave it out, or use backend 'pytorch'"),
     ],
 )
-def test_what_only_tensorrt_has_is_refused_elsewhere(toy_onnx: Toy, options: dict[str, Any], message: str) -> None:
+def test_what_one_backend_has_is_refused_elsewhere(toy_onnx: Toy, options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=rf"toy\.onnx: {message}"):
         engines.load(toy_onnx(), **options)
 
@@ -129,6 +130,47 @@ def test_onnxruntime_never_changes_the_precision_or_the_device(toy_onnx: Toy) ->
         engines.load(toy_onnx(), precision="bf16")
     with pytest.raises(UserError, match="device 'tpu'"):
         engines.load(toy_onnx(), device="tpu")
+
+
+@pytest.mark.parametrize(
+    ("file", "asked", "tf32", "precision"),
+    [
+        ("fp32", None, "0", "fp32"),
+        ("fp32", "tf32", "1", "tf32"),
+        ("fp16", None, "0", "fp16"),
+        ("fp32", "fp32", "0", "fp32"),
+    ],
+)
+def test_onnxruntime_on_a_gpu_computes_in_the_precision_of_its_name(
+    toy_onnx: Toy, monkeypatch: pytest.MonkeyPatch, file: str, asked: str | None, tf32: str, precision: str
+) -> None:
+    import onnxruntime
+
+    session, asked_for = onnxruntime.InferenceSession, []
+
+    def on_a_gpu(path: Path, options: Any, providers: list[Any]) -> Any:
+        asked_for.extend(providers)
+        opened = session(path, options, providers=["CPUExecutionProvider"])
+        opened.get_providers = lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
+        return opened
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", on_a_gpu)
+    engine = engines.load(toy_onnx(precision=file), device="cuda", precision=asked)
+    assert asked_for == [("CUDAExecutionProvider", {"use_tf32": tf32})]
+    assert (engine.precision, engine.device) == (precision, "cuda")
+
+
+def test_onnxruntime_refuses_tf32_where_it_means_nothing(
+    toy_onnx: Toy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import onnxruntime
+
+    with pytest.raises(UserError, match=r"toy\.onnx: tf32 does not run on a CPU: .*; use --device cuda"):
+        engines.load(toy_onnx(), precision="tf32")
+    session = onnxruntime.InferenceSession
+    monkeypatch.setattr(session, "get_providers", lambda self: ["CUDAExecutionProvider"])
+    with pytest.raises(UserError, match=r"its precision is fp16, .*; export with --precision fp32 instead"):
+        engines.load(toy_onnx(precision="fp16"), device="cuda", precision="tf32")
 
 
 def test_a_missing_gpu_is_an_error_not_a_fall_back(toy_onnx: Toy) -> None:

@@ -72,6 +72,16 @@ def test_figures_results_and_continuation(args: Args, capsys: pytest.CaptureFixt
     assert json.loads((folder / "o.json").read_text()) == report
 
 
+def test_a_precision_is_named_and_its_predictions_are_its_own(args: Args, capsys: pytest.CaptureFixture[str]) -> None:
+    args = replace(args, predictions=args.images / "p.jsonl", iou_types=("bbox",), precision="bf16")
+    assert main(args) == 0
+    assert "PyTorch bf16" in capsys.readouterr().out
+    assert main(replace(args, precision=None)) == 2
+    assert "p.jsonl" in capsys.readouterr().err
+    assert main(replace(args, precision="tf32")) == 2
+    assert "tf32 does not run on a CPU" in capsys.readouterr().err
+
+
 def test_batches_give_the_same_results(args: Args) -> None:
     files = []
     for batch_size in (1, 3):

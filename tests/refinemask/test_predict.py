@@ -61,6 +61,12 @@ def test_single_bad_file_is_an_error(folder: Path, checkpoint: Path, capsys: pyt
     assert not output.exists()
 
 
+def test_a_precision_can_be_asked_for(folder: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = Args(images=(folder / "a.png",), model=checkpoint, output=folder / "out", precision="bf16")
+    assert main(args) == 0
+    assert "1 of 1 images predicted, 0 skipped (PyTorch bf16): " in capsys.readouterr().out
+
+
 def test_nothing_but_bad_files(folder: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = folder / "c.png", folder / "absent.png"
     assert main(Args(images=paths, model=checkpoint, output=folder / "out")) == 1

@@ -315,6 +315,7 @@ def test_print_shows_the_resolved_recipe(capsys: pytest.CaptureFixture[str]) -> 
         ({"epochs": 0}, "--epochs is 0; expected at least 1"),
         ({"workers": -1}, "--workers is -1; expected at least 0"),
         ({"learning_rate": -1.0}, "--learning-rate is -1.0; expected more than 0"),
+        ({"amp": "tf32"}, "--amp tf32 does not run on a CPU"),
         ({"ema_decay": 2.0}, "--ema-decay is 2.0; expected a number between 0 and 1"),
         ({"output": Path(__file__)}, "test_train.py: is a file, expected the directory of a run"),
         ({"device": "gpu"}, "--device is gpu; expected cpu or cuda"),

@@ -126,8 +126,12 @@ class FakeLogger(ABC):
 class FakeRuntime:
     """Deserialises."""
 
+    calls: ClassVar[list[str]] = []
+    """The runtimes that were made, and the plugins that were registered, in order."""
+
     def __init__(self, logger: FakeLogger) -> None:
         self.logger = logger
+        self.calls.append("runtime")
 
     def deserialize_cuda_engine(self, content: bytes) -> FakeEngine | None:
         try:
@@ -136,6 +140,11 @@ class FakeRuntime:
         except Exception as error:
             self.logger.log(1, str(error))
             return None
+
+
+def _load_library(path: str) -> object:
+    FakeRuntime.calls.append("library")
+    return object()
 
 
 def install(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -151,12 +160,13 @@ def install(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         "IOutputAllocator": FakeAllocator,
         "Runtime": FakeRuntime,
         "nptype": np.dtype,
-        "init_libnvinfer_plugins": lambda logger, namespace: True,
-        "get_plugin_registry": lambda: SimpleNamespace(load_library=Path),
+        "init_libnvinfer_plugins": lambda logger, namespace: FakeRuntime.calls.append("TensorRT's plugins"),
+        "get_plugin_registry": lambda: SimpleNamespace(load_library=_load_library),
     }
     vars(trt).update(members)
     monkeypatch.setitem(sys.modules, "tensorrt", trt)
     monkeypatch.setattr(FakeEngine, "opened", [])
+    monkeypatch.setattr(FakeRuntime, "calls", [])
     fake_cuda.install_torch(monkeypatch)
     return fake_cuda.install_pycuda(monkeypatch)
 

@@ -83,8 +83,13 @@ def test_the_dispatcher_takes_the_kernels_where_it_can(host_library: Path, recor
         assert double.dtype == torch.float64
         fixed_nms(torch.zeros(1, 5000, 4), torch.zeros(1, 5000), 0.5, 1)
         assert len(recorded) == 3, "float64 maps and 5000 boxes go to the eager definition"
+        with torch_ops.disabled("cpu"):
+            results()
+        assert len(recorded) == 3, "nor does anything go to the kernels where they are disabled"
+        results()
+        assert len(recorded) == 6
     results()
-    assert len(recorded) == 3
+    assert len(recorded) == 6
     tolerance = TOLERANCES["roi_align float32"]
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, atol=tolerance.absolute, rtol=tolerance.relative)

@@ -10,12 +10,16 @@ from benchmarks.gpu_suite.parts import PARTS
 from benchmarks.gpu_suite.report import GpuReport
 from benchmarks.harness.report_file import read_report
 from tests.support.host_kernels import build_cache, host_library
+from tests.support.walk_gpu_suite import walk
 
 __all__ = ["build_cache", "host_library"]
 ROOT = Path(__file__).resolve().parents[3]
 BARE = ROOT / "tests" / "support" / "bare_machine"
-LACKING: set[str] = set()
-"""Steps that need what a bare machine lacks."""
+NAMES = [part.name for part in PARTS]
+SCORED = ["end-to-end", "accuracy"]
+"""Parts that need strings of run lengths or a score: without a GPU these take packages that a bare machine lacks."""
+OF_GPUS = ("compiled", "torch.compile", "CUDA graph", "tf32", "ONNX Runtime", "TensorRT")
+"""Contenders that a walk on a CPU leaves out: they need a GPU, or a minute's compilation."""
 
 
 def run_bare(*words: str) -> subprocess.CompletedProcess[str]:
@@ -28,14 +32,32 @@ def test_the_packages_are_missing_in_children_too() -> None:
     assert "No module named 'tyro'" in run_bare("-c", child).stderr
 
 
+def reasons(report: GpuReport) -> dict[str, str | None]:
+    """Why parts and steps were not run, but for the contenders that a CPU does not have; nothing may have failed."""
+    assert [(each.name, each.reason, each.trace) for each in report.failed] == []
+    undone = {each.name: each.reason for each in report.outcomes if each.status != "done"}
+    return {name: reason for name, reason in undone.items() if not any(word in name for word in OF_GPUS)}
+
+
 def test_every_part_is_walked(host_library: Path, tmp_path: Path) -> None:
-    ended = run_bare("-m", "tests.support.walk_gpu_suite", str(tmp_path), str(host_library))
+    ended = run_bare("-m", "tests.support.walk_gpu_suite", str(tmp_path), str(host_library), *NAMES)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     report = read_report(GpuReport, tmp_path / "gpu_suite.json")
-    ends = {each.name: (each.status, each.reason) for each in report.outcomes}
-    assert {part.name for part in PARTS} <= set(ends)
-    assert {name: end for name, end in ends.items() if end[0] != "done" and name not in LACKING} == {}
-    assert all(getattr(report, part.field) is not None for part in PARTS)
+    assert set(NAMES) <= {each.name for each in report.outcomes}
+    found = reasons(report)
+    assert found.pop("sanitizer") == "compute-sanitizer needs a CUDA device"
+    assert {name.partition(":")[0] for name in found} == set(SCORED), found
+    assert all("pycocotools" in reason for name, reason in found.items() if reason and name != "end-to-end")
+    assert [part.name for part in PARTS if getattr(report, part.field) is None] == ["sanitizer", "end-to-end"]
+
+
+def test_what_needs_packages_is_walked_where_they_are(host_library: Path, tmp_path: Path) -> None:
+    walk(tmp_path, host_library, SCORED)
+    report = read_report(GpuReport, tmp_path / "gpu_suite.json")
+    assert reasons(report) == {}
+    assert report.end_to_end is not None
+    assert report.accuracy is not None
+    assert {each.mask_ap is None for each in report.accuracy.contenders} == {False}
 
 
 def test_the_command_says_what_it_did_not_run(tmp_path: Path) -> None:

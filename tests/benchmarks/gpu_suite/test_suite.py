@@ -124,6 +124,9 @@ def test_a_job_s_answer_and_its_error(make_context: MakeContext) -> None:
     context.begin("pid", os.getpid)
     context.begin("absent", os.listdir, "/absent")
     context.wait_for_jobs()
+    context.wait_for_jobs()
+    assert [(each.name, each.status) for each in context.outcomes] == [("job: pid", "done"), ("job: absent", "failed")]
+    assert "os.listdir" in context.outcomes[1].trace[-1] or "absent" in "".join(context.outcomes[1].trace)
     assert context.answer("pid") != os.getpid()
     with pytest.raises(FileNotFoundError):
         context.answer("absent")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.harness.child import call_in_child
+from benchmarks.harness.child import call_in_child, start_in_child
 from refinemask.agreement import PARITY, Comparison, MismatchError
 from refinemask.contract import parse_size
 from refinemask.files import UserError
@@ -43,6 +43,43 @@ def test_a_mismatch_keeps_its_comparisons_between_processes() -> None:
 def test_a_process_that_ends_early_is_an_error_of_one_line() -> None:
     with pytest.raises(UserError, match=r"^the process of _exit was ended, usually by lack of memory$"):
         call_in_child(None, os._exit, 3)
+
+
+class UnpicklableError(Exception):
+    """An error that only its own process can make."""
+
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(f"{one} {two}")
+
+
+def break_down() -> None:
+    raise UnpicklableError("a compiler's", "error")
+
+
+def test_an_error_that_cannot_travel_is_told_in_words() -> None:
+    with pytest.raises(RuntimeError, match=r"^UnpicklableError: a compiler's error$") as caught:
+        call_in_child(60, break_down)
+    assert "break_down" in str(caught.value.__cause__)
+
+
+def test_a_call_goes_on_while_the_caller_does_something_else() -> None:
+    child = start_in_child(time.sleep, 0.5)
+    assert child.seconds < 60
+    assert child.result() is None
+    seconds = child.seconds
+    assert seconds >= 0.5
+    assert child.result() is None
+    assert child.seconds == seconds
+
+
+def test_a_call_can_be_ended() -> None:
+    child = start_in_child(time.sleep, 600)
+    child.end()
+    with pytest.raises(TimeoutError):
+        child.result()
+    done = start_in_child(os.getpid)
+    assert done.result() != os.getpid()
+    done.end()
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")

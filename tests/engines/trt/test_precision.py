@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.trt.precision import PrecisionNotMetError, inspector_shares, require_met
+from engines.trt.precision import PrecisionNotMetError, as_tf32, inspector_shares, require_met
 
 
 def layer(kind: str, *types: str) -> dict[str, object]:
@@ -34,11 +34,20 @@ def test_fields_of_another_version() -> None:
     assert inspector_shares([record])["compute"] == {"fp8": 1.0}
 
 
+def test_compute_layers_of_a_tf32_engine_count_as_tf32() -> None:
+    shares = as_tf32(inspector_shares([layer("conv", "Float", "Float"), layer("gemm", "Half", "Float")]))
+    assert shares["compute"] == {"tf32": 0.5, "fp16": 0.5}
+    assert shares["tensors"] == {"fp32": 1.0}, "tensors keep all their bits"
+
+
 @pytest.mark.parametrize(
     ("compute", "precision", "fulfilled"),
     [
         ({"fp32": 1.0}, "fp32", True),
         ({"fp32": 1.0}, "fp16", False),
+        ({"tf32": 1.0}, "tf32", True),
+        ({"tf32": 1.0}, "fp32", False),
+        ({"fp32": 1.0}, "tf32", False),
         ({"fp16": 0.95, "fp32": 0.05}, "fp16", True),
         ({"fp16": 0.6, "fp32": 0.4}, "fp16", False),
         ({"int8": 0.7, "fp16": 0.3}, "int8", True),

@@ -9,21 +9,27 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Barrier, Lock, Thread
+from typing import TypeVar
 
 import numpy as np
 import pytest
 
 import engines
+from engines import on_device
 from engines.trt import runtime
 from engines.trt.device import CudaDevice
 from engines.trt.sidecar import Sidecar, write_sidecar
 from engines.trt.torch_runner import CACHED_SHAPES
+from refinemask import prediction
 from refinemask.contract import Bounds
 from refinemask.files import UserError, sha256
-from refinemask.structures import Detections
+from refinemask.structures import Detections, ImageDetections
 from tests.support import fake_tensorrt
-from tests.support.fake_tensorrt import FakeContext, FakeEngine
+from tests.support.fake_tensorrt import FakeContext, FakeEngine, FakeRuntime
+from trt_plugins.c_api import Kernels
+from trt_plugins.torch_ops import TorchKernels
 
+Result = TypeVar("Result")
 Batch = tuple[np.ndarray, np.ndarray]
 Load = Callable[..., engines.Engine]
 ROOT = Path(__file__).resolve().parents[3]
@@ -99,9 +105,9 @@ def assert_same(found: Detections, expected: Detections) -> None:
         np.testing.assert_array_equal(ours, theirs, err_msg=name)
 
 
-def finish(call: Callable[[], Detections]) -> Detections:
+def finish(call: Callable[[], Result]) -> Result:
     """The result of a call that must not wait for ever."""
-    results: list[Detections] = []
+    results: list[Result] = []
     thread = Thread(target=lambda: results.append(call()), daemon=True)
     thread.start()
     thread.join(timeout=60)
@@ -251,6 +257,43 @@ def test_a_slot_whose_run_fails_is_given_back(load_torch: Load, monkeypatch: pyt
     assert finish(lambda: engine.infer(*batch_of(64))).num_detections.tolist() == [3]
 
 
+@pytest.mark.parametrize("cuda_graph", [False, True])
+def test_the_torch_runner_pastes_on_the_gpu(
+    load_torch: Load,
+    batch: Batch,
+    expected: Callable[..., Detections],
+    host_kernels: Kernels,
+    monkeypatch: pytest.MonkeyPatch,
+    cuda_graph: bool,
+) -> None:
+    monkeypatch.setattr(on_device, "device_kernels", lambda: TorchKernels(host_kernels))
+    monkeypatch.setattr(on_device, "download", lambda detections: pytest.fail("the masks were copied"))
+    engine = load_torch(cuda_graph=cuda_graph)
+    scales, shapes = np.array([[1, 1, 1, 1], [2, 2.5, 2, 2.5]], np.float32), [(64, 96), (20, 40)]
+    for images in (batch[0], 255 - batch[0]):
+        found = finish(partial(engine.detect, images, batch[1], scales, shapes))
+        theirs = prediction.encode(expected(images, batch[1]), scales, shapes)
+        assert [len(each.rles) for each in found] == [3, 3]
+        for ours, reference in zip(found, theirs, strict=True):
+            assert ours.rles == reference.rles
+            np.testing.assert_array_equal(ours.boxes, reference.boxes)
+            np.testing.assert_array_equal(ours.scores, reference.scores)
+
+
+def test_a_slot_whose_masks_cannot_be_encoded_is_given_back(load_torch: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, single = load_torch(), batch_of(64)
+    scales, shapes = np.ones((1, 4), np.float32), [(64, 64)]
+
+    def refuse(*arguments: object) -> list[ImageDetections]:
+        raise ValueError("masks and boxes must be finite")
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(on_device, "encode", refuse)
+        with pytest.raises(ValueError, match="finite"):
+            engine.detect(*single, scales, shapes)
+    assert finish(lambda: engine.infer(*single)).num_detections.tolist() == [3]
+
+
 def test_a_lack_of_memory_is_named(load: Load, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeEngine, "most_contexts", 0)
     with pytest.raises(UserError, match=r"toy\.engine: no memory for one more execution context: out of memory"):
@@ -274,10 +317,29 @@ def test_an_engine_without_a_sidecar_needs_trust(engine_file: Path, backend: str
     load = partial(engines.load, engine_file, backend=backend, device="cuda")
     with pytest.raises(UserError, match="--trust-engine"):
         load()
-    assert load(trust_engine=True).infer(*batch).num_detections.tolist() == [3, 3]
+    trusted = load(trust_engine=True)
+    assert trusted.infer(*batch).num_detections.tolist() == [3, 3]
+    assert trusted.precision == "tf32", "TensorRT's default, where nothing says that it was off"
+    assert load(trust_engine=True, precision="fp32").precision == "fp32"
+    with pytest.raises(UserError, match="built in tf32, not fp16"):
+        load(trust_engine=True, precision="fp16")
     engine_file.with_suffix(".onnx").unlink()
     with pytest.raises(UserError, match=r"expected at least the file it was built of, toy\.onnx"):
         load(trust_engine=True)
+
+
+def test_plugins_are_loaded_where_a_logger_listens(
+    load: Load, engine_file: Path, sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load()
+    assert FakeRuntime.calls == ["runtime", "TensorRT's plugins"]
+    library = engine_file.with_name("plugins.so")
+    library.touch()
+    monkeypatch.setattr(runtime, "library_path", lambda: library)
+    write_sidecar(replace(sidecar, plugins=library.name, plugins_sha256=sha256(library)), engine_file)
+    FakeRuntime.calls.clear()
+    load()
+    assert FakeRuntime.calls == ["runtime", "TensorRT's plugins", "library"]
 
 
 def test_a_broken_engine(load: Load, engine_file: Path, sidecar: Sidecar, gpu_contexts: list[str]) -> None:
@@ -291,8 +353,9 @@ def test_a_broken_engine(load: Load, engine_file: Path, sidecar: Sidecar, gpu_co
 def test_wrong_requests(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="use --device cuda"):
         load(device="cpu")
-    with pytest.raises(UserError, match="built in fp32, not fp16"):
-        load(precision="fp16")
+    for other in ("fp16", "tf32"):
+        with pytest.raises(UserError, match=f"built in fp32, not {other}"):
+            load(precision=other)
     monkeypatch.setattr(runtime, "cuda_device", lambda: None)
     with pytest.raises(UserError, match="needs a GPU"):
         load()

@@ -59,6 +59,20 @@ def test_round_trip(sidecar: Sidecar, engine: Path) -> None:
     assert read_sidecar(engine).read_metadata(engine).config.class_names == ("nucleus",)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_sidecar_from_before_tf32_had_a_name(sidecar: Sidecar, engine: Path, precision: str) -> None:
+    """TensorRT's default was on then."""
+    shares = {"compute": {precision: 1.0}, "layers": {precision: 1.0}, "tensors": {}}
+    write_sidecar(replace(sidecar, metadata={**sidecar.metadata, "precision": precision}, precision=shares), engine)
+    content = json.loads(sidecar_path(engine).read_text())
+    assert content.pop("tf32") is False
+    sidecar_path(engine).write_text(json.dumps(content))
+    read = read_sidecar(engine)
+    true = {"fp32": "tf32"}.get(precision, precision)
+    assert (read.tf32, read.read_metadata(engine).precision) == (True, true)
+    assert read.precision == {**shares, "compute": {true: 1.0}}
+
+
 def test_fits(sidecar: Sidecar, engine: Path, plugins: Path) -> None:
     check(sidecar, engine, plugins)
 

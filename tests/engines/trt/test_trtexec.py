@@ -70,6 +70,17 @@ def test_static_file_on_tensorrt_11() -> None:
     assert not any("Typed" in option or "Shapes" in option or "Plugins" in option for option in command)
 
 
+def test_tf32_only_where_it_was_asked_for() -> None:
+    def command(file: str, asked: str | None = None) -> list[str]:
+        metadata = replace(PLAN.metadata, precision=file)
+        plan = replace(PLAN, metadata=metadata, options=BuildOptions(precision=asked))
+        return trtexec_command(plan, Path("a.engine"), Path("a.json"), major=11)
+
+    assert "--noTF32" in command("fp32")
+    assert "--noTF32" in command("fp16")
+    assert "--noTF32" not in command("fp32", "tf32")
+
+
 def fake_trtexec(directory: Path, version: str, *, layers: list[dict] | None = None, error: str = "") -> str:
     """A shell script that prints a version and pretends to build."""
     script = directory / "trtexec"
@@ -156,6 +167,20 @@ def test_the_sidecar_of_trtexec_says_tensorrt(
         assert capsys.readouterr().err.count(f"toy.onnx: {option} is for TensorRT-RTX") == 2
     assert build.main(args) == 0
     assert read_sidecar(args.output).flavour == "tensorrt"
+
+
+@pytest.mark.parametrize(("asked", "precision"), [(None, "fp32"), ("fp32", "fp32"), ("tf32", "tf32")])
+def test_the_sidecar_says_whether_tf32_is_on(
+    toy_onnx: Callable[..., Path], tmp_path: Path, asked: str | None, precision: str
+) -> None:
+    tensor = [{"Format/Datatype": "Float"}]
+    trtexec = fake_trtexec(tmp_path, "101300", layers=[{"LayerType": "conv", "Inputs": tensor, "Outputs": tensor}])
+    options = BuildOptions(bodies=True, trtexec=trtexec, precision=asked)
+    args = build.Args(onnx=toy_onnx(), output=tmp_path / "a.engine", build=options)
+    assert build.main(args) == 0
+    sidecar = read_sidecar(args.output)
+    assert (sidecar.tf32, sidecar.read_metadata(args.output).precision) == (precision == "tf32", precision)
+    assert sidecar.precision["compute"] == {precision: 1.0}
 
 
 def test_failure_gives_the_first_error(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from refinemask.data.coco import read_coco
 from refinemask.data.training import TrainingDataset
 from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
-from refinemask.training.loop import Execution, Trainer, learning_rate, profile
+from refinemask.training.loop import Execution, Precision, Trainer, learning_rate, profile
 from tests.support import tiny_training
 from tests.support.tolerances import assert_near
 
@@ -68,6 +68,22 @@ def test_micro_batches_make_the_same_step(dataset: TrainingDataset) -> None:
     # The other terms are means over what each part sampled, which is not the mean over the whole.
     for name in ("rpn_objectness", "rpn_box", "semantic"):
         assert_near(parts[name], whole[name], "losses of parts")
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("fp32", "ieee"), ("tf32", "tf32"), ("bf16", "ieee")])
+def test_float32_is_multiplied_as_the_precision_says(
+    dataset: TrainingDataset, monkeypatch: pytest.MonkeyPatch, precision: Precision, expected: str
+) -> None:
+    seen = []
+    backward = torch.Tensor.backward
+
+    def watched(tensor: torch.Tensor) -> None:
+        seen.append(torch.backends.cudnn.conv.fp32_precision)  # type: ignore[attr-defined]
+        backward(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "backward", watched)
+    next(trainer(dataset, replace(CPU, precision=precision)).steps())
+    assert seen == [expected]
 
 
 @pytest.mark.parametrize("execution", [replace(CPU, precision="bf16"), replace(CPU, channels_last=True)])

@@ -31,4 +31,4 @@ class Bare:
         return getattr(self.finder, name)
 
 
-sys.meta_path[:] = map(Bare, sys.meta_path)  # type: ignore[assignment]
+sys.meta_path[:] = map(Bare, sys.meta_path)

@@ -106,3 +106,5 @@ inline cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaSt
     return cudaSuccess;
 }
 inline const char* cudaGetErrorString(cudaError_t error) { return error ? "invalid argument" : "no error"; }
+
+#include "device_memory.h"

@@ -1,0 +1,313 @@
+// Problems of every kernel on the device, in buffers without slack.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "device.h"
+#include "inputs.h"
+#include "refinemask_kernels.h"
+
+namespace awkward {
+
+inline int failures = 0;
+
+inline void expect(bool holds, const std::string& what) {
+    if (!holds) {
+        std::printf("%s\n", what.c_str());
+        ++failures;
+    }
+}
+
+inline void expect_success(int error, const std::string& what) {
+    expect(error == 0, what + ": " + refinemask_error_string(error));
+}
+
+// All problems on the device. They are made before the first launch: a capture allows no allocation.
+class Problems {
+public:
+    Problems() {
+        pool_all<float>(REFINEMASK_FLOAT, "float");
+        pool_all<__half>(REFINEMASK_HALF, "half");
+        pool_all<__nv_bfloat16>(REFINEMASK_BFLOAT16, "bfloat16");
+        for (const int boxes : {0, 1, 63, 64, 65, 1000, 2000, 3840, 4096}) {
+            suppress(3, boxes, 100, boxes % 2 == 0);
+            suppress(1, boxes, boxes + 1, boxes % 2 == 1);
+        }
+        for (const int size : {1, 7, 14, 28, 56, 101, 224}) {
+            merge(3, size);
+        }
+        merge(0, 28);
+        for (const int capacity : {1, 64, 4096}) {
+            paste(9, 28, 28, 37, 53, capacity, true);
+            paste(23, 112, 112, 480, 640, capacity, false);
+            paste(5, 7, 3, 1, 1, capacity, false);
+            paste(0, 28, 28, 37, 53, capacity, false);
+        }
+    }
+    Problems(const Problems&) = delete;
+    ~Problems() {
+        for (void* const address : memory_) {
+            expect_success(cudaFree(address), "cudaFree");
+        }
+    }
+
+    void launch(cudaStream_t stream) const {
+        for (const auto& [name, launch] : launches_) {
+            expect_success(launch(stream), name);
+        }
+    }
+    void check() const {
+        for (const auto& check : checks_) {
+            check();
+        }
+    }
+
+private:
+    template <typename T>
+    T* allocate(size_t count) {
+        void* address = nullptr;
+        if (count > 0) {
+            expect_success(cudaMalloc(&address, count * sizeof(T)), "cudaMalloc");
+            memory_.push_back(address);
+        }
+        return static_cast<T*>(address);
+    }
+    template <typename T>
+    T* upload(const std::vector<T>& values) {
+        T* const address = allocate<T>(values.size());
+        if (address != nullptr) {
+            const size_t bytes = values.size() * sizeof(T);
+            expect_success(cudaMemcpy(address, values.data(), bytes, cudaMemcpyHostToDevice), "cudaMemcpy");
+        }
+        return address;
+    }
+    // What kernels write: -1 at first, NaN as a float.
+    template <typename T>
+    T* reserve(size_t count) {
+        T* const address = allocate<T>(count);
+        if (address != nullptr) {
+            expect_success(cudaMemset(address, 0xff, count * sizeof(T)), "cudaMemset");
+        }
+        return address;
+    }
+    template <typename T>
+    static std::vector<T> download(const T* address, size_t count) {
+        std::vector<T> values(count);
+        if (count > 0) {
+            const size_t bytes = count * sizeof(T);
+            expect_success(cudaMemcpy(values.data(), address, bytes, cudaMemcpyDeviceToHost), "cudaMemcpy");
+        }
+        return values;
+    }
+    template <typename Launch, typename Check>
+    void add(const std::string& name, Launch launch, Check check) {
+        launches_.emplace_back(name, launch);
+        checks_.push_back([name, check] { expect(check(), name + ": wrong values"); });
+    }
+
+    template <typename T>
+    void pool_all(RefinemaskType type, const std::string& type_name) {
+        for (const Pooling& use : kPoolings) {
+            if (use.pixel_stride == 0) {
+                pool<T>(use, type, REFINEMASK_PLANAR, use.channels, 0, type_name + ", planar");
+            }
+            const int padded = refinemask::round_up(use.channels, 16 / sizeof(T));
+            const int stride = use.pixel_stride ? use.pixel_stride : padded;
+            pool<T>(use, type, REFINEMASK_INTERLEAVED, padded, stride, type_name + ", interleaved");
+        }
+    }
+
+    // Without addresses.
+    static RefinemaskRoiAlign shapes(const Pooling& use, RefinemaskType type, RefinemaskLayout layout) {
+        RefinemaskRoiAlign problem{};
+        for (int i = 0; i < use.levels; ++i) {
+            problem.heights[i] = std::max(use.height >> i, 1);
+            problem.widths[i] = std::max(use.width >> i, 1);
+        }
+        problem.num_levels = use.levels;
+        problem.type = type;
+        problem.layout = layout;
+        problem.batch = use.batch;
+        problem.channels = use.channels;
+        problem.pixel_stride = use.pixel_stride;
+        problem.num_rois = use.rois;
+        problem.output_size = use.output_size;
+        problem.sampling_ratio = use.sampling_ratio;
+        problem.finest_scale = 56;
+        return problem;
+    }
+
+    template <typename T>
+    void pool(const Pooling& use, RefinemaskType type, RefinemaskLayout layout, int stored_channels, int stride,
+              const std::string& kind) {
+        RefinemaskRoiAlign problem = shapes(use, type, layout);
+        for (int i = 0; i < use.levels; ++i) {
+            const size_t cells = static_cast<size_t>(use.batch) * problem.heights[i] * problem.widths[i];
+            problem.features[i] = layout == REFINEMASK_PLANAR
+                                      ? upload(planar_map<T>(cells * use.channels))
+                                      : upload(wide_map<T>(cells, use.channels, stored_channels, stride)) +
+                                            (stride - stored_channels);
+        }
+        const float width = 4.0f * use.width, height = 4.0f * use.height;
+        const size_t bins = static_cast<size_t>(use.output_size) * use.output_size;
+        const size_t count = use.rois * bins * stored_channels;
+        T* const output = reserve<T>(count);
+        problem.output = output;
+        problem.rois = upload(make_rois(use.rois, use.batch, width, height, use.whole_image));
+        add(
+            std::string("RoIAlign, ") + use.name + ", " + kind,
+            [problem](cudaStream_t stream) { return refinemask_roi_align(&problem, stream); },
+            [output, count] {
+                std::vector<float> values;
+                for (const T& value : download(output, count)) {
+                    values.push_back(refinemask::to_float(value));
+                }
+                return all_finite(values);
+            });
+    }
+
+    template <typename T>
+    static std::vector<T> planar_map(size_t count) {
+        std::vector<T> values;
+        for (const float value : uniforms(count, -1.0f, 1.0f)) {
+            values.push_back(refinemask::from_float<T>(value));
+        }
+        return values;
+    }
+    // The last `stored_channels` of each cell; whatever is no channel is NaN.
+    template <typename T>
+    static std::vector<T> wide_map(size_t cells, int channels, int stored_channels, int stride) {
+        std::vector<T> values(cells * stride, refinemask::from_float<T>(NAN));
+        for (size_t cell = 0; cell < cells; ++cell) {
+            for (int channel = 0; channel < channels; ++channel) {
+                const size_t place = cell * stride + stride - stored_channels + channel;
+                values[place] = refinemask::from_float<T>(uniform(-1.0f, 1.0f));
+            }
+        }
+        return values;
+    }
+
+    void suppress(int groups, int num_boxes, int k, bool ordered) {
+        const size_t count = static_cast<size_t>(groups) * num_boxes;
+        std::vector<float> scores = uniforms(count, -0.2f, 1.0f);
+        for (size_t i = 0; i < count; ++i) {
+            if (ordered) {
+                scores[i] = 1.0f - static_cast<float>(i % num_boxes) / static_cast<float>(num_boxes + 1);
+            } else if (i % 17 == 0) {
+                scores[i] = NAN;
+            }
+        }
+        RefinemaskFixedNms problem{};
+        problem.boxes = upload(make_boxes(static_cast<int>(count), 400.0f, 300.0f));
+        problem.scores = upload(scores);
+        problem.groups = groups;
+        problem.num_boxes = num_boxes;
+        problem.iou_threshold = 0.5f;
+        problem.k = k;
+        problem.indices = reserve<int32_t>(static_cast<size_t>(groups) * k);
+        problem.num_kept = reserve<int32_t>(groups);
+        problem.workspace = reserve<unsigned char>(refinemask_fixed_nms_workspace(groups, num_boxes));
+        add(
+            "NMS of " + std::to_string(groups) + " x " + std::to_string(num_boxes),
+            [problem](cudaStream_t stream) { return refinemask_fixed_nms(&problem, stream); },
+            [problem] {
+                bool holds = true;
+                for (const int32_t index : download(problem.indices, static_cast<size_t>(problem.groups) * problem.k)) {
+                    holds = holds && index >= 0 && index < std::max(problem.num_boxes, 1);
+                }
+                for (const int32_t kept : download(problem.num_kept, problem.groups)) {
+                    holds = holds && kept >= 0 && kept <= std::min(problem.num_boxes, problem.k);
+                }
+                return holds;
+            });
+    }
+
+    void merge(int num_rois, int size) {
+        const size_t count = static_cast<size_t>(num_rois) * size * size;
+        RefinemaskBoundaryMerge problem{};
+        problem.coarse = upload(uniforms(count, -1.0f, 1.0f));
+        problem.fine = upload(uniforms(4 * count, -1.0f, 1.0f));
+        problem.output = reserve<float>(4 * count);
+        problem.num_rois = num_rois;
+        problem.size = size;
+        add(
+            "merge of " + std::to_string(num_rois) + " x " + std::to_string(size),
+            [problem](cudaStream_t stream) { return refinemask_boundary_merge(&problem, stream); },
+            [problem, count] { return all_finite(download(problem.output, 4 * count)); });
+    }
+
+    // Noise, which has more runs than there may be room for, and one mask that is not finite.
+    void paste(int num_masks, int rows, int columns, int height, int width, int capacity, bool some_valid) {
+        std::vector<float> masks = uniforms(static_cast<size_t>(num_masks) * rows * columns, 0.0f, 1.0f);
+        if (num_masks > 2) {
+            masks[2 * rows * columns] = NAN;
+        }
+        const int64_t valid = num_masks - 3;
+        const size_t runs = static_cast<size_t>(num_masks) * capacity;
+        RefinemaskPasteRuns pasted{};
+        pasted.masks = upload(masks);
+        pasted.boxes = upload(make_boxes(num_masks, 2.0f * width, 2.0f * height));
+        pasted.num_valid = some_valid ? upload(std::vector<int64_t>{valid}) : nullptr;
+        pasted.num_masks = num_masks;
+        pasted.rows = rows;
+        pasted.columns = columns;
+        std::fill(pasted.scale, pasted.scale + 4, 2.0f);
+        pasted.height = height;
+        pasted.width = width;
+        pasted.capacity = capacity;
+        pasted.ends = reserve<int32_t>(runs);
+        pasted.num_runs = reserve<int32_t>(num_masks);
+        RefinemaskRleStrings strings{};
+        strings.ends = pasted.ends;
+        strings.num_runs = pasted.num_runs;
+        strings.num_masks = num_masks;
+        strings.capacity = capacity;
+        strings.num_bytes = reserve<int32_t>(num_masks);
+        strings.string_capacity = static_cast<int64_t>(runs);  // a byte a run, which is not enough
+        strings.strings = reserve<uint8_t>(runs);
+        add(
+            "paste of " + std::to_string(num_masks) + " in " + std::to_string(capacity) + " runs",
+            [pasted, strings](cudaStream_t stream) {
+                const int error = refinemask_paste_runs(&pasted, stream);
+                return error ? error : refinemask_rle_strings(&strings, stream);
+            },
+            [pasted, strings] { return are_runs(pasted) && are_lengths(strings); });
+    }
+
+    // Whether the runs that have room ascend, and end with the image.
+    static bool are_runs(const RefinemaskPasteRuns& pasted) {
+        const auto ends = download(pasted.ends, static_cast<size_t>(pasted.num_masks) * pasted.capacity);
+        const auto counts = download(pasted.num_runs, pasted.num_masks);
+        bool holds = true;
+        for (int mask = 0; mask < pasted.num_masks; ++mask) {
+            holds = holds && counts[mask] >= REFINEMASK_NOT_FINITE;
+            for (int run = 0; counts[mask] <= pasted.capacity && run < counts[mask]; ++run) {
+                const int32_t* const end = &ends[static_cast<size_t>(mask) * pasted.capacity + run];
+                const bool last = run == counts[mask] - 1;
+                holds = holds && (run == 0 ? *end >= 0 : *end > end[-1]) &&
+                        (last ? *end == pasted.height * pasted.width : *end < pasted.height * pasted.width);
+            }
+        }
+        return holds;
+    }
+    static bool are_lengths(const RefinemaskRleStrings& strings) {
+        bool holds = true;
+        for (const int32_t bytes : download(strings.num_bytes, strings.num_masks)) {
+            holds = holds && bytes >= 0 && bytes <= strings.capacity * REFINEMASK_RUN_MAX_BYTES;
+        }
+        return holds;
+    }
+
+    std::vector<void*> memory_;
+    std::vector<std::pair<std::string, std::function<int(cudaStream_t)>>> launches_;
+    std::vector<std::function<void()>> checks_;
+};
+
+}  // namespace awkward
