@@ -31,11 +31,14 @@ def use_top_k(module: fx.GraphModule) -> int:
 
 def _is_taken(node: fx.Node) -> bool:
     """Whether the largest along the rows of a float32 matrix are asked for, in order."""
-    scores = node.args[0]
     names = ("dim", "largest", "sorted")
-    options = dict(zip(names, node.args[2:], strict=False)) | node.kwargs
-    dim, largest, in_order = (options.get(name, default) for name, default in zip(names, (-1, True, True), strict=True))
-    if not isinstance(scores, fx.Node):
-        return False
-    value = scores.meta["val"]
-    return value.dim() == 2 and value.dtype == torch.float32 and dim in (-1, 1) and bool(largest and in_order)
+    options = {
+        "dim": -1,
+        "largest": True,
+        "sorted": True,
+        **dict(zip(names, node.args[2:], strict=False)),
+        **node.kwargs,
+    }
+    values, _ = node.meta["val"]
+    matrix = values.dim() == 2 and values.dtype == torch.float32
+    return matrix and options["dim"] in (-1, 1) and options["largest"] is options["sorted"] is True

@@ -55,9 +55,7 @@ def drawn(kind: str, groups: int, count: int) -> Tensor:
     ("groups", "count", "k"),
     [(3, 300, 20), (2, LONG, 1000), (2, LONG + 1, 4096), (1, 5120, 5), (1, 5121, 5), (9, 5500, 1)],
 )
-def test_equals_a_sort_by_value_and_index(
-    host_kernels: Kernels, kind: str, groups: int, count: int, k: int
-) -> None:
+def test_equals_a_sort_by_value_and_index(host_kernels: Kernels, kind: str, groups: int, count: int, k: int) -> None:
     assert_exact(host_kernels, drawn(kind, groups, count), k)
 
 
