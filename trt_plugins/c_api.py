@@ -14,6 +14,7 @@ FLOAT, HALF, BFLOAT16 = range(3)
 PLANAR, INTERLEAVED = range(2)
 MAX_LEVELS = 4
 MAX_NMS_BOXES = 4096
+MAX_TOP_K = 4096
 NOT_FINITE_RUNS = -1
 """Number of runs of a mask that is not finite, or whose box is not."""
 
@@ -44,6 +45,16 @@ class _FixedNms(Structure):
         ("k", c_int32),
         ("indices", c_void_p),
         ("num_kept", c_void_p),
+        ("workspace", c_void_p),
+    ]
+
+
+class _TopK(Structure):
+    _fields_ = [
+        ("values", c_void_p),
+        *((name, c_int32) for name in ("groups", "num_values", "k")),
+        ("top_values", c_void_p),
+        ("top_indices", c_void_p),
         ("workspace", c_void_p),
     ]
 
@@ -107,6 +118,7 @@ class Kernels:
         problems = {
             "roi_align": _RoiAlign,
             "fixed_nms": _FixedNms,
+            "top_k": _TopK,
             "boundary_merge": _BoundaryMerge,
             "paste_runs": _PasteRuns,
             "rle_strings": _RleStrings,
@@ -116,6 +128,8 @@ class Kernels:
             launcher.argtypes, launcher.restype = [POINTER(problem), c_void_p], c_int
         self._library.refinemask_fixed_nms_workspace.argtypes = [c_int32, c_int32]
         self._library.refinemask_fixed_nms_workspace.restype = c_int64
+        self._library.refinemask_top_k_workspace.argtypes = [c_int32, c_int32, c_int32]
+        self._library.refinemask_top_k_workspace.restype = c_int64
         self._library.refinemask_roi_align_refusal.argtypes = [POINTER(_RoiAlign)]
         self._library.refinemask_roi_align_refusal.restype = c_char_p
         self._library.refinemask_error_string.restype = c_char_p
@@ -184,6 +198,25 @@ class Kernels:
         """Greedy suppression in each group; see ``RefinemaskFixedNms``."""
         problem = _FixedNms(boxes, scores, groups, num_boxes, iou_threshold, k, indices, num_kept, workspace)
         self._launch("fixed_nms", problem, stream)
+
+    def top_k_workspace(self, groups: int, num_values: int, k: int) -> int:
+        """Bytes of device memory that :meth:`top_k` needs, at an address that is a multiple of 256."""
+        return self._library.refinemask_top_k_workspace(groups, num_values, k)
+
+    def top_k(
+        self,
+        values: int,
+        top_values: int,
+        top_indices: int,
+        workspace: int,
+        *,
+        groups: int,
+        num_values: int,
+        k: int,
+        stream: int = 0,
+    ) -> None:
+        """The largest values of each row in order; see ``RefinemaskTopK``."""
+        self._launch("top_k", _TopK(values, groups, num_values, k, top_values, top_indices, workspace), stream)
 
     def boundary_merge(self, coarse: int, fine: int, output: int, *, num_rois: int, size: int, stream: int = 0) -> None:
         """Merge two stages' logits; see ``RefinemaskBoundaryMerge``."""

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align
+from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align, top_k
 from refinemask.ops.roi_align import empty_pooled, has_inner_channels
 from trt_plugins import kernels_path
 from trt_plugins.c_api import (
@@ -23,6 +23,7 @@ from trt_plugins.c_api import (
     INTERLEAVED,
     MAX_LEVELS,
     MAX_NMS_BOXES,
+    MAX_TOP_K,
     PLANAR,
     FeatureMap,
     Kernels,
@@ -72,6 +73,13 @@ def enable(kernels: Kernels, device_type: str = "cuda") -> None:
         with fixed_nms.set_kernel_enabled(device_type, False):
             return fixed_nms(boxes, scores, iou_threshold, k)
 
+    @top_k.register_kernel(device_type)
+    def _(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        if scores.dtype == torch.float32 and k <= MAX_TOP_K:
+            return implementation.top_k(scores, k)
+        with top_k.set_kernel_enabled(device_type, False):
+            return top_k(scores, k)
+
     @boundary_merge.register_kernel(device_type)
     def _(coarse: Tensor, fine: Tensor) -> Tensor:
         if coarse.dtype == fine.dtype == torch.float32:
@@ -87,7 +95,7 @@ def disabled(device_type: str = "cuda") -> Iterator[None]:
     This holds for the whole process.
     """
     with ExitStack() as stack:
-        for operator in (multilevel_roi_align, fixed_nms, boundary_merge) if device_type in _enabled else ():
+        for operator in (multilevel_roi_align, fixed_nms, top_k, boundary_merge) if device_type in _enabled else ():
             stack.enter_context(operator.set_kernel_enabled(device_type, False))
         yield
 
@@ -181,16 +189,14 @@ class TorchKernels:
         boxes, scores = boxes.contiguous(), scores.contiguous()
         indices = boxes.new_empty(groups, k, dtype=torch.int32)
         num_kept = boxes.new_empty(groups, dtype=torch.int32)
-        size = self.kernels.fixed_nms_workspace(groups, num_boxes)
-        workspace = boxes.new_empty(size + _WORKSPACE_ALIGNMENT, dtype=torch.uint8)
-        address = -(-workspace.data_ptr() // _WORKSPACE_ALIGNMENT) * _WORKSPACE_ALIGNMENT
+        workspace = _workspace(boxes, self.kernels.fixed_nms_workspace(groups, num_boxes))
         with _on_device(boxes) as stream:
             self.kernels.fixed_nms(
                 boxes.data_ptr(),
                 scores.data_ptr(),
                 indices.data_ptr(),
                 num_kept.data_ptr(),
-                address,
+                _aligned(workspace),
                 groups=groups,
                 num_boxes=num_boxes,
                 iou_threshold=iou_threshold,
@@ -198,6 +204,25 @@ class TorchKernels:
                 stream=stream,
             )
         return indices, num_kept
+
+    def top_k(self, scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """``refinemask.ops.top_k``, for ``k`` up to 4096."""
+        groups, num_values = scores.shape
+        scores = scores.contiguous()
+        values, indices = scores.new_empty(groups, k), scores.new_empty(groups, k, dtype=torch.int64)
+        workspace = _workspace(scores, self.kernels.top_k_workspace(groups, num_values, k))
+        with _on_device(scores) as stream:
+            self.kernels.top_k(
+                scores.data_ptr(),
+                values.data_ptr(),
+                indices.data_ptr(),
+                _aligned(workspace),
+                groups=groups,
+                num_values=num_values,
+                k=k,
+                stream=stream,
+            )
+        return values, indices
 
     def boundary_merge(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """``refinemask.ops.boundary_merge``."""
@@ -273,6 +298,15 @@ class TorchKernels:
                 stream=stream,
             )
         return pasted
+
+
+def _workspace(tensor: Tensor, size: int) -> Tensor:
+    """Memory on the tensor's device with ``size`` bytes behind its first :func:`_aligned` address."""
+    return tensor.new_empty(size + _WORKSPACE_ALIGNMENT, dtype=torch.uint8)
+
+
+def _aligned(workspace: Tensor) -> int:
+    return -(-workspace.data_ptr() // _WORKSPACE_ALIGNMENT) * _WORKSPACE_ALIGNMENT
 
 
 @contextmanager

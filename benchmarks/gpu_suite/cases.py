@@ -11,7 +11,7 @@ from torch import Tensor
 from refinemask.ops import roi_levels
 from refinemask.ops.roi_align import FINEST_SCALE, FINEST_STRIDE
 
-Kernel = Literal["RoIAlign", "NMS", "merge"]
+Kernel = Literal["RoIAlign", "NMS", "top-k", "merge"]
 Layout = Literal["planar", "channels last"]
 Boxes = Literal["coco", "full", "large"]
 """Kind of boxes. ``coco`` has log-normal sizes with a median of 0.106 of the image's side, as COCO has. In ``full``
@@ -134,6 +134,36 @@ class NMSCase:
 NMS_CASES = (
     NMSCase(name="proposals 5 × 1000 → 1000", groups=5, boxes=1000, k=1000, iou_threshold=0.7),
     NMSCase(name="detections 1 × 3840 → 100", groups=1, boxes=3840, k=100, iou_threshold=0.5),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopKCase:
+    """One selection of the best scores in the detector."""
+
+    kernel: ClassVar[Kernel] = "top-k"
+    groups: int
+    scores: int
+    k: int
+    padding: float = 0
+    """Share of the scores that are -1, at random places."""
+
+    @property
+    def name(self) -> str:
+        """Display name."""
+        return f"{self.groups} × {self.scores} → {self.k}"
+
+    def random_scores(self, device: str, seed: int) -> Tensor:
+        """[G, N] between 0 and 1 as float16 leaves them, so that many are equal, and -1."""
+        generator = torch.Generator().manual_seed(seed)
+        scores = torch.randn(self.groups, self.scores, generator=generator).half().float().sigmoid()
+        padded = torch.rand(scores.shape, generator=generator) < self.padding
+        return torch.where(padded, -1.0, scores).to(device)
+
+
+TOP_K_CASES = (
+    *(TopKCase(groups=1, scores=scores, k=1000) for scores in (202_600, 51_400, 13_600, 4150, 1819, 5000)),
+    TopKCase(groups=1, scores=80_000, k=3840, padding=0.97),
 )
 
 

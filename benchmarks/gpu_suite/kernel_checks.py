@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from benchmarks.gpu_suite.context import Context
-from benchmarks.gpu_suite.numerics import Check, check_kernels, check_merge, check_nms, check_roi_align
-from benchmarks.gpu_suite.tiny import TINY_MERGE_CASES, TINY_NMS_CASES, TINY_ROI_ALIGN_CASES
+from benchmarks.gpu_suite.numerics import Check, check_kernels, check_merge, check_nms, check_roi_align, check_top_k
+from benchmarks.gpu_suite.tiny import TINY_MERGE_CASES, TINY_NMS_CASES, TINY_ROI_ALIGN_CASES, TINY_TOP_K_CASES
 from refinemask.files import FailedCheckError
 from trt_plugins.torch_ops import TorchKernels
 
@@ -46,4 +46,5 @@ def run_numerics(context: Context) -> NumericsReport:
 def _tiny(kernels: TorchKernels, device: str) -> Iterator[Check]:
     yield from check_roi_align(kernels, device, TINY_ROI_ALIGN_CASES)
     yield from check_nms(kernels, device, TINY_NMS_CASES)
+    yield from check_top_k(kernels, device, TINY_TOP_K_CASES)
     yield from check_merge(kernels, device, TINY_MERGE_CASES)

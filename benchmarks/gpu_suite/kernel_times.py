@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, roi_align
 
-from benchmarks.gpu_suite.cases import Layout, MergeCase, NMSCase, RoIAlignCase, roi_align_bytes
+from benchmarks.gpu_suite.cases import Layout, MergeCase, NMSCase, RoIAlignCase, TopKCase, roi_align_bytes
 from benchmarks.gpu_suite.timing import Timer, Timing
 from benchmarks.gpu_suite.workload import Workload
 from refinemask.ops import boundary_merge, roi_levels
@@ -20,6 +20,7 @@ ROTATION = 4
 
 
 PER_LEVEL, TORCHVISION, FIXPOINT = "torchvision per level", "torchvision", "fixpoint of matrix products"
+TORCH = "torch.topk"
 GRAPH, EAGER = "the same in a CUDA graph", "eager"
 
 
@@ -66,6 +67,16 @@ def time_nms(kernels: TorchKernels, timer: Timer, device: str, cases: Iterable[N
         }
         counted = 20 * case.groups * case.boxes + 4 * case.groups * case.k
         yield Workload(case), KernelTime(timer(work, graph=False), rivals, counted)
+
+
+def time_top_k(kernels: TorchKernels, timer: Timer, device: str, cases: Iterable[TopKCase]) -> Iterator[Timed]:
+    """The rival is PyTorch's own selection, in any order of equal scores."""
+    for case in cases:
+        sets = [case.random_scores(device, seed) for seed in range(ROTATION)]
+        rivals = {TORCH: timer([_call(torch.topk, scores, case.k) for scores in sets])}
+        work = [_call(kernels.top_k, scores, case.k) for scores in sets]
+        counted = case.groups * (4 * case.scores + 12 * case.k)
+        yield Workload(case), KernelTime(timer(work), rivals, counted)
 
 
 def time_merge(kernels: TorchKernels, timer: Timer, device: str, cases: Iterable[MergeCase]) -> Iterator[Timed]:

@@ -6,10 +6,20 @@ from dataclasses import dataclass
 import torch
 
 from benchmarks.gpu_suite import kernel_times
-from benchmarks.gpu_suite.cases import MERGE_CASES, NMS_CASES, ROI_ALIGN_CASES, Layout, MergeCase, NMSCase, RoIAlignCase
+from benchmarks.gpu_suite.cases import (
+    MERGE_CASES,
+    NMS_CASES,
+    ROI_ALIGN_CASES,
+    TOP_K_CASES,
+    Layout,
+    MergeCase,
+    NMSCase,
+    RoIAlignCase,
+    TopKCase,
+)
 from benchmarks.gpu_suite.context import Context
 from benchmarks.gpu_suite.kernel_times import KernelTime, Timed
-from benchmarks.gpu_suite.tiny import TINY_MERGE_CASES, TINY_NMS_CASES, TINY_ROI_ALIGN_CASES
+from benchmarks.gpu_suite.tiny import TINY_MERGE_CASES, TINY_NMS_CASES, TINY_ROI_ALIGN_CASES, TINY_TOP_K_CASES
 from benchmarks.gpu_suite.workload import TimingPart, Workload, dtype_name
 
 DTYPES = (torch.float16, torch.float32)
@@ -35,6 +45,14 @@ class NMSTime:
 
 
 @dataclass(frozen=True)
+class TopKTime:
+    """The selection of the best scores on one workload."""
+
+    case: TopKCase
+    time: KernelTime
+
+
+@dataclass(frozen=True)
 class MergeTime:
     """The merge on one workload."""
 
@@ -48,6 +66,7 @@ class KernelTimesReport:
 
     roi_align: tuple[RoIAlignTime, ...] = ()
     nms: tuple[NMSTime, ...] = ()
+    top_k: tuple[TopKTime, ...] = ()
     merge: tuple[MergeTime, ...] = ()
 
     @property
@@ -56,6 +75,7 @@ class KernelTimesReport:
         return {
             **{Workload(each.case, getattr(torch, each.dtype), each.layout): each.time for each in self.roi_align},
             **{Workload(each.case): each.time for each in self.nms},
+            **{Workload(each.case): each.time for each in self.top_k},
             **{Workload(each.case): each.time for each in self.merge},
         }
 
@@ -79,10 +99,10 @@ def run_kernel_times(context: Context) -> KernelTimesReport:
         NotRunError: there are no kernels here.
     """
     kernels, timer, device = context.kernels(), context.timer(), context.device
-    roi_align, nms, merge = (
-        (TINY_ROI_ALIGN_CASES, TINY_NMS_CASES, TINY_MERGE_CASES)
+    roi_align, nms, top_k, merge = (
+        (TINY_ROI_ALIGN_CASES, TINY_NMS_CASES, TINY_TOP_K_CASES, TINY_MERGE_CASES)
         if context.tiny
-        else (ROI_ALIGN_CASES, NMS_CASES, MERGE_CASES)
+        else (ROI_ALIGN_CASES, NMS_CASES, TOP_K_CASES, MERGE_CASES)
     )
     times: dict[Workload, KernelTime] = {}
 
@@ -95,6 +115,7 @@ def run_kernel_times(context: Context) -> KernelTimesReport:
         timed = kernel_times.time_roi_align(kernels, timer, device, dtype, roi_align)
         time(TimingPart("RoIAlign", dtype), timed)
     time(TimingPart("NMS"), kernel_times.time_nms(kernels, timer, device, nms))
+    time(TimingPart("top-k"), kernel_times.time_top_k(kernels, timer, device, top_k))
     time(TimingPart("merge"), kernel_times.time_merge(kernels, timer, device, merge))
     return _report(times)
 
@@ -108,5 +129,6 @@ def _report(times: Mapping[Workload, KernelTime]) -> KernelTimesReport:
             if isinstance(case, RoIAlignCase) and workload.dtype and workload.layout
         ),
         nms=tuple(NMSTime(case, time) for _, case, time in items if isinstance(case, NMSCase)),
+        top_k=tuple(TopKTime(case, time) for _, case, time in items if isinstance(case, TopKCase)),
         merge=tuple(MergeTime(case, time) for _, case, time in items if isinstance(case, MergeCase)),
     )

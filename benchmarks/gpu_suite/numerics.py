@@ -14,12 +14,14 @@ from benchmarks.gpu_suite.cases import (
     NMS_CASES,
     ROI_ALIGN_CASES,
     SEMANTIC,
+    TOP_K_CASES,
     MergeCase,
     NMSCase,
     RoIAlignCase,
+    TopKCase,
 )
 from benchmarks.gpu_suite.workload import Workload
-from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align
+from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align, top_k
 from refinemask.ops.roi_align import FINEST_SCALE
 from trt_plugins.c_api import INTERLEAVED, FeatureMap
 from trt_plugins.torch_ops import TYPES, TorchKernels
@@ -55,6 +57,12 @@ ODD_NMS = (
     NMSCase(name="3 × 4096 → 4096", groups=3, boxes=4096, k=4096, iou_threshold=0.3),
     NMSCase(name="8 × 2000 → 100", groups=8, boxes=2000, k=100, iou_threshold=0.9),
 )
+ODD_TOP_K = (
+    TopKCase(groups=8, scores=202_600, k=1000),
+    TopKCase(groups=3, scores=6001, k=4096, padding=1),
+    TopKCase(groups=2, scores=1, k=1),
+    TopKCase(groups=1, scores=1 << 21, k=4096, padding=0.5),
+)
 ODD_MERGES = (MergeCase(rois=1, size=7), MergeCase(rois=3, size=101), MergeCase(rois=800, size=14))
 
 LIMITS = {torch.float32: 3e-5, torch.float16: 1e-3, torch.bfloat16: 8e-3}
@@ -70,7 +78,7 @@ class Check:
 
     name: str
     error: float
-    """Relative error of the result; for NMS, the number of differing indices."""
+    """Relative error of the result; for NMS and top-k, the number of differing values."""
     limit: float
     """Largest error that passes."""
     rival_error: float | None = None
@@ -89,6 +97,7 @@ def check_kernels(kernels: TorchKernels, device: str) -> Iterator[Check]:
     yield from check_channel_slices(kernels, device, SLICE_CASES)
     yield from check_padded_channels(kernels, device, PADDED_CASES)
     yield from check_nms(kernels, device, (*NMS_CASES, *ODD_NMS))
+    yield from check_top_k(kernels, device, (*TOP_K_CASES, *ODD_TOP_K))
     yield from check_merge(kernels, device, (*MERGE_CASES, *ODD_MERGES))
 
 
@@ -168,6 +177,15 @@ def check_nms(kernels: TorchKernels, device: str, cases: Iterable[NMSCase]) -> I
         expected = fixed_nms(boxes.cpu(), scores.cpu(), case.iou_threshold, case.k)
         different = sum(int((a.cpu() != b).sum()) for a, b in zip(result, expected, strict=True))
         yield Check(f"{Workload(case)}, {'ordered' if ordered else 'unordered'}", different, 0)
+
+
+def check_top_k(kernels: TorchKernels, device: str, cases: Iterable[TopKCase]) -> Iterator[Check]:
+    """Against a stable sort on the CPU; every score and every index must be the same."""
+    for case in cases:
+        scores = case.random_scores(device, seed=11)
+        result, expected = kernels.top_k(scores, case.k), top_k(scores.cpu(), case.k)
+        different = sum(int((a.cpu() != b).sum()) for a, b in zip(result, expected, strict=True))
+        yield Check(str(Workload(case)), different, 0)
 
 
 def check_merge(kernels: TorchKernels, device: str, cases: Iterable[MergeCase]) -> Iterator[Check]:

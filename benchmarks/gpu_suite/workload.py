@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks.gpu_suite.cases import Kernel, Layout, MergeCase, NMSCase, RoIAlignCase
+from benchmarks.gpu_suite.cases import Kernel, Layout, MergeCase, NMSCase, RoIAlignCase, TopKCase
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class TimingPart:
 class Workload:
     """A case, and for RoIAlign the maps it reads."""
 
-    case: RoIAlignCase | NMSCase | MergeCase
+    case: RoIAlignCase | NMSCase | TopKCase | MergeCase
     dtype: torch.dtype | None = None
     """Type of RoIAlign's maps."""
     layout: Layout | None = None

@@ -21,6 +21,7 @@ from engines.compiled.fold_weights import fold_weights
 from engines.compiled.narrow_conv import expand_narrow_convs
 from engines.compiled.padded_stages import pad_stages
 from engines.compiled.parts import PARTS, Boxes, Features, ImageMaps, Masks
+from engines.compiled.top_k import use_top_k
 from refinemask.modeling.box_head import DetectedBoxes
 from refinemask.modeling.detector import Detector
 from refinemask.modeling.exported import DTYPES, ExportedDetector, Precision
@@ -139,6 +140,7 @@ def rearrange_for_gpus(module: fx.GraphModule) -> None:
     expand_narrow_convs(module)
     fuse_conv_relu(module)
     keep_channels_last(module)
+    use_top_k(module)
 
 
 def _options(device: str) -> dict[str, Any]:

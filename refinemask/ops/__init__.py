@@ -5,6 +5,7 @@ from refinemask.ops.constants import constant
 from refinemask.ops.nms import fixed_nms
 from refinemask.ops.precision import full_precision
 from refinemask.ops.roi_align import FINEST_SCALE, multilevel_roi_align, pool, roi_levels, to_rois
+from refinemask.ops.top_k import top_k
 
 __all__ = [
     "FINEST_SCALE",
@@ -17,5 +18,6 @@ __all__ = [
     "pool",
     "roi_levels",
     "to_rois",
+    "top_k",
     "upsample_aligned",
 ]

@@ -4,6 +4,7 @@
 //   write_strings    one block per mask: the strings, one right behind the other.
 // A pasted mask is never made. Bytes: masks read once from memory and, two columns at a time, from the caches: 4 M^2 N;
 // 4 bytes written per run, about two runs per column of a box. N = 100, M = 112: 5 MB read, 0.2 MB written.
+#include "block_scan.h"
 #include "paste.h"
 #include "refinemask_kernels.h"
 
@@ -12,29 +13,6 @@ namespace {
 
 constexpr int kThreads = 512;
 constexpr int kMaxSide = 1 << 24;  // from there on a pixel's centre is no float
-
-struct Scan {
-    int before;  // sum over the threads before this one
-    int total;
-};
-
-// All threads of the block together.
-__device__ Scan scan_block(int value) {
-    __shared__ int sums[2][kThreads];
-    const int thread = threadIdx.x;
-    int side = 0;
-    sums[side][thread] = value;
-    __syncthreads();
-    for (int distance = 1; distance < kThreads; distance *= 2) {
-        const int* const from = sums[side];
-        sums[1 - side][thread] = from[thread] + (thread >= distance ? from[thread - distance] : 0);
-        side = 1 - side;
-        __syncthreads();
-    }
-    const Scan scan{sums[side][thread] - value, sums[side][kThreads - 1]};
-    __syncthreads();
-    return scan;
-}
 
 // Whether the box, in pixels of the image, and the mask are finite; all threads of the block together.
 __device__ bool all_finite(const float (&box)[4], const float* mask, int samples) {
@@ -128,7 +106,7 @@ __global__ void __launch_bounds__(kThreads, 2) find_runs(const RefinemaskPasteRu
         __syncthreads();
         const bool at_top = column < end_column && runs.top != bottoms[thread];
         carried = bottoms[kThreads];
-        const Scan scan = scan_block(at_top + runs.inner);
+        const Scan scan = scan_block<kThreads>(at_top + runs.inner);
         int place = written + scan.before;
         const int start = column * height;
         if (at_top) {
@@ -182,7 +160,7 @@ __global__ void __launch_bounds__(kThreads) measure_strings(const RefinemaskRleS
     for (int run = threadIdx.x; run < runs; run += kThreads) {
         bytes += string_bytes(stored_value(ends, run));
     }
-    const Scan scan = scan_block(bytes);
+    const Scan scan = scan_block<kThreads>(bytes);
     if (threadIdx.x == 0) {
         problem.num_bytes[index] = scan.total;
     }
@@ -195,12 +173,12 @@ __global__ void __launch_bounds__(kThreads) write_strings(const RefinemaskRleStr
     for (int other = threadIdx.x; other < index; other += kThreads) {
         bytes_before += problem.num_bytes[other];
     }
-    int64_t start = scan_block(bytes_before).total;
+    int64_t start = scan_block<kThreads>(bytes_before).total;
     for (int first = 0; first < runs; first += kThreads) {
         const int run = first + threadIdx.x;
         const int value = run < runs ? stored_value(ends, run) : 0;
         const int bytes = run < runs ? string_bytes(value) : 0;
-        const Scan scan = scan_block(bytes);
+        const Scan scan = scan_block<kThreads>(bytes);
         int64_t place = start + scan.before;
         if (run < runs && place + bytes <= problem.string_capacity) {
             for_each_byte(value, [&](uint8_t byte) { problem.strings[place++] = byte; });

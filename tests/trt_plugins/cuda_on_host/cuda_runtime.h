@@ -60,6 +60,7 @@ inline int __syncthreads_and(int predicate) { return cuda_on_host::all_of_block(
 inline uint32_t __ballot_sync(unsigned, bool predicate) { return cuda_on_host::ballot(predicate); }
 inline uint32_t __reduce_or_sync(unsigned, uint32_t value) { return cuda_on_host::or_of_warp(value); }
 inline int __ffs(int bits) { return __builtin_ffs(bits); }
+inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline int __popcll(uint64_t bits) { return __builtin_popcountll(bits); }
 template <typename T>
 T __ldg(const T* address) {
@@ -69,6 +70,7 @@ T __ldg(const T* address) {
     ++cuda_on_host::loads;
     return *address;
 }
+inline int atomicAdd(int* address, int value) { int old = *address; *address += value; return old; }
 inline int atomicMin(int* address, int value) { int old = *address; *address = std::min(old, value); return old; }
 inline int atomicMax(int* address, int value) { int old = *address; *address = std::max(old, value); return old; }
 using std::max;
