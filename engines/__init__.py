@@ -92,27 +92,21 @@ def load(
     if slots < 1:
         raise UserError(f"{path}: cannot run in {slots} slots; expected at least 1")
     common: dict[str, Any] = {"precision": precision, "device": device}
+    records = backend == "tensorrt" or (backend == "compiled" and device != "cpu")
+    _refuse_options(path, backend, device, slots=slots == 1 or records, cuda_graph=cuda_graph or records)
+    _refuse_options(path, backend, device, kernels=kernels or backend == "pytorch")
     if backend == "tensorrt":
         from engines.trt.torch_runner import TensorRTEngine
 
         return TensorRTEngine(path, **common, trust=trust_engine, slots=slots, cuda_graph=cuda_graph)
-    if backend == "compiled" and device != "cpu":
-        from engines.compiled.engine import CompiledEngine
-
-        return CompiledEngine(path, **common, threads=threads, slots=slots, cuda_graph=cuda_graph)
-    if slots != 1 or not cuda_graph:
-        option = "slots" if slots != 1 else "cuda_graph"
-        raise UserError(f"{path}: backend '{backend}' has no {option} on device '{device}'; leave it out")
     if backend == "compiled":
         from engines.compiled.engine import CompiledEngine
 
-        return CompiledEngine(path, **common, threads=threads)
+        return CompiledEngine(path, **common, threads=threads, slots=slots, cuda_graph=cuda_graph)
     if backend == "pytorch":
         from engines.torch_engine import TorchEngine
 
         return TorchEngine(path, **common, threads=threads, kernels=kernels)
-    if not kernels:
-        raise UserError(f"{path}: backend '{backend}' has no choice of kernels; leave it out, or use backend 'pytorch'")
     if backend == "onnxruntime":
         from engines.onnxruntime_engine import OnnxRuntimeEngine
 
@@ -138,6 +132,12 @@ def _backend(path: Path, backend: str | None) -> str:
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     return backend or possible[0]
+
+
+def _refuse_options(path: Path, backend: str, device: str, **fits: bool) -> None:
+    for option, fitting in fits.items():
+        if not fitting:
+            raise UserError(f"{path}: backend '{backend}' has no {option} on device '{device}'; leave it out")
 
 
 def build_engine(

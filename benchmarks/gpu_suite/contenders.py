@@ -141,12 +141,11 @@ def races(context: Context) -> tuple[Race, ...]:
             Race(family="mask-rcnn", batch=1, few=False, seconds=5, contenders=(eager("fp32"),)),
         )
     main = (eager("fp32"), compiled("fp16"), eager("tf32"), eager("fp16"))
-    graphs = (torch_compile("fp16", record=True), torch_compile("fp16", record=False), exported("fp16", record=True))
-    others = (compiled("tf32"), onnxruntime("fp32"), onnxruntime("fp16"), tensorrt("fp16"))
-    eight = (*main, exported("fp16", record=True))
-    peer = (eager("fp32"), compiled("fp16"), eager("fp16"), exported("fp16", record=True))
+    graphs = (torch_compile("fp16", record=True), exported("fp16", record=True))
+    others = (onnxruntime("fp32"), onnxruntime("fp16"), tensorrt("fp16"))
+    peer = (eager("fp32"), compiled("fp16"), eager("fp16"))
     return (
-        Race(family="refinemask", batch=1, few=True, seconds=25, contenders=(*main, *graphs, *others)),
-        Race(family="refinemask", batch=8, few=False, seconds=25, contenders=eight),
-        Race(family="mask-rcnn", batch=1, few=False, seconds=10, contenders=peer),
+        Race(family="refinemask", batch=1, few=True, seconds=15, contenders=(*main, *graphs, *others)),
+        Race(family="refinemask", batch=8, few=False, seconds=12, contenders=main),
+        Race(family="mask-rcnn", batch=1, few=False, seconds=8, contenders=peer),
     )

@@ -18,7 +18,7 @@ from trt_plugins.torch_ops import TorchKernels
 
 Options = ParamSpec("Options")
 Answer = TypeVar("Answer")
-PREPARATION_SHARE = 0.5
+PREPARATION_SHARE = 0.6
 """Share of the suite's time after which child processes that still run are ended."""
 TRACE_LINES = 8
 """Last lines of a traceback that are kept."""

@@ -54,8 +54,13 @@ def check_in_child(package: Path, **options: Any) -> list[Comparison]:
 
 def _ask(task: str, request: dict[str, Any], name: str) -> Iterator[Any]:
     paths = (str(ROOT), os.environ.get("PYTHONPATH"))
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    command = [sys.executable, "-m", "engines.compiled.child", task, json.dumps(request)]
+    environment = {
+        # PyTorch would start as many compilers as there are cores, in every child.
+        "TORCHINDUCTOR_COMPILE_THREADS": str(CORES_PER_CHILD),
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+    }
+    command = [sys.executable, "-W", "ignore", "-m", "engines.compiled.child", task, json.dumps(request)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
         assert child.stdout is not None
         for line in child.stdout:

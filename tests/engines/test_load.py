@@ -115,9 +115,9 @@ def test_less_than_one_thread_is_refused(toy_onnx: Toy, threads: int) -> None:
     ("options", "message"),
     [
         ({"slots": 0}, "cannot run in 0 slots; expected at least 1"),
-        ({"slots": 2}, "backend 'onnxruntime' has no slots; leave it out"),
-        ({"cuda_graph": False, "backend": "openvino"}, "backend 'openvino' has no cuda_graph; leave it out"),
-        ({"kernels": False}, "backend 'onnxruntime' has no choice of kernels; leave it out, or use backend 'pytorch'"),
+        ({"slots": 2}, "backend 'onnxruntime' has no slots on device 'cpu'; leave it out"),
+        ({"cuda_graph": False, "backend": "openvino"}, "backend 'openvino' has no cuda_graph on device 'cpu'; leave it out"),
+        ({"kernels": False}, "backend 'onnxruntime' has no kernels on device 'cpu'; leave it out"),
     ],
 )
 def test_what_one_backend_has_is_refused_elsewhere(toy_onnx: Toy, options: dict[str, Any], message: str) -> None:

@@ -363,7 +363,7 @@ def test_wrong_requests(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("option", "value"), [("slots", 2), ("cuda_graph", False)])
 def test_pycuda_has_one_slot_and_no_graph(engine_file: Path, option: str, value: object) -> None:
-    with pytest.raises(UserError, match=f"backend 'pycuda' has no {option}; leave it out, or use backend 'tensorrt'"):
+    with pytest.raises(UserError, match=f"backend 'pycuda' has no {option} on device 'cuda'; leave it out"):
         engines.load(engine_file, backend="pycuda", device="cuda", **{option: value})  # type: ignore[arg-type]
 
 
