@@ -16,7 +16,7 @@ import engines
 from benchmarks.harness.provenance import Provenance, provenance
 from benchmarks.harness.report import Accuracy
 from benchmarks.harness.report_file import write_report
-from benchmarks.harness.tables import terminal
+from benchmarks.harness.terminal import terminal
 from refinemask.command import execute
 from refinemask.evaluation.run import evaluate
 from refinemask.files import UserError

@@ -60,6 +60,16 @@ class Comparison(NamedTuple):
     masks: NDArray[np.float32]
     """[N] IoU of each matched pair's binary masks over the boxes."""
 
+    def to_json(self) -> list[Any]:
+        """The fields as JSON has them."""
+        return [field.tolist() if isinstance(field, np.ndarray) else field for field in self]
+
+    @classmethod
+    def of(cls, fields: Sequence[Any]) -> "Comparison":
+        """Read what :meth:`to_json` made."""
+        shape, unmatched, *differences = fields
+        return cls(tuple(shape), unmatched, *(np.array(values, np.float32) for values in differences))
+
     def agreeing(self, parity: Parity) -> int:
         """Number of matched pairs within ``parity``."""
         near = (self.boxes <= parity.boxes) & (self.scores <= parity.scores) & (self.masks >= parity.masks)

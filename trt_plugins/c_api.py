@@ -7,6 +7,9 @@ from ctypes import POINTER, Structure, c_char_p, c_float, c_int, c_int32, c_int6
 from dataclasses import dataclass
 from typing import Any
 
+from refinemask.files import UserError
+from trt_plugins import BUILD_COMMAND
+
 FLOAT, HALF, BFLOAT16 = range(3)
 PLANAR, INTERLEAVED = range(2)
 MAX_LEVELS = 4
@@ -105,6 +108,9 @@ class Kernels:
 
     All addresses are device pointers, and ``stream`` is a ``cudaStream_t``. A launch that is refused raises
     :class:`KernelError`.
+
+    Raises:
+        UserError: the library was built from sources that had other kernels.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -273,7 +279,13 @@ class Kernels:
             raise KernelError(f"refinemask_{name}: {text} (CUDA error {error}) for {_describe(problem)}")
 
     def _launcher(self, name: str) -> Any:
-        return getattr(self._library, f"refinemask_{name}")
+        try:
+            return getattr(self._library, f"refinemask_{name}")
+        except AttributeError:
+            raise UserError(
+                f"{self._library._name}: has no refinemask_{name}, so it was built from other sources; build it again "
+                f"with: {BUILD_COMMAND}"
+            ) from None
 
 
 def _describe(problem: Structure) -> str:

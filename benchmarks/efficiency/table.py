@@ -7,7 +7,8 @@ from rich.table import Table
 
 from benchmarks.efficiency.report import EfficiencyReport
 from benchmarks.harness.report import EngineReport
-from benchmarks.harness.tables import conditions, points, terminal, warn_if_busy
+from benchmarks.harness.tables import conditions, points, warn_if_busy
+from benchmarks.harness.terminal import terminal
 
 ACCURACY = {"AP": "segm", "AP*": "ap_star", "boundary AP": "boundary"}
 """Entries of an engine's accuracy, by heading in the table."""

@@ -100,7 +100,8 @@ def _contenders(context: Context) -> Iterable[Contender]:
         return eager("fp32"), eager("bf16"), compiled("fp32")
     eager_ones = (eager(precision) for precision in ("fp32", "tf32", "fp16"))
     rivals = exported("fp16", record=True), onnxruntime("fp32"), onnxruntime("fp16"), tensorrt("fp16")
-    return compiled("fp16"), *eager_ones, *rivals
+    # Last, for it may still be compiled meanwhile.
+    return *eager_ones, *rivals, compiled("fp16")
 
 
 def _run_contender(

@@ -10,7 +10,7 @@ from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
 from benchmarks.gpu_suite.plan import Device, Plan
 from benchmarks.gpu_suite.timing import CpuTimer, CudaTimer, Timer
-from benchmarks.harness.child import Child, start_in_child
+from benchmarks.harness.child import Child
 from refinemask.files import FailedCheckError, UserError
 from trt_plugins import kernels_path
 from trt_plugins.c_api import Kernels
@@ -24,6 +24,8 @@ TRACE_LINES = 8
 """Last lines of a traceback that are kept."""
 REASON_LENGTH = 500
 """Characters of an error's text that are kept: compilers write pages."""
+NICENESS, MOST_NICENESS = 2, 19
+"""Niceness of a job over the one before it, and of any job."""
 KERNEL_LIBRARY = "kernel library"
 """Name of the job that builds the kernel library."""
 
@@ -161,13 +163,16 @@ class Context:
     ) -> None:
         """Begin slow preparation in a process of its own, which ends before anything is timed.
 
+        The earlier a job is begun, the more of the processors it gets.
+
         Args:
             job: the name by which :meth:`answer` finds it.
             function: a function of a module; it, its arguments and its answer are pickled.
             args: the function's arguments.
             options: the function's keyword arguments.
         """
-        self._jobs[job] = start_in_child(function, *args, **options)
+        niceness = min(NICENESS * len(self._jobs), MOST_NICENESS)
+        self._jobs[job] = Child(partial(function, *args, **options), function.__name__, niceness)
 
     def has_begun(self, job: str) -> bool:
         """Whether :meth:`begin` was called for a job of this name."""

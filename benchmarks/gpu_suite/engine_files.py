@@ -44,13 +44,13 @@ def compiles(context: Context) -> bool:
 def compile_file(checkpoint: Path, output: Path, device: str, precision: str, canvas: Canvas, batch: int) -> None:
     """:func:`engines.compile_engine` for one canvas; the suite's other parts compare what the file finds."""
     if device == "cuda":
-        _wait_for_kernels()
+        wait_for_kernels()
     engines.compile_engine(
         checkpoint, output, device=device, precision=precision, canvases=(canvas,), batch=batch, check=False
     )
 
 
-def _wait_for_kernels() -> None:
+def wait_for_kernels() -> None:
     """Wait while another process builds the kernels; compiled code is not made without them."""
     end = time.monotonic() + KERNELS_SECONDS
     while time.monotonic() < end:

@@ -119,8 +119,8 @@ def run_program(program: Path, seconds: float = SECONDS) -> SanitizerReport:
             reason = f"{SANITIZER} is neither in PATH nor beside nvcc"
             runs.append(SanitizerRun(name=tool, passed=None, seconds=0, output=(reason,)))
         else:
-            command = [sanitizer, "--tool", tool, "--error-exitcode", str(ERRORS_FOUND), program]
-            runs.append(_run(tool, command, seconds))
+            options = ["--tool", tool, "--error-exitcode", str(ERRORS_FOUND)]
+            runs.append(_run(tool, [sanitizer, *options, program], seconds))
     return SanitizerReport(runs=tuple(runs))
 
 
@@ -135,7 +135,7 @@ def _find_sanitizer() -> Path | None:
     return beside if beside.is_file() else None
 
 
-def _run(name: str, command: Sequence[str | Path], seconds: float) -> SanitizerRun:
+def _run(name: str, command: Sequence[object], seconds: float) -> SanitizerRun:
     # Kernels are loaded when they are first used, so that a capture meets them cold.
     environment = os.environ | {"CUDA_MODULE_LOADING": "LAZY"}
     start = time.monotonic()

@@ -1,6 +1,6 @@
 """The GPU suite's results for a terminal."""
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 
 from benchmarks.gpu_suite.accuracy import AccuracyReport
@@ -9,6 +9,7 @@ from benchmarks.gpu_suite.kernel_times_report import KernelTimesReport
 from benchmarks.gpu_suite.network import NetworkReport, NetworkTime
 from benchmarks.gpu_suite.profile import ProfileReport
 from benchmarks.gpu_suite.report import GpuReport
+from benchmarks.harness.terminal import terminal
 
 STYLES = {"failed": "red", "missed": "red", "reached": "green", "not run": "yellow", "done": None}
 LISTED_KERNELS = 12
@@ -16,7 +17,7 @@ LISTED_KERNELS = 12
 
 def print_suite(report: GpuReport) -> None:
     """Print a table of each kind of result, then how the goals fared and, last, what was not run or failed."""
-    console = Console()
+    console = terminal()
     for part in _tables(report):
         console.print(part, markup=False, soft_wrap=isinstance(part, str))
     for goal in report.goals:

@@ -32,6 +32,8 @@ SIZE, TINY_SIZE = (800, 1333), (64, 96)
 BATCHES = (2, 8)
 WARM_UPS, STEPS = 3, 10
 TINY_WARM_UPS, TINY_STEPS = 1, 2
+EAGER_SECONDS, COMPILED_SECONDS = 15, 75
+"""Least time that must be left."""
 EPOCHS = 100
 """Epochs of the schedule, more than are run."""
 
@@ -79,7 +81,10 @@ def run_training(context: Context) -> TrainingReport:
     for compiled in (False, True):
         for batch in BATCHES:
             name = f"batch {batch}{', compiled' if compiled else ''}"
-            found = context.attempt(name, partial(_train, context, photos, batch, compiled))
+            needed = 0 if context.tiny else COMPILED_SECONDS if compiled else EAGER_SECONDS
+            found = context.attempt(name, partial(_train, context, photos, batch, compiled), seconds=needed)
+            # Code for one size of batch must not become code for every size.
+            torch._dynamo.reset()
             free_memory()
             if found is not None:
                 report = replace(report, times=(*report.times, found))

@@ -22,9 +22,15 @@ Answer = TypeVar("Answer")
 class Child(Generic[Answer]):
     """A call that runs in a process of its own, which can use CUDA, while the caller goes on."""
 
-    def __init__(self, function: Callable[[], Answer], name: str) -> None:
-        # In a session of its own, so that it can be ended together with the processes that it starts.
-        self._pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=os.setsid)
+    def __init__(self, function: Callable[[], Answer], name: str, niceness: int = 0) -> None:
+        """Start the process.
+
+        Args:
+            function: what to call; it and its answer are pickled.
+            name: name for errors.
+            niceness: how far the process stands back behind others where processors are scarce, 0 to 19.
+        """
+        self._pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=_lead, initargs=(niceness,))
         self._pid = self._pool.submit(os.getpid)
         self._call = self._pool.submit(_answer, function)
         self._begun = self._ended = time.monotonic()
@@ -78,6 +84,12 @@ class Child(Generic[Answer]):
         # A process that has ended by itself needs no end.
         with suppress(BrokenProcessPool, ProcessLookupError):
             os.killpg(self._pid.result(), signal.SIGKILL)
+
+
+def _lead(niceness: int) -> None:
+    # In a session of its own, so that it can be ended together with the processes that it starts.
+    os.setsid()
+    os.nice(niceness)
 
 
 def _answer(function: Callable[[], Answer]) -> Answer:

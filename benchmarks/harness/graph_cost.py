@@ -58,7 +58,7 @@ def count(path: str | os.PathLike[str]) -> list[NodeCost]:
 def flops_by_part(costs: Iterable[NodeCost]) -> dict[str, int]:
     """Operations by part, in the order in which they run.
 
-    The parts are ``backbone``, ``fpn``, ``rpn``, ``context`` (of HTC), ``box_head`` and ``mask_head``.
+    The parts are ``backbone``, ``fpn``, ``context`` (of HTC), ``rpn``, ``box_head`` and ``mask_head``.
     """
     parts: dict[str, int] = {}
     for cost in costs:

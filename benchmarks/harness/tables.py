@@ -9,14 +9,10 @@ from rich.table import Table
 from benchmarks.harness.load import BUSY_FRACTION
 from benchmarks.harness.pipeline import PHASES
 from benchmarks.harness.report import Accuracy, ComparisonReport
+from benchmarks.harness.terminal import terminal
 
 KINDS = {"bbox": "boxes", "segm": "masks", "boundary": "boundaries"}
 LATENCY_COLUMNS = ("min", "p50", "p90", "p95", "p99")
-
-
-def terminal() -> Console:
-    """Standard output; without a terminal wide enough that no table breaks."""
-    return Console(width=None if sys.stdout.isatty() else 200)
 
 
 def print_tables(tables: Iterable[Table], foreign_load: float | None) -> None:

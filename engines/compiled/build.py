@@ -1,26 +1,24 @@
 """Compile a detector, prove that it agrees with eager PyTorch, and only then write it, with its sidecar."""
 
 import shlex
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from itertools import cycle, islice
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from rich.progress import track
 
 from engines.compiled.canvases import Canvases, Size
-from engines.compiled.engine import CompiledEngine, require_runnable
-from engines.compiled.program import Source, compile_package
+from engines.compiled.child import check_in_child, compile_in_children
+from engines.compiled.engine import require_runnable
+from engines.compiled.parts import PARTS
+from engines.compiled.program import Source
 from engines.compiled.sidecar import CompiledSidecar, this_target, write_compiled_sidecar
-from engines.torch_engine import TorchEngine
 from engines.trt.sidecar import sidecar_path
-from refinemask.agreement import PARITY, Comparison, agreement, compare, require_agreement, verification_images
+from refinemask.agreement import PARITY, agreement, require_agreement
 from refinemask.bundled import DEMO
 from refinemask.config import ModelConfig, to_json
 from refinemask.contract import default_sizes
-from refinemask.data.transforms import preprocess
 from refinemask.files import UserError, atomic_write, sha256
 from refinemask.weights import read_config, read_metadata
 
@@ -52,7 +50,7 @@ def compile_verified(
     if output.suffix != ".pt2":
         raise UserError(f"{output}: expected the name of a .pt2 file")
     with atomic_write(output) as package:
-        compile_package(Source(checkpoint, precision, device, batch), shapes.sizes, package)
+        _compile_package(Source(checkpoint, precision, device, batch), shapes.sizes, package)
         sidecar = CompiledSidecar(
             package_sha256=sha256(package),
             checkpoint=checkpoint.name,
@@ -69,8 +67,7 @@ def compile_verified(
             agreement=None,
             command=_command(checkpoint, output, device, precision, shapes),
         )
-        if check:
-            sidecar = _checked(sidecar, checkpoint, package, output, images)
+        sidecar = _checked(sidecar, checkpoint, package, output, (images or DEMO) if check else None)
     write_compiled_sidecar(sidecar, output)
     return sidecar
 
@@ -86,34 +83,34 @@ def _precision(checkpoint: Path, precision: str | None, device: str) -> str:
     return precision or possible[0]
 
 
+def _compile_package(source: Source, sizes: Sequence[Size], package: Path) -> None:
+    from torch._inductor.package import package_aoti
+
+    jobs = [(part, size) for size in sizes for part in PARTS]
+    compiled = compile_in_children({**asdict(source), "checkpoint": str(source.checkpoint)}, jobs)
+    found = track(compiled, f"compiling {source.checkpoint.name}", len(jobs), transient=True)
+    package_aoti(package, {name: files for name, files in found if files})
+
+
 def _checked(
-    sidecar: CompiledSidecar, checkpoint: Path, package: Path, output: Path, images: Path | None
+    sidecar: CompiledSidecar, checkpoint: Path, package: Path, output: Path, pictures: Path | None
 ) -> CompiledSidecar:
-    """The sidecar with the package's agreement; raises a MismatchError if that is too little."""
+    """The sidecar with the package's agreement; raises a MismatchError if that is too little.
+
+    Args:
+        pictures: directory of the pictures to compare on; None only loads the package.
+    """
     try:
         write_compiled_sidecar(sidecar, package)
-        compiled = CompiledEngine(package, device=sidecar.device)
-        comparisons = list(_comparisons(compiled, checkpoint, sidecar, verification_images(images or DEMO)))
+        names = {"checkpoint": str(checkpoint), "output": str(output)}
+        comparisons = check_in_child(package, **names, pictures=None if pictures is None else str(pictures))
     finally:
         sidecar_path(package).unlink(missing_ok=True)
+    if pictures is None:
+        return sidecar
     parity = PARITY[sidecar.precision]
     require_agreement(comparisons, parity, output, "eager PyTorch in fp32")
     return replace(sidecar, agreement=agreement(comparisons, parity))
-
-
-def _comparisons(
-    compiled: CompiledEngine, checkpoint: Path, sidecar: CompiledSidecar, images: Sequence[NDArray[np.uint8]]
-) -> Iterator[Comparison]:
-    """Full batches of each size, and one of a single image, always of other images."""
-    eager = TorchEngine(checkpoint, device=sidecar.device)
-    batches = [(sidecar.batch, size) for size in sidecar.sizes]
-    if sidecar.batch > 1:
-        batches.append((1, sidecar.sizes[0]))
-    endless = cycle(images)
-    for batch, size in batches:
-        inputs = preprocess(list(islice(endless, batch)), compiled.config.preprocessing, size)
-        expected, found = (engine.infer(inputs.images, inputs.image_sizes) for engine in (eager, compiled))
-        yield compare((batch, *size), expected, found)
 
 
 def _command(checkpoint: Path, output: Path, device: str, precision: str, shapes: Canvases) -> str:

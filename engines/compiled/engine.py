@@ -1,8 +1,7 @@
 """A compiled package as an engine like the others."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -18,7 +17,6 @@ from engines.compiled.program import Program, load_programs
 from engines.compiled.recording import Recording
 from engines.compiled.sidecar import CompiledSidecar, check_compiled_sidecar, read_compiled_sidecar
 from refinemask.files import UserError
-from refinemask.float32 import float32_products
 from refinemask.prediction import encode
 from refinemask.structures import Detections, ImageDetections
 from trt_plugins import BUILD_COMMAND, torch_ops
@@ -74,7 +72,7 @@ class CompiledEngine(Engine):
         )
         self._slots: SimpleQueue[CpuSlot | GpuSlot] = SimpleQueue()
         for _ in range(slots):
-            slot = CpuSlot(programs) if device == "cpu" else GpuSlot(programs, sidecar, cuda_graph)
+            slot = CpuSlot(programs, sidecar.batch) if device == "cpu" else GpuSlot(programs, sidecar, cuda_graph)
             self._slots.put(slot)
 
     def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> "CpuSlot | GpuSlot":
@@ -122,12 +120,15 @@ def require_runnable(path: str | os.PathLike[str], device: str) -> None:
 class CpuSlot:
     """A batch on the CPU."""
 
-    def __init__(self, programs: dict[Size, Program]) -> None:
+    def __init__(self, programs: dict[Size, Program], batch: int) -> None:
         self._programs = programs
+        self._batch = batch
 
     def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> None:
-        """Keep the inputs."""
-        self._inputs = torch.from_numpy(images), torch.from_numpy(image_sizes)
+        """Keep the inputs, the last one as often as fills the batch."""
+        self._count = len(images)
+        index = np.minimum(np.arange(self._batch), self._count - 1)
+        self._inputs = torch.from_numpy(images[index]), torch.from_numpy(image_sizes[index])
 
     @torch.no_grad()
     def run(self) -> None:
@@ -137,10 +138,12 @@ class CpuSlot:
         features = program.features(images, image_sizes)
         boxes, image_maps = program.boxes(features, image_sizes), program.image_maps(features)
         places = boxes.labels.shape[1]
-        count = next(count for count in place_counts(places) if count >= int(boxes.num_detections.max()))
-        few = boxes.boxes[:, : max(count, 1)].contiguous(), boxes.labels[:, : max(count, 1)].contiguous()
-        masks = program.masks(features, image_maps, *few)
-        self.detections = Detections(*boxes, F.pad(masks, (0, 0, 0, 0, 0, places - masks.shape[1])))
+        largest = int(boxes.num_detections[: self._count].max())
+        # Without a detection, too: nothing else tells the masks' resolution.
+        count = next(count for count in place_counts(places)[1:] if count >= largest)
+        few = boxes.boxes[:, :count].contiguous(), boxes.labels[:, :count].contiguous()
+        masks = F.pad(program.masks(features, image_maps, *few), (0, 0, 0, 0, 0, places - count))
+        self.detections = Detections(*(x[: self._count] for x in (*boxes, masks)))
 
     def download(self) -> Detections:
         """The detections as NumPy arrays."""
@@ -165,18 +168,17 @@ class GpuSlot:
         """Copy the inputs to the device."""
         size, self._count = (images.shape[2], images.shape[3]), len(images)
         if size not in self._recordings:
-            with self._arithmetic():
-                self._recordings[size] = Recording(
-                    self._programs[size], self._sidecar.batch, size, self.stream, record=self._record
-                )
+            program, sidecar = self._programs[size], self._sidecar
+            self._recordings[size] = Recording(
+                program, sidecar.batch, size, self.stream, sidecar.precision, record=self._record
+            )
         self._current = self._recordings[size]
         self._current.upload(images, image_sizes)
         self.stream.synchronize()
 
     def run(self) -> None:
         """Compute the detections of the inputs uploaded last."""
-        with self._arithmetic():
-            self.detections = Detections(*(x[: self._count] for x in self._current.run()))
+        self.detections = Detections(*(x[: self._count] for x in self._current.run()))
         self.stream.synchronize()
 
     def download(self) -> Detections:
@@ -188,14 +190,3 @@ class GpuSlot:
         """The detections of each image, its masks pasted on the GPU; see :meth:`engines.base.Engine.encode`."""
         with torch.cuda.stream(self.stream):
             return on_device.encode(self.detections, scale_factors, image_shapes)
-
-    @contextmanager
-    def _arithmetic(self) -> Iterator[None]:
-        # What a library chooses here, a recording keeps.
-        benchmark = torch.backends.cudnn.benchmark
-        try:
-            torch.backends.cudnn.benchmark = True
-            with torch.no_grad(), float32_products(tf32=self._sidecar.precision == "tf32"):
-                yield
-        finally:
-            torch.backends.cudnn.benchmark = benchmark

@@ -1,16 +1,12 @@
 """From a detector to compiled code: traced part by part, rearranged, and compiled ahead of time."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from rich.progress import track
 from torch import Tensor, fx, nn
 from torch.export import Dim
 
@@ -20,7 +16,7 @@ from engines.compiled.flat_linear import keep_channels_last
 from engines.compiled.fold_weights import fold_weights
 from engines.compiled.narrow_conv import expand_narrow_convs
 from engines.compiled.padded_stages import pad_stages
-from engines.compiled.parts import PARTS, Boxes, Features, ImageMaps, Masks
+from engines.compiled.parts import Boxes, Features, ImageMaps, Masks
 from engines.compiled.top_k import use_top_k
 from refinemask.modeling.box_head import DetectedBoxes
 from refinemask.modeling.detector import Detector
@@ -29,8 +25,6 @@ from refinemask.weights import load_detector
 
 LEFTOVERS = (torch.ops.aten._assert_tensor_metadata.default, torch.ops.aten.promote_types.default)
 """Nodes without users that an export leaves behind; a compiler trips over them."""
-CORES_PER_JOB = 4
-"""Processor cores that compiling one part keeps busy."""
 
 
 @dataclass(frozen=True)
@@ -71,23 +65,7 @@ def part_name(part: str, size: Size) -> str:
     return f"{part}_{size[0]}x{size[1]}"
 
 
-def compile_package(source: Source, sizes: tuple[Size, ...], output: Path) -> None:
-    """Compile all parts for all sizes, several at a time where there are many cores, and write the package."""
-    from torch._inductor.package import package_aoti
-
-    jobs = [(part, size) for size in sizes for part in PARTS]
-    workers = min(len(jobs), max(1, len(os.sched_getaffinity(0)) // CORES_PER_JOB))
-    arguments = [source] * len(jobs), *zip(*jobs, strict=True)
-    with ExitStack() as stack:
-        run: Callable[..., Iterable[list[Any] | None]] = map
-        if workers > 1:
-            # A forked process could not use the GPU.
-            run = stack.enter_context(ProcessPoolExecutor(workers, get_context("spawn"))).map
-        found = track(run(compile_part, *arguments), f"compiling {output.name}", len(jobs), transient=True)
-        package_aoti(output, {part_name(*job): files for job, files in zip(jobs, found, strict=True) if files})
-
-
-def compile_part(source: Source, part: str, size: Size) -> list[Any] | None:
+def compile_part(source: Source, part: str, size: Size) -> list[str] | None:
     """Compile one part for one size; returns the files it comes to, or None if the detector has no such part."""
     for name, module, arguments in traced_parts(source.detector(), source.batch, size, source.device):
         if name == part:

@@ -1,6 +1,7 @@
 """A program's work on a GPU for one size, recorded in CUDA graphs: one launch instead of hundreds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Lock
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 from engines.compiled.canvases import Size
 from engines.compiled.places import place_counts
 from engines.compiled.program import Program
+from refinemask.float32 import float32_products
 from refinemask.structures import Detections
 
 WARM_UPS = 2
@@ -18,13 +20,27 @@ WARM_UPS = 2
 _recording = Lock()
 
 
+@contextmanager
+def arithmetic(precision: str) -> Iterator[None]:
+    """PyTorch's settings for work that is launched: a recording keeps what libraries choose under them."""
+    benchmark = torch.backends.cudnn.benchmark
+    try:
+        torch.backends.cudnn.benchmark = True
+        with torch.no_grad(), float32_products(tf32=precision == "tf32"):
+            yield
+    finally:
+        torch.backends.cudnn.benchmark = benchmark
+
+
 class Recording:
     """Inputs, outputs and CUDA graphs of one size on one stream.
 
     Boxes are one graph. Masks are one graph for each number of places, all reading what the boxes' graph left.
     """
 
-    def __init__(self, program: Program, batch: int, size: Size, stream: torch.cuda.Stream, *, record: bool) -> None:
+    def __init__(
+        self, program: Program, batch: int, size: Size, stream: torch.cuda.Stream, precision: str, *, record: bool
+    ) -> None:
         """Allocate, warm up and record.
 
         Args:
@@ -32,8 +48,10 @@ class Recording:
             batch: number of images.
             size: (height, width) of the images.
             stream: the stream that everything runs on.
+            precision: arithmetic of float32 products: ``tf32``, or anything else for float32 itself.
             record: whether to record graphs; otherwise each run launches every kernel anew.
         """
+        self._precision = precision
         self.program = program
         self.stream = stream
         # What runs beside the boxes fills the gaps that they leave: theirs is the longer way.
@@ -42,7 +60,7 @@ class Recording:
         # Graphs of one stream never run at the same time, so they share the memory of what they do not keep.
         self._pool = torch.cuda.graph_pool_handle()
         self._graphs: dict[int, Callable[[], None]] = {}
-        with torch.cuda.stream(stream):
+        with torch.cuda.stream(stream), arithmetic(precision):
             self.images = torch.zeros(batch, 3, *size, dtype=torch.uint8, device="cuda")
             self.image_sizes = torch.tensor([size] * batch, dtype=torch.int64).cuda()
             self.staging = [torch.zeros_like(x, device="cpu").pin_memory() for x in (self.images, self.image_sizes)]
@@ -98,11 +116,16 @@ class Recording:
 
     def _recorded(self, work: Callable[[], None]) -> Callable[[], None]:
         """A call that does the work on this recording's stream, by replaying a graph where these are wanted."""
+
+        def launch() -> None:
+            with arithmetic(self._precision):
+                work()
+
         for _ in range(WARM_UPS):
-            work()
+            launch()
         self.stream.synchronize()
         if not self._record:
-            return work
+            return launch
         graph = torch.cuda.CUDAGraph()
         # Threads of other slots may allocate meanwhile, which a global recording would forbid. They must not begin a
         # recording of their own, which would wait for the whole device.
@@ -110,5 +133,5 @@ class Recording:
             _recording,
             torch.cuda.graph(graph, self._pool, stream=self.stream, capture_error_mode="thread_local"),
         ):
-            work()
+            launch()
         return graph.replay

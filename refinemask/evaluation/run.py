@@ -72,7 +72,7 @@ def evaluate(
         UserError: an argument makes no sense, a file cannot be read or written, the engine does not find the classes
             of the annotations, or no image could be used.
     """
-    if not hasattr(engine, "infer"):
+    if not hasattr(engine, "detect"):
         raise UserError(f"{engine}: expected an engine; open the file with engines.load")
     if metric not in METRICS:
         raise UserError(f"--metric is {metric}; expected {', '.join(METRICS)}")

@@ -12,7 +12,7 @@ import torch
 import engines
 from engines import torch_engine
 from engines.torch_engine import TorchEngine
-from export.verify import PARITY, compare, passes, verification_images
+from refinemask.agreement import PARITY, compare, passes, verification_images
 from refinemask.bundled import DEMO, NUCLEI
 from refinemask.data.transforms import preprocess
 from refinemask.files import UserError

@@ -1,6 +1,9 @@
 """The pasting kernels, run on the CPU, against the paste in NumPy: the same strings, byte for byte."""
 
+import shutil
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from benchmarks.harness.random_detections import random_detections
+from refinemask.files import UserError
 from refinemask.masks import paste_rle, paste_runs
 from trt_plugins.c_api import NOT_FINITE_RUNS, KernelError, Kernels
 from trt_plugins.torch_ops import PastedMasks, TorchKernels
@@ -197,3 +201,13 @@ def test_the_largest_image_is_right(host_kernels: Kernels) -> None:
     pasted = TorchKernels(host_kernels).paste_rle(masks[None], boxes[None], [(height, width)], capacity=2000)
     assert strings(pasted) == [r["counts"] for r in paste_rle(masks.numpy(), boxes.numpy(), height, width)]
     assert pasted.ends[0, 0, pasted.num_runs[0, 0] - 1] == height * width == 2**31 - 2**15
+
+
+def test_a_library_without_these_kernels_names_the_command(tmp_path: Path) -> None:
+    compiler = shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("needs gcc")
+    library, source = tmp_path / "old.so", "int refinemask_roi_align, refinemask_fixed_nms, refinemask_boundary_merge;"
+    subprocess.run([compiler, "-shared", "-x", "c", "-", "-o", library], input=source, text=True, check=True)
+    with pytest.raises(UserError, match=r"old\.so: has no refinemask_paste_runs.* python -m trt_plugins\.build"):
+        Kernels(library)

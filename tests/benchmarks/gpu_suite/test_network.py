@@ -1,38 +1,108 @@
-"""Files are made in a process of their own, within the time that is left."""
+"""Contenders take turns; what breaks one is noted, and the figures are those of the rest."""
 
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
 from benchmarks.gpu_suite import network
-from benchmarks.gpu_suite.network import NotRunError
-from engines import PrecisionNotMetError
-from refinemask.files import UserError
+from benchmarks.gpu_suite.ceilings import CeilingsReport
+from benchmarks.gpu_suite.contenders import Contender, Entry, Race, eager, exported
+from benchmarks.gpu_suite.context import Context, NotRunError
+from benchmarks.gpu_suite.network import NetworkReport, NetworkTime, run_network
+from benchmarks.gpu_suite.opened import Opened
+from benchmarks.gpu_suite.rounds import Spread
+from benchmarks.harness.report_file import read_report, write_report
+from tests.benchmarks.gpu_suite.conftest import MakeContext
+
+MILLISECONDS = Spread(q1=1.0, median=2.0, q3=3.0, n=9)
+TIME = NetworkTime(
+    network="refinemask",
+    contender="compiled fp16",
+    batch=1,
+    crowd="many",
+    detections=100.0,
+    device_ms=MILLISECONDS,
+    wall_ms=MILLISECONDS,
+    enqueue_ms=None,
+    memory_bytes=1 << 30,
+    agreement=None,
+)
 
 
-def test_an_export_that_takes_too_long_is_not_run(tmp_path: Path) -> None:
-    with pytest.raises(NotRunError, match=r"^export_onnx did not finish in the 0 s that were left$"):
-        network.export_file(tmp_path / "absent.safetensors", tmp_path, "fp32", timeout=0.001)
-    assert list(tmp_path.iterdir()) == []
+def open_nothing(entry: Entry) -> Opened:
+    raise NotRunError("it is not installed")
 
 
-def test_an_export_s_mistake_is_told_by_its_process(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"absent\.safetensors: no such file"):
-        network.export_file(tmp_path / "absent.safetensors", tmp_path, "fp32", timeout=600)
+def open_badly(entry: Entry) -> Opened:
+    raise ZeroDivisionError("oops")
 
 
-def test_an_engine_in_another_precision_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def miss(*_: object, **__: object) -> None:
-        raise PrecisionNotMetError("model-fp16.onnx: fp16 was asked for")
-
-    monkeypatch.setattr(network, "has_tensorrt", lambda: True)
-    monkeypatch.setattr(network, "call_in_child", miss)
-    with pytest.raises(NotRunError, match="fp16 was asked for"):
-        network.build_engine(tmp_path / "model-fp16.onnx", "fp16", timeout=600)
+def races_of(*contenders: Contender) -> tuple[Race, ...]:
+    return (Race(family="refinemask", batch=1, few=True, seconds=1, contenders=contenders),)
 
 
-def test_without_tensorrt_no_engine_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "has_tensorrt", lambda: False)
-    with pytest.raises(NotRunError, match="the package tensorrt is not installed"):
-        network.build_engine(tmp_path / "model-fp16.onnx", "fp16", timeout=600)
-    assert network.precisions() == ("fp32",)
+def not_done(context: Context) -> dict[str, tuple[str, str | None]]:
+    return {each.name: (each.status, each.reason) for each in context.outcomes if each.status != "done"}
+
+
+def test_contenders_that_break_leave_the_others(make_context: MakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = Contender(name="broken", open=open_badly), Contender(name="absent", open=open_nothing)
+    monkeypatch.setattr(network, "races", lambda _: races_of(eager("fp32"), *broken, exported("fp32", record=False)))
+    context = make_context()
+    report = run_network(context)
+    assert not_done(context) == {
+        ": open broken, RefineMask tiny, batch 1": ("failed", "ZeroDivisionError: oops"),
+        ": open absent, RefineMask tiny, batch 1": ("not run", "it is not installed"),
+    }
+    assert [(time.contender, time.crowd) for time in report.times] == [
+        ("eager fp32", "many"),
+        ("exported graph fp32", "many"),
+        ("eager fp32", "few"),
+        ("exported graph fp32", "few"),
+    ]
+    assert all(time.agreement is not None and time.agreement.matched == 1 for time in report.times)
+    assert report.find("exported graph fp32", crowd="few") == report.times[3]
+    assert report.times[0].enqueue_ms is None
+    assert report.times[1].enqueue_ms is not None
+    assert report.operations["refinemask"] > 1e8
+    assert context.report(NetworkReport) == report
+
+
+def test_every_race_of_a_cpu_is_measured(make_context: MakeContext) -> None:
+    context = make_context()
+    report = run_network(context)
+    assert all(reason and reason.endswith("only with --part") for _, reason in not_done(context).values())
+    assert {(time.network, time.batch) for time in report.times} == {
+        ("refinemask", 1),
+        ("refinemask", 2),
+        ("mask-rcnn", 1),
+    }
+    assert set(report.operations) == {"refinemask", "mask-rcnn"}
+
+
+def test_without_any_contender_the_part_is_not_run(make_context: MakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "races", lambda _: races_of(Contender(name="absent", open=open_nothing)))
+    with pytest.raises(NotRunError, match="none of the contenders ran"):
+        run_network(make_context())
+
+
+def test_operations_are_counted_once_for_an_image(make_context: MakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "races", lambda _: races_of(eager("fp32")))
+    context = make_context()
+    context.reports[CeilingsReport] = CeilingsReport(
+        gpu=None, copy_bytes_per_second=1.0, fp32_flops=1.0, tf32_flops=1.0, fp16_flops=1e12
+    )
+    assert run_network(context).fp16_rate == 1e12
+    report = NetworkReport(times=(TIME,), operations={"refinemask": 10**9}, fp16_rate=1e12)
+    assert report.product_share(TIME) == pytest.approx(0.5)
+    assert report.product_share(replace(TIME, batch=2)) == pytest.approx(1.0)
+    assert report.product_share(replace(TIME, crowd="few")) is None
+    assert replace(report, fp16_rate=None).product_share(TIME) is None
+
+
+def test_the_report_is_read_as_it_was_written(tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("report") / "network.json"
+    report = NetworkReport(times=(TIME,), operations={"refinemask": 7}, fp16_rate=None)
+    write_report(report, path)
+    assert read_report(NetworkReport, path) == report
+    assert "compiled fp16 2.00" in report.headline

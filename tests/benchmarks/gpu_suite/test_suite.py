@@ -119,6 +119,18 @@ def test_jobs_have_ended_before_anything_is_timed(make_context: MakeContext) -> 
     assert seen == {"checked": False, "timed": True}
 
 
+def test_what_is_timed_is_prepared_first(make_context: MakeContext) -> None:
+    order: list[str] = []
+    parts = [
+        make_part(
+            name, lambda _: Words(""), prepare=lambda context: order.append(context.part), timed=name != "checked"
+        )
+        for name in ("checked", "first", "second")
+    ]
+    run_parts(make_context(), parts)
+    assert order == ["first", "second", "checked"]
+
+
 def test_a_job_s_answer_and_its_error(make_context: MakeContext) -> None:
     context = make_context()
     context.begin("pid", os.getpid)

@@ -13,11 +13,6 @@ from benchmarks.harness.report_file import read_report, write_report
 from tests.support.gpu_reports import full_report
 
 
-@pytest.fixture(autouse=True)
-def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "250")
-
-
 def test_every_kind_of_result_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     report = full_report()
     print_suite(replace(report, goals=judge(GOALS, report)))

@@ -4,12 +4,13 @@ import os
 import pickle
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.harness.child import call_in_child, start_in_child
+from benchmarks.harness.child import Child, call_in_child, start_in_child
 from refinemask.agreement import PARITY, Comparison, MismatchError
 from refinemask.contract import parse_size
 from refinemask.files import UserError
@@ -70,6 +71,10 @@ def test_a_call_goes_on_while_the_caller_does_something_else() -> None:
     assert seconds >= 0.5
     assert child.result() is None
     assert child.seconds == seconds
+
+
+def test_a_process_can_stand_back() -> None:
+    assert Child(partial(os.nice, 0), "nice", niceness=3).result() == os.nice(0) + 3
 
 
 def test_a_call_can_be_ended() -> None:

@@ -132,7 +132,7 @@ def test_whole_detectors_as_pytorch_counts_them(
         ExportedDetector(detector)(torch.zeros(1, 3, 64, 96, dtype=torch.uint8), torch.tensor([[64, 96]]))
     assert sum(flops.values()) == counter.get_total_flops()
     context = ["context"] if isinstance(head, HTCConfig) else []
-    assert list(flops) == ["backbone", "fpn", "rpn", *context, "box_head", "mask_head"]
+    assert list(flops) == ["backbone", "fpn", *context, "rpn", "box_head", "mask_head"]
 
 
 def refinemask_head(p2: int, rois: int) -> int:

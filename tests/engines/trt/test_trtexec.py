@@ -176,7 +176,7 @@ def test_the_sidecar_says_whether_tf32_is_on(
     tensor = [{"Format/Datatype": "Float"}]
     trtexec = fake_trtexec(tmp_path, "101300", layers=[{"LayerType": "conv", "Inputs": tensor, "Outputs": tensor}])
     options = BuildOptions(bodies=True, trtexec=trtexec, precision=asked)
-    args = build.Args(onnx=toy_onnx(), output=tmp_path / "a.engine", build=options)
+    args = build.Args(model=toy_onnx(), output=tmp_path / "a.engine", build=options)
     assert build.main(args) == 0
     sidecar = read_sidecar(args.output)
     assert (sidecar.tf32, sidecar.read_metadata(args.output).precision) == (precision == "tf32", precision)

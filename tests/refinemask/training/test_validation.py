@@ -19,5 +19,5 @@ def test_validation_is_in_fp32_as_it_says(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(Detector, "pyramid", watched)
     predictor = LivePredictor(make_tiny_detector(), torch.device("cpu"))
-    predictor.infer(np.zeros((1, 3, 64, 64), np.uint8), np.array([[64, 64]]))
+    predictor.detect(np.zeros((1, 3, 64, 64), np.uint8), np.array([[64, 64]]), np.ones((1, 4), np.float32), [(64, 64)])
     assert (predictor.precision, seen) == ("fp32", ["ieee"])

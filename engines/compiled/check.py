@@ -1,0 +1,38 @@
+"""A compiled package beside eager PyTorch, on real images."""
+
+from collections.abc import Iterator
+from itertools import cycle, islice
+from pathlib import Path
+
+from engines.compiled.engine import CompiledEngine
+from engines.compiled.sidecar import read_compiled_sidecar
+from engines.torch_engine import TorchEngine
+from refinemask.agreement import Comparison, compare, verification_images
+from refinemask.data.transforms import preprocess
+
+
+def check(package: str, checkpoint: str, output: str, pictures: str | None) -> Iterator[Comparison]:
+    """Load a package, and compare it with its checkpoint: full batches of each size, and one of a single image.
+
+    Args:
+        package: the package, with its sidecar.
+        checkpoint: the .safetensors file that it was compiled from.
+        output: name of the package in errors, where it has not got its name yet.
+        pictures: directory of the pictures; None only loads the package.
+
+    Raises:
+        UserError: the package cannot be loaded, or there are no pictures.
+    """
+    sidecar = read_compiled_sidecar(package)
+    compiled = CompiledEngine(package, device=sidecar.device)
+    if pictures is None:
+        return
+    eager = TorchEngine(checkpoint, device=sidecar.device)
+    batches = [(sidecar.batch, size) for size in sidecar.sizes]
+    if sidecar.batch > 1:
+        batches.append((1, sidecar.sizes[0]))
+    images = cycle(verification_images(Path(pictures)))
+    for batch, size in batches:
+        inputs = preprocess(list(islice(images, batch)), compiled.config.preprocessing, size)
+        expected, found = (engine.infer(inputs.images, inputs.image_sizes) for engine in (eager, compiled))
+        yield compare((batch, *size), expected, found)
