@@ -31,14 +31,9 @@ def use_top_k(module: fx.GraphModule) -> int:
 
 def _is_taken(node: fx.Node) -> bool:
     """Whether the largest along the rows of a float32 matrix are asked for, in order."""
-    names = ("dim", "largest", "sorted")
-    options = {
-        "dim": -1,
-        "largest": True,
-        "sorted": True,
-        **dict(zip(names, node.args[2:], strict=False)),
-        **node.kwargs,
-    }
+    names, usual = ("dim", "largest", "sorted"), (-1, True, True)
+    given = dict(zip(names, node.args[2:], strict=False)) | node.kwargs
+    dim, largest, in_order = (given.get(name, value) for name, value in zip(names, usual, strict=True))
     values, _ = node.meta["val"]
     matrix = values.dim() == 2 and values.dtype == torch.float32
-    return matrix and options["dim"] in (-1, 1) and options["largest"] is options["sorted"] is True
+    return bool(matrix and dim in (-1, 1) and largest and in_order)

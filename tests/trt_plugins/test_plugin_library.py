@@ -21,6 +21,8 @@ EXPORTS = {
     "refinemask_roi_align_refusal",
     "refinemask_fixed_nms",
     "refinemask_fixed_nms_workspace",
+    "refinemask_top_k",
+    "refinemask_top_k_workspace",
     "refinemask_boundary_merge",
     "refinemask_paste_runs",
     "refinemask_rle_strings",
