@@ -97,7 +97,7 @@ def test_a_truncated_onnx_file_is_refused(toy_onnx: Toy, backend: str) -> None:
 
 
 def test_wrong_endings_backends_and_missing_files(tmp_path: Path, toy_onnx: Toy) -> None:
-    with pytest.raises(UserError, match=r"no engine for '\.pth' files; expected \.safetensors, \.onnx, \.engine"):
+    with pytest.raises(UserError, match=r"no engine for '\.pth' files; expected \.safetensors, \.pt2, \.onnx, \.engine"):
         engines.load(tmp_path / "model.pth")
     with pytest.raises(UserError, match="no such file"):
         engines.load(tmp_path / "model.onnx")

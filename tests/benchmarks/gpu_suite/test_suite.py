@@ -151,7 +151,7 @@ def test_a_job_that_takes_too_long_is_ended(make_context: MakeContext) -> None:
     context.begin("sleep", time.sleep, 600)
     context.wait_for_jobs()
     for _ in range(2):
-        with pytest.raises(NotRunError, match=r"^sleep: not done when 50% of the time was over$"):
+        with pytest.raises(NotRunError, match=r"^sleep: not done when 60% of the time was over$"):
             context.answer("sleep")
     context.end_jobs()
 
