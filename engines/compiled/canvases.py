@@ -53,7 +53,7 @@ class Canvases:
         if tuple(shape[2:]) not in self.sizes:
             raise InputError(
                 f"images are padded to {_names([(shape[2], shape[3])])}, but this engine was compiled for "
-                f"{_names(self.sizes)}: pad to one of these, or compile for others (python -m engines.build --canvas)"
+                f"{_names(self.sizes)}: pad to one of these, or compile for others (python -m engines.build --canvases)"
             )
 
 

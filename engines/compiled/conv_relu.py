@@ -101,7 +101,8 @@ def _convolution(before: object) -> tuple[fx.Node, fx.Node | None] | None:
         return None
     if _is_plain(before):
         return before, None
-    if before.target is not _aten.add.Tensor or len(before.args) != 2:
+    # A sum may have a factor, its only keyword.
+    if before.target is not _aten.add.Tensor or before.kwargs:
         return None
     # Of two convolutions the later one takes the other's result.
     order = {node: place for place, node in enumerate(before.graph.nodes)}

@@ -63,6 +63,10 @@ class CompiledEngine(Engine):
             programs = load_programs(Path(path), sidecar.sizes)
         except RuntimeError as error:
             raise UserError(f"{path}: PyTorch cannot load it: {str(error).splitlines()[0]}; {sidecar.again}") from error
+        except KeyError as error:
+            raise UserError(
+                f"{path}: holds no code for {error}, which its sidecar promises; {sidecar.again}"
+            ) from error
         super().__init__(
             name="compiled PyTorch",
             config=sidecar.model_config(path),

@@ -14,14 +14,19 @@ VECTOR = 8
 
 
 def pad_stages(mask_head: object) -> None:
-    """Give the outputs of the stages' last convolutions channels of zeros, in place; other heads stay as they are."""
+    """Give the outputs of the stages' last convolutions two channels of zeros, in place, where that makes them whole.
+
+    Other mask heads stay as they are.
+    """
     if isinstance(mask_head, RefineMaskHead):
         for stage in mask_head.stages:
-            stage.transform_out = _padded(stage.transform_out)
+            # The next stage's weights have two more columns, and zeros may stand before no others.
+            if (stage.transform_out.out_channels + 2) % VECTOR == 0:
+                stage.transform_out = _padded(stage.transform_out)
 
 
 def _padded(conv: nn.Conv2d) -> nn.Conv2d:
-    padded = nn.Conv2d(conv.in_channels, -(-conv.out_channels // VECTOR) * VECTOR, 1)
+    padded = nn.Conv2d(conv.in_channels, conv.out_channels + 2, 1)
     padded = padded.to(conv.weight).requires_grad_(False)
     for ours, theirs in ((padded.weight, conv.weight), (padded.bias, conv.bias)):
         assert ours is not None

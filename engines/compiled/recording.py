@@ -22,14 +22,17 @@ _recording = Lock()
 
 @contextmanager
 def arithmetic(precision: str) -> Iterator[None]:
-    """PyTorch's settings for work that is launched: a recording keeps what libraries choose under them."""
-    benchmark = torch.backends.cudnn.benchmark
-    try:
-        torch.backends.cudnn.benchmark = True
-        with torch.no_grad(), float32_products(tf32=precision == "tf32"):
+    """PyTorch's settings for work that is launched: a recording keeps what libraries choose under them.
+
+    Threads that open this take turns.
+    """
+    with torch.no_grad(), float32_products(tf32=precision == "tf32"):
+        benchmark = torch.backends.cudnn.benchmark
+        try:
+            torch.backends.cudnn.benchmark = True
             yield
-    finally:
-        torch.backends.cudnn.benchmark = benchmark
+        finally:
+            torch.backends.cudnn.benchmark = benchmark
 
 
 class Recording:
@@ -60,12 +63,14 @@ class Recording:
         # Graphs of one stream never run at the same time, so they share the memory of what they do not keep.
         self._pool = torch.cuda.graph_pool_handle()
         self._graphs: dict[int, Callable[[], None]] = {}
-        with torch.cuda.stream(stream), arithmetic(precision):
+        with torch.cuda.stream(stream):
             self.images = torch.zeros(batch, 3, *size, dtype=torch.uint8, device="cuda")
             self.image_sizes = torch.tensor([size] * batch, dtype=torch.int64).cuda()
             self.staging = [torch.zeros_like(x, device="cpu").pin_memory() for x in (self.images, self.image_sizes)]
             self._counts = torch.zeros(batch, dtype=torch.int64).pin_memory()
             self.detect = self._recorded(self._detect)
+            # What was recorded has not been computed, and masks of such boxes and labels would read anywhere.
+            self.detect()
             self.masks = self._empty_masks()
         self._places = place_counts(self.boxes.labels.shape[1])
 
@@ -111,7 +116,8 @@ class Recording:
 
     def _empty_masks(self) -> Tensor:
         boxes, labels = self.boxes.boxes[:, :2].contiguous(), self.boxes.labels[:, :2].contiguous()
-        few = self.program.masks(self.features, self.image_maps, boxes, labels)
+        with arithmetic(self._precision):
+            few = self.program.masks(self.features, self.image_maps, boxes, labels)
         return few.new_zeros(*self.boxes.labels.shape, *few.shape[2:])
 
     def _recorded(self, work: Callable[[], None]) -> Callable[[], None]:
