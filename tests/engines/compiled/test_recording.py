@@ -12,15 +12,14 @@ import torch
 from torch import Tensor
 
 from engines.compiled import recording
-from engines.compiled.parts import Boxes, Features, ImageMaps, Masks
 from engines.compiled.program import Program
 from engines.compiled.recording import WARM_UPS, Recording
 from refinemask.modeling.box_head import DetectedBoxes
-from refinemask.modeling.detector import Detector
 from refinemask.modeling.exported import ExportedDetector
 from refinemask.structures import Detections
 from tests.support import fake_cuda
 from tests.support.detections import assert_near_detections
+from tests.support.eager_program import eager_program
 from tests.support.fake_cuda import FakeGraph, FakeStream
 from tests.support.tiny_families import MASK_HEADS, make_tiny_family
 from tests.support.traced_parts import SIZE, make_batch
@@ -36,17 +35,6 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def stream() -> Any:
     return FakeStream(priority=-1)
-
-
-def eager_program(detector: Detector) -> Program:
-    """The parts of a detector, not compiled."""
-    boxes = Boxes(detector)
-    return Program(
-        features=Features(detector),
-        boxes=lambda features, image_sizes: DetectedBoxes(*boxes(features, image_sizes)),
-        image_maps=ImageMaps(detector),
-        masks=Masks(detector),
-    )
 
 
 class Counting:
