@@ -4,6 +4,8 @@ What is recorded is not computed then, so results can only come from replays.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -105,8 +107,7 @@ def assert_counted(detections: Detections, *counts: int) -> None:
         assert (detections.masks[index, :count, 0, 1] == 2 * count + 0.5).all()
 
 
-@pytest.mark.parametrize("record", [True, False])
-@pytest.mark.parametrize("family", list(MASK_HEADS))
+@pytest.mark.parametrize(("family", "record"), [*((family, True) for family in MASK_HEADS), ("RefineMask", False)])
 def test_every_upload_gets_its_own_detections(family: str, record: bool, stream: Any) -> None:
     exported = ExportedDetector(make_tiny_family(family))
     recorded = Recording(eager_program(exported.detector), 2, SIZE, stream, "fp32", record=record)
@@ -253,7 +254,7 @@ def nothing_open() -> Iterator[None]:
 @pytest.mark.parametrize("time", [1, WARM_UPS + 1])
 def test_an_error_while_boxes_are_recorded_leaves_no_recording_open(part: str, time: int, stream: Any) -> None:
     program = Counting().program()
-    broken = Program(**{**vars(program), part: Once(getattr(program, part), time)})
+    broken = replace(program, **{part: Once(getattr(program, part), time)})
     with pytest.raises(RuntimeError, match="out of memory"):
         Recording(broken, 1, SIZE, stream, "fp32", record=True)
     again = Recording(broken, 1, SIZE, stream, "fp32", record=True)
@@ -266,7 +267,7 @@ def test_an_error_while_boxes_are_recorded_leaves_no_recording_open(part: str, t
 def test_an_error_while_masks_are_recorded_leaves_no_recording_open(time: int, stream: Any) -> None:
     program = Counting().program()
     # The first time is that of the resolution.
-    broken = Program(**{**vars(program), "masks": Once(program.masks, 1 + time)})
+    broken = replace(program, masks=Once(program.masks, 1 + time))
     recorded = Recording(broken, 1, SIZE, stream, "fp32", record=True)
     recorded.upload(*images_of(5))
     with pytest.raises(RuntimeError, match="out of memory"):
@@ -295,3 +296,30 @@ def test_everything_is_launched_in_the_arithmetic_of_the_precision(precision: st
     recorded.run()
     assert len(seen) == 3 * (WARM_UPS + 1) + 1 + (WARM_UPS + 1)
     assert set(seen) == {(product, product, True, False)}
+
+
+@pytest.mark.usefixtures("nothing_open")
+def test_settings_are_free_while_a_recording_waits_for_that_of_another_thread(stream: Any) -> None:
+    """Whoever holds both locks takes them in this order, or two threads would wait for one another."""
+    counting, warm, free = Counting(), Event(), Event()
+    program = counting.program()
+
+    def boxes(*arguments: Any) -> Any:
+        if len(counting.streams) > 3 * (WARM_UPS - 1):
+            warm.set()
+        return program.boxes(*arguments)
+
+    def change_settings() -> None:
+        with recording.arithmetic("tf32"):
+            free.set()
+
+    noted = replace(program, boxes=boxes)
+    record = Thread(target=Recording, args=(noted, 1, SIZE, stream, "fp32"), kwargs={"record": True}, daemon=True)
+    with recording._recording:
+        record.start()
+        assert warm.wait(timeout=30)
+        Thread(target=change_settings, daemon=True).start()
+        assert free.wait(timeout=10), "the settings are held"
+        assert record.is_alive()
+    record.join(timeout=30)
+    assert FakeGraph.made == 1
