@@ -1,0 +1,34 @@
+"""A package beside the checkpoint that it was compiled from."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engines.compiled.check import check
+from refinemask.agreement import PARITY, Comparison, agreement
+from refinemask.bundled import PHOTOS
+from refinemask.files import UserError
+
+
+def test_a_full_batch_is_compared_and_one_of_a_single_image(tiny_package: Path) -> None:
+    checkpoint = tiny_package.with_suffix(".safetensors")
+    full, single = check(str(tiny_package), str(checkpoint), "tiny.pt2", str(PHOTOS))
+    assert (full.shape, single.shape) == ((2, 64, 96), (1, 64, 96))
+    agreeing, total = agreement([full, single], PARITY["fp32"])
+    assert 3 < agreeing == total
+    for found in (full, single):
+        # As a child hands it on.
+        read = Comparison.of(found.to_json())
+        assert (read.shape, read.unmatched) == (found.shape, found.unmatched)
+        np.testing.assert_array_equal(read.masks, found.masks)
+
+
+def test_without_pictures_it_is_only_loaded(tiny_package: Path) -> None:
+    assert list(check(str(tiny_package), "absent.safetensors", "tiny.pt2", None)) == []
+
+
+def test_a_package_without_a_sidecar_is_not_loaded(package: Path) -> None:
+    package.with_name("tiny.pt2.json").unlink()
+    with pytest.raises(UserError, match=r"tiny\.pt2: has no sidecar"):
+        list(check(str(package), "tiny.safetensors", "tiny.pt2", None))

@@ -1,0 +1,71 @@
+"""Compiling and checking in child processes: what they answer, and what their end means."""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines.compiled import child
+from engines.compiled.child import check_in_child, compile_in_children
+from refinemask.files import UserError
+
+SOURCE = {"checkpoint": "tiny.safetensors", "precision": "fp32", "device": "cpu", "batch": 1}
+JOBS = [(part, (64, 96)) for part in ("features", "boxes", "image_maps", "masks")]
+
+
+@pytest.fixture
+def interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The program that children run: a shell script, for a test to write."""
+    script = tmp_path / "python"
+    script.touch()
+    script.chmod(0o755)
+    monkeypatch.setattr(child.sys, "executable", str(script))
+    return script
+
+
+def check(package: Path, **options: Any) -> Any:
+    usual = {"checkpoint": "tiny.safetensors", "output": "out/tiny.pt2", "pictures": None}
+    return check_in_child(package, **{**usual, **options})
+
+
+def test_answers_come_line_by_line(interpreter: Path) -> None:
+    interpreter.write_text('#!/bin/sh\necho \'{"result": ["a", ["f"]]}\'\necho \'{"result": ["b", []]}\'\n')
+    assert list(compile_in_children(SOURCE, JOBS[:1])) == [["a", ["f"]], ["b", []]]
+
+
+def test_jobs_are_shared_where_there_are_many_cores(interpreter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The fifth argument is the request.
+    interpreter.write_text('#!/bin/sh\nprintf \'{"result": %s}\\n\' "$6"\n')
+    for cores, shares in ((1, 1), (8, 2), (400, 4)):
+        monkeypatch.setattr(child.os, "sched_getaffinity", lambda pid, cores=cores: range(cores))
+        asked: Any = list(compile_in_children(SOURCE, JOBS))
+        assert len(asked) == shares
+        assert all(request["source"] == SOURCE for request in asked)
+        jobs = [(part, tuple(size)) for request in asked for part, size in request["jobs"]]
+        assert sorted(jobs) == sorted(JOBS)
+
+
+def test_what_a_child_refuses_is_refused_here(interpreter: Path) -> None:
+    interpreter.write_text('#!/bin/sh\necho \'{"error": "tiny.pt2: no"}\'\n')
+    with pytest.raises(UserError, match=r"^tiny\.pt2: no$"):
+        list(compile_in_children(SOURCE, JOBS))
+    with pytest.raises(UserError, match=r"^tiny\.pt2: no$"):
+        check(Path("tiny.pt2"))
+
+
+def test_a_child_that_fails_is_reported(interpreter: Path) -> None:
+    interpreter.write_text("#!/bin/sh\nexit 3\n")
+    with pytest.raises(UserError, match=r"^tiny\.safetensors: not written, the compile ended with exit code 3; its"):
+        list(compile_in_children(SOURCE, JOBS))
+    with pytest.raises(UserError, match=r"^out/tiny\.pt2: not written, the check ended with exit code 3; its last"):
+        check(Path("tiny.pt2"))
+
+
+def test_a_child_that_is_killed_is_reported(interpreter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interpreter.write_text(f"#!/bin/sh\nkill -{int(signal.SIGKILL)} $$\n")
+    with pytest.raises(UserError, match=r"the compile ended with signal 9 \(9 is usually lack of memory\)$"):
+        list(compile_in_children(SOURCE, JOBS))
+    monkeypatch.setenv("CXX", "g++-99")
+    with pytest.raises(UserError, match=r"ends its process with signal 9 .*'g\+\+-99': name another C\+\+ compiler"):
+        check(Path("tiny.pt2"))
