@@ -1,12 +1,14 @@
 """A GPU whose memory is host memory, as PyTorch and pycuda show it.
 
 Its streams do their work at once, but for one that is being captured: there, as on a GPU, work is recorded and not
-done.
+done. PyTorch's operators are work of the current stream. A recording has memory of its own, which holds nonsense until
+it is replayed, and its replays read and write the same tensors each time.
 """
 
 import contextlib
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from itertools import count
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -14,39 +16,78 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 Work = Callable[[], None]
 
 _streams: dict[int, "FakeStream"] = {}
 _handles = count(1234)
+_current = threading.local()
 
 
 class FakeStream:
     """A stream of PyTorch and of pycuda."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, priority: int = 0) -> None:
         self.handle = self.cuda_stream = next(_handles)
+        self.priority = priority
         self.recording: list[Work] | None = None
+        self.waited_for: list[FakeStream] = []
+        """The streams that this one waited for, in order."""
+        self.ahead = False
+        """Whether work was recorded that no other stream has waited for."""
         _streams[self.handle] = self
 
     def synchronize(self) -> None:
         assert self.recording is None, "waiting for a stream breaks its recording"
 
+    def wait_stream(self, stream: "FakeStream") -> None:
+        self.waited_for.append(stream)
+        stream.ahead = False
+        if self.recording is None and stream.recording is not None:
+            # A recording spreads to the streams that wait for it, and must end where it began.
+            self.recording, self.ahead = stream.recording, True
+
 
 def launch(handle: int, work: Work) -> None:
     """Do the work on a stream, or record it."""
-    recording = _streams[handle].recording
-    if recording is None:
+    stream = _streams[handle]
+    if stream.recording is None:
         work()
     else:
-        recording.append(work)
+        stream.ahead = True
+        stream.recording.append(work)
+
+
+def current_stream() -> FakeStream:
+    """The stream that PyTorch's operators of this thread run on."""
+    return _current.streams[-1]
+
+
+@contextlib.contextmanager
+def fake_stream(stream: FakeStream) -> Iterator[None]:
+    """``torch.cuda.stream``."""
+    if not hasattr(_current, "streams"):
+        _current.streams = [FakeStream()]
+    _current.streams.append(stream)
+    try:
+        yield
+    finally:
+        _current.streams.pop()
 
 
 class FakeGraph:
     """What ``torch.cuda.graph`` recorded."""
 
+    made: int = 0
+    """Number of graphs since :func:`install_torch`."""
+
     def __init__(self) -> None:
+        type(self).made += 1
         self.recorded: list[Work] = []
+        self.pool: object = None
 
     def replay(self) -> None:
         assert self.recorded, "the graph is empty"
@@ -55,14 +96,74 @@ class FakeGraph:
 
 
 @contextlib.contextmanager
-def fake_capture(graph: FakeGraph, stream: FakeStream, capture_error_mode: str) -> Any:
+def fake_capture(
+    graph: FakeGraph, pool: object = None, *, stream: FakeStream, capture_error_mode: str
+) -> Iterator[None]:
     """``torch.cuda.graph``."""
     assert capture_error_mode == "thread_local", "other threads may allocate meanwhile"
+    graph.pool = pool
     stream.recording = graph.recorded
+    operators = _RecordedOperators(graph.recorded)
     try:
-        yield
+        with fake_stream(stream), operators:
+            yield
+        operators.forget()
+        others = [
+            other for other in list(_streams.values()) if other.recording is graph.recorded and other is not stream
+        ]
+        assert not any(other.ahead for other in others), "a recording ends before a stream that belongs to it"
     finally:
-        stream.recording = None
+        for each in list(_streams.values()):
+            if each.recording is graph.recorded:
+                each.recording, each.ahead = None, False
+
+
+class _RecordedOperators(TorchDispatchMode):
+    """PyTorch's operators as recorded work, while this is open.
+
+    Each is computed once, because the following ones need its shape; :meth:`forget` undoes that.
+    """
+
+    def __init__(self, recording: list[Work]) -> None:
+        super().__init__()
+        self._recording = recording
+        self._own: list[Tensor] = []
+        self._before: list[tuple[Tensor, Tensor]] = []
+
+    def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        assert operator is not torch.ops.aten._local_scalar_dense.default, "reading a value breaks a recording"
+        assert current_stream().recording is self._recording, "this stream has not waited for the recorded one"
+        schema = operator._schema
+        changed = [args[i] for i, argument in enumerate(schema.arguments) if argument.is_write]
+        self._before += [(tensor, tensor.clone()) for tensor in changed]
+        result = operator(*args, **kwargs)
+        if not changed and any(each.alias_info is not None for each in schema.returns):
+            return result  # a view
+        own = [] if changed else _tensors(result)
+        self._own += own
+
+        def work() -> None:
+            values = _tensors(operator(*args, **kwargs))
+            for memory, value in zip(own, values, strict=not changed):
+                memory.copy_(value)
+
+        launch(current_stream().handle, work)
+        return result
+
+    def forget(self) -> None:
+        """Give memory that was there before its values back, and fill the recording's own with nonsense."""
+        for tensor, before in reversed(self._before):
+            tensor.copy_(before)
+        for tensor in self._own:
+            if tensor.is_floating_point():
+                tensor.fill_(torch.nan)
+            elif tensor.dtype != torch.bool:
+                tensor.fill_(torch.iinfo(tensor.dtype).max)
+
+
+def _tensors(result: Any) -> list[Tensor]:
+    return [each for each in tree_leaves(result) if isinstance(each, Tensor)]
 
 
 class FakeArray:
@@ -83,16 +184,21 @@ def install_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let PyTorch see the GPU."""
     cuda: dict[str, Any] = {
         "is_available": lambda: True,
+        "get_device_capability": lambda: (9, 0),
+        "get_device_name": lambda: "NVIDIA H100",
         "Stream": FakeStream,
-        "stream": lambda stream: contextlib.nullcontext(),
+        "stream": fake_stream,
         "CUDAGraph": FakeGraph,
         "graph": fake_capture,
+        "graph_pool_handle": object,
     }
     for name, value in cuda.items():
         monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(FakeGraph, "made", 0)
     for make in (torch.zeros, torch.empty):
         monkeypatch.setattr(torch, make.__name__, _on_host(make))
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
+    monkeypatch.setattr(torch.Tensor, "cuda", lambda tensor: tensor.clone())
 
 
 def _on_host(make: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:

@@ -1,0 +1,178 @@
+"""Convolution, bias, sum and ReLU as one operator: where the pass finds them, and what it must leave alone."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from engines.compiled.conv_relu import conv_relu, fuse_conv_relu
+from tests.support.tiny_families import MASK_HEADS
+from tests.support.traced_parts import export_module, targets, traced_family
+
+CONV, RELU, OURS = torch.ops.aten.conv2d.default, torch.ops.aten.relu.default, torch.ops.refinemask.conv_relu.default
+ADD = torch.ops.aten.add.Tensor
+
+
+class Layers(nn.Module):
+    """Convolutions of a map of eight channels, put together by a function."""
+
+    def __init__(self, together: "Together") -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b = nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 8, 1)
+        self.strided = nn.Conv2d(8, 8, 3, stride=(2, 1), padding=(2, 1), dilation=(2, 1))
+        self.plain = nn.Conv2d(8, 8, 1, bias=False)
+        self.grouped = nn.Conv2d(8, 8, 3, padding=1, groups=2)
+        self.one = nn.Conv2d(8, 1, 1)
+        self.together = together
+
+    def forward(self, x: Tensor) -> object:
+        return self.together(self, x)
+
+
+Together = Callable[[Layers, Tensor], object]
+
+
+def traced(together: Together) -> tuple[fx.GraphModule, Tensor]:
+    x = torch.randn(2, 8, 6, 7, generator=torch.Generator().manual_seed(1))
+    return export_module(Layers(together), x), x
+
+
+def unfused(module: fx.GraphModule) -> list[fx.Node]:
+    """ReLUs that directly follow a convolution with a bias, of which nothing else is read."""
+    return [
+        node
+        for node in module.graph.nodes
+        if node.target is RELU
+        and isinstance(conv := node.args[0], fx.Node)
+        and conv.target is CONV
+        and len(conv.args) > 2
+        and conv.args[2] is not None
+        and len(conv.users) == 1
+    ]
+
+
+@pytest.mark.parametrize("family", list(MASK_HEADS))
+def test_no_relu_of_a_detector_follows_a_convolution_with_a_bias(family: str) -> None:
+    for part in ("features", "boxes", "image_maps", "masks"):
+        if part in traced_family(family).modules:
+            module = traced_family(family).copy(part)
+            before = targets(module)
+            fused = fuse_conv_relu(module)
+            assert not unfused(module)
+            after = targets(module)
+            assert after.count(OURS) == before.count(CONV) - after.count(CONV) == fused
+            assert after.count(RELU) == before.count(RELU) - fused
+
+
+def test_residual_blocks_are_fused_with_their_sum() -> None:
+    module = traced_family("RefineMask").copy("features")
+    assert len(unfused(module)) == 9
+    assert fuse_conv_relu(module) == 13
+    sums = [node for node in module.graph.nodes if node.target is OURS and node.args[3] is not None]
+    assert len(sums) == 4, "one for each block of the backbone"
+
+
+@pytest.mark.parametrize(
+    "together",
+    [
+        lambda m, x: F.relu(m.a(x)),
+        lambda m, x: F.relu(m.strided(x)),
+        lambda m, x: F.relu(m.a(x) + x),
+        lambda m, x: F.relu(x + m.a(x)),
+        lambda m, x: F.relu(m.a(x) + m.b(x)),
+        lambda m, x: F.relu(m.plain(x) + m.a(x)),
+        lambda m, x: F.relu(m.grouped(x) + m.a(x)),
+    ],
+    ids=["alone", "strided", "sum", "sum the other way", "of two", "without a bias", "with groups"],
+)
+def test_one_operator_takes_the_place_of_all(together: Together) -> None:
+    module, x = traced(together)
+    expected = module(x)
+    assert fuse_conv_relu(module) == 1
+    assert RELU not in targets(module)
+    assert ADD not in targets(module)
+    assert torch.equal(module(x), expected)
+    assert module(x).stride() == expected.stride()
+
+
+def test_of_two_convolutions_the_later_one_takes_the_others_result() -> None:
+    module, x = traced(lambda m, x: F.relu(m.b(x) + m.a(x)))
+    expected = module(x)
+    assert fuse_conv_relu(module) == 1
+    nodes = list(module.graph.nodes)
+    (first,), (second,) = ([node for node in nodes if node.target is target] for target in (CONV, OURS))
+    assert second.args[3] is first
+    assert first.args[1].target == "b.weight"
+    assert torch.equal(module(x), expected)
+
+
+def test_convolutions_in_a_row_are_fused_each() -> None:
+    module, x = traced(lambda m, x: F.relu(m.a(F.relu(m.b(F.relu(m.a(x))))) + x))
+    expected = module(x)
+    assert fuse_conv_relu(module) == 3
+    assert torch.equal(module(x), expected)
+
+
+def both_read(m: Layers, x: Tensor) -> object:
+    y = m.a(x)
+    return F.relu(y) + y
+
+
+def sum_read_twice(m: Layers, x: Tensor) -> object:
+    y = m.a(x) + x
+    return F.relu(y), y
+
+
+@pytest.mark.parametrize(
+    "together",
+    [
+        both_read,
+        sum_read_twice,
+        lambda m, x: (y := m.a(x), F.relu(y + x)),
+        lambda m, x: F.relu(m.grouped(x)),
+        lambda m, x: F.relu(m.plain(x)),
+        lambda m, x: F.relu(m.plain(x) + x),
+        lambda m, x: F.relu(m.one(x) + x),
+        lambda m, x: F.relu(m.a(x) + x[:1]),
+        lambda m, x: F.relu(m.a(x) + 1),
+        lambda m, x: F.relu(torch.add(m.a(x), x, alpha=2)),
+        lambda m, x: F.relu(m.a(x) + x.double()),
+        lambda m, x: F.relu(m.a(x) * x),
+        lambda m, x: F.leaky_relu(m.a(x)),
+        lambda m, x: F.relu(x),
+    ],
+    ids=[
+        "two users",
+        "sum with two users",
+        "convolution in a sum with two users",
+        "groups",
+        "no bias",
+        "no bias in a sum",
+        "sum of other channels",
+        "sum of other images",
+        "sum with a number",
+        "sum with a factor",
+        "sum of other types",
+        "product",
+        "leaky",
+        "no convolution",
+    ],
+)
+def test_others_are_left_alone(together: Together) -> None:
+    module, _ = traced(together)
+    before = targets(module)
+    assert fuse_conv_relu(module) == 0
+    assert targets(module) == before
+
+
+def test_the_operator_keeps_channels_last_and_has_the_shape_that_it_promises() -> None:
+    x = torch.randn(2, 8, 6, 7).to(memory_format=torch.channels_last)
+    weight = torch.randn(4, 8, 3, 3).to(memory_format=torch.channels_last)
+    arguments = x, weight, torch.randn(4), torch.randn(2, 4, 3, 7), [2, 1], [1, 1], [1, 1]
+    torch.library.opcheck(conv_relu, arguments, test_utils=("test_schema", "test_faketensor"))
+    found = conv_relu(*arguments)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(found, F.relu(F.conv2d(x, weight, arguments[2], [2, 1], 1) + arguments[3]))

@@ -1,0 +1,247 @@
+"""Slots: batches of several sizes and threads, on the CPU and on a GPU that is host memory.
+
+The programs are the parts of the tiny detector that are not compiled.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import engines
+from engines import on_device
+from engines.compiled.engine import CompiledEngine
+from engines.compiled.program import Program
+from engines.compiled.recording import Recording
+from engines.compiled.sidecar import CompiledSidecar, this_target, write_compiled_sidecar
+from refinemask.config import to_json
+from refinemask.files import sha256
+from refinemask.modeling.exported import ExportedDetector
+from refinemask.structures import Detections
+from tests.support import fake_cuda
+from tests.support.detections import assert_near_detections
+from tests.support.eager_program import eager_program
+from tests.support.fake_cuda import FakeGraph
+from tests.support.tiny_detector import TINY, make_tiny_detector
+from trt_plugins.c_api import Kernels
+from trt_plugins.torch_ops import TorchKernels
+
+LANDSCAPE, PORTRAIT = (64, 96), (96, 64)
+DEVICES = ["cpu", "cuda"]
+Batch = tuple[np.ndarray, np.ndarray]
+Load = Callable[..., engines.Engine]
+
+
+@pytest.fixture(scope="module")
+def exported() -> ExportedDetector:
+    return ExportedDetector(make_tiny_detector())
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch, host_kernels: Kernels) -> None:
+    fake_cuda.install_torch(monkeypatch)
+    monkeypatch.setattr("trt_plugins.torch_ops.enable_if_available", lambda: True)
+    monkeypatch.setattr(on_device, "device_kernels", lambda: TorchKernels(host_kernels))
+
+
+@pytest.fixture
+def program(exported: ExportedDetector) -> Program:
+    return eager_program(exported.detector)
+
+
+@pytest.fixture
+def load(tmp_path: Path, program: Program, gpu: None, monkeypatch: pytest.MonkeyPatch) -> Load:
+    """Opens a "package" of two images in landscape and portrait; by keyword, what its sidecar says and how to load."""
+
+    def opened(
+        device: str, *, precision: str = "fp32", program: Program = program, **options: Any
+    ) -> engines.Engine:
+        sidecar = sidecar_of(path := tmp_path / "tiny.pt2", device, precision)
+        write_compiled_sidecar(sidecar, path)
+        programs = dict.fromkeys(sidecar.sizes, program)
+        monkeypatch.setattr("engines.compiled.engine.load_programs", lambda path, sizes: programs)
+        return engines.load(path, device=device, **options)
+
+    return opened
+
+
+def sidecar_of(path: Path, device: str, precision: str) -> CompiledSidecar:
+    path.write_bytes(b"code")
+    return CompiledSidecar(
+        package_sha256=sha256(path),
+        checkpoint="tiny.safetensors",
+        checkpoint_sha256="0" * 64,
+        recipe="tiny",
+        config=to_json(TINY),
+        precision=precision,
+        device=device,
+        target=this_target(device),
+        torch=torch.__version__,
+        processor="",
+        batch=2,
+        sizes=(LANDSCAPE, PORTRAIT),
+        agreement=None,
+        command="python -m engines.build tiny.safetensors -o tiny.pt2",
+    )
+
+
+def batch_of(size: tuple[int, int], seed: int = 0, count: int = 2) -> Batch:
+    images = np.random.default_rng(seed).integers(0, 256, (count, 3, *size), dtype=np.uint8)
+    return images, np.array([size, (50, 60)][:count])
+
+
+@pytest.fixture
+def expected(exported: ExportedDetector) -> Callable[[Batch], Detections]:
+    """The detections of the exported detector; batches that are not full are filled with their last image."""
+
+    def detections(batch: Batch) -> Detections:
+        index = np.minimum(np.arange(2), len(batch[0]) - 1)
+        with torch.no_grad():
+            found = Detections(*exported(*(torch.from_numpy(array[index]) for array in batch)))
+        assert found.num_detections.min() > 0
+        return Detections(*(field[: len(batch[0])].numpy() for field in found))
+
+    return detections
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_batches_of_both_sizes_in_turn(load: Load, expected: Callable[[Batch], Detections], device: str) -> None:
+    engine = load(device)
+    assert isinstance(engine, CompiledEngine)
+    for seed, size in enumerate((LANDSCAPE, PORTRAIT, PORTRAIT, LANDSCAPE)):
+        batch = batch_of(size, seed)
+        assert_near_detections(engine.infer(*batch), expected(batch))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_batch_that_is_not_full(load: Load, expected: Callable[[Batch], Detections], device: str) -> None:
+    engine = load(device)
+    for batch in (batch_of(LANDSCAPE, count=1), batch_of(LANDSCAPE, 1), batch_of(LANDSCAPE, 2, count=1)):
+        found = engine.infer(*batch)
+        assert len(found.boxes) == len(batch[0])
+        assert_near_detections(found, expected(batch))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_pictures_get_the_canvas_of_their_orientation(load: Load, exported: ExportedDetector, device: str) -> None:
+    """And a batch of both the one for which it is shrunk least."""
+    engine = load(device)
+    noise = np.random.default_rng(0)
+    images = [noise.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in ((120, 180), (180, 120))]
+    # The long side is 128, and the canvases' 96.
+    assert [engine.canvas([image.shape[:2]]) for image in images] == [LANDSCAPE, PORTRAIT]
+    assert engine.canvas([image.shape[:2] for image in images]) == LANDSCAPE
+    alone = [prediction for image in images for prediction in engine.predict([image])]
+    together = list(engine.predict(images, batch_size=2))
+    for found in (alone, together):
+        assert [(each.height, each.width) for each in found] == [(120, 180), (180, 120)]
+        assert all(map(len, found))
+        assert all(each.masks().any(axis=(1, 2)).all() for each in found)
+
+
+def test_masks_are_pasted_on_the_gpu(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = [np.random.default_rng(seed).integers(0, 256, (60, 90, 3), dtype=np.uint8) for seed in range(2)]
+    expected = [found.to_coco() for found in load("cpu").predict(images, batch_size=2)]
+    assert all(expected)
+    engine = load("cuda")
+    monkeypatch.setattr(on_device, "download", lambda detections: pytest.fail("the masks were copied"))
+    found = [found.to_coco() for found in engine.predict(images, batch_size=2)]
+    assert [[each["segmentation"] for each in image] for image in found] == [
+        [each["segmentation"] for each in image] for image in expected
+    ]
+
+
+def test_each_size_and_slot_has_its_recordings(load: Load) -> None:
+    engine = load("cuda")
+    for size in (LANDSCAPE, LANDSCAPE):
+        engine.infer(*batch_of(size))
+    one = FakeGraph.made
+    assert one == 2, "boxes, and masks for one number of places"
+    engine.infer(*batch_of(PORTRAIT))
+    assert FakeGraph.made == 2 * one
+    engine.infer(*batch_of(LANDSCAPE))
+    assert FakeGraph.made == 2 * one
+
+
+def test_without_cuda_graphs_nothing_is_recorded(load: Load, expected: Callable[[Batch], Detections]) -> None:
+    engine = load("cuda", cuda_graph=False)
+    batch = batch_of(LANDSCAPE)
+    assert_near_detections(engine.infer(*batch), expected(batch))
+    assert FakeGraph.made == 0
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_more_threads_than_slots_get_their_own_results(
+    load: Load, expected: Callable[[Batch], Detections], device: str
+) -> None:
+    engine = load(device, **({"slots": 2} if device == "cuda" else {}))
+    batches = [batch_of(size, seed) for seed in range(3) for size in (LANDSCAPE, PORTRAIT)]
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda batch: engine.infer(*batch), batches * 2))
+    for ours, batch in zip(found, batches * 2, strict=True):
+        assert_near_detections(ours, expected(batch))
+
+
+def test_two_slots_run_at_the_same_time(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while settings of another precision are open for one of them."""
+    engine = load("cuda", slots=2, precision="tf32")
+    batch = batch_of(LANDSCAPE)
+    slots = [engine.upload(*batch) for _ in range(2)]
+    for slot in slots:
+        engine.download(engine.run(slot))
+    both, run = Barrier(2, timeout=30), Recording.run
+
+    def meet(recording: Recording) -> Detections:
+        replay = recording.detect
+        recording.detect = lambda: (both.wait(), replay(), both.wait())
+        try:
+            return run(recording)
+        finally:
+            recording.detect = replay
+
+    monkeypatch.setattr(Recording, "run", meet)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: engine.infer(*batch), range(2))
+    for ours, theirs in zip(first, second, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_slots_may_begin_to_record_while_others_do(load: Load) -> None:
+    """The locks of recordings and of settings are taken in one order."""
+    engine = load("cuda", slots=3)
+    batches = [batch_of(size, seed) for seed in range(2) for size in (LANDSCAPE, PORTRAIT)]
+    pool = ThreadPoolExecutor(4)
+    try:
+        found = list(pool.map(lambda batch: engine.infer(*batch), batches * 3, timeout=120))
+    finally:
+        pool.shutdown(wait=False)
+    assert len(found) == 12
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("part", ["features", "masks"])
+def test_an_error_gives_the_slot_back(
+    load: Load, program: Program, expected: Callable[[Batch], Detections], device: str, part: str
+) -> None:
+    fails = [True]
+    whole = getattr(program, part)
+
+    def failing(*arguments: Any) -> Any:
+        if fails:
+            fails.pop()
+            raise RuntimeError("out of memory")
+        return whole(*arguments)
+
+    engine = load(device, program=replace(program, **{part: failing}))
+    batch = batch_of(LANDSCAPE)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        engine.infer(*batch)
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(engine.infer, *batch).result(timeout=60)
+    assert_near_detections(found, expected(batch))
