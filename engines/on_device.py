@@ -130,7 +130,7 @@ def _encode(
         if needed <= capacity:
             break
         capacity = needed
-    strings = memory[header_bytes:].tobytes()
+    strings = memory[header_bytes : header_bytes + total].tobytes()
     if total > len(strings):
         strings += to_host(pasted.strings[len(strings) : total])[0].tobytes()
     starts = [0, *accumulate(num_bytes)]
