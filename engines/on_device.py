@@ -23,7 +23,7 @@ from trt_plugins.torch_ops import STRING_BYTES_PER_RUN, PastedMasks, TorchKernel
 
 RUNS_PER_COLUMN = 16
 """Room for the runs of a mask, for each column of the image; where it is too little, the paste is repeated."""
-EXPECTED_STRING_BYTES = 64 * 1024
+EXPECTED_STRING_BYTES = 192 * 1024
 """Bytes of an image's strings that are copied before their number is known; more of them cost a second wait."""
 
 Shapes = Sequence[tuple[int, int]]
@@ -130,7 +130,7 @@ def _encode(
         if needed <= capacity:
             break
         capacity = needed
-    strings = memory[header_bytes:].tobytes()
+    strings = memory[header_bytes : header_bytes + total].tobytes()
     if total > len(strings):
         strings += to_host(pasted.strings[len(strings) : total])[0].tobytes()
     starts = [0, *accumulate(num_bytes)]

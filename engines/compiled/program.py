@@ -15,6 +15,7 @@ from engines.compiled.conv_relu import fuse_conv_relu
 from engines.compiled.flat_linear import keep_channels_last
 from engines.compiled.fold_weights import fold_weights
 from engines.compiled.narrow_conv import expand_narrow_convs
+from engines.compiled.noexecstack import forbid_executable_stack
 from engines.compiled.padded_stages import pad_stages
 from engines.compiled.parts import Boxes, Features, ImageMaps, Masks
 from engines.compiled.top_k import use_top_k
@@ -69,7 +70,12 @@ def compile_part(source: Source, part: str, size: Size) -> list[str] | None:
     """Compile one part for one size; returns the files it comes to, or None if the detector has no such part."""
     for name, module, arguments in traced_parts(source.detector(), source.batch, size, source.device):
         if name == part:
-            return torch._inductor.aot_compile(module, arguments, options=_options(source.device))  # type: ignore[return-value]
+            found = torch._inductor.aot_compile(module, arguments, options=_options(source.device))
+            files = [str(file) for file in found]  # type: ignore[union-attr]
+            for file in files:
+                if file.endswith(".so"):
+                    forbid_executable_stack(Path(file))
+            return files
     return None
 
 

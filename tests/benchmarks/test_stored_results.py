@@ -9,6 +9,7 @@ import pytest
 from benchmarks.breakdown.report import BreakdownReport
 from benchmarks.efficiency.report import EfficiencyReport
 from benchmarks.evaluation import EvaluationReport
+from benchmarks.gpu_suite.report import GpuReport
 from benchmarks.harness.report import ComparisonReport
 from benchmarks.harness.report_file import read_report, to_json, write_report
 from benchmarks.paste import PasteReport
@@ -35,6 +36,7 @@ KINDS: dict[str, type] = {
     "cpu-r50-800x1344": ComparisonReport,
     "cpu-savings": SavingsReport,
     "efficiency-800x1344": EfficiencyReport,
+    "h200-kernels": GpuReport,
     "nuclei-other-models": TrainingReport,
     "nuclei": TrainingReport,
 }

@@ -144,7 +144,7 @@ def test_the_sidecar_is_the_packages_origin(tiny_package: Path) -> None:
     program, _, module, source, _, output, *options = sidecar.command.split()
     assert (program, module) == ("python", "engines.build")
     assert (Path(source).name, Path(output).name) == (checkpoint.name, tiny_package.name)
-    assert options == "--device cpu --precision fp32 --batch 2 --canvases 64x96".split()
+    assert options == ["--device", "cpu", "--precision", "fp32", "--batch", "2", "--canvases", "64x96"]
 
 
 @pytest.mark.parametrize(
