@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from queue import SimpleQueue
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -61,7 +62,7 @@ class CompiledEngine(Engine):
             torch.set_num_threads(threads)
         try:
             programs = load_programs(Path(path), sidecar.sizes)
-        except RuntimeError as error:
+        except (RuntimeError, BadZipFile) as error:
             raise UserError(f"{path}: PyTorch cannot load it: {str(error).splitlines()[0]}; {sidecar.again}") from error
         except KeyError as error:
             raise UserError(

@@ -3,8 +3,9 @@
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, cast
+from zipfile import ZipFile
 
 import torch
 from torch import Tensor, fx, nn
@@ -138,19 +139,29 @@ def load_programs(path: Path, sizes: tuple[Size, ...]) -> dict[Size, Program]:
 
     Raises:
         RuntimeError: the package cannot be loaded.
+        BadZipFile: it is no archive.
+        KeyError: it has no code for one of the sizes.
     """
-    from torch.export.pt2_archive._package import load_pt2
-
-    # Locks for several threads would wait for the device, which a recorded CUDA graph must not.
-    runners = load_pt2(os.fspath(path), run_single_threaded=True).aoti_runners
-    return {size: _program(runners, size) for size in sizes}
+    with ZipFile(path) as archive:
+        names = {PurePosixPath(name).parent.name for name in archive.namelist()}
+    return {size: _program(path, size, names) for size in sizes}
 
 
-def _program(runners: dict[str, Any], size: Size) -> Program:
-    boxes, image_maps = runners[part_name("boxes", size)], runners.get(part_name("image_maps", size))
+def _program(path: Path, size: Size, names: set[str]) -> Program:
+    def runner(part: str) -> Callable[..., list[Tensor]]:
+        name = part_name(part, size)
+        if name not in names:
+            raise KeyError(name)
+        # PyTorch's own load_pt2 imports its compiler first, which takes seconds, and reads JSON in every call. Locks
+        # for several threads would wait for the device, which a recorded CUDA graph must not.
+        loader = torch._C._aoti.AOTIModelPackageLoader(os.fspath(path), name, True, 1, -1)
+        return lambda *tensors: loader.boxed_run(list(tensors))
+
+    features, boxes, masks = (runner(part) for part in ("features", "boxes", "masks"))
+    image_maps = runner("image_maps") if part_name("image_maps", size) in names else lambda *features: []
     return Program(
-        features=runners[part_name("features", size)],
-        boxes=lambda features, image_sizes: DetectedBoxes(*boxes(features, image_sizes)),
-        image_maps=image_maps or (lambda features: []),
-        masks=runners[part_name("masks", size)],
+        features=features,
+        boxes=lambda features, image_sizes: DetectedBoxes(*boxes(*features, image_sizes)),
+        image_maps=lambda features: image_maps(*features),
+        masks=lambda features, image_maps, few, labels: masks(*features, *image_maps, few, labels)[0],
     )
