@@ -7,7 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.support.compiled_package import package_cache, tiny_package
 from tests.support.toy_onnx import write_toy_onnx
+
+__all__ = ["package_cache", "tiny_package"]
 
 
 @pytest.fixture

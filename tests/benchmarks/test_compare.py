@@ -11,13 +11,17 @@ import engines
 from benchmarks import ap, compare
 from benchmarks.harness.pipeline import process
 from benchmarks.harness.settings import Settings
-from tests.support.toy_onnx import CONFIG
 
 
 @pytest.fixture
 def annotations(tmp_path: Path, pictures: list[Path], toy_onnx: Path) -> Path:
     """The engine's own detections as COCO annotations, but moved by five pixels in the first of the four pictures."""
-    _, found = process(engines.load(toy_onnx, threads=1), pictures)
+    return write_annotations(engines.load(toy_onnx, threads=1), pictures, tmp_path / "annotations.json")
+
+
+def write_annotations(engine: engines.Engine, pictures: list[Path], path: Path) -> Path:
+    """Write what an engine finds as :func:`annotations` are; boxes are the masks."""
+    _, found = process(engine, pictures)
     objects = [
         {"image_id": 10 + image, **result, "segmentation": box_polygon(result["bbox"], 5 if image == 0 else 0)}
         for image, results in enumerate(found)
@@ -25,13 +29,15 @@ def annotations(tmp_path: Path, pictures: list[Path], toy_onnx: Path) -> Path:
     ]
     content = {
         "images": [{"id": 10 + n, "file_name": p.name, "height": 40, "width": 60} for n, p in enumerate(pictures)],
-        "categories": [{"id": CONFIG.category_ids[0], "name": CONFIG.class_names[0]}],
+        "categories": [
+            {"id": number, "name": name}
+            for number, name in zip(engine.config.category_ids, engine.config.class_names, strict=True)
+        ],
         "annotations": [
             {"id": number, "area": result["bbox"][2] * result["bbox"][3], "iscrowd": 0, **result}
             for number, result in enumerate(objects, start=1)
         ],
     }
-    path = tmp_path / "annotations.json"
     path.write_text(json.dumps(content))
     return path
 
@@ -59,6 +65,27 @@ def test_finds_again_what_was_not_moved(
     assert 0.7 < first["accuracy"]["segm"]["AP"] < 1
     assert first["latency_ms"]["engine"]["n"] == 6
     assert "+0.00" in capsys.readouterr().out
+
+
+def test_a_compiled_package_is_compared_with_the_checkpoint_that_it_comes_from(
+    tiny_package: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    eager = engines.load(tiny_package.with_suffix(".safetensors"), threads=1)
+    output = tmp_path / "report.json"
+    args = compare.Args(
+        engines=(f"{tiny_package}@compiled:fp32", str(tiny_package.with_suffix(".safetensors"))),
+        annotations=write_annotations(eager, pictures, tmp_path / "annotations.json"),
+        images=pictures[0].parent,
+        output=output,
+        settings=Settings(threads=1, warmup=0, rounds=2),
+    )
+    assert compare.main(args) == 0
+    first, second = json.loads(output.read_text())["engines"]
+    assert (first["name"], second["name"]) == ("compiled PyTorch", "PyTorch")
+    assert first["precision"] == second["precision"] == "fp32"
+    for report in (first, second):
+        assert report["accuracy"]["bbox"]["AP"] > 0.5
+        assert report["latency_ms"]["engine"]["n"] == 2
 
 
 def test_ap_alone(toy_onnx: Path, annotations: Path, pictures: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
