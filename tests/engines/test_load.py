@@ -122,7 +122,7 @@ def test_less_than_one_thread_is_refused(toy_onnx: Toy, threads: int) -> None:
     ],
 )
 def test_what_one_backend_has_is_refused_elsewhere(toy_onnx: Toy, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=rf"toy\.onnx: {message}"):
+    with pytest.raises(UserError, match=rf"toy\.onnx: .*{message}"):
         engines.load(toy_onnx(), **options)
 
 
