@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
 
+import numpy as np
+
 from engines.compiled.engine import CompiledEngine
-from engines.compiled.sidecar import read_compiled_sidecar
+from engines.compiled.sidecar import CompiledSidecar, read_compiled_sidecar
 from engines.torch_engine import TorchEngine
 from refinemask.agreement import Comparison, compare, verification_images
 from refinemask.data.transforms import preprocess
@@ -18,7 +20,7 @@ def check(package: str, checkpoint: str, output: str, pictures: str | None) -> I
         package: the package, with its sidecar.
         checkpoint: the .safetensors file that it was compiled from.
         output: name of the package in errors, where it has not got its name yet.
-        pictures: directory of the pictures; None only loads the package.
+        pictures: directory of the pictures; None compares nothing, and runs one blank batch of each size.
 
     Raises:
         UserError: the package cannot be loaded, or there are no pictures.
@@ -26,6 +28,7 @@ def check(package: str, checkpoint: str, output: str, pictures: str | None) -> I
     sidecar = read_compiled_sidecar(package)
     compiled = CompiledEngine(package, device=sidecar.device)
     if pictures is None:
+        _run_blank(compiled, sidecar)
         return
     eager = TorchEngine(checkpoint, device=sidecar.device)
     batches = [(sidecar.batch, size) for size in sidecar.sizes]
@@ -36,3 +39,9 @@ def check(package: str, checkpoint: str, output: str, pictures: str | None) -> I
         inputs = preprocess(list(islice(images, batch)), compiled.config.preprocessing, size)
         expected, found = (engine.infer(inputs.images, inputs.image_sizes) for engine in (eager, compiled))
         yield compare((batch, *size), expected, found)
+
+
+def _run_blank(compiled: CompiledEngine, sidecar: CompiledSidecar) -> None:
+    """Run a batch of each size, so that code which crashes does so here and not in its first user."""
+    for size in sidecar.sizes:
+        compiled.infer(np.zeros((sidecar.batch, 3, *size), np.uint8), np.array([size] * sidecar.batch))

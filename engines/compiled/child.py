@@ -60,7 +60,9 @@ def _ask(task: str, request: dict[str, Any], name: str) -> Iterator[Any]:
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
     }
-    command = [sys.executable, "-W", "ignore", "-m", "engines.compiled.child", task, json.dumps(request)]
+    # Where the process crashes, its last words are then the Python lines that it died in.
+    options = ["-W", "ignore", "-X", "faulthandler"]
+    command = [sys.executable, *options, "-m", "engines.compiled.child", task, json.dumps(request)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
         assert child.stdout is not None
         for line in child.stdout:

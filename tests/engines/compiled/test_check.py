@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from engines.compiled.check import check
+from engines.compiled.engine import CompiledEngine
 from refinemask.agreement import PARITY, Comparison, agreement
 from refinemask.bundled import PHOTOS
 from refinemask.files import UserError
+from refinemask.structures import Detections
 
 
 def test_a_full_batch_is_compared_and_one_of_a_single_image(tiny_package: Path) -> None:
@@ -24,8 +26,19 @@ def test_a_full_batch_is_compared_and_one_of_a_single_image(tiny_package: Path) 
         np.testing.assert_array_equal(read.masks, found.masks)
 
 
-def test_without_pictures_it_is_only_loaded(tiny_package: Path) -> None:
+def test_without_pictures_nothing_is_compared_but_all_code_runs(
+    tiny_package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = []
+    infer = CompiledEngine.infer
+
+    def noted(engine: CompiledEngine, images: np.ndarray, image_sizes: np.ndarray) -> Detections:
+        shapes.append(images.shape)
+        return infer(engine, images, image_sizes)
+
+    monkeypatch.setattr(CompiledEngine, "infer", noted)
     assert list(check(str(tiny_package), "absent.safetensors", "tiny.pt2", None)) == []
+    assert shapes == [(2, 3, 64, 96)]
 
 
 def test_a_package_without_a_sidecar_is_not_loaded(package: Path) -> None:
