@@ -1,6 +1,6 @@
 """Compiling, and the first load of what was compiled, in child processes.
 
-Several parts can be compiled at the same time, their memory is given back, and a crash of the code leaves a parent to
+Several parts can be compiled at the same time. Their memory is given back, and a crash of the code leaves a parent to
 report it. A child takes one JSON argument and answers in JSON lines.
 """
 
@@ -29,7 +29,7 @@ def compile_in_children(source: dict[str, Any], jobs: Sequence[tuple[str, tuple[
         jobs: parts and sizes.
 
     Yields:
-        Name and files of each part, as soon as it is compiled; no files if the detector has no such part.
+        Name and files of each part, once its child is done; no files if the detector has no such part.
 
     Raises:
         UserError: a child failed; what it said stands in this process's standard error.
