@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
 
-import numpy as np
+import torch
 
 from engines.compiled.engine import CompiledEngine
+from engines.compiled.program import load_programs
 from engines.compiled.sidecar import CompiledSidecar, read_compiled_sidecar
 from engines.torch_engine import TorchEngine
 from refinemask.agreement import Comparison, compare, verification_images
@@ -28,7 +29,7 @@ def check(package: str, checkpoint: str, output: str, pictures: str | None) -> I
     sidecar = read_compiled_sidecar(package)
     compiled = CompiledEngine(package, device=sidecar.device)
     if pictures is None:
-        _run_blank(compiled, sidecar)
+        _run_blank(package, sidecar)
         return
     eager = TorchEngine(checkpoint, device=sidecar.device)
     batches = [(sidecar.batch, size) for size in sidecar.sizes]
@@ -41,7 +42,16 @@ def check(package: str, checkpoint: str, output: str, pictures: str | None) -> I
         yield compare((batch, *size), expected, found)
 
 
-def _run_blank(compiled: CompiledEngine, sidecar: CompiledSidecar) -> None:
-    """Run a batch of each size, so that code which crashes does so here and not in its first user."""
-    for size in sidecar.sizes:
-        compiled.infer(np.zeros((sidecar.batch, 3, *size), np.uint8), np.array([size] * sidecar.batch))
+@torch.no_grad()
+def _run_blank(package: str, sidecar: CompiledSidecar) -> None:
+    """Run all code once, so that code which crashes does so here and not in its first user.
+
+    This records nothing and searches for no algorithms: it takes seconds where those take minutes.
+    """
+    for size, program in load_programs(Path(package), sidecar.sizes).items():
+        images = torch.zeros(sidecar.batch, 3, *size, dtype=torch.uint8, device=sidecar.device)
+        image_sizes = torch.tensor([size] * sidecar.batch, device=sidecar.device)
+        features = program.features(images, image_sizes)
+        boxes, maps = program.boxes(features, image_sizes), program.image_maps(features)
+        # On the host, for a GPU tells of what went wrong when it is waited for.
+        program.masks(features, maps, boxes.boxes, boxes.labels).cpu()
