@@ -7,9 +7,9 @@
         print(result.class_names, result.scores, result.masks().shape)
         result.save("out")
 
-TensorRT runs what :func:`build_engine` makes of an exported file, and :func:`compile_engine` makes of a checkpoint what
-needs PyTorch alone. Importing this package loads no runtime: each is
-heavy, some are optional, and only the one asked for is imported.
+TensorRT runs what :func:`build_engine` makes of an exported file. :func:`compile_engine` makes of a checkpoint what
+needs PyTorch alone. Importing this package loads no runtime: each is heavy, some are optional, and only the one asked
+for is imported.
 """
 
 import os

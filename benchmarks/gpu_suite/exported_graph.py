@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from engines.compiled.child import CORES_PER_CHILD
+from engines.compiled.trace import trace
 from refinemask.data.transforms import NetworkInput
 from refinemask.modeling.exported import DTYPES, ExportedDetector, Precision
 from refinemask.weights import load_detector
 
-LEFTOVERS = (torch.ops.aten._assert_tensor_metadata.default, torch.ops.aten.promote_types.default)
-"""Nodes without users that an export leaves behind; compilers trip over them."""
 WARM_UPS = 3
 Inputs = tuple[Tensor, Tensor]
 """Images and their sizes."""
@@ -24,12 +24,7 @@ def exported_graph(checkpoint: Path, precision: Precision, device: str, inputs: 
     if precision != "fp32":
         module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.no_grad():
-        program = torch.export.export(module, inputs, strict=False)
-    for node in reversed(list(program.graph.nodes)):
-        if node.target in LEFTOVERS and not node.users:
-            program.graph.erase_node(node)
-    program.graph_module.recompile()
-    return program.module(check_guards=False)
+        return trace(module, inputs)
 
 
 def compiled_graph(checkpoint: Path, precision: Precision, device: str, inputs: Inputs) -> Any:
@@ -39,8 +34,11 @@ def compiled_graph(checkpoint: Path, precision: Precision, device: str, inputs: 
 
 def warm_compiler_cache(checkpoint: Path, precision: Precision, device: str, batch: NetworkInput) -> None:
     """Compile as a later process will, which then finds the code in the compiler's cache on disk."""
+    from torch._inductor import config
+
     inputs = on_device(batch, device)
-    with torch.no_grad():
+    # More compilers would take the processors from the other jobs.
+    with torch.no_grad(), config.patch(compile_threads=CORES_PER_CHILD):
         compiled_graph(checkpoint, precision, device, inputs)(*inputs)
 
 

@@ -4,7 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from benchmarks.gpu_suite.context import Context
-from benchmarks.gpu_suite.numerics import Check, check_kernels, check_merge, check_nms, check_roi_align, check_top_k
+from benchmarks.gpu_suite.numerics import (
+    Check,
+    check_conv_relu,
+    check_kernels,
+    check_merge,
+    check_nms,
+    check_roi_align,
+    check_top_k,
+)
 from benchmarks.gpu_suite.tiny import TINY_MERGE_CASES, TINY_NMS_CASES, TINY_ROI_ALIGN_CASES, TINY_TOP_K_CASES
 from refinemask.files import FailedCheckError
 from trt_plugins.torch_ops import TorchKernels
@@ -28,7 +36,7 @@ class NumericsReport:
 
 
 def run_numerics(context: Context) -> NumericsReport:
-    """Check every kernel.
+    """Check every kernel, and the convolutions that compiled engines take from cuDNN.
 
     Raises:
         NotRunError: there are no kernels here.
@@ -36,7 +44,10 @@ def run_numerics(context: Context) -> NumericsReport:
     """
     kernels = context.kernels()
     found = _tiny(kernels, context.device) if context.tiny else check_kernels(kernels, context.device)
-    report = NumericsReport(checks=tuple(found))
+    checks = list(found)
+    # Not ours: where cuDNN refuses one, the results of the kernels remain.
+    checks += context.attempt("convolutions", lambda: list(check_conv_relu(context.device))) or []
+    report = NumericsReport(checks=tuple(checks))
     if report.failed:
         context.keep(report)
         raise FailedCheckError(f"{report.headline}; the first that failed is {report.failed[0].name}")

@@ -21,6 +21,8 @@ from benchmarks.gpu_suite.cases import (
     TopKCase,
 )
 from benchmarks.gpu_suite.workload import Workload
+from engines.compiled.conv_relu import conv_relu
+from refinemask.float32 import float32_products
 from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align, top_k
 from refinemask.ops.roi_align import FINEST_SCALE
 from trt_plugins.c_api import INTERLEAVED, FeatureMap
@@ -195,6 +197,31 @@ def check_merge(kernels: TorchKernels, device: str, cases: Iterable[MergeCase]) 
         result = kernels.boundary_merge(coarse, fine)
         expected = boundary_merge(coarse.cpu(), fine.cpu())
         yield Check(str(Workload(case)), relative_error(result.cpu(), expected.double()), FULL_PRECISION_LIMIT)
+
+
+def check_conv_relu(device: str) -> Iterator[Check]:
+    """The compiled engine's convolutions against float64, with results in memory that held NaN before.
+
+    cuDNN also reads the result as a sum's other part, times zero; that must not make NaN of what lay there.
+    """
+    random = torch.Generator().manual_seed(12)
+    shapes = (2, 64, 50, 84), (32, 64, 3, 3), (32,), (2, 32, 50, 84)
+    inputs = [torch.randn(shape, generator=random) for shape in shapes]
+    inputs[1] /= 24  # root of the number of products in a sum
+    for dtype, adds in product(LIMITS, (False, True)):
+        rounded = [each.to(dtype) for each in inputs]
+        x, weight, bias, residual = (each.double() for each in rounded)
+        reference = F.relu(F.conv2d(x, weight, bias, padding=1) + (residual if adds else 0))
+        *there, added = (
+            each.to(device, memory_format=torch.channels_last if each.dim() == 4 else torch.contiguous_format)
+            for each in rounded
+        )
+        # The allocator gives this memory to the result, as the last that was freed and of its size.
+        torch.full_like(added, torch.nan)
+        with float32_products(tf32=False):
+            result = conv_relu(*there, added if adds else None, (1, 1), (1, 1), (1, 1))
+        name = f"convolution{' + sum' if adds else ''} + ReLU, {str(dtype).removeprefix('torch.')}"
+        yield Check(name, relative_error(result.cpu(), reference), LIMITS[dtype])
 
 
 def _reference(case: RoIAlignCase, features: list[Tensor], rois: Tensor) -> Tensor:

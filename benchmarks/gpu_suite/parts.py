@@ -1,7 +1,7 @@
 """The parts of the GPU suite in their order.
 
-What times nothing comes first, while jobs still build and compile. Of what is timed the most important comes first, for
-the time may end before the last.
+What times nothing comes first, while jobs still build and compile; accuracy is the last of it, for it waits for the
+slowest job. Of what is timed the most important comes first, for the time may end before the last.
 """
 
 from benchmarks.gpu_suite.accuracy import AccuracyReport, prepare_accuracy, run_accuracy
@@ -19,7 +19,6 @@ from benchmarks.gpu_suite.training import TrainingReport, run_training
 
 PARTS = (
     Part(name="numerics", run=run_numerics, report=NumericsReport, seconds=20, timed=False),
-    Part(name="accuracy", run=run_accuracy, report=AccuracyReport, seconds=10, prepare=prepare_accuracy, timed=False),
     Part(
         name="sanitizer",
         run=run_sanitizer,
@@ -28,6 +27,7 @@ PARTS = (
         prepare=prepare_sanitizer,
         timed=False,
     ),
+    Part(name="accuracy", run=run_accuracy, report=AccuracyReport, seconds=10, prepare=prepare_accuracy, timed=False),
     Part(name="ceilings", run=measure_ceilings, report=CeilingsReport, seconds=5),
     Part(name="network", run=run_network, report=NetworkReport, seconds=30, prepare=prepare_network),
     Part(name="profile", run=run_profile, report=ProfileReport, seconds=10, prepare=prepare_profile),

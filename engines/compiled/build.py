@@ -98,7 +98,7 @@ def _checked(
     """The sidecar with the package's agreement; raises a MismatchError if that is too little.
 
     Args:
-        pictures: directory of the pictures to compare on; None only loads the package.
+        pictures: directory of the pictures to compare on; None compares nothing, but loads and runs the package.
     """
     try:
         write_compiled_sidecar(sidecar, package)

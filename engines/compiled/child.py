@@ -1,6 +1,6 @@
 """Compiling, and the first load of what was compiled, in child processes.
 
-Several parts can be compiled at the same time, their memory is given back, and a crash of the code leaves a parent to
+Several parts can be compiled at the same time. Their memory is given back, and a crash of the code leaves a parent to
 report it. A child takes one JSON argument and answers in JSON lines.
 """
 
@@ -29,7 +29,7 @@ def compile_in_children(source: dict[str, Any], jobs: Sequence[tuple[str, tuple[
         jobs: parts and sizes.
 
     Yields:
-        Name and files of each part, as soon as it is compiled; no files if the detector has no such part.
+        Name and files of each part, once its child is done; no files if the detector has no such part.
 
     Raises:
         UserError: a child failed; what it said stands in this process's standard error.
@@ -60,7 +60,9 @@ def _ask(task: str, request: dict[str, Any], name: str) -> Iterator[Any]:
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
     }
-    command = [sys.executable, "-W", "ignore", "-m", "engines.compiled.child", task, json.dumps(request)]
+    # Where the process crashes, its last words are then the Python lines that it died in.
+    options = ["-W", "ignore", "-X", "faulthandler"]
+    command = [sys.executable, *options, "-m", "engines.compiled.child", task, json.dumps(request)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
         assert child.stdout is not None
         for line in child.stdout:

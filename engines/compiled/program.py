@@ -20,13 +20,11 @@ from engines.compiled.noexecstack import forbid_executable_stack
 from engines.compiled.padded_stages import pad_stages
 from engines.compiled.parts import Boxes, Features, ImageMaps, Masks
 from engines.compiled.top_k import use_top_k
+from engines.compiled.trace import trace
 from refinemask.modeling.box_head import DetectedBoxes
 from refinemask.modeling.detector import Detector
 from refinemask.modeling.exported import DTYPES, ExportedDetector, Precision
 from refinemask.weights import load_detector
-
-LEFTOVERS = (torch.ops.aten._assert_tensor_metadata.default, torch.ops.aten.promote_types.default)
-"""Nodes without users that an export leaves behind; a compiler trips over them."""
 
 
 @dataclass(frozen=True)
@@ -108,12 +106,7 @@ def traced_parts(
 def _trace(
     module: nn.Module, arguments: tuple[Any, ...], dynamic_shapes: Any = None
 ) -> tuple[fx.GraphModule, tuple[Any, ...]]:
-    program = torch.export.export(module.eval(), arguments, dynamic_shapes=dynamic_shapes, strict=False)
-    for node in reversed(list(program.graph.nodes)):
-        if node.target in LEFTOVERS and not node.users:
-            program.graph.erase_node(node)
-    program.graph_module.recompile()
-    traced = program.module(check_guards=False)
+    traced = trace(module, arguments, dynamic_shapes)
     fold_weights(traced)
     if next(module.parameters()).is_cuda:
         rearrange_for_gpus(traced)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Lock
 
 import numpy as np
 import torch
@@ -16,8 +15,6 @@ from refinemask.structures import Detections
 
 WARM_UPS = 2
 """Runs before a recording: libraries choose their algorithms and allocate in the first ones."""
-
-_recording = Lock()
 
 
 @contextmanager
@@ -133,11 +130,12 @@ class Recording:
         if not self._record:
             return launch
         graph = torch.cuda.CUDAGraph()
-        # Threads of other slots may allocate meanwhile, which a global recording would forbid. They must not begin a
-        # recording of their own, which would wait for the whole device.
+        # Threads of other slots may copy, replay and allocate meanwhile, which a global recording would forbid. What
+        # launches or records waits: cuDNN's search empties PyTorch's cache of memory, and a recording begins with a
+        # wait for the whole device, neither of which may happen while another thread records.
         with (
-            _recording,
+            arithmetic(self._precision),
             torch.cuda.graph(graph, self._pool, stream=self.stream, capture_error_mode="thread_local"),
         ):
-            launch()
+            work()
         return graph.replay

@@ -64,7 +64,7 @@ def make_logger(trt: Any) -> Any:
 
 
 def load_plugins(trt: Any, library: str | os.PathLike[str] | None, logger: Any) -> None:
-    """Register TensorRT's own plugins, and those of our library; once is enough for a process.
+    """Register TensorRT's own plugins where it has some, and those of our library; once is enough for a process.
 
     Args:
         trt: the module of TensorRT.
@@ -75,8 +75,9 @@ def load_plugins(trt: Any, library: str | os.PathLike[str] | None, logger: Any) 
     Raises:
         UserError: the library is missing, or TensorRT does not accept it.
     """
-    # A file with the operators' bodies needs TensorRT's RoIAlign.
-    trt.init_libnvinfer_plugins(logger, "")
+    # A file with the operators' bodies needs TensorRT's RoIAlign. TensorRT-RTX has no plugins of its own.
+    if hasattr(trt, "init_libnvinfer_plugins"):
+        trt.init_libnvinfer_plugins(logger, "")
     if library is None:
         return
     # A bare file name would go through the search path of the dynamic linker.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from benchmarks.gpu_suite import numerics
 from benchmarks.gpu_suite.cases import EMPTY_ROIS, RoIAlignCase
 from benchmarks.gpu_suite.numerics import Check, relative_error
+from engines.compiled.conv_relu import conv_relu
 from tests.support.host_kernels import build_cache, host_functions, host_kernels, host_library, schedule
 from trt_plugins.c_api import Kernels
 from trt_plugins.torch_ops import TorchKernels
@@ -67,6 +69,23 @@ def test_empty_boxes_pool_zeros_from_a_map_of_ones(host_kernels: Kernels) -> Non
     assert not pooled.any()
     numbers = rois[:4].nan_to_num(30)
     assert TorchKernels(host_kernels).multilevel_roi_align(features, numbers, 7, 0, 56).all()
+
+
+def test_convolutions_are_checked_with_and_without_a_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    checks = [*numerics.check_conv_relu("cpu")]
+    assert len(checks) == len({each.name for each in checks}) == 6
+    assert [each.name for each in checks if not each.passed] == []
+
+    def poisoned(*arguments: Any) -> Tensor:
+        """A convolution that makes NaN of a place of its result."""
+        result = conv_relu(*arguments)
+        result[-1, -1, -1, -1] = torch.nan
+        return result
+
+    monkeypatch.setattr(numerics, "conv_relu", poisoned)
+    assert not any(each.passed for each in numerics.check_conv_relu("cpu"))
+    monkeypatch.setattr(numerics, "conv_relu", lambda *arguments: conv_relu(*arguments[:3], None, *arguments[4:]))
+    assert [each.passed for each in numerics.check_conv_relu("cpu")] == [True, False] * 3
 
 
 def test_results_of_another_shape_are_wrong() -> None:

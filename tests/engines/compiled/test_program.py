@@ -11,8 +11,9 @@ from engines.compiled.flat_linear import keep_channels_last
 from engines.compiled.narrow_conv import expand_narrow_convs
 from engines.compiled.parts import PARTS
 from engines.compiled.places import place_counts
-from engines.compiled.program import LEFTOVERS, rearrange_for_gpus
+from engines.compiled.program import rearrange_for_gpus
 from engines.compiled.top_k import use_top_k
+from engines.compiled.trace import LEFTOVERS
 from tests.support.detections import assert_near_detections, assert_near_masks
 from tests.support.tiny_families import MASK_HEADS
 from tests.support.traced_parts import TracedParts, make_batch, run, traced_family

@@ -63,6 +63,16 @@ def test_plugins_are_loaded_where_a_logger_listens(
     assert "library" not in tensorrt.calls, "the registry refuses names that it has"
 
 
+def test_a_flavour_without_plugins_of_its_own_loads_the_library_alone(
+    tensorrt: FakeTensorRT, build: Callable[[BuildOptions], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("tensorrt.init_libnvinfer_plugins")
+    library = tmp_path / "plugins.so"
+    library.touch()
+    build(replace(BODIES, bodies=False, plugins=library))
+    assert tensorrt.calls == ["builder", "library", "parser", "runtime"]
+
+
 def test_a_refusal_of_the_library_has_its_reason(
     tensorrt: FakeTensorRT, build: Callable[[BuildOptions], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
