@@ -28,6 +28,8 @@ class Part:
     """Function that begins, by :meth:`Context.begin`, what must be built before ``run``."""
     timed: bool = True
     """Whether anything is timed, so that no job may run beside it."""
+    by_default: bool = True
+    """Whether it runs unless others are named."""
 
     @property
     def field(self) -> str:

@@ -11,6 +11,7 @@ from benchmarks.gpu_suite.end_to_end import EndToEndReport, prepare_end_to_end, 
 from benchmarks.gpu_suite.kernel_checks import NumericsReport, run_numerics
 from benchmarks.gpu_suite.kernel_times_report import KernelTimesReport, run_kernel_times
 from benchmarks.gpu_suite.network import NetworkReport, prepare_network, run_network
+from benchmarks.gpu_suite.packages import PackagesReport, run_packages
 from benchmarks.gpu_suite.part import Part
 from benchmarks.gpu_suite.paste import PasteReport, run_paste
 from benchmarks.gpu_suite.profile import ProfileReport, prepare_profile, run_profile
@@ -28,6 +29,7 @@ PARTS = (
         timed=False,
     ),
     Part(name="accuracy", run=run_accuracy, report=AccuracyReport, seconds=10, prepare=prepare_accuracy, timed=False),
+    Part(name="packages", run=run_packages, report=PackagesReport, seconds=30, timed=False, by_default=False),
     Part(name="ceilings", run=measure_ceilings, report=CeilingsReport, seconds=5),
     Part(name="network", run=run_network, report=NetworkReport, seconds=30, prepare=prepare_network),
     Part(name="profile", run=run_profile, report=ProfileReport, seconds=10, prepare=prepare_profile),

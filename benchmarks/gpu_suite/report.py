@@ -11,6 +11,7 @@ from benchmarks.gpu_suite.goal_report import GoalReport
 from benchmarks.gpu_suite.kernel_checks import NumericsReport
 from benchmarks.gpu_suite.kernel_times_report import KernelTimesReport
 from benchmarks.gpu_suite.network import NetworkReport
+from benchmarks.gpu_suite.packages import PackagesReport
 from benchmarks.gpu_suite.paste import PasteReport
 from benchmarks.gpu_suite.profile import ProfileReport
 from benchmarks.gpu_suite.sanitizer import SanitizerReport
@@ -35,6 +36,7 @@ class GpuReport:
     numerics: NumericsReport | None = None
     accuracy: AccuracyReport | None = None
     sanitizer: SanitizerReport | None = None
+    packages: PackagesReport | None = None
     ceilings: CeilingsReport | None = None
     profile: ProfileReport | None = None
     network: NetworkReport | None = None

@@ -52,7 +52,8 @@ def run_suite(plan: Plan, parts: Sequence[Part], library: Path | None = None) ->
 
 def run_parts(context: Context, parts: Sequence[Part]) -> None:
     """Begin the jobs of all parts that were asked for, then run these parts one after the other."""
-    asked = [part for part in parts if not context.plan.parts or part.name in context.plan.parts]
+    named = context.plan.parts or [part.name for part in parts if part.by_default]
+    asked = [part for part in parts if part.name in named]
     try:
         if context.cuda and context.library is None:
             context.begin(KERNEL_LIBRARY, build_libraries, architectures=(_architecture(),))

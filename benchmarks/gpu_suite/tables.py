@@ -46,7 +46,11 @@ def _tables(report: GpuReport) -> list[RenderableType]:
     if report.kernel_times:
         bandwidth = report.ceilings.copy_bytes_per_second if report.ceilings else None
         found.append(_kernel_times(report.kernel_times, bandwidth))
-    found += [each.headline for each in (report.paste, report.end_to_end, report.detector, report.training) if each]
+    found += [
+        each.headline
+        for each in (report.packages, report.paste, report.end_to_end, report.detector, report.training)
+        if each
+    ]
     return found
 
 
