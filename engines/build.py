@@ -65,7 +65,9 @@ def _build(args: Args) -> None:
         _compile(args)
         return
     if args.compile != CompileOptions():
-        raise UserError(f"{args.model}: {_given(args.compile)} are for a checkpoint (.safetensors) that is compiled")
+        raise UserError(
+            f"{args.model}: only a checkpoint (.safetensors), which is compiled, takes {_given(args.compile)}"
+        )
     if args.print_trtexec is not None:
         print(shlex.join(_trtexec_command(args, args.print_trtexec)))
         return
@@ -78,7 +80,7 @@ def _build(args: Args) -> None:
 def _compile(args: Args) -> None:
     if args.build != BuildOptions(precision=args.build.precision) or args.print_trtexec is not None:
         found = _given(args.build) or "--print-trtexec"
-        raise UserError(f"{args.model}: {found} are for an exported file (.onnx) and TensorRT; leave them out")
+        raise UserError(f"{args.model}: only an exported file (.onnx), which TensorRT builds, takes {found}")
     options = args.compile
     sidecar = compile_engine(
         args.model,

@@ -3,13 +3,20 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import current_thread, main_thread
+from types import FrameType
 
 from refinemask.files import FailedCheckError, UserError
 
 FAILED_CHECK, BAD_INPUT = 1, 2
-INTERRUPTED, READER_GONE = 128 + signal.SIGINT, 128 + signal.SIGPIPE
-"""Exit codes of a failed check, bad input, Ctrl-C and an output that nobody reads."""
+INTERRUPTED, READER_GONE, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGPIPE, 128 + signal.SIGTERM
+"""Exit codes of a failed check, bad input, Ctrl-C, an output that nobody reads, and SIGTERM."""
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: what a command has half written or started goes away as at Ctrl-C."""
 
 
 def exit_code(action: Callable[[], int | None]) -> int:
@@ -17,15 +24,18 @@ def exit_code(action: Callable[[], int | None]) -> int:
 
     Returns:
         The exit code: that of the action, or 1 for :class:`FailedCheckError`, 2 for :class:`UserError`, 130 for
-        Ctrl-C, 141 if nobody reads the output any more.
+        Ctrl-C, 141 if nobody reads the output any more, 143 for SIGTERM.
     """
     try:
-        code = action() or 0
-        sys.stdout.flush()
+        with _terminable():
+            code = action() or 0
+            sys.stdout.flush()
     except UserError as error:
         return _end(f"error: {error}", BAD_INPUT)
     except FailedCheckError as error:
         return _end(f"error: {error}", FAILED_CHECK)
+    except _Terminated:
+        return _end("terminated", TERMINATED)
     except KeyboardInterrupt:
         return _end("interrupted", INTERRUPTED)
     except BrokenPipeError:
@@ -33,6 +43,22 @@ def exit_code(action: Callable[[], int | None]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE
     return code
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise _Terminated
+
+    # Python lets the main thread alone handle signals.
+    if current_thread() is not main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _end(line: str, code: int) -> int:

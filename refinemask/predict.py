@@ -22,7 +22,7 @@ class Args:
     images: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE…")]
     """Images, and folders of images."""
     model: Path
-    """A checkpoint (.safetensors) or an exported file of any engine (.onnx, .engine)."""
+    """A checkpoint (.safetensors) or an exported file of any engine (.pt2, .onnx, .engine)."""
     output: Output
     """The folder for one PNG per image and results.json."""
     draw_score: float = DRAWN_SCORE

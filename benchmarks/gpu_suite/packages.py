@@ -132,13 +132,13 @@ def _compile(target: Path, images: Any, options: dict[str, Any], strip: bool) ->
     layers = torch.nn.Conv2d(8, 8, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(288, 64)
     network = torch.nn.Sequential(*layers).requires_grad_(False).to(images.device)
     graph = torch.export.export(network, (images,)).module(check_guards=False)
-    found = torch._inductor.aot_compile(graph, (images,), options={"aot_inductor.package": True, **options})  # type: ignore[arg-type]
+    found = torch._inductor.aot_compile(graph, (images,), options={"aot_inductor.package": True, **options})
     files = [str(file) for file in found]  # type: ignore[union-attr]
     (library,) = (Path(file) for file in files if file.endswith(".so"))
     if strip:
         forbid_executable_stack(library)
     target.with_suffix(".so").write_bytes(library.read_bytes())
-    package_aoti(target, {"model": files})
+    package_aoti(target, {"model": [*files]})
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,12 @@ import engines
 from benchmarks.harness.load import peak_memory_bytes, used_device_memory
 from benchmarks.harness.pipeline import Sample, process
 from benchmarks.harness.spec import EngineSpec
+from refinemask.exit_codes import INTERRUPTED
 from refinemask.files import UserError
 from refinemask.structures import Result
+
+SECONDS_TO_END = 10
+"""Time for a child to finish a batch and remove its engine's temporary files."""
 
 
 class Worker:
@@ -84,9 +89,18 @@ class Worker:
         return self._device_bytes
 
     def close(self) -> None:
-        """End the child."""
-        self._process.kill()
-        self._process.communicate()
+        """End the child, in good order where it can: some engines have temporary files."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        # What it could not be told is lost with it.
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
 
     def __enter__(self) -> "Worker":
         return self
@@ -119,6 +133,14 @@ class Worker:
 
 def main() -> int:
     """The child's side: load the engine of the first line, then run the batch of each further line."""
+    try:
+        _answer_lines()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+def _answer_lines() -> None:
     answers = os.fdopen(os.dup(1), "w")
     # What libraries print must not mix with the answers.
     os.dup2(2, 1)
@@ -137,8 +159,8 @@ def main() -> int:
         except UserError as error:
             answer = {"error": str(error)}
         print(json.dumps(answer), file=answers, flush=True)
-    return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    # The engine is gone. What libraries print as an interpreter ends would stand among the results.
+    os._exit(main())

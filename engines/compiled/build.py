@@ -1,6 +1,8 @@
 """Compile a detector, prove that it agrees with eager PyTorch, and only then write it, with its sidecar."""
 
+import os
 import shlex
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -49,6 +51,7 @@ def compile_verified(
     require_runnable(checkpoint, device)
     if output.suffix != ".pt2":
         raise UserError(f"{output}: expected the name of a .pt2 file")
+    _require_compiler(checkpoint)
     with atomic_write(output) as package:
         _compile_package(Source(checkpoint, precision, device, batch), shapes.sizes, package)
         sidecar = CompiledSidecar(
@@ -81,6 +84,15 @@ def _precision(checkpoint: Path, precision: str | None, device: str) -> str:
             f"{checkpoint}: '{precision}' cannot be compiled for device '{device}'; expected {', '.join(possible)}"
         )
     return precision or possible[0]
+
+
+def _require_compiler(checkpoint: Path) -> None:
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        raise UserError(
+            f"{checkpoint}: compiling needs a C++ compiler, and there is no program '{compiler}'; install g++, or name "
+            "another compiler in the variable CXX"
+        )
 
 
 def _compile_package(source: Source, sizes: Sequence[Size], package: Path) -> None:

@@ -49,7 +49,10 @@ class Canvases:
         ``canvas`` and ``check`` are those of :class:`refinemask.contract.Bounds`.
         """
         if shape[0] > self.batch:
-            raise InputError(f"{shape[0]} images in a batch, but this engine was compiled for up to {self.batch}")
+            raise InputError(
+                f"{shape[0]} images in a batch, but this engine was compiled for up to {self.batch}: split the batch, "
+                "or compile for more (python -m engines.build --batch)"
+            )
         if tuple(shape[2:]) not in self.sizes:
             raise InputError(
                 f"images are padded to {_names([(shape[2], shape[3])])}, but this engine was compiled for "

@@ -1,23 +1,31 @@
 """Compiling, and the first load of what was compiled, in child processes.
 
 Several parts can be compiled at the same time. Their memory is given back, and a crash of the code leaves a parent to
-report it. A child takes one JSON argument and answers in JSON lines.
+report it. A child takes one JSON argument and answers in JSON lines. It ends when its standard input does: at the wish
+of its parent, or with it.
 """
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from threading import Thread
+from types import FrameType
 from typing import Any
 
 from refinemask.agreement import Comparison
+from refinemask.exit_codes import INTERRUPTED
 from refinemask.files import UserError
 
 CORES_PER_CHILD = 4
 """Processor cores that compiling one part keeps busy."""
+SECONDS_TO_END = 10
+"""Time for a child to remove its temporary files."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -35,9 +43,11 @@ def compile_in_children(source: dict[str, Any], jobs: Sequence[tuple[str, tuple[
         UserError: a child failed; what it said stands in this process's standard error.
     """
     count = min(len(jobs), max(1, len(os.sched_getaffinity(0)) // CORES_PER_CHILD))
-    with ThreadPoolExecutor(count) as pool:
+    # The children end before the threads that wait for them.
+    with ThreadPoolExecutor(count) as pool, ExitStack() as stack:
         shares = [{"source": source, "jobs": jobs[index::count]} for index in range(count)]
-        answers = pool.map(lambda share: list(_ask("compile", share, source["checkpoint"])), shares)
+        children = [stack.enter_context(_child("compile", share)) for share in shares]
+        answers = pool.map(lambda child: list(_answers(child, "compile", source["checkpoint"])), children)
         for answer in answers:
             yield from answer
 
@@ -48,11 +58,14 @@ def check_in_child(package: Path, **options: Any) -> list[Comparison]:
     Raises:
         UserError: it cannot be loaded, or crashes.
     """
-    (answer,) = _ask("check", {"package": str(package), **options}, options["output"])
+    with _child("check", {"package": str(package), **options}) as child:
+        (answer,) = _answers(child, "check", options["output"])
     return [Comparison.of(fields) for fields in answer]
 
 
-def _ask(task: str, request: dict[str, Any], name: str) -> Iterator[Any]:
+@contextmanager
+def _child(task: str, request: dict[str, Any]) -> Iterator["subprocess.Popen[str]"]:
+    """A child process, which ends with the block."""
     paths = (str(ROOT), os.environ.get("PYTHONPATH"))
     environment = {
         # PyTorch would start as many compilers as there are cores, in every child.
@@ -63,14 +76,31 @@ def _ask(task: str, request: dict[str, Any], name: str) -> Iterator[Any]:
     # Where the process crashes, its last words are then the Python lines that it died in.
     options = ["-W", "ignore", "-X", "faulthandler"]
     command = [sys.executable, *options, "-m", "engines.compiled.child", task, json.dumps(request)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
-        assert child.stdout is not None
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    # In a session of its own, Ctrl-C does not reach it and its compilers. The parent tells it, whoever was interrupted.
+    child = subprocess.Popen(command, env=environment, start_new_session=True, **pipes)
+    assert child.stdin is not None
+    try:
+        yield child
+    finally:
+        child.stdin.close()
+        try:
+            child.wait(SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+
+
+def _answers(child: "subprocess.Popen[str]", task: str, name: str) -> Iterator[Any]:
+    assert child.stdout is not None
+    with child.stdout:
         for line in child.stdout:
             answer = json.loads(line)
             if "error" in answer:
                 raise UserError(answer["error"])
             yield answer["result"]
-    if child.returncode:
+    if child.wait():
         raise UserError(f"{name}: not written, {_reason(task, child.returncode)}")
 
 
@@ -79,11 +109,10 @@ def _reason(task: str, code: int) -> str:
         return f"the {task} ended with exit code {code}; its last words stand above"
     if task == "compile":
         return f"the compile ended with signal {-code} (9 is usually lack of memory)"
-    # Seen with compilers that are much newer than the one that built PyTorch.
     return (
         f"the compiled code ends its process with signal {-code} when it is loaded or run; it was made by "
-        f"'{os.environ.get('CXX', 'g++')}': name another C++ compiler in the variable CXX, such as the system's, "
-        "and compile again"
+        f"'{os.environ.get('CXX', 'g++')}': name another C++ compiler in the variable CXX and compile again; "
+        "python -m benchmarks.gpu_suite -o out --part packages tells what of such code runs here"
     )
 
 
@@ -92,13 +121,32 @@ def main() -> int:
     answers = os.fdopen(os.dup(1), "w")
     # What compilers print must not mix with the answers.
     os.dup2(2, 1)
+    _end_with_standard_input()
     task, request = sys.argv[1], json.loads(sys.argv[2])
     try:
         for result in TASKS[task](request):
             print(json.dumps({"result": result}), file=answers, flush=True)
     except UserError as error:
         print(json.dumps({"error": str(error)}), file=answers, flush=True)
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return 0
+
+
+def _end_with_standard_input() -> None:
+    """Interrupt this process, and the compilers that it runs, once its standard input ends."""
+
+    def interrupt_once(number: int, frame: FrameType | None) -> None:
+        # A second one would disturb what the first one lets remove.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    def watch() -> None:
+        os.read(0, 1)
+        os.killpg(0, signal.SIGINT)
+
+    signal.signal(signal.SIGINT, interrupt_once)
+    Thread(target=watch, daemon=True).start()
 
 
 def _compile(request: dict[str, Any]) -> Iterator[list[Any]]:

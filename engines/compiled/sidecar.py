@@ -100,8 +100,10 @@ def read_compiled_sidecar(package: str | os.PathLike[str]) -> CompiledSidecar:
         content = json.loads(path.read_text())
         agreement = content["agreement"] and tuple(content["agreement"])
         content |= {"sizes": tuple(map(tuple, content["sizes"])), "agreement": agreement}
-        return CompiledSidecar(**content)
-    except (ValueError, TypeError, KeyError) as error:
+        sidecar = CompiledSidecar(**content)
+        Canvases(batch=sidecar.batch, sizes=sidecar.sizes)
+        return sidecar
+    except (ValueError, TypeError, KeyError, UserError) as error:
         raise UserError(
             f"{path}: not a sidecar of python -m engines.build ({error}); compile the package again"
         ) from error

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +25,11 @@ class Args:
 
 def act(args):
     if args.what == "wait":
-        print("waiting", flush=True)
-        time.sleep(60)
+        try:
+            print("waiting", flush=True)
+            time.sleep(60)
+        finally:
+            print("undone")
     for _ in range(100_000):
         print("line")
 
@@ -81,13 +85,28 @@ def start(what: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
-def test_ctrl_c_is_one_line_and_code_130() -> None:
+@pytest.mark.parametrize(
+    ("number", "line", "code"), [(signal.SIGINT, "interrupted\n", 130), (signal.SIGTERM, "terminated\n", 143)]
+)
+def test_a_signal_is_one_line_and_a_code_and_what_was_begun_is_undone(
+    number: signal.Signals, line: str, code: int
+) -> None:
     with start("wait") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "waiting\n"
-        process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=60)[1] == "interrupted\n"
-    assert process.returncode == 130
+        process.send_signal(number)
+        assert process.communicate(timeout=60) == ("undone\n", line)
+    assert process.returncode == code
+
+
+def test_a_command_leaves_the_signal_as_it_was_and_runs_in_any_thread() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    during = []
+    assert execute(Args, lambda args: during.append(signal.getsignal(signal.SIGTERM)), Args()) == 0
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(execute, Args, lambda args: 3, Args()).result() == 3
+    assert during != [before]
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

@@ -10,6 +10,7 @@ import engines
 from benchmarks.harness.pipeline import PHASES, process
 from benchmarks.harness.spec import EngineSpec
 from benchmarks.harness.worker import Worker
+from refinemask.exit_codes import INTERRUPTED
 from refinemask.files import UserError
 
 
@@ -55,6 +56,27 @@ def test_a_bad_image_is_reported_and_the_child_goes_on(toy_onnx: Path, pictures:
         with pytest.raises(UserError, match=r"broken\.png"):
             worker.process([broken])
         assert worker.process(pictures[:1])[0].detections == [3]
+
+
+def test_a_child_ends_in_good_order(toy_onnx: Path) -> None:
+    with Worker(EngineSpec(toy_onnx), threads=1) as worker:
+        pass
+    assert worker._process.returncode == 0
+
+
+def test_a_child_that_does_not_end_is_killed(toy_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.harness.worker.SECONDS_TO_END", 0.1)
+    with Worker(EngineSpec(toy_onnx), threads=1) as worker:
+        os.kill(worker.pid, signal.SIGSTOP)
+    assert worker._process.returncode == -signal.SIGKILL
+
+
+def test_an_interrupted_child_says_nothing(toy_onnx: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with Worker(EngineSpec(toy_onnx), threads=1) as worker:
+        os.kill(worker.pid, signal.SIGINT)
+        worker._process.wait()
+    assert worker._process.returncode == INTERRUPTED
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_killed_child_is_reported(toy_onnx: Path, pictures: list[Path]) -> None:

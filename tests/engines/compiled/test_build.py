@@ -3,6 +3,7 @@
 What compiles for real is in tests/support/compiled_package.py; here children answer at once.
 """
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,6 +66,7 @@ class Children:
 @pytest.fixture
 def children(monkeypatch: pytest.MonkeyPatch) -> Children:
     children = Children()
+    monkeypatch.setenv("CXX", sys.executable)
     monkeypatch.setattr(compiled_build, "compile_in_children", children.compile)
     monkeypatch.setattr(compiled_build, "check_in_child", children.check)
     packed = "torch._inductor.package.package_aoti"
@@ -185,6 +187,17 @@ def test_a_missing_gpu_and_missing_kernels_are_named(
         engines.compile_engine(checkpoint, output)
 
 
+@pytest.mark.parametrize("compiler", ["g++-99", "", "/tmp"])
+def test_a_missing_compiler_is_named(
+    checkpoint: Path, output: Path, children: Children, monkeypatch: pytest.MonkeyPatch, compiler: str
+) -> None:
+    monkeypatch.setenv("CXX", compiler)
+    with pytest.raises(UserError, match=rf"tiny\.safetensors: .*no program '{re.escape(compiler)}'; install g\+\+, or"):
+        engines.compile_engine(checkpoint, output, device="cpu")
+    assert not children.compiled
+    assert not output.parent.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -192,9 +205,9 @@ def test_a_missing_gpu_and_missing_kernels_are_named(
         ({"model": Path("absent.safetensors")}, "absent.safetensors: no such file"),
         (
             {"build": BuildOptions(flavour="tensorrt", opt_shape=(1, 64, 96))},
-            "--flavour, --opt-shape are for an exported file (.onnx) and TensorRT; leave them out",
+            "only an exported file (.onnx), which TensorRT builds, takes --flavour, --opt-shape",
         ),
-        ({"print_trtexec": 10}, "--print-trtexec are for an exported file (.onnx) and TensorRT; leave them out"),
+        ({"print_trtexec": 10}, "only an exported file (.onnx), which TensorRT builds, takes --print-trtexec"),
         ({"build": BuildOptions(precision="fp8")}, "'fp8' cannot be compiled for device 'cpu'; expected fp32, bf16"),
     ],
 )
@@ -219,7 +232,7 @@ def test_options_of_compiling_are_refused_for_tensorrt(tmp_path: Path, capsys: p
     compile = CompileOptions(device="cpu", batch=2, check=False)
     args = build.Args(model=tmp_path / "tiny.onnx", output=tmp_path / "tiny.engine", compile=compile)
     assert build.main(args) == 2
-    message = "tiny.onnx: --device, --batch, --check are for a checkpoint (.safetensors) that is compiled\n"
+    message = "tiny.onnx: only a checkpoint (.safetensors), which is compiled, takes --device, --batch, --check\n"
     assert capsys.readouterr().err.endswith(message)
 
 

@@ -1,5 +1,6 @@
-"""Compiling and checking in child processes: what they answer, and what their end means."""
+"""Compiling and checking in child processes: what they answer, what their end means, and that none is left."""
 
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from engines.compiled import child
 from engines.compiled.child import check_in_child, compile_in_children
+from refinemask.exit_codes import INTERRUPTED
 from refinemask.files import UserError
 
 SOURCE = {"checkpoint": "tiny.safetensors", "precision": "fp32", "device": "cpu", "batch": 1}
@@ -69,3 +71,39 @@ def test_a_child_that_is_killed_is_reported(interpreter: Path, monkeypatch: pyte
     monkeypatch.setenv("CXX", "g++-99")
     with pytest.raises(UserError, match=r"ends its process with signal 9 .*'g\+\+-99': name another C\+\+ compiler"):
         check(Path("tiny.pt2"))
+
+
+def test_after_an_error_the_other_children_end_too(
+    interpreter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child.os, "sched_getaffinity", lambda pid: range(8))
+    ended = tmp_path / "ended"
+    # One share begins with the features, the other waits for its parent's word.
+    interpreter.write_text(
+        f'#!/bin/sh\ncase "$6" in *features*) echo \'{{"error": "no"}}\' ;; *) cat > /dev/null; touch {ended} ;; esac\n'
+    )
+    with pytest.raises(UserError, match=r"^no$"):
+        list(compile_in_children(SOURCE, JOBS))
+    assert ended.exists()
+
+
+def test_a_child_that_does_not_end_is_killed_with_what_it_runs(
+    interpreter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "SECONDS_TO_END", 0.1)
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    # The sleeping grandchild holds the pipe open.
+    interpreter.write_text(f"#!/bin/sh\nsleep 600 > {fifo} &\nwait\n")
+    with child._child("compile", {}) as process:
+        end = fifo.open()
+    with end:
+        assert end.read() == ""
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_a_child_without_a_parent_ends_and_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    with child._child("compile", {"source": SOURCE, "jobs": JOBS}) as process:
+        pass
+    assert process.returncode == INTERRUPTED
+    assert capfd.readouterr().err == ""

@@ -197,6 +197,8 @@ def test_an_unreadable_sidecar_is_refused(package: Path, content: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
+        ({"sizes": []}, r"tiny\.pt2\.json: not a sidecar of python -m engines\.build"),
+        ({"batch": "1"}, r"tiny\.pt2\.json: not a sidecar of python -m engines\.build"),
         ({"config": "{}"}, r"tiny\.pt2\.json: unreadable configuration \(.*\); compile it again"),
         (
             {"sizes": [[96, 64]]},
