@@ -17,7 +17,9 @@ def main(plan: Plan | None = None) -> int:
 
 def _gpu_suite(plan: Plan) -> int:
     if plan.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("no CUDA device: this suite is about what only a GPU can prove; --device cpu walks its parts")
+        raise UserError(
+            "no CUDA device: this suite is about what only a GPU can prove; --device cpu --tiny walks its parts"
+        )
     report = run_suite(plan, PARTS)
     print_suite(report)
     return int(bool(report.failed))

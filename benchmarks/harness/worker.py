@@ -5,6 +5,7 @@ Parent and child exchange one JSON line each way per request, on the child's sta
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,7 +20,6 @@ import engines
 from benchmarks.harness.load import peak_memory_bytes, used_device_memory
 from benchmarks.harness.pipeline import Sample, process
 from benchmarks.harness.spec import EngineSpec
-from refinemask.exit_codes import INTERRUPTED
 from refinemask.files import UserError
 from refinemask.structures import Result
 
@@ -133,14 +133,8 @@ class Worker:
 
 def main() -> int:
     """The child's side: load the engine of the first line, then run the batch of each further line."""
-    try:
-        _answer_lines()
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    return 0
-
-
-def _answer_lines() -> None:
+    # The parent hears Ctrl-C too, and ends the input.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "w")
     # What libraries print must not mix with the answers.
     os.dup2(2, 1)
@@ -159,6 +153,7 @@ def _answer_lines() -> None:
         except UserError as error:
             answer = {"error": str(error)}
         print(json.dumps(answer), file=answers, flush=True)
+    return 0
 
 
 if __name__ == "__main__":

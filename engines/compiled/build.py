@@ -1,5 +1,6 @@
 """Compile a detector, prove that it agrees with eager PyTorch, and only then write it, with its sidecar."""
 
+import io
 import os
 import shlex
 import shutil
@@ -17,7 +18,7 @@ from engines.compiled.parts import PARTS
 from engines.compiled.program import Source
 from engines.compiled.sidecar import CompiledSidecar, this_target, write_compiled_sidecar
 from engines.trt.sidecar import sidecar_path
-from refinemask.agreement import PARITY, agreement, require_agreement
+from refinemask.agreement import PARITY, agreement, require_agreement, verification_images
 from refinemask.bundled import DEMO
 from refinemask.config import ModelConfig, to_json
 from refinemask.contract import default_sizes
@@ -49,11 +50,19 @@ def compile_verified(
     config, precision = read_config(checkpoint), _precision(checkpoint, precision, device)
     shapes = Canvases(batch=batch, sizes=tuple(canvases or default_canvases(config)))
     require_runnable(checkpoint, device)
+    pictures = (images or DEMO) if check else None
+    if pictures is not None:
+        # Before minutes of compiling.
+        verification_images(pictures)
     if output.suffix != ".pt2":
         raise UserError(f"{output}: expected the name of a .pt2 file")
     _require_compiler(checkpoint)
     with atomic_write(output) as package:
-        _compile_package(Source(checkpoint, precision, device, batch), shapes.sizes, package)
+        content = _compiled(Source(checkpoint, precision, device, batch), shapes.sizes)
+        try:
+            package.write_bytes(content)
+        except OSError as error:
+            raise UserError(f"{output}: cannot be written: {error.strerror}") from error
         sidecar = CompiledSidecar(
             package_sha256=sha256(package),
             checkpoint=checkpoint.name,
@@ -70,7 +79,7 @@ def compile_verified(
             agreement=None,
             command=_command(checkpoint, output, device, precision, shapes),
         )
-        sidecar = _checked(sidecar, checkpoint, package, output, (images or DEMO) if check else None)
+        sidecar = _checked(sidecar, checkpoint, package, output, pictures)
     write_compiled_sidecar(sidecar, output)
     return sidecar
 
@@ -95,13 +104,17 @@ def _require_compiler(checkpoint: Path) -> None:
         )
 
 
-def _compile_package(source: Source, sizes: Sequence[Size], package: Path) -> None:
+def _compiled(source: Source, sizes: Sequence[Size]) -> bytes:
+    """The bytes of a package."""
     from torch._inductor.package import package_aoti
 
     jobs = [(part, size) for size in sizes for part in PARTS]
     compiled = compile_in_children({**asdict(source), "checkpoint": str(source.checkpoint)}, jobs)
     found = track(compiled, f"compiling {source.checkpoint.name}", len(jobs), transient=True)
+    # Into memory: PyTorch's writer of files ends the process where the disk is full.
+    package = io.BytesIO()
     package_aoti(package, {name: files for name, files in found if files})
+    return package.getvalue()
 
 
 def _checked(

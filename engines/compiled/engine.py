@@ -17,6 +17,7 @@ from engines.compiled.places import place_counts
 from engines.compiled.program import Program, load_programs
 from engines.compiled.recording import Recording
 from engines.compiled.sidecar import CompiledSidecar, check_compiled_sidecar, read_compiled_sidecar
+from engines.compiled.signals import held_signals
 from refinemask.files import UserError
 from refinemask.prediction import encode
 from refinemask.structures import Detections, ImageDetections
@@ -136,6 +137,7 @@ class CpuSlot:
         self._inputs = torch.from_numpy(images[index]), torch.from_numpy(image_sizes[index])
 
     @torch.no_grad()
+    @held_signals()
     def run(self) -> None:
         """Compute the detections of the inputs, and masks for as many places as there are detections."""
         images, image_sizes = self._inputs

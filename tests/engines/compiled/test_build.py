@@ -3,6 +3,8 @@
 What compiles for real is in tests/support/compiled_package.py; here children answer at once.
 """
 
+import errno
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -70,7 +72,7 @@ def children(monkeypatch: pytest.MonkeyPatch) -> Children:
     monkeypatch.setattr(compiled_build, "compile_in_children", children.compile)
     monkeypatch.setattr(compiled_build, "check_in_child", children.check)
     packed = "torch._inductor.package.package_aoti"
-    monkeypatch.setattr(packed, lambda package, files: Path(package).write_text(repr(sorted(files))))
+    monkeypatch.setattr(packed, lambda package, files: package.write(repr(sorted(files)).encode()))
     return children
 
 
@@ -163,6 +165,7 @@ def test_the_command_says_how_many_agree(
         ),
         ({"canvases": [(64, 100)]}, "canvas 64x100: expected multiples of 32"),
         ({"canvases": [(64, 96), (64, 96)]}, "canvases 64x96, 64x96: expected one size or several different ones"),
+        ({"images": "absent"}, "absent: no pictures; expected some of .*: name another directory"),
         ({"batch": 0}, "--batch 0: expected at least one image"),
     ],
 )
@@ -185,6 +188,19 @@ def test_a_missing_gpu_and_missing_kernels_are_named(
     monkeypatch.setattr("trt_plugins.torch_ops.enable_if_available", lambda: False)
     with pytest.raises(UserError, match=r"needs the CUDA kernels, which are not built; python -m trt_plugins\.build"):
         engines.compile_engine(checkpoint, output)
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(
+    checkpoint: Path, output: Path, children: Children, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(UserError, match=r"out/tiny\.pt2: cannot be written: No space left on device$"):
+        engines.compile_engine(checkpoint, output, device="cpu")
+    assert children.compiled
+    assert list(output.parent.iterdir()) == []
 
 
 @pytest.mark.parametrize("compiler", ["g++-99", "", "/tmp"])

@@ -3,9 +3,11 @@
 import io
 import json
 import re
+import signal
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,23 @@ def test_detections_are_those_of_eager_pytorch(compiled: engines.Engine, eager: 
     expected = eager.infer(images, image_sizes)
     assert expected.num_detections.min() > 1
     assert_near_detections(compiled.infer(images, image_sizes), expected)
+
+
+def test_ctrl_c_within_compiled_code_stays_what_it_is(compiled: engines.Engine) -> None:
+    inputs = compiled.upload(*(tensor.numpy() for tensor in make_batch(0)))
+    real = inputs._programs[CANVAS]
+
+    def interrupted(*tensors: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return real.features(*tensors)
+
+    inputs._programs[CANVAS] = replace(real, features=interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            compiled.run(inputs)
+    finally:
+        inputs._programs[CANVAS] = real
+    assert len(compiled.infer(*make_batch(0)).boxes) == BATCH, "the slot was given back"
 
 
 def test_a_batch_without_a_detection(compiled: engines.Engine, eager: engines.Engine) -> None:
