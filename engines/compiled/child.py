@@ -121,9 +121,10 @@ def main() -> int:
     answers = os.fdopen(os.dup(1), "w")
     # What compilers print must not mix with the answers.
     os.dup2(2, 1)
-    _end_with_standard_input()
     task, request = sys.argv[1], json.loads(sys.argv[2])
     try:
+        # Within, because standard input may have ended already.
+        _end_with_standard_input()
         for result in TASKS[task](request):
             print(json.dumps({"result": result}), file=answers, flush=True)
     except UserError as error:

@@ -80,7 +80,7 @@ def test_after_an_error_the_other_children_end_too(
     ended = tmp_path / "ended"
     # One share begins with the features, the other waits for its parent's word.
     interpreter.write_text(
-        f'#!/bin/sh\ncase "$6" in *features*) echo \'{{"error": "no"}}\' ;; *) cat > /dev/null; touch {ended} ;; esac\n'
+        f'#!/bin/sh\ncase "$*" in *features*) echo \'{{"error": "no"}}\' ;; *) cat > /dev/null; touch {ended} ;; esac\n'
     )
     with pytest.raises(UserError, match=r"^no$"):
         list(compile_in_children(SOURCE, JOBS))
