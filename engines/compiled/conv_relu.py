@@ -14,8 +14,7 @@ from torch import Tensor, fx
 _aten = torch.ops.aten
 
 
-@torch.library.custom_op("refinemask::conv_relu", mutates_args=())
-def conv_relu(
+def _conv_relu(
     x: Tensor,
     weight: Tensor,
     bias: Tensor,
@@ -35,36 +34,19 @@ def conv_relu(
         padding: zeros on each side.
         dilation: distance of taps.
     """
-    return _conv_relu(x, weight, bias, residual, stride, padding, dilation)
-
-
-@conv_relu.register_fake
-def _conv_relu(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    residual: Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-) -> Tensor:
     sums = F.conv2d(x, weight, bias, stride, padding, dilation)
     return F.relu(sums if residual is None else sums + residual)
 
 
+conv_relu = torch.library.custom_op("refinemask::conv_relu", _conv_relu, mutates_args=())
+conv_relu.register_fake(_conv_relu)
+
+
 @conv_relu.register_kernel("cuda")
-def _(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    residual: Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-) -> Tensor:
+def _(x: Tensor, weight: Tensor, bias: Tensor, residual: Tensor | None, *geometry: Sequence[int]) -> Tensor:
     if residual is None:
-        return _aten.cudnn_convolution_relu(x, weight, bias, stride, padding, dilation, 1)
-    return _aten.cudnn_convolution_add_relu(x, weight, residual, 1.0, bias, stride, padding, dilation, 1)
+        return _aten.cudnn_convolution_relu(x, weight, bias, *geometry, 1)
+    return _aten.cudnn_convolution_add_relu(x, weight, residual, 1.0, bias, *geometry, 1)
 
 
 def fuse_conv_relu(module: fx.GraphModule) -> int:

@@ -2,8 +2,8 @@
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
 from zipfile import BadZipFile
 
 import numpy as np
@@ -11,24 +11,23 @@ import torch
 import torch.nn.functional as F
 
 from engines import on_device
-from engines.base import Engine
 from engines.compiled.canvases import Size
 from engines.compiled.places import place_counts
 from engines.compiled.program import Program, load_programs
 from engines.compiled.recording import Recording
 from engines.compiled.sidecar import CompiledSidecar, check_compiled_sidecar, read_compiled_sidecar
 from engines.compiled.signals import held_signals
+from engines.slots import SlottedEngine
 from refinemask.files import UserError
 from refinemask.prediction import encode
 from refinemask.structures import Detections, ImageDetections
 from trt_plugins import BUILD_COMMAND, torch_ops
 
 
-class CompiledEngine(Engine):
+class CompiledEngine(SlottedEngine):
     """A detector that :func:`engines.compile_engine` compiled, on a CPU or a CUDA GPU.
 
-    On a GPU several threads may call :meth:`infer` at once. As many run at the same time as there are slots, each on a
-    stream of its own.
+    On a GPU each slot has a stream of its own.
     """
 
     def __init__(
@@ -70,47 +69,16 @@ class CompiledEngine(Engine):
                 f"{path}: holds no code for {error}, which its sidecar promises; {sidecar.again}"
             ) from error
         super().__init__(
+            partial(CpuSlot, programs, sidecar.batch)
+            if device == "cpu"
+            else partial(GpuSlot, programs, sidecar, cuda_graph),
+            slots,
             name="compiled PyTorch",
             config=sidecar.model_config(path),
             precision=sidecar.precision,
             device=device,
             bounds=sidecar.canvases,
         )
-        self._slots: SimpleQueue[CpuSlot | GpuSlot] = SimpleQueue()
-        for _ in range(slots):
-            slot = CpuSlot(programs, sidecar.batch) if device == "cpu" else GpuSlot(programs, sidecar, cuda_graph)
-            self._slots.put(slot)
-
-    def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> "CpuSlot | GpuSlot":
-        slot = self._slots.get()
-        try:
-            slot.upload(images, image_sizes)
-        except BaseException:
-            self._slots.put(slot)
-            raise
-        return slot
-
-    def run(self, inputs: "CpuSlot | GpuSlot") -> "CpuSlot | GpuSlot":
-        try:
-            inputs.run()
-        except BaseException:
-            self._slots.put(inputs)
-            raise
-        return inputs
-
-    def download(self, outputs: "CpuSlot | GpuSlot") -> Detections:
-        try:
-            return outputs.download()
-        finally:
-            self._slots.put(outputs)
-
-    def encode(
-        self, outputs: "CpuSlot | GpuSlot", scale_factors: np.ndarray, image_shapes: Sequence[tuple[int, int]]
-    ) -> list[ImageDetections]:
-        try:
-            return outputs.encode(scale_factors, image_shapes)
-        finally:
-            self._slots.put(outputs)
 
 
 def require_runnable(path: str | os.PathLike[str], device: str) -> None:

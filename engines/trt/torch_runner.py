@@ -3,7 +3,7 @@
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
-from queue import SimpleQueue
+from functools import partial
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from engines import on_device
-from engines.base import Engine
+from engines.slots import SlottedEngine
 from engines.trt.runtime import OpenEngine, Shape, open_engine, require_cuda
 from refinemask.contract import INPUTS, OUTPUTS
 from refinemask.files import UserError
@@ -23,12 +23,8 @@ CACHED_SHAPES = 4
 _recording = Lock()
 
 
-class TensorRTEngine(Engine):
-    """An engine file on a CUDA GPU.
-
-    Several threads may call :meth:`infer` at once. As many run at the same time as there are slots, each on a stream
-    of its own.
-    """
+class TensorRTEngine(SlottedEngine):
+    """An engine file on a CUDA GPU; each slot has a stream of its own."""
 
     def __init__(
         self,
@@ -58,49 +54,15 @@ class TensorRTEngine(Engine):
             raise UserError(f"{path}: PyTorch sees no GPU; without PyTorch: backend pycuda")
         opened = open_engine(path, precision=precision, trust=trust)
         metadata = opened.metadata
-        self._slots: SimpleQueue[Slot] = SimpleQueue()
-        for _ in range(slots):
-            self._slots.put(Slot(opened, cuda_graph))
         super().__init__(
+            partial(Slot, opened, cuda_graph),
+            slots,
             name="TensorRT",
             config=metadata.config,
             precision=metadata.precision,
             device=device,
             bounds=metadata.bounds,
         )
-
-    def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> "Slot":
-        slot = self._slots.get()
-        try:
-            slot.upload(images, image_sizes)
-        except BaseException:
-            self._slots.put(slot)
-            raise
-        return slot
-
-    def run(self, inputs: "Slot") -> "Slot":
-        try:
-            inputs.run()
-        except BaseException:
-            self._slots.put(inputs)
-            raise
-        return inputs
-
-    def download(self, outputs: "Slot") -> Detections:
-        try:
-            with torch.cuda.stream(outputs.stream):
-                return on_device.download(outputs.detections())
-        finally:
-            self._slots.put(outputs)
-
-    def encode(
-        self, outputs: "Slot", scale_factors: np.ndarray, image_shapes: Sequence[tuple[int, int]]
-    ) -> list[ImageDetections]:
-        try:
-            with torch.cuda.stream(outputs.stream):
-                return on_device.encode(outputs.detections(), scale_factors, image_shapes)
-        finally:
-            self._slots.put(outputs)
 
 
 class Slot:
@@ -132,7 +94,17 @@ class Slot:
                 self._execute(self.current)
         self.stream.synchronize()
 
-    def detections(self) -> Detections:
+    def download(self) -> Detections:
+        """The detections as NumPy arrays."""
+        with torch.cuda.stream(self.stream):
+            return on_device.download(self._detections())
+
+    def encode(self, scale_factors: np.ndarray, image_shapes: Sequence[tuple[int, int]]) -> list[ImageDetections]:
+        """The detections of each image, its masks pasted on the GPU; see :meth:`engines.base.Engine.encode`."""
+        with torch.cuda.stream(self.stream):
+            return on_device.encode(self._detections(), scale_factors, image_shapes)
+
+    def _detections(self) -> Detections:
         """The outputs on the device, overwritten by the next run."""
         assert self.current is not None
         return Detections(*map(self.current.output, OUTPUTS))

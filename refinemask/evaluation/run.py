@@ -2,13 +2,14 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from refinemask.evaluation.coco import IoUType
 from refinemask.evaluation.measurement import Measurement, measure
-from refinemask.evaluation.metrics import METRICS, MetricName
+from refinemask.evaluation.metrics import METRICS, Metric, MetricName
 from refinemask.files import UserError, require_no_directory, sha256
 from refinemask.prediction import Predictor
 
@@ -72,16 +73,9 @@ def evaluate(
         UserError: an argument makes no sense, a file cannot be read or written, the engine does not find the classes
             of the annotations, or no image could be used.
     """
-    if not hasattr(engine, "detect"):
-        raise UserError(f"{engine}: expected an engine; open the file with engines.load")
-    if metric not in METRICS:
-        raise UserError(f"--metric is {metric}; expected {', '.join(METRICS)}")
-    for name, value in (("limit", limit), ("batch-size", batch_size), ("max-detections", max_detections)):
-        if value is not None and value < 1:
-            raise UserError(f"--{name} is {value}; expected at least 1")
+    chosen = _metric(engine, metric, {"limit": limit, "batch-size": batch_size, "max-detections": max_detections})
     if predictions is not None and model is None:
         raise UserError(f"{predictions}: kept predictions belong to a model's file; name it, too: model=…")
-    chosen = METRICS[metric]
     chosen.require_options(iou_types, max_detections)
     if results is not None:
         require_no_directory(Path(results))
@@ -111,3 +105,15 @@ def evaluate(
         precision=engine.precision,
         sha256=source,
     )
+
+
+def _metric(engine: Predictor, metric: MetricName, counts: Mapping[str, int | None]) -> Metric[Any]:
+    """The metric of that name; raises a UserError unless engine, name and numbers make sense."""
+    if not hasattr(engine, "detect"):
+        raise UserError(f"{engine}: expected an engine; open the file with engines.load")
+    if metric not in METRICS:
+        raise UserError(f"--metric is {metric}; expected {', '.join(METRICS)}")
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise UserError(f"--{name} is {value}; expected at least 1")
+    return METRICS[metric]
