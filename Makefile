@@ -27,11 +27,9 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 demo: $(VENV)/.demo
 	$(RUN) -m benchmarks.demo
 
-# Two processes, a file to each in turn; plain pytest runs the same tests in one. Graphs are traced and compiled in fresh
-# processes: in one that had run everything else, Python's garbage collection once crashed while a graph was made.
+# Two processes, a file to each in turn; plain pytest runs the same tests in one.
 test: $(VENV)/.dev lint
-	$(RUN) -m pytest --numprocesses 2 --dist loadfile --ignore tests/engines/compiled
-	$(RUN) -m pytest --numprocesses 2 --dist loadfile tests/engines/compiled
+	$(RUN) -m pytest --numprocesses 2 --dist loadfile
 
 # What takes minutes: whole R50 exports and engines, calibration, every pair of precisions and shapes.
 test-slow: $(VENV)/.dev

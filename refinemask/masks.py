@@ -49,8 +49,35 @@ def paste_rle(masks: NDArray[np.float32], boxes: NDArray[np.float32], height: in
     from pycocotools import mask as coco_mask
 
     runs = paste_runs(masks, boxes, height, width)
+    if not all(map(pycocotools_has_room, runs)):
+        return [{"size": [height, width], "counts": coco_string(lengths.tolist())} for lengths in runs]
     uncompressed = [{"size": [height, width], "counts": lengths} for lengths in runs]
     return coco_mask.frPyObjects(uncompressed, height, width) if uncompressed else []
+
+
+def pycocotools_has_room(runs: NDArray[np.intp]) -> bool:
+    """Whether ``pycocotools`` makes the string of run lengths within the six bytes a run that it allocates.
+
+    It writes up to seven bytes for a run or difference of 2^24 or more and five for others, and a zero behind. For a
+    few long runs it would write beyond.
+    """
+    # A long run makes up to two differences long.
+    return len(runs) > 4 * int(np.count_nonzero(np.asarray(runs) >= 1 << 24))
+
+
+def coco_string(runs: Sequence[int]) -> bytes:
+    """COCO's compressed string of run lengths: from the fourth on each is a difference to the one before the last, in
+    groups of five bits, the lowest first."""
+    encoded = bytearray()
+    for index, run in enumerate(runs):
+        rest = run - runs[index - 2] if index > 2 else run
+        while True:
+            group, rest = rest & 0x1F, rest >> 5
+            more = rest != (-1 if group & 0x10 else 0)
+            encoded.append(48 + (group | 0x20 if more else group))
+            if not more:
+                break
+    return bytes(encoded)
 
 
 def paste_runs(

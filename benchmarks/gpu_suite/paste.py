@@ -1,6 +1,5 @@
 """Pasting and run lengths on the device: the host's strings byte for byte, and the time until the host has them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,7 +11,7 @@ from benchmarks.gpu_suite.timing import CpuTimer, Timing
 from benchmarks.harness.random_detections import random_detections
 from engines.on_device import RUNS_PER_COLUMN, paste_rle
 from refinemask.files import FailedCheckError
-from refinemask.masks import paste_runs
+from refinemask.masks import coco_string, paste_runs
 
 MASKS, MASK_SIZE = 100, 112
 IMAGE, TINY_IMAGE = (800, 1333), (50, 70)
@@ -111,18 +110,3 @@ def host_strings(masks: Tensor, boxes: Tensor, height: int, width: int) -> list[
     """The strings of ``refinemask.masks.paste_rle``, which this makes without pycocotools."""
     runs = paste_runs(masks.numpy(), boxes.numpy(), height, width)
     return [coco_string(lengths.tolist()) for lengths in runs]
-
-
-def coco_string(runs: Sequence[int]) -> bytes:
-    """COCO's compressed string of run lengths: from the fourth on each is a difference to the one before the last, in
-    groups of five bits, the lowest first."""
-    encoded = bytearray()
-    for index, run in enumerate(runs):
-        rest = run - runs[index - 2] if index > 2 else run
-        while True:
-            group, rest = rest & 0x1F, rest >> 5
-            more = rest != (-1 if group & 0x10 else 0)
-            encoded.append(48 + (group | 0x20 if more else group))
-            if not more:
-                break
-    return bytes(encoded)

@@ -6,13 +6,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 from benchmarks.harness.random_detections import random_detections
 from benchmarks.paste import our_route, paste_per_box, usual_route
-from refinemask.masks import decode, paste_rle, segmentation_rle
+from refinemask.masks import coco_string, decode, paste_rle, pycocotools_has_room, segmentation_rle
 from tests.support.tolerances import TOLERANCES
 
 
@@ -164,3 +164,49 @@ def test_segmentations_of_every_kind_have_the_same_mask() -> None:
     runs = np.diff(np.flatnonzero(np.diff(mask.T.ravel().astype(int), prepend=0, append=0)), prepend=0, append=80)
     assert segmentation_rle({"size": [8, 10], "counts": runs.tolist()}, 8, 10) == rle
     assert segmentation_rle(rle, 8, 10) == rle
+
+
+RUNS = st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=9)
+
+
+def runs_of(string: bytes) -> list[int]:
+    """The run lengths that a string of COCO's stands for (``rleFrString``)."""
+    runs: list[int] = []
+    place = 0
+    while place < len(string):
+        value = shift = 0
+        while True:
+            byte = string[place] - 48
+            value |= (byte & 0x1F) << shift
+            place, shift = place + 1, shift + 5
+            if not byte & 0x20:
+                break
+        if byte & 0x10:
+            value -= 1 << shift
+        runs.append(value + runs[-2] if len(runs) > 2 else value)
+    return runs
+
+
+@given(RUNS)
+def test_a_string_stands_for_its_runs(runs: list[int]) -> None:
+    assert runs_of(coco_string(runs)) == runs
+
+
+@given(RUNS)
+def test_strings_are_those_of_pycocotools_wherever_it_has_room(runs: list[int]) -> None:
+    assume(pycocotools_has_room(np.array(runs)))
+    assert len(coco_string(runs)) < 6 * len(runs), "with the zero behind, or memory would be overwritten"
+    assert coco_string(runs) == coco_mask.frPyObjects({"size": [1, sum(runs)], "counts": runs}, 1, sum(runs))["counts"]
+
+
+@pytest.mark.parametrize("runs", [[0, 2**30, 2**30, 2**30], [2**24] * 5, [2**31 - 1]])
+def test_pycocotools_is_not_asked_where_it_might_write_beyond_its_memory(runs: list[int]) -> None:
+    assert not pycocotools_has_room(np.array(runs))
+
+
+def test_a_mask_of_a_few_long_runs_has_its_string() -> None:
+    """A side of a tall image: pycocotools would be asked for four runs of 2^24 and more."""
+    height = 1 << 25
+    masks, boxes = np.ones((1, 4, 4), np.float32), np.array([[1, -height, 2, 2 * height]], np.float32)
+    (rle,) = paste_rle(masks, boxes, height, 3)
+    assert runs_of(rle["counts"]) == [height, height, height]

@@ -6,22 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from pycocotools import mask as coco_mask
 
 from benchmarks.gpu_suite import paste
-from benchmarks.gpu_suite.paste import PasteReport, coco_string, host_strings, run_paste
+from benchmarks.gpu_suite.paste import PasteReport, host_strings, run_paste
 from benchmarks.harness.random_detections import random_detections
 from engines import on_device
 from refinemask.files import FailedCheckError
 from refinemask.masks import paste_rle
 from tests.benchmarks.gpu_suite.conftest import MakeContext
-
-
-@given(st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=9))
-def test_strings_are_those_of_the_coco_api(runs: list[int]) -> None:
-    assert coco_string(runs) == coco_mask.frPyObjects({"size": [1, sum(runs)], "counts": runs}, 1, sum(runs))["counts"]
 
 
 def test_the_host_s_strings_are_those_of_paste_rle() -> None:
