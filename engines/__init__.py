@@ -96,7 +96,7 @@ def load(
     records = backend == "tensorrt" or (backend == "compiled" and device != "cpu")
     _refuse_options(path, backend, device, slots=slots == 1 or records, cuda_graph=cuda_graph or records)
     _refuse_options(path, backend, device, kernels=kernels or backend == "pytorch")
-    with needed_by(f"{path}: backend '{backend}'"):
+    with needed_by(f"{path}: backend '{backend}'", extra=backend):
         if backend == "tensorrt":
             from engines.trt.torch_runner import TensorRTEngine
 

@@ -42,7 +42,7 @@ def __getattr__(name: str) -> Any:
     # Loaded on first use: checking a file needs no PyTorch.
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with needed_by(f"{__name__}.{name}"):
+    with needed_by(f"{__name__}.{name}", extra="export"):
         return getattr(import_module(_HOMES[name]), name)
 
 

@@ -42,8 +42,9 @@ def _run_command() -> int:
     if name not in COMMANDS:
         raise UserError(f"{name!r} is no command; expected {', '.join(COMMANDS)}")
     # Each command is heavy in its own way, so only the one asked for is imported.
-    with needed_by(f"refinemask {name}"):
-        _require_own(COMMANDS[name][0].partition(".")[0])
+    package = COMMANDS[name][0].partition(".")[0]
+    with needed_by(f"refinemask {name}", extra=package):
+        _require_own(package)
         door = import_module(COMMANDS[name][0])
     sys.argv = [f"refinemask {name}", *sys.argv[2:]]
     return door.main()

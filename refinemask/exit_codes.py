@@ -73,17 +73,21 @@ def name_missing_packages(packages: Sequence[str]) -> None:
     Such a command imports what it needs before :func:`exit_code` is called. No other process is changed.
     """
     words = sys.orig_argv
-    module = words[words.index("-m") + 1 :][:1] if "-m" in words else []
-    if module and module[0].partition(".")[0] in packages:
-        sys.excepthook = _end_for_missing_package
-
-
-def _end_for_missing_package(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    missing = missing_package(error, "this command") if isinstance(error, ModuleNotFoundError) else None
-    if missing is None:
-        sys.__excepthook__(kind, error, trace)
+    module = "".join(words[words.index("-m") + 1 :][:1]) if "-m" in words else ""
+    package = module.partition(".")[0]
+    if package not in packages:
         return
-    raise SystemExit(_end(f"error: {missing}", BAD_INPUT))
+
+    def end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        missing = None
+        if isinstance(error, ModuleNotFoundError):
+            missing = missing_package(error, f"python -m {module}", extra=package)
+        if missing is None:
+            sys.__excepthook__(kind, error, trace)
+            return
+        raise SystemExit(_end(f"error: {missing}", BAD_INPUT))
+
+    sys.excepthook = end
 
 
 def _end(line: str, code: int) -> int:

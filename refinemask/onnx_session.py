@@ -21,11 +21,11 @@ def session_options(threads: int | None = None) -> onnxruntime.SessionOptions:
 
 def cuda_remedy() -> str:
     """What gives this environment ONNX Runtime's CUDA provider, which it lacks."""
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        return "it does not find CUDA and cuDNN in the versions that this onnxruntime-gpu needs: install them"
     remedy = "pip uninstall --yes onnxruntime onnxruntime-gpu && pip install 'refinemask[gpu]'"
     if _installed("onnxruntime") and _installed("onnxruntime-gpu"):
-        return f"onnxruntime and onnxruntime-gpu are both installed, and each writes over the other's files; {remedy}"
-    if _installed("onnxruntime-gpu"):
-        return "onnxruntime-gpu is installed, but does not find CUDA and cuDNN in the versions that it needs"
+        return f"onnxruntime and onnxruntime-gpu are both installed, and one hides the other; {remedy}"
     return remedy
 
 
