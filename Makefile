@@ -76,7 +76,8 @@ test-wheel: wheel
 lock: | $(RUN)
 	$(INSTALL) uv
 	$(RUN) -m uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate \
-		--no-emit-package refinemask --no-emit-package refinemask-benchmarks requirements/dev.in --output-file $(LOCK)
+		--no-emit-package refinemask --no-emit-package refinemask-benchmarks --no-emit-package pip \
+		requirements/dev.in --output-file $(LOCK)
 
 clean:
 	rm -rf build dist out runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
