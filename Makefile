@@ -1,8 +1,17 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+LOCK := requirements/dev.lock.txt
+# With UV=1 uv makes the environment; Python then needs neither venv nor pip.
+ifdef UV
+CREATE := uv venv --quiet --python $(PYTHON)
+INSTALL := uv pip install --quiet --python $(RUN)
+else
+CREATE := $(PYTHON) -m venv
+INSTALL := $(RUN) -m pip install --quiet
+endif
 
-.PHONY: help demo test test-slow lint plugins quantize-env clean
+.PHONY: help demo test test-slow test-wheel lint plugins quantize-env wheel lock clean
 
 help:
 	@echo "make demo     install, export the bundled RefineMask to ONNX, compare engines on real images (no GPU needed)"
@@ -10,18 +19,22 @@ help:
 	@echo "make test-slow  the tests that take minutes each, which make test leaves out"
 	@echo "make plugins  build the CUDA kernels and the TensorRT plugin library"
 	@echo "make quantize-env  make the environment of python -m export.quantize (nvidia-modelopt on top of .venv)"
+	@echo "make wheel    build the two distributions into dist/"
+	@echo "make test-wheel  install them from there and from the package index into fresh environments, and run them"
+	@echo "make lock     complete $(LOCK); first delete it for the newest versions"
+	@echo "UV=1          with any of them: install with uv instead of pip"
 
-# There is one stamp for each set of extras; a change of pyproject.toml installs again.
-$(VENV)/bin/python:
+# There is one stamp for each set of extras; a change of what they ask for installs again.
+$(RUN):
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, found " + sys.version)'
-	$(PYTHON) -m venv $(VENV)
+	$(CREATE) $(VENV)
 
-$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
-	$(VENV)/bin/pip install --quiet --editable '.[openvino]'
+$(VENV)/.demo: pyproject.toml benchmarks/pyproject.toml $(LOCK) | $(RUN)
+	$(INSTALL) --constraint $(LOCK) --editable '.[all-cpu]' --editable benchmarks
 	touch $@
 
-$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
-	$(VENV)/bin/pip install --quiet --editable '.[openvino,rtx,lean,train,dev]'
+$(VENV)/.dev: pyproject.toml benchmarks/pyproject.toml $(LOCK) | $(RUN)
+	$(INSTALL) --constraint $(LOCK) --editable '.[all-cpu,rtx,lean,dev]' --editable benchmarks
 	touch $@ $(VENV)/.demo
 
 demo: $(VENV)/.demo
@@ -50,6 +63,21 @@ quantize-env: $(VENV)/.demo
 		pathlib.Path(sysconfig.get_path("purelib"), "main.pth").write_text(f"import site; site.addsitedir({sys.argv[1]!r})")' \
 		"$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 	$(VENV)-quantize/bin/pip install --quiet 'nvidia-modelopt[onnx]>=0.47,<0.48'
+
+wheel: $(VENV)/.dev
+	rm -rf dist
+	$(RUN) -m hatchling build --target wheel --directory $(CURDIR)/dist
+	cd benchmarks && $(CURDIR)/$(RUN) -m hatchling build --target wheel --directory $(CURDIR)/dist
+
+test-wheel: wheel
+	scripts/test_wheel.sh $(PYTHON) dist
+
+# The versions for every supported Python. Those that are in the file stay.
+lock: | $(RUN)
+	$(INSTALL) uv
+	$(RUN) -m uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate \
+		--no-emit-package refinemask --no-emit-package refinemask-benchmarks --no-emit-package pip \
+		requirements/dev.in --output-file $(LOCK)
 
 clean:
 	rm -rf build dist out runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

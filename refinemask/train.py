@@ -179,7 +179,7 @@ def _train(args: Args) -> int:
         print(json.dumps(asdict(resolve(args)), indent=2))
         return 0
     with process_group(args.device) as device, catch_preemption() as preemption:
-        run = train(plan(args, device), lambda: preemption.requested)
+        run = train(plan(args, torch.device(device)), lambda: preemption.requested)
         if is_main():
             if run.profile is not None:
                 print(run.profile)
