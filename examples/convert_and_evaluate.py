@@ -8,7 +8,7 @@ with mmdetection's keys. With a downloaded file only the path changes, and its d
     refinemask.convert_checkpoint("r50-refinemask-1x.pth", "r50.safetensors")
     refinemask.evaluate(engines.load("r50.safetensors"), "instances_val2017.json", "val2017")
 
-It takes half a minute on two CPU cores. Needs: pip install 'refinemask[train]'.
+It takes about a minute on two CPU cores. Needs the extra train.
 """
 
 import re

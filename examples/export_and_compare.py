@@ -7,7 +7,7 @@ Every engine runs in a process of its own, and they take turns on the same pictu
 bundled model and 46 pictures of cell nuclei: about two minutes on two CPU cores. OpenVINO is left out where it is not
 installed.
 
-Needs: pip install 'refinemask[train,export,cpu,openvino,bench]'.
+Needs the extras export, cpu, openvino and bench.
 """
 
 from pathlib import Path

@@ -4,9 +4,9 @@
     python examples/predict_folder.py OUT --images FOLDER --model MODEL
 
 A model is a checkpoint (.safetensors) or an exported file (.onnx, .engine, .pt2). Without options this takes the 229
-bundled pictures of cell nuclei and the bundled checkpoint: about two minutes on two CPU cores.
+bundled pictures of cell nuclei and the bundled checkpoint: about a minute on two CPU cores.
 
-Needs: pip install 'refinemask[train,draw]', or for an .onnx file 'refinemask[cpu,draw]'.
+Needs the extras train (for a checkpoint) or cpu (for an .onnx file), and draw.
 """
 
 import json

@@ -8,10 +8,10 @@ that ``make quantize-env`` makes:
 
     export.quantize_onnx("r50.onnx", "r50-int8.onnx", images="train2017", calibration="instances_train2017.json")
 
-It takes a minute and a half on two CPU cores, most of it the export. ONNX Runtime computes the int8 file as it is
+It takes about a minute on two CPU cores, most of it the export. ONNX Runtime computes the int8 file as it is
 written, which shows its accuracy and not its speed: int8 is fast in TensorRT, and runs in OpenVINO.
 
-Needs: pip install 'refinemask[train,export,cpu]'.
+Needs the extras export and cpu.
 """
 
 from pathlib import Path

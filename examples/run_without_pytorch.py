@@ -4,7 +4,7 @@
     python examples/run_without_pytorch.py                  # here: seconds
     python examples/run_without_pytorch.py OUT --model MODEL.onnx --image PICTURE
 
-Needs: pip install 'refinemask[cpu]'.
+Needs the extra cpu.
 """
 
 import sys

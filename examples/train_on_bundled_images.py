@@ -8,7 +8,7 @@ The first line goes on from the bundled checkpoint for six iterations: under a m
 way and does not improve the model. The last line trains the bundled model anew, which took 55 minutes on one core of an
 Intel Xeon with AMX (python -m refinemask.train --recipe nuclei-demo --amp bf16).
 
-Needs: pip install 'refinemask[train,draw]'.
+Needs the extras train and draw.
 """
 
 import json

@@ -183,7 +183,7 @@ def load_official(detector: Detector, state: Mapping[str, Tensor]) -> None:
         if ours[name].shape != expected[name].shape
     ]
     if wrong:
-        raise UserError(f"shapes do not fit the recognised model: {_list(wrong)}")
+        raise UserError(f"shapes do not fit the model: {_list(wrong)}")
     detector.load_state_dict(ours, strict=False)
 
 
