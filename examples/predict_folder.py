@@ -4,7 +4,7 @@
     python examples/predict_folder.py OUT --images FOLDER --model MODEL
 
 A model is a checkpoint (.safetensors) or an exported file (.onnx, .engine, .pt2). Without options this takes the 229
-bundled pictures of cell nuclei and the bundled checkpoint: about a minute on two CPU cores.
+bundled pictures of cell nuclei and the bundled checkpoint: one to two minutes on two CPU cores.
 
 Needs the extras train (for a checkpoint) or cpu (for an .onnx file), and draw.
 """
