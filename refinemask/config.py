@@ -83,7 +83,9 @@ class FCNMaskConfig:
     """Mask R-CNN's head: four convolutions at 14×14, one transposed convolution, 28×28 masks."""
 
     kind: typing.Literal["fcn"] = "fcn"
+    """Name of this head in the configuration that a checkpoint carries."""
     convs: int = 4
+    """Number of 3×3 convolutions at 14×14."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +97,13 @@ class RefineMaskConfig:
     """
 
     kind: typing.Literal["refine"] = "refine"
+    """Name of this head in the configuration that a checkpoint carries."""
     variant: typing.Literal["original", "simple"] = "original"
+    """Which of the two heads."""
     instance_convs: int = 2
+    """Number of 3×3 convolutions on each instance's features before the first stage."""
     semantic_convs: int = 4
+    """Number of 3×3 convolutions of the semantic branch."""
     class_agnostic_last: bool = False
     """Whether the last predictor has one channel for all classes (in models of LVIS, and always in the simple head)."""
 
@@ -107,6 +113,7 @@ class PointRendConfig:
     """PointRend's heads: coarse masks of 7×7, refined at chosen points up to 224×224."""
 
     kind: typing.Literal["pointrend"] = "pointrend"
+    """Name of this head in the configuration that a checkpoint carries."""
     hidden: int = 1024
     """Width of the coarse head's two fully connected layers."""
 
@@ -116,6 +123,7 @@ class HTCConfig:
     """Hybrid Task Cascade: box and mask stages in turn, and a semantic branch that both read."""
 
     kind: typing.Literal["htc"] = "htc"
+    """Name of this head in the configuration that a checkpoint carries."""
     delta_stds: tuple[tuple[float, float, float, float], ...] = (
         (0.1, 0.1, 0.2, 0.2),
         (0.05, 0.05, 0.1, 0.1),
