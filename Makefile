@@ -2,12 +2,13 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help demo test test-slow lint plugins quantize-env clean
+.PHONY: help demo test test-slow lint docs plugins quantize-env clean
 
 help:
 	@echo "make demo     install, export the bundled RefineMask to ONNX, compare engines on real images (no GPU needed)"
 	@echo "make test     install, lint, type-check and run the tests"
 	@echo "make test-slow  the tests that take minutes each, which make test leaves out"
+	@echo "make docs     build the site of the documentation into site/, and stop at whatever a page gets wrong"
 	@echo "make plugins  build the CUDA kernels and the TensorRT plugin library"
 	@echo "make quantize-env  make the environment of python -m export.quantize (nvidia-modelopt on top of .venv)"
 
@@ -40,6 +41,16 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+$(VENV)/.docs: $(VENV)/.dev
+	$(VENV)/bin/pip install --quiet --editable '.[docs]'
+	touch $@
+
+# Links, anchors, pages that are in no menu, and options without a help text.
+docs: $(VENV)/.docs
+	$(RUN) -m scripts.command_reference --check
+	$(RUN) -m pytest --quiet tests/docs
+	$(RUN) -m mkdocs build --quiet --clean
+
 plugins: $(VENV)/.demo
 	$(RUN) -m trt_plugins.build
 
@@ -52,4 +63,4 @@ quantize-env: $(VENV)/.demo
 	$(VENV)-quantize/bin/pip install --quiet 'nvidia-modelopt[onnx]>=0.47,<0.48'
 
 clean:
-	rm -rf build dist out runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist site out runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

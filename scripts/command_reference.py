@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from inspect import cleandoc
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 from unittest import mock
 
 import tyro
@@ -89,7 +89,8 @@ def _found_by_tyro(kind: Any, *, args: Sequence[str], prog: str, description: st
     # tyro gives its parser away by this function alone, and has no date for its end.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        parser = tyro.extras.get_parser(kind, prog=prog, description=description)
+        # Its class is a copy of argparse's that knows more of Unicode and colours.
+        parser = cast(argparse.ArgumentParser, tyro.extras.get_parser(kind, prog=prog, description=description))
     raise _Found(parser, description or kind.__doc__ or "")
 
 

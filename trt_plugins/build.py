@@ -3,7 +3,6 @@
 Needs nvcc 12.8 or newer for every architecture, CMake, and, for the plugin library, TensorRT's headers.
 """
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +45,11 @@ def main(args: Args | None = None) -> int:
 
 def _build_and_tell(args: Args) -> None:
     report = build_libraries(
-        args.output, args.architectures, args.tensorrt_include_dir, jobs=args.jobs or os.cpu_count() or 1, force=args.force
+        args.output,
+        args.architectures,
+        args.tensorrt_include_dir,
+        jobs=args.jobs,
+        force=args.force,
     )
     print(summary(report))
     for name in report["libraries"]:

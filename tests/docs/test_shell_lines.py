@@ -24,7 +24,9 @@ def test_the_pages_call_commands() -> None:
 
 
 def test_a_line_is_read_as_a_shell_reads_it(tmp_path: Path) -> None:
-    page = Page(tmp_path / "page.md", "```bash\n$ A=1 make demo \\\n  X=2  # why\ncd a && pip install '.[b]' > log | c\n```")
+    page = Page(
+        tmp_path / "page.md", "```bash\n$ A=1 make demo \\\n  X=2  # why\ncd a && pip install '.[b]' > log | c\n```"
+    )
     commands = [words for line in shell_lines(page) for words in simple_commands(line)]
     assert commands == [["make", "demo", "X=2"], ["cd", "a"], ["pip", "install", ".[b]"], ["c"]]
 

@@ -149,10 +149,7 @@ def _arguments_fault(module: str, words: list[str]) -> str | None:
 
 def _unknown_option(command: Command, words: list[str]) -> str | None:
     known = {
-        name
-        for parser in command.parsers().values()
-        for action in actions_of(parser)
-        for name in action.option_strings
+        name for parser in command.parsers().values() for action in actions_of(parser) for name in action.option_strings
     }
     options = [word.partition("=")[0].strip("[],") for word in words if re.match(r"\[?--?[a-z]", word)]
     unknown = [option for option in options if option not in known]
