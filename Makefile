@@ -49,7 +49,7 @@ $(VENV)/.docs: $(VENV)/.dev
 docs: $(VENV)/.docs
 	$(RUN) -m scripts.command_reference --check
 	$(RUN) -m pytest --quiet tests/docs
-	$(RUN) -m mkdocs build --quiet --clean
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet --clean
 
 plugins: $(VENV)/.demo
 	$(RUN) -m trt_plugins.build

@@ -8,10 +8,10 @@ import pytest
 
 from tests.support.markdown_pages import ROOT, Page, pages
 
-PLACES = re.compile(r"[\w.-]+(/[\w.-]+)+\.(py|md|json|toml|sh|cu|cpp|h|svg|png|jpg|safetensors|yml|ipynb|js|css)")
-"""What looks like the path of a file."""
-FOREIGN = ("out/", "runs/", "data/", "pictures/")
-"""Folders that commands write, or that a user has."""
+PLACE = re.compile(r"([\w.-]+)(/[\w.-]+)+\.(py|md|json|toml|sh|cu|cpp|h|svg|png|jpg|safetensors|yml|ipynb|js|css)")
+"""What looks like the path of a file, with the folder that it begins with."""
+FOREIGN = ("out", "runs", "data", "build", "dist", "site")
+"""Folders at the top of a checkout that are not in the repository."""
 
 
 def link_faults(page: Page) -> list[str]:
@@ -38,14 +38,10 @@ def _fault(page: Page, link: str) -> str | None:
 
 
 def path_faults(page: Page) -> list[str]:
-    """One line for each path in backticks that is no file of the repository."""
-    named = [code for code in page.codes() if PLACES.fullmatch(code) and not code.startswith(FOREIGN)]
-    return [f"{page}: `{code}`: there is no such file" for code in named if not _exists(page, code)]
-
-
-def _exists(page: Page, code: str) -> bool:
-    # Some pages speak of the files beside them.
-    return (ROOT / code).exists() or (page.path.parent / code).exists()
+    """One line for each path in backticks that begins with a folder of the repository, and is no file there."""
+    matches = filter(None, map(PLACE.fullmatch, page.codes()))
+    ours = [match[0] for match in matches if match[1] not in FOREIGN and (ROOT / match[1]).is_dir()]
+    return [f"{page}: `{path}`: there is no such file" for path in ours if not (ROOT / path).exists()]
 
 
 @pytest.mark.parametrize("page", pages(), ids=str)
@@ -100,5 +96,5 @@ def test_a_good_link_is_no_fault(tmp_path: Path, markdown: str) -> None:
 
 
 def test_a_path_of_no_file_is_found(tmp_path: Path) -> None:
-    page = Page(tmp_path / "page.md", "`refinemask/train.py`, `refinemask/training.py`, `out/x.json`, `a/b`")
+    page = Page(tmp_path / "page.md", "`refinemask/train.py`, `refinemask/training.py`, `out/x.json`, `a/b.py`")
     assert path_faults(page) == ["page.md: `refinemask/training.py`: there is no such file"]

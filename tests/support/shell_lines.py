@@ -123,7 +123,8 @@ def _python_fault(words: list[str]) -> str | None:
             return _pip_fault(words[2:])
         if module.partition(".")[0] in PACKAGES:
             return _arguments_fault(module, words[2:])
-        return None if module.isupper() or find_spec(module.partition(".")[0]) else f"there is no module {module}"
+        placeholder = module.isupper() or module in ELLIPSES
+        return None if placeholder or find_spec(module.partition(".")[0]) else f"there is no module {module}"
     if words and words[0].endswith(".py"):
         return None if (ROOT / words[0]).is_file() else f"there is no file {words[0]}"
     return None
