@@ -51,7 +51,7 @@ A command ends with exit code 0 where all went well. It ends with 1 where what i
 
 In the tables, a word in capitals stands for a value: `INT` is a whole number, `HxW` a height and a width such as
 `800x1344`. An ellipsis (`…`) says that one or more values may follow. An option with two spellings, such as
-`--check` and `--no-check`, takes no value.
+`--check` and `--no-check`, takes no value: the first turns it on, the second off.
 """
 
 
@@ -199,10 +199,8 @@ def value(action: argparse.Action) -> str:
 def _default(action: argparse.Action) -> str:
     default = split_help(action)[1]
     if action.nargs == 0:
-        # Of a pair of flags the page names the one that holds without being given.
-        pair = [name for name in spelling(action) if name.startswith("--")]
-        return pair[default != "True"] if len(pair) == 2 else ""
-    return "" if default == "None" else default.replace(f"{ROOT}/", "")
+        return {"True": "on", "False": "off"}.get(default, "")
+    return _code("" if default == "None" else default.replace(f"{ROOT}/", ""))
 
 
 def _code(*words: str) -> str:
@@ -217,7 +215,7 @@ def _prose(text: str) -> str:
 
 def _row(action: argparse.Action) -> str:
     named = bool(action.option_strings)
-    default = "required" if action.required else _code(_default(action))
+    default = "required" if action.required else _default(action)
     cells = [_code(*spelling(action)), default, _prose(split_help(action)[0])]
     if named:
         cells.insert(1, _values(value(action)))
