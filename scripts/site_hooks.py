@@ -52,8 +52,15 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Leave out the names of Sphinx's roles, which docstrings put before a name: ``:func:`` and others."""
-    return re.sub(r":(?:func|class|data|mod|meth|attr|exc):(?=<code)", "", html)
+    """Mend how docstrings are shown.
+
+    Names of Sphinx's roles, such as ``:func:``, are left out before a name, and so is the box below an attribute whose
+    type is not known: it would show the name again.
+    """
+    html = re.sub(r":(?:func|class|data|mod|meth|attr|exc):(?=<code)", "", html)
+    return re.sub(
+        r'<div class="doc-signature highlight"><pre>(?:<[^>]+>)*\w+(?:</span>)?\s*</code></pre></div>', "", html
+    )
 
 
 def _root(config: MkDocsConfig) -> Path:
