@@ -20,6 +20,8 @@ LINK = re.compile(r'(?P<before>\]\(|\b(?:src|href)=")(?P<target>[^)\s"#:]+)(?P<a
 LANGUAGES = {".py": "python", ".sh": "bash", ".toml": "toml", ".cu": "cuda", ".cpp": "cpp", ".h": "cpp", ".yml": "yaml"}
 """Kinds of code, by the ending of a file."""
 PREFIX = "repository/"
+BARE_NAME = re.compile(r'<div class="doc-signature highlight"><pre>(?:<[^>]+>)*\w+(?:</span>)?\s*</code></pre></div>')
+"""The box of an attribute that says no more than its heading."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -54,13 +56,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 def on_page_content(html: str, **_: Any) -> str:
     """Mend how docstrings are shown.
 
-    Names of Sphinx's roles, such as ``:func:``, are left out before a name, and so is the box below an attribute whose
-    type is not known: it would show the name again.
+    Names of Sphinx's roles, such as ``:func:``, are left out before a name.
     """
     html = re.sub(r":(?:func|class|data|mod|meth|attr|exc):(?=<code)", "", html)
-    return re.sub(
-        r'<div class="doc-signature highlight"><pre>(?:<[^>]+>)*\w+(?:</span>)?\s*</code></pre></div>', "", html
-    )
+    return BARE_NAME.sub("", html)
 
 
 def _root(config: MkDocsConfig) -> Path:
