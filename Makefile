@@ -45,11 +45,12 @@ $(VENV)/.docs: $(VENV)/.dev
 	$(VENV)/bin/pip install --quiet --editable '.[docs]'
 	touch $@
 
-# Links, anchors, pages that are in no menu, and options without a help text.
+# Stops at a broken link or anchor, a page that is in no menu, an option without a help text. (mkdocs counts no warnings
+# with --quiet.)
 docs: $(VENV)/.docs
 	$(RUN) -m scripts.command_reference --check
 	$(RUN) -m pytest --quiet tests/docs
-	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet --clean
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --clean
 
 plugins: $(VENV)/.demo
 	$(RUN) -m trt_plugins.build
