@@ -94,7 +94,9 @@ class FCNMaskConfig(MaskHeadConfig):
     """Mask R-CNN's head: four convolutions at 14×14, one transposed convolution, 28×28 masks."""
 
     kind: typing.Literal["fcn"] = "fcn"
+    """Name of this head in the configuration that a checkpoint carries."""
     convs: int = 4
+    """Number of 3×3 convolutions at 14×14."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,9 +108,13 @@ class RefineMaskConfig(MaskHeadConfig):
     """
 
     kind: typing.Literal["refine"] = "refine"
+    """Name of this head in the configuration that a checkpoint carries."""
     variant: typing.Literal["original", "simple"] = "original"
+    """Which of the two heads."""
     instance_convs: int = 2
+    """Number of 3×3 convolutions on each instance's features before the first stage."""
     semantic_convs: int = 4
+    """Number of 3×3 convolutions of the semantic branch."""
     class_agnostic_last: bool = False
     """Whether the last predictor has one channel for all classes (in models of LVIS, and always in the simple head)."""
 
@@ -118,6 +124,7 @@ class PointRendConfig(MaskHeadConfig):
     """PointRend's heads: coarse masks of 7×7, refined at chosen points up to 224×224."""
 
     kind: typing.Literal["pointrend"] = "pointrend"
+    """Name of this head in the configuration that a checkpoint carries."""
     hidden: int = 1024
     """Width of the coarse head's two fully connected layers."""
 
@@ -127,6 +134,7 @@ class HTCConfig(MaskHeadConfig):
     """Hybrid Task Cascade: box and mask stages in turn, and a semantic branch that both read."""
 
     kind: typing.Literal["htc"] = "htc"
+    """Name of this head in the configuration that a checkpoint carries."""
     delta_stds: tuple[tuple[float, float, float, float], ...] = (
         (0.1, 0.1, 0.2, 0.2),
         (0.05, 0.05, 0.1, 0.1),
