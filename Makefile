@@ -11,12 +11,13 @@ CREATE := $(PYTHON) -m venv
 INSTALL := $(RUN) -m pip install --quiet
 endif
 
-.PHONY: help demo test test-slow test-wheel lint plugins quantize-env wheel lock clean
+.PHONY: help demo test test-slow test-wheel lint docs plugins quantize-env wheel lock clean
 
 help:
 	@echo "make demo     install, export the bundled RefineMask to ONNX, compare engines on real images (no GPU needed)"
 	@echo "make test     install, lint, type-check and run the tests"
 	@echo "make test-slow  the tests that take minutes each, which make test leaves out"
+	@echo "make docs     build the site of the documentation into site/, and stop at whatever a page gets wrong"
 	@echo "make plugins  build the CUDA kernels and the TensorRT plugin library"
 	@echo "make quantize-env  make the environment of python -m export.quantize (nvidia-modelopt on top of .venv)"
 	@echo "make wheel    build the two distributions into dist/"
@@ -53,6 +54,17 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+$(VENV)/.docs: $(VENV)/.dev
+	$(INSTALL) --constraint $(LOCK) --editable '.[docs]'
+	touch $@
+
+# Stops at a broken link or anchor, a page that is in no menu, an option without a help text. (mkdocs counts no warnings
+# with --quiet.)
+docs: $(VENV)/.docs
+	$(RUN) -m scripts.command_reference --check
+	$(RUN) -m pytest --quiet tests/docs
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --clean
+
 plugins: $(VENV)/.demo
 	$(RUN) -m trt_plugins.build
 
@@ -80,4 +92,4 @@ lock: | $(RUN)
 		requirements/dev.in --output-file $(LOCK)
 
 clean:
-	rm -rf build dist out runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist site out runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
