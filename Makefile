@@ -23,7 +23,7 @@ help:
 	@echo "make wheel    build the two distributions into dist/"
 	@echo "make test-wheel  install them from there and from the package index into fresh environments, and run them"
 	@echo "make lock     complete $(LOCK); first delete it for the newest versions"
-	@echo "UV=1          with any of them: install with uv instead of pip"
+	@echo "UV=1          with any of them but quantize-env: install with uv instead of pip"
 
 # There is one stamp for each set of extras; a change of what they ask for installs again.
 $(RUN):

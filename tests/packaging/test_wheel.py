@@ -114,7 +114,8 @@ def test_the_metadata_say_where_it_runs(distribution: str, wheels: dict[str, Pat
     classifiers = said.get_all("Classifier", [])
     assert {f"Programming Language :: Python :: 3.{minor}" for minor in range(10, 14)} <= set(classifiers)
     assert {"Operating System :: POSIX :: Linux", "Typing :: Typed"} <= set(classifiers)
-    assert (said["Requires-Python"], said["License-Expression"]) == (">=3.10", "Apache-2.0")
+    assert said["Requires-Python"] == ">=3.10"
+    assert said["License-Expression"].split(" AND ")[0] == "Apache-2.0"
     assert any(name.endswith("LICENSE") for name in names(wheels[distribution]))
 
 
