@@ -1,29 +1,43 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+LOCK := requirements/dev.lock.txt
+# With UV=1 uv makes the environment; Python then needs neither venv nor pip.
+ifdef UV
+CREATE := uv venv --quiet --python $(PYTHON)
+INSTALL := uv pip install --quiet --python $(RUN)
+else
+CREATE := $(PYTHON) -m venv
+INSTALL := $(RUN) -m pip install --quiet
+endif
 
-.PHONY: help demo test test-slow lint plugins quantize-env test-newest test-python clean
+.PHONY: help demo test test-slow test-wheel test-newest test-python lint docs plugins quantize-env wheel lock clean
 
 help:
 	@echo "make demo     install, export the bundled RefineMask to ONNX, compare engines on real images (no GPU needed)"
 	@echo "make test     install, lint, type-check and run the tests"
 	@echo "make test-slow  the tests that take minutes each, which make test leaves out"
+	@echo "make docs     build the site of the documentation into site/, and stop at whatever a page gets wrong"
 	@echo "make plugins  build the CUDA kernels and the TensorRT plugin library"
 	@echo "make quantize-env  make the environment of python -m export.quantize (nvidia-modelopt on top of .venv)"
+	@echo "make wheel    build the two distributions into dist/"
+	@echo "make test-wheel  install them from there and from the package index into fresh environments, and run them"
 	@echo "make test-newest  make an environment with the newest PyTorch and the newest of all else, and run the tests there"
 	@echo "make test-python PYTHON=python3.12  run an exported file, and the tests of that, with another Python and no PyTorch"
+	@echo "make lock     complete $(LOCK); first delete it for the newest versions"
+	@echo "UV=1          with any of them: install with uv instead of pip"
 
-# There is one stamp for each set of extras; a change of pyproject.toml installs again.
-$(VENV)/bin/python:
+# There is one stamp for each set of extras; a change of what they ask for installs again.
+$(RUN):
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, found " + sys.version)'
-	$(PYTHON) -m venv $(VENV)
+	$(CREATE) $(VENV)
 
-$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
-	$(VENV)/bin/pip install --quiet --editable '.[openvino]'
+$(VENV)/.demo: pyproject.toml benchmarks/pyproject.toml $(LOCK) | $(RUN)
+	$(INSTALL) --constraint $(LOCK) --editable '.[all-cpu]' --editable benchmarks
 	touch $@
 
-$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
-	$(VENV)/bin/pip install --quiet --editable '.[openvino,rtx,lean,train,dev]'
+$(VENV)/.dev: pyproject.toml benchmarks/pyproject.toml $(LOCK) | $(RUN)
+	$(INSTALL) --constraint $(LOCK) --editable '.[all-cpu,rtx,lean,dev]' --editable benchmarks
 	touch $@ $(VENV)/.demo
 
 demo: $(VENV)/.demo
@@ -42,6 +56,17 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+$(VENV)/.docs: $(VENV)/.dev
+	$(INSTALL) --constraint $(LOCK) --editable '.[docs]'
+	touch $@
+
+# Stops at a broken link or anchor, a page that is in no menu, an option without a help text. (mkdocs counts no warnings
+# with --quiet.)
+docs: $(VENV)/.docs
+	$(RUN) -m scripts.command_reference --check
+	$(RUN) -m pytest --quiet tests/docs
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --clean
+
 plugins: $(VENV)/.demo
 	$(RUN) -m trt_plugins.build
 
@@ -53,21 +78,36 @@ quantize-env: $(VENV)/.demo
 		"$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 	$(VENV)-quantize/bin/pip install --quiet 'nvidia-modelopt[onnx]>=0.47,<0.48'
 
-# Before a release. No lock file holds anything back here; docs/installation.md says what came of it.
+wheel: $(VENV)/.dev
+	rm -rf dist
+	$(RUN) -m hatchling build --target wheel --directory $(CURDIR)/dist
+	cd benchmarks && $(CURDIR)/$(RUN) -m hatchling build --target wheel --directory $(CURDIR)/dist
+
+test-wheel: wheel
+	scripts/test_wheel.sh $(PYTHON) dist
+
+# The versions for every supported Python. Those that are in the file stay.
+lock: | $(RUN)
+	$(INSTALL) uv
+	$(RUN) -m uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate \
+		--no-emit-package refinemask --no-emit-package refinemask-benchmarks --no-emit-package pip \
+		requirements/dev.in --output-file $(LOCK)
+
+# Before a release: no lock file holds anything back here. docs/installation.md says what came of it.
 NEWEST := .venv-newest
 test-newest:
-	$(PYTHON) -m venv $(NEWEST)
-	$(NEWEST)/bin/pip install --quiet --upgrade --upgrade-strategy eager 'torch<3' 'torchvision<1' \
-		--editable '.[all-cpu,rtx,lean,dev]' --editable benchmarks
+	rm -rf $(NEWEST)
+	$(CREATE) $(NEWEST)
+	$(subst $(RUN),$(NEWEST)/bin/python,$(INSTALL)) --editable '.[all-cpu,rtx,lean,dev]' --editable benchmarks
 	$(NEWEST)/bin/python -m pytest
 
-# Before a release, with each Python. The main environment exports the file, and says what PyTorch finds with it.
+# Before a release, with each Python: the main environment exports the file, and says what PyTorch finds with it.
 CORE := .venv-$(notdir $(PYTHON))
 NUCLEI := demo/weights/refinemask-nuclei.safetensors
 test-python: $(VENV)/.dev
 	rm -rf $(CORE)
-	$(PYTHON) -m venv $(CORE)
-	$(CORE)/bin/pip install --quiet --editable '.[cpu,draw]' filelock hypothesis onnx 'pytest>=8.2'
+	$(CREATE) $(CORE)
+	$(subst $(RUN),$(CORE)/bin/python,$(INSTALL)) --editable '.[cpu,draw]' filelock hypothesis onnx 'pytest>=8.2'
 	mkdir -p $(CORE)/exported/pictures
 	cp demo/nuclei/images/000[1-3].png $(CORE)/exported/pictures
 	$(RUN) -m export.to_onnx $(NUCLEI) --output $(CORE)/exported/model.onnx
@@ -75,4 +115,4 @@ test-python: $(VENV)/.dev
 	EXPORTED=$(CORE)/exported $(CORE)/bin/python -m pytest @tests/without_torch.txt
 
 clean:
-	rm -rf build dist out runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist site out runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -17,7 +17,7 @@ from refinemask.bundled import DEMO, NUCLEI
 from refinemask.command import execute
 from refinemask.data.coco import read_coco
 from refinemask.files import UserError
-from refinemask.pictures import predict_files
+from refinemask.pictures import predict_files, require_drawing
 from refinemask.spelling import Old, OptionalNumber, Output
 
 
@@ -53,6 +53,8 @@ def _demo(args: Args) -> None:
     onnx, report_file, drawn = (args.output / name for name in ("model.onnx", "report.json", "pictures"))
     require_at_least(1, limit=args.limit)
     require_at_least(0, pictures=args.pictures)
+    if args.pictures:
+        require_drawing()
     dataset = read_coco(args.annotations)
     images = dataset.images[: args.limit]
     print(f"1. exporting {args.model.name} to {onnx}, verified against PyTorch")

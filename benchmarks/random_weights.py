@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.harness.random_detector import RECIPE, random_detector
 from refinemask.command import execute
-from refinemask.config import MaskHeadConfig, RefineMaskConfig
+from refinemask.config import FCNMaskConfig, HTCConfig, PointRendConfig, RefineMaskConfig
 from refinemask.spelling import Output
 from refinemask.weights import save_detector
 
@@ -18,7 +18,7 @@ class Args:
 
     output: Output
     """Checkpoint to write (.safetensors)."""
-    mask_head: MaskHeadConfig = field(default_factory=RefineMaskConfig)
+    mask_head: FCNMaskConfig | RefineMaskConfig | PointRendConfig | HTCConfig = field(default_factory=RefineMaskConfig)
     depth: int = 50
     """Layers of the backbone, 50 or 101."""
     seed: int = 0

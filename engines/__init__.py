@@ -21,6 +21,7 @@ from engines.base import Engine
 from engines.trt.precision import PrecisionNotMetError
 from engines.trt.sidecar import Sidecar
 from refinemask.contract import Bounds, InputError
+from refinemask.extras import needed_by
 from refinemask.files import UserError
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def load(
             operators (backend ``pytorch`` only).
 
     Raises:
-        UserError: the file is missing or not ours, or the request cannot be met exactly.
+        UserError: the file is missing or not ours, the runtime is not installed, or the request cannot be met exactly.
     """
     path = Path(path)
     backend = _backend(path, backend)
@@ -95,32 +96,30 @@ def load(
     records = backend == "tensorrt" or (backend == "compiled" and device != "cpu")
     _refuse_options(path, backend, device, slots=slots == 1 or records, cuda_graph=cuda_graph or records)
     _refuse_options(path, backend, device, kernels=kernels or backend == "pytorch")
-    if backend == "tensorrt":
-        from engines.trt.torch_runner import TensorRTEngine
+    with needed_by(f"{path}: backend '{backend}'", extra=backend):
+        if backend == "tensorrt":
+            from engines.trt.torch_runner import TensorRTEngine
 
-        return TensorRTEngine(path, **common, trust=trust_engine, slots=slots, cuda_graph=cuda_graph)
-    if backend == "compiled":
-        from engines.compiled.engine import CompiledEngine
+            return TensorRTEngine(path, **common, trust=trust_engine, slots=slots, cuda_graph=cuda_graph)
+        if backend == "compiled":
+            from engines.compiled.engine import CompiledEngine
 
-        return CompiledEngine(path, **common, threads=threads, slots=slots, cuda_graph=cuda_graph)
-    if backend == "pytorch":
-        from engines.torch_engine import TorchEngine
+            return CompiledEngine(path, **common, threads=threads, slots=slots, cuda_graph=cuda_graph)
+        if backend == "pytorch":
+            from engines.torch_engine import TorchEngine
 
-        return TorchEngine(path, **common, threads=threads, kernels=kernels)
-    if backend == "onnxruntime":
-        from engines.onnxruntime_engine import OnnxRuntimeEngine
+            return TorchEngine(path, **common, threads=threads, kernels=kernels)
+        if backend == "onnxruntime":
+            from engines.onnxruntime_engine import OnnxRuntimeEngine
 
-        return OnnxRuntimeEngine(path, **common, threads=threads)
-    if backend == "openvino":
-        from engines.openvino_engine import OpenVINOEngine
+            return OnnxRuntimeEngine(path, **common, threads=threads)
+        if backend == "openvino":
+            from engines.openvino_engine import OpenVINOEngine
 
-        return OpenVINOEngine(path, **common, threads=threads)
-    try:
+            return OpenVINOEngine(path, **common, threads=threads)
         from engines.trt.pycuda_runner import PycudaEngine
-    except ImportError as error:
-        raise UserError(f"{path}: pycuda cannot be imported ({error}); pip install pycuda") from error
 
-    return PycudaEngine(path, **common, trust=trust_engine)
+        return PycudaEngine(path, **common, trust=trust_engine)
 
 
 def _backend(path: Path, backend: str | None) -> str:
@@ -231,7 +230,7 @@ def compile_engine(
         canvases: padded (height, width) to compile for; None is landscape and portrait as the model's preprocessing
             makes them.
         batch: number of images that are computed together; fewer are filled up.
-        images: directory with pictures for the comparison; None is the demo's, which come with a checkout.
+        images: directory with pictures for the comparison; None is the bundled ones.
         check: whether to compare; the sidecar tells.
 
     Returns:

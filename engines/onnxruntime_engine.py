@@ -9,7 +9,7 @@ import onnxruntime as ort
 from engines.base import Engine
 from refinemask.contract import INPUTS, OUTPUTS, Metadata
 from refinemask.files import UserError
-from refinemask.onnx_session import session_options
+from refinemask.onnx_session import cuda_remedy, session_options
 from refinemask.structures import Detections
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -84,6 +84,6 @@ def _open(path: str | os.PathLike[str], threads: int | None, device: str, *, tf3
     if PROVIDERS[device] not in session.get_providers():
         raise UserError(
             f"{path}: {PROVIDERS[device]} was asked for, but ONNX Runtime offers {', '.join(session.get_providers())}; "
-            "install onnxruntime-gpu, or use --device cpu"
+            f"{cuda_remedy()}, or use --device cpu"
         )
     return session

@@ -11,6 +11,7 @@ import onnx.inliner
 
 from engines.base import Engine
 from refinemask.contract import INPUTS, OUTPUTS, Metadata, read_onnx
+from refinemask.extras import needed_by
 from refinemask.files import UserError
 from refinemask.structures import Detections
 
@@ -122,10 +123,8 @@ def compile_network(
     Raises:
         UserError: OpenVINO is missing or refuses the file.
     """
-    try:
+    with needed_by(f"{path}: backend 'openvino'"):
         core = openvino_core()
-    except ImportError as error:
-        raise UserError(f"{path}: OpenVINO is not installed; pip install 'refinemask[openvino]'") from error
     options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
     if profile:
         options["PERF_COUNT"] = True

@@ -1,6 +1,9 @@
 """Export of a checkpoint to a verified ONNX file, its quantisation, and the check of what TensorRT would refuse."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from refinemask.extras import needed_by
 
 __all__ = [
     "Bounds",
@@ -39,9 +42,8 @@ def __getattr__(name: str) -> Any:
     # Loaded on first use: checking a file needs no PyTorch.
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_HOMES[name]), name)
+    with needed_by(f"{__name__}.{name}", extra="export"):
+        return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -16,7 +16,7 @@ from export.calibration import Calibration, Image, calibrate, read_calibration, 
 from export.model import add_bodies
 from export.qdq import QuantizedType, insert_qdq, kept_layers, layers
 from export.reading import read_model
-from export.verify import onnx_runner
+from export.verify import onnx_runner, require_onnxruntime
 from refinemask.agreement import PARITY, Comparison, Parity, require_agreement, verification_images, verify
 from refinemask.contract import Metadata
 from refinemask.data.transforms import preprocess
@@ -68,6 +68,7 @@ def quantize_onnx(
         MismatchError: the quantised file is too far from its source; nothing is written.
     """
     model, output = Path(model), Path(output)
+    require_onnxruntime()
     graph = read_model(model)
     metadata, parity, bodies = _metadata(graph, model), PARITY[precision], bool(graph.functions)
     with _runnable(model, graph) as source, atomic_write(output) as temporary:

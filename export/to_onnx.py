@@ -45,7 +45,7 @@ class Args:
     bodies: bool = True
     """Carry the custom operators' bodies. TensorRT before 10.7 takes a body even if the plugin is loaded."""
     verify_images: OptionalPath = None
-    """Directory with pictures for the verification; by default those that come with a checkout."""
+    """Directory with pictures for the verification; by default the bundled ones."""
     mask_iou: float | None = None
     """Smallest IoU with PyTorch's masks that agrees, in place of the precision's own: random weights leave many pixels
     undecided."""

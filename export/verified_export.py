@@ -12,7 +12,7 @@ from export.bounds import choose_bounds
 from export.model import add_bodies, to_onnx
 from export.precision import widen
 from export.tensorrt_rules import Finding, check_model
-from export.verify import onnx_runner, torch_runner
+from export.verify import onnx_runner, require_onnxruntime, torch_runner
 from refinemask.agreement import PARITY, Comparison, Parity, require_agreement, verification_images, verify
 from refinemask.bundled import DEMO
 from refinemask.contract import Bounds, Masks, Metadata
@@ -65,15 +65,17 @@ def export_onnx(
         masks: ``all`` computes a mask for every place for a detection, ``found`` only for detections.
         opset: ONNX operator set; None is the precision's own.
         bodies: whether the file carries the custom operators' bodies, without which only TensorRT with plugins runs it.
-        verify_images: directory with pictures for the verification; None is the demo's, which come with a checkout.
+        verify_images: directory with pictures for the verification; None is the bundled ones.
         mask_iou: smallest IoU with PyTorch's masks that counts as agreement; None is the precision's own.
 
     Raises:
-        UserError: the checkpoint cannot be used, or no engine would run such a file; nothing is written.
+        UserError: the checkpoint cannot be used, no engine would run such a file, or ONNX Runtime is not installed;
+            nothing is written.
         MismatchError: the file does not agree with PyTorch; nothing is written.
     """
     checkpoint, output = Path(checkpoint), Path(output)
-    _require_a_runtime(output, precision, masks, bodies)
+    _require_an_engine(output, precision, masks, bodies)
+    require_onnxruntime()
     detector = load_detector(checkpoint)
     preprocessing = detector.config.preprocessing
     bounds = bounds or choose_bounds(preprocessing)
@@ -100,7 +102,7 @@ def export_onnx(
     )
 
 
-def _require_a_runtime(output: Path, precision: Precision, masks: Masks, bodies: bool) -> None:
+def _require_an_engine(output: Path, precision: Precision, masks: Masks, bodies: bool) -> None:
     if masks == "found" and (precision == "bf16" or not bodies):
         option = "--no-bodies" if not bodies else "--precision bf16"
         raise UserError(

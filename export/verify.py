@@ -2,15 +2,20 @@
 
 from pathlib import Path
 
-import onnxruntime
 import torch
 
 from refinemask.agreement import Runner
 from refinemask.contract import INPUTS, OUTPUTS
 from refinemask.data.transforms import NetworkInput
+from refinemask.extras import needed_by
 from refinemask.modeling.detector import Detector
-from refinemask.onnx_session import session_options
 from refinemask.structures import Detections
+
+
+def require_onnxruntime() -> None:
+    """Raise a UserError unless ONNX Runtime is here: an extra of its own, for a CPU and for a GPU there are two."""
+    with needed_by("the verification of an exported file"):
+        import onnxruntime  # noqa: F401
 
 
 def torch_runner(detector: Detector) -> Runner:
@@ -25,6 +30,10 @@ def torch_runner(detector: Detector) -> Runner:
 
 def onnx_runner(model: Path | bytes) -> Runner:
     """A runner of an exported file, or of its bytes, in ONNX Runtime on the CPU."""
+    import onnxruntime
+
+    from refinemask.onnx_session import session_options
+
     options = session_options(torch.get_num_threads())
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 

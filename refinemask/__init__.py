@@ -5,7 +5,10 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from refinemask.exit_codes import name_missing_packages
+from refinemask.extras import needed_by
+
+__version__ = "0.2.0"
 __all__ = [
     "Detections",
     "Detector",
@@ -50,7 +53,8 @@ def __getattr__(name: str) -> Any:
     # Loaded on first use: masks and structures must import on machines without PyTorch.
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    with needed_by(f"{__name__}.{name}"):
+        return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:
@@ -70,3 +74,4 @@ class _Package(ModuleType):
 
 
 sys.modules[__name__].__class__ = _Package
+name_missing_packages((__name__, "export", "engines", "trt_plugins", "benchmarks"))

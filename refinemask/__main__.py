@@ -2,8 +2,10 @@
 
 import sys
 from importlib import import_module
+from pathlib import Path
 
 from refinemask.exit_codes import exit_code
+from refinemask.extras import needed_by
 from refinemask.files import UserError
 
 COMMANDS = {
@@ -40,9 +42,24 @@ def _run_command() -> int:
     if name not in COMMANDS:
         raise UserError(f"{name!r} is no command; expected {', '.join(COMMANDS)}")
     # Each command is heavy in its own way, so only the one asked for is imported.
-    door = import_module(COMMANDS[name][0])
+    package = COMMANDS[name][0].partition(".")[0]
+    with needed_by(f"refinemask {name}", extra=package):
+        _require_own(package)
+        door = import_module(COMMANDS[name][0])
     sys.argv = [f"refinemask {name}", *sys.argv[2:]]
     return door.main()
+
+
+def _require_own(package: str) -> None:
+    """Raise a UserError if another package of the name ``benchmarks``, which is a usual one, is found first."""
+    if package != "benchmarks":
+        return
+    found = import_module(package)
+    if getattr(found, "PROJECT", None) != "refinemask" and found.__file__ is not None:
+        raise UserError(
+            f"{Path(found.__file__).parent}: this package is found where refinemask[bench] is expected, which has the "
+            "same name; run the command from another folder, or in an environment without it"
+        )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ A configuration travels as JSON inside every checkpoint and exported file; it is
 
 import dataclasses
 import json
-import types
 import typing
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -79,15 +78,29 @@ class BoxHeadConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FCNMaskConfig:
-    """Mask R-CNN's head: four convolutions at 14×14, one transposed convolution, 28×28 masks."""
+class MaskHeadConfig:
+    """Configuration of a mask head; each kind of head has a subclass, with the head's options.
 
-    kind: typing.Literal["fcn"] = "fcn"
-    convs: int = 4
+    Defining the subclass is enough for :func:`from_json`, which finds it by its ``kind``. What computes a kind is in
+    ``refinemask.modeling.families``.
+    """
+
+    kind: str
+    """Name of the kind in JSON; a subclass sets it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RefineMaskConfig:
+class FCNMaskConfig(MaskHeadConfig):
+    """Mask R-CNN's head: four convolutions at 14×14, one transposed convolution, 28×28 masks."""
+
+    kind: typing.Literal["fcn"] = "fcn"
+    """Name of this head in the configuration that a checkpoint carries."""
+    convs: int = 4
+    """Number of 3×3 convolutions at 14×14."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefineMaskConfig(MaskHeadConfig):
     """RefineMask's head (paper section 3): masks of 14×14, refined to 28×28, 56×56 and 112×112.
 
     ``original`` is the head of the released checkpoints, with the semantic mask branch; ``simple`` is the
@@ -95,27 +108,33 @@ class RefineMaskConfig:
     """
 
     kind: typing.Literal["refine"] = "refine"
+    """Name of this head in the configuration that a checkpoint carries."""
     variant: typing.Literal["original", "simple"] = "original"
+    """Which of the two heads."""
     instance_convs: int = 2
+    """Number of 3×3 convolutions on each instance's features before the first stage."""
     semantic_convs: int = 4
+    """Number of 3×3 convolutions of the semantic branch."""
     class_agnostic_last: bool = False
     """Whether the last predictor has one channel for all classes (in models of LVIS, and always in the simple head)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PointRendConfig:
+class PointRendConfig(MaskHeadConfig):
     """PointRend's heads: coarse masks of 7×7, refined at chosen points up to 224×224."""
 
     kind: typing.Literal["pointrend"] = "pointrend"
+    """Name of this head in the configuration that a checkpoint carries."""
     hidden: int = 1024
     """Width of the coarse head's two fully connected layers."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class HTCConfig:
+class HTCConfig(MaskHeadConfig):
     """Hybrid Task Cascade: box and mask stages in turn, and a semantic branch that both read."""
 
     kind: typing.Literal["htc"] = "htc"
+    """Name of this head in the configuration that a checkpoint carries."""
     delta_stds: tuple[tuple[float, float, float, float], ...] = (
         (0.1, 0.1, 0.2, 0.2),
         (0.05, 0.05, 0.1, 0.1),
@@ -126,10 +145,6 @@ class HTCConfig:
     """Number of 3×3 convolutions of each mask stage, and of the semantic branch."""
     semantic_classes: int = 183
     """Number of classes that the semantic branch predicts."""
-
-
-MaskHeadConfig = FCNMaskConfig | RefineMaskConfig | PointRendConfig | HTCConfig
-"""Configuration of any kind of mask head; ``refinemask.modeling.families`` says what belongs to each kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,12 +246,22 @@ def from_json(cls: type[T], text: str) -> T:
 
 
 def _build(kind: Any, value: Any) -> Any:
+    if kind is MaskHeadConfig:
+        kind = _mask_head_of_kind(value["kind"])
     if dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
         return kind(**{name: _build(hints[name], item) for name, item in value.items()})  # type: ignore[operator]
-    origin = typing.get_origin(kind)
-    if origin is tuple:
+    if typing.get_origin(kind) is tuple:
         return tuple(_build(typing.get_args(kind)[0], part) for part in value)
-    if origin in (typing.Union, types.UnionType) and isinstance(value, dict):
-        return _build({option.kind: option for option in typing.get_args(kind)}[value["kind"]], value)
     return value
+
+
+def _mask_head_of_kind(kind: str) -> type[MaskHeadConfig]:
+    """The configuration of that kind among all that are defined in this process."""
+    # A subclass sets ``kind`` on the class, which a type checker cannot know.
+    kinds = {head.kind: head for head in MaskHeadConfig.__subclasses__()}  # type: ignore[misc]
+    if kind not in kinds:
+        raise ValueError(
+            f"no mask head of the kind {kind!r} is known, only {', '.join(kinds)}; import the module that defines it"
+        )
+    return kinds[kind]

@@ -1,53 +1,72 @@
 """What training and evaluation need to know of other processes. In a single process, each function is the identity."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
-
-import torch
-from torch import Tensor, distributed
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from refinemask.files import UserError
 
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
 
 @contextmanager
-def process_group(device: str) -> Iterator[torch.device]:
-    """Join the other processes that ``torchrun`` started, if it did, and yield this process's device.
+def process_group(device: str) -> Iterator[str]:
+    """Join the other processes that ``torchrun`` started, if it did, and yield the name of this process's device.
 
     Raises:
         UserError: there is no such device.
     """
-    local = _device(device)
     if "RANK" not in os.environ:
-        yield local
+        _require_device(device)
+        yield device
         return
-    cuda = local.type == "cuda"
+    import torch
+    from torch import distributed
+
+    _require_device(device)
+    cuda = torch.device(device).type == "cuda"
     if cuda:
-        local = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.cuda.set_device(local)
-    distributed.init_process_group("nccl" if cuda else "gloo", device_id=local if cuda else None)
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if cuda else "gloo", device_id=torch.device(device) if cuda else None)
     try:
-        yield local
+        yield device
     finally:
         distributed.destroy_process_group()
 
 
-def _device(name: str) -> torch.device:
+def _require_device(name: str) -> None:
+    if name == "cpu":
+        return
+    try:
+        import torch
+    except ImportError:
+        # The engine that needs no PyTorch finds the device by itself.
+        return
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise UserError(f"--device is {name}; expected cpu or cuda") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"device '{name}' was asked for, but PyTorch sees no GPU; use --device cpu")
-    return device
 
 
 def world() -> tuple[int, int]:
     """Rank of this process, and number of processes."""
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
-    return 0, 1
+    group = _group()
+    return (0, 1) if group is None else (group.get_rank(), group.get_world_size())
+
+
+def _group() -> ModuleType | None:
+    """PyTorch's module of process groups if this process has joined one, and so has imported it."""
+    distributed = sys.modules.get("torch.distributed")
+    joined = distributed is not None and distributed.is_available() and distributed.is_initialized()
+    return distributed if joined else None
 
 
 def is_main() -> bool:
@@ -55,28 +74,30 @@ def is_main() -> bool:
     return world()[0] == 0
 
 
-def mean_over_ranks(x: Tensor) -> Tensor:
+def mean_over_ranks(x: "Tensor") -> "Tensor":
     """Mean of a tensor over all processes, without gradient; every process must call it equally often."""
-    _, size = world()
-    if size == 1:
+    group = _group()
+    if group is None:
         return x.detach()
     total = x.detach().clone()
-    distributed.all_reduce(total)
-    return total / size
+    group.all_reduce(total)
+    return total / group.get_world_size()
 
 
-def any_rank(flag: bool, device: torch.device) -> bool:
+def any_rank(flag: bool, device: "torch.device") -> bool:
     """Whether the flag is set in any process."""
+    import torch
+
     return bool(mean_over_ranks(torch.tensor(float(flag), device=device)) > 0)
 
 
 def gather(value: Any) -> list[Any]:
     """The value of every process, in rank order, in every process."""
-    _, size = world()
-    if size == 1:
+    group = _group()
+    if group is None:
         return [value]
-    values: list[Any] = [None] * size
-    distributed.all_gather_object(values, value)
+    values: list[Any] = [None] * group.get_world_size()
+    group.all_gather_object(values, value)
     return values
 
 

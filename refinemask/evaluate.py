@@ -68,7 +68,7 @@ def _evaluate(args: Args) -> None:
         require_no_directory(args.output)
     with process_group(args.device) as device:
         found = evaluate(
-            engines.load(args.model, device=str(device), precision=args.precision, threads=args.threads),
+            engines.load(args.model, device=device, precision=args.precision, threads=args.threads),
             args.annotations,
             args.images,
             metric=args.metric,

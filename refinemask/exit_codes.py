@@ -3,11 +3,12 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import current_thread, main_thread
-from types import FrameType
+from types import FrameType, TracebackType
 
+from refinemask.extras import missing_package
 from refinemask.files import FailedCheckError, UserError
 
 FAILED_CHECK, BAD_INPUT = 1, 2
@@ -23,8 +24,8 @@ def exit_code(action: Callable[[], int | None]) -> int:
     """Run ``action``, and print one line if it ends by an error that is no fault of this project.
 
     Returns:
-        The exit code: that of the action, or 1 for :class:`FailedCheckError`, 2 for :class:`UserError`, 130 for
-        Ctrl-C, 141 if nobody reads the output any more, 143 for SIGTERM.
+        The exit code: that of the action, or 1 for :class:`FailedCheckError`, 2 for :class:`UserError` and for a
+        missing package of an extra, 130 for Ctrl-C, 141 if nobody reads the output any more, 143 for SIGTERM.
     """
     try:
         with _terminable():
@@ -32,6 +33,11 @@ def exit_code(action: Callable[[], int | None]) -> int:
             sys.stdout.flush()
     except UserError as error:
         return _end(f"error: {error}", BAD_INPUT)
+    except ModuleNotFoundError as error:
+        missing = missing_package(error, "this command")
+        if missing is None:
+            raise
+        return _end(f"error: {missing}", BAD_INPUT)
     except FailedCheckError as error:
         return _end(f"error: {error}", FAILED_CHECK)
     except _Terminated:
@@ -59,6 +65,29 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def name_missing_packages(packages: Sequence[str]) -> None:
+    """In a process that ``python -m`` started for a command of one of ``packages``, name the extra that is missing.
+
+    Such a command imports what it needs before :func:`exit_code` is called. No other process is changed.
+    """
+    words = sys.orig_argv
+    module = "".join(words[words.index("-m") + 1 :][:1]) if "-m" in words else ""
+    package = module.partition(".")[0]
+    if package not in packages:
+        return
+
+    def end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        missing = None
+        if isinstance(error, ModuleNotFoundError):
+            missing = missing_package(error, f"python -m {module}", extra=package)
+        if missing is None:
+            sys.__excepthook__(kind, error, trace)
+            return
+        raise SystemExit(_end(f"error: {missing}", BAD_INPUT))
+
+    sys.excepthook = end
 
 
 def _end(line: str, code: int) -> int:

@@ -79,16 +79,19 @@ def _stand_ins() -> list[Any]:
     return [(OrderedDict, name) for name in _CONFIG_DICTS] + [(_Inert, name) for name in _CONFIG_OBJECTS]
 
 
-def detector_from_official(path: str | os.PathLike[str]) -> Detector:
-    """The detector of an official checkpoint, in eval mode, recognised by its keys.
+def detector_from_official(path: str | os.PathLike[str], config: ModelConfig | None = None) -> Detector:
+    """The detector of an official checkpoint, in eval mode.
+
+    Args:
+        path: the official file.
+        config: the model's configuration; None recognises it by the keys.
 
     Raises:
         UserError: the file cannot be read, is of another model, or has keys or shapes that do not fit the detector.
     """
     state, meta = read_checkpoint(path)
     try:
-        config = recognise(state, meta.get("CLASSES"))
-        detector = Detector(config).eval()
+        detector = Detector(config or recognise(state, meta.get("CLASSES"))).eval()
         load_official(detector, state)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
@@ -180,7 +183,7 @@ def load_official(detector: Detector, state: Mapping[str, Tensor]) -> None:
         if ours[name].shape != expected[name].shape
     ]
     if wrong:
-        raise UserError(f"shapes do not fit the recognised model: {_list(wrong)}")
+        raise UserError(f"shapes do not fit the model: {_list(wrong)}")
     detector.load_state_dict(ours, strict=False)
 
 

@@ -9,12 +9,19 @@ from tqdm import tqdm
 
 from refinemask.data.images import read_image
 from refinemask.evaluation.predictions import PredictionFile, export_results
+from refinemask.extras import needed_by
 from refinemask.files import UserError
 from refinemask.prediction import DRAWN_SCORE, Predictor, predict
 
 
+def require_drawing() -> None:
+    """Raise a UserError unless pictures can be drawn here."""
+    with needed_by("drawing", otherwise="leave the pictures out with --no-draw"):
+        import refinemask.drawing  # noqa: F401
+
+
 def predict_files(
-    predictor: Predictor, paths: Sequence[Path], output: Path, *, draw_score: float = DRAWN_SCORE
+    predictor: Predictor, paths: Sequence[Path], output: Path, *, draw: bool = True, draw_score: float = DRAWN_SCORE
 ) -> list[str]:
     """Detect the objects of image files; an image that cannot be used is skipped.
 
@@ -22,6 +29,7 @@ def predict_files(
         predictor: the detector, such as an engine.
         paths: the image files.
         output: folder for one PNG drawing per image and ``results.json``; unchanged if no image could be used.
+        draw: whether to draw; otherwise the folder gets ``results.json`` alone.
         draw_score: lowest score of a detection that is drawn; the results file has all.
 
     Returns:
@@ -31,7 +39,8 @@ def predict_files(
         UserError: a drawing would replace one of the images, or cannot be written.
     """
     names = picture_names(paths)
-    _require_other_files([output / name for name in names], paths)
+    if draw:
+        _require_other_files([output / name for name in names], paths)
     skipped = []
     with TemporaryDirectory() as scratch, PredictionFile(Path(scratch) / "predictions.jsonl", {}) as predictions:
         pairs = tqdm(zip(paths, names, strict=True), "predicting", len(paths), disable=None)
@@ -43,7 +52,8 @@ def predict_files(
                 skipped.append(str(error) if str(path) in str(error) else f"{path}: {error}")
                 continue
             predictions.append(image_id, [{"file_name": path.name, **result} for result in prediction.to_coco()])
-            prediction.save(output, name=name, image=image, min_score=draw_score)
+            if draw:
+                prediction.save(output, name=name, image=image, min_score=draw_score)
         if predictions:
             export_results(predictions, output / "results.json")
     return skipped

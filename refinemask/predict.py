@@ -10,7 +10,7 @@ import tyro
 from refinemask.command import execute
 from refinemask.data.images import find_images
 from refinemask.files import UserError
-from refinemask.pictures import predict_files
+from refinemask.pictures import predict_files, require_drawing
 from refinemask.prediction import DRAWN_SCORE
 from refinemask.spelling import Old, OptionalName, OptionalNumber, Output
 
@@ -25,6 +25,8 @@ class Args:
     """A checkpoint (.safetensors) or an exported file of any engine (.pt2, .onnx, .engine)."""
     output: Output
     """The folder for one PNG per image and results.json."""
+    draw: bool = True
+    """Draw a PNG per image; with --no-draw the folder gets results.json alone, and supervision is not needed."""
     draw_score: float = DRAWN_SCORE
     """Draw only detections of at least this score; the results file has all."""
     device: str = "cpu"
@@ -44,9 +46,11 @@ def _predict(args: Args) -> int:
     # The engines are built on this package; only its command lines reach up to them.
     import engines
 
+    if args.draw:
+        require_drawing()
     paths = find_images(args.images)
     engine = engines.load(args.model, device=args.device, precision=args.precision, threads=args.threads)
-    skipped = predict_files(engine, paths, args.output, draw_score=args.draw_score)
+    skipped = predict_files(engine, paths, args.output, draw=args.draw, draw_score=args.draw_score)
     if skipped and len(paths) == 1:
         raise UserError(skipped[0])
     for reason in skipped:

@@ -15,6 +15,7 @@ from refinemask.config import ModelConfig
 from refinemask.contract import InputError
 from refinemask.data.images import read_image
 from refinemask.data.transforms import preprocess
+from refinemask.extras import needed_by
 from refinemask.files import UserError, atomic_write
 from refinemask.masks import RLE, decode, paste_rle
 from refinemask.structures import Detections, ImageDetections, Result
@@ -115,7 +116,8 @@ class Prediction:
 
     def to_supervision(self) -> "supervision.Detections":
         """The detections as ``supervision`` takes them, class names in ``data["class_name"]``."""
-        import supervision
+        with needed_by("Prediction.to_supervision"):
+            import supervision
 
         return supervision.Detections(
             xyxy=self.boxes,
@@ -139,7 +141,8 @@ class Prediction:
             UserError: there is no image to draw on, or it has another size than the predicted one.
         """
         # Heavy, and of no use to whoever wants numbers.
-        from refinemask.drawing import draw
+        with needed_by("Prediction.draw"):
+            from refinemask.drawing import draw
 
         if image is None:
             if self.path is None:

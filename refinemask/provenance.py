@@ -14,9 +14,11 @@ def git_revision() -> str | None:
     Outside a repository it is what :data:`REVISION_VARIABLE` says, and None where that is not set either.
     """
     command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    root, given = Path(__file__).parents[1], os.environ.get(REVISION_VARIABLE) or None
+    # An installed copy may lie within the repository of another project, whose commit says nothing of this code.
+    if not (root / ".git").exists():
+        return given
     try:
-        return subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=30
-        ).stdout.strip()
+        return subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        return os.environ.get(REVISION_VARIABLE) or None
+        return given

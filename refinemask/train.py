@@ -7,7 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,7 +18,7 @@ from refinemask.command import execute
 from refinemask.distributed import is_main, process_group
 from refinemask.files import UserError
 from refinemask.recipes import RECIPES, Recipe
-from refinemask.spelling import OptionalNumber, OptionalOutput, OptionalPath
+from refinemask.spelling import OptionalName, OptionalNumber, OptionalOutput, OptionalPath
 from refinemask.training.loop import Execution, Precision
 from refinemask.training.preemption import EXIT_CODE, catch_preemption
 from refinemask.training.run import Plan, train
@@ -46,8 +46,8 @@ class Args:
     """A state.pt to go on from with the same recipe and overrides; "auto": that of the output, if there is one."""
     init: str | None = None
     """Weights to start from: "imagenet", a backbone's file, or a .safetensors of this project of the same model."""
-    device: str = field(default_factory=lambda: "cuda" if torch.cuda.is_available() else "cpu")
-    """PyTorch device; a GPU if there is one."""
+    device: OptionalName = None
+    """PyTorch device; if not given, a GPU if there is one, or else the CPU."""
     amp: Precision = "fp32"
     """Type of convolutions and matrix products; tf32 needs a GPU, and fp16 scales its gradients."""
     channels_last: bool = True
@@ -155,6 +155,10 @@ def _data_root(args: Args) -> Path:
     raise UserError(f"--data-root is missing: the directory that holds {RECIPES[args.recipe].data.annotations}")
 
 
+def _best_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def _resume(args: Args, state: Path) -> Path | None:
     if args.resume == "auto":
         return state if state.is_file() else None
@@ -178,8 +182,8 @@ def _train(args: Args) -> int:
     if args.print:
         print(json.dumps(asdict(resolve(args)), indent=2))
         return 0
-    with process_group(args.device) as device, catch_preemption() as preemption:
-        run = train(plan(args, device), lambda: preemption.requested)
+    with process_group(args.device or _best_device()) as device, catch_preemption() as preemption:
+        run = train(plan(args, torch.device(device)), lambda: preemption.requested)
         if is_main():
             if run.profile is not None:
                 print(run.profile)

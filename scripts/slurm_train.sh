@@ -2,7 +2,7 @@
 # Train on a Slurm cluster: GPUS=16 scripts/slurm_train.sh PARTITION JOB_NAME RECIPE OUTPUT [options of refinemask.train]
 #
 # Variables and their defaults: GPUS in all (8), GPUS_PER_NODE (8), CPUS_PER_GPU (6); SRUN_ARGS go to srun. When the job
-# is pre-empted it writes its state. When it is submitted again it goes on from this state.
+# is preempted it writes its state. When it is submitted again it goes on from this state.
 set -euo pipefail
 if [ $# -lt 4 ]; then
     echo "usage: $0 PARTITION JOB_NAME RECIPE OUTPUT [options of refinemask.train]" >&2

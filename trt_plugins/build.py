@@ -3,7 +3,6 @@
 Needs nvcc 12.8 or newer for every architecture, CMake, and, for the plugin library, TensorRT's headers.
 """
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +32,8 @@ class Args:
     """CMake CUDA architectures; those that nvcc does not know are left out, with a message."""
     tensorrt_include_dir: Path | None = None
     """Directory of NvInferRuntime.h; by default TENSORRT_INCLUDE_DIR, TENSORRT_ROOT and the system's."""
-    jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = os.cpu_count() or 1
-    """Number of parallel compilations."""
+    jobs: Annotated[int | None, tyro.conf.arg(aliases=("-j",), metavar="INT")] = None
+    """Number of parallel compilations; if not given, one for each of the machine's CPUs."""
     force: bool = False
     """Whether to build although nothing has changed."""
 
@@ -46,7 +45,11 @@ def main(args: Args | None = None) -> int:
 
 def _build_and_tell(args: Args) -> None:
     report = build_libraries(
-        args.output, args.architectures, args.tensorrt_include_dir, jobs=args.jobs, force=args.force
+        args.output,
+        args.architectures,
+        args.tensorrt_include_dir,
+        jobs=args.jobs,
+        force=args.force,
     )
     print(summary(report))
     for name in report["libraries"]:

@@ -24,7 +24,7 @@ def build_libraries(
     output: Path = LIBRARY_DIR,
     architectures: Sequence[str] = ARCHITECTURES,
     tensorrt_include_dir: Path | None = None,
-    jobs: int = os.cpu_count() or 1,
+    jobs: int | None = None,
     force: bool = False,
 ) -> dict[str, Any]:
     """Build unless sources, compiler and options are those of the libraries already there.
@@ -33,7 +33,7 @@ def build_libraries(
         output: directory of the libraries and of compile_report.json.
         architectures: CMake CUDA architectures; those that nvcc does not know are left out, with a message.
         tensorrt_include_dir: directory of NvInferRuntime.h; None is where :func:`find_headers` finds it.
-        jobs: number of parallel compilations.
+        jobs: number of parallel compilations; None is one for each of the machine's CPUs.
         force: whether to build although nothing has changed.
 
     Returns:
@@ -59,7 +59,7 @@ def build_libraries(
         configure.append(f"-DCMAKE_CUDA_ARCHITECTURES={';'.join(known)}")
         configure.append(f"-DTENSORRT_INCLUDE_DIR={headers or ''}")
         _run(configure)
-        log = _run([str(cmake), "--build", directory, "--parallel", str(jobs)])
+        log = _run([str(cmake), "--build", directory, "--parallel", str(os.cpu_count() or 1 if jobs is None else jobs)])
         libraries = sorted(path.name for path in Path(directory).glob("librefinemask_*.so"))
         for stale in output.glob("librefinemask_*.so"):
             if stale.name not in libraries:

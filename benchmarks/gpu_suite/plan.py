@@ -48,7 +48,7 @@ def parse_plan(names: Sequence[str], words: Sequence[str] | None = None) -> Plan
     )
     parser.add_argument("-o", "--output", type=Path, help="directory of gpu_suite.json", metavar="DIR")
     parser.add_argument("--out", type=Path, dest="output", help=argparse.SUPPRESS, default=argparse.SUPPRESS)
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu walks the parts only")
     parser.add_argument("--tiny", action="store_true", help="sizes that a CPU can walk; their figures mean nothing")
     parser.add_argument("--minutes", type=float, default=8, help="minutes that the suite may take (default: 8)")
     parser.add_argument("--part", nargs="+", choices=names, default=(), metavar="NAME", help=f"of {', '.join(names)}")

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
+from refinemask.extras import install_command
 from refinemask.files import UserError
 
 Flavour = Literal["tensorrt", "tensorrt_rtx"]
@@ -26,9 +27,7 @@ def import_tensorrt(flavour: Flavour) -> Any:
     try:
         trt = importlib.import_module(flavour)
     except (ImportError, OSError) as error:
-        raise UserError(
-            f"{flavour} cannot be imported ({error}); install it with: pip install {flavour.replace('_', '-')}"
-        ) from error
+        raise UserError(f"{flavour} cannot be imported ({error}); {install_command(flavour)}") from error
     if flavour == "tensorrt":
         require_known(trt.__version__)
     return trt

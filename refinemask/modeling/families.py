@@ -1,7 +1,8 @@
 """The table of families.
 
-A new mask head is its configuration (a dataclass in :mod:`refinemask.config`, named in the union ``MaskHeadConfig``
-there), its modules, and an entry in :data:`FAMILIES`.
+A new mask head is its configuration (a subclass of :class:`refinemask.config.MaskHeadConfig`), its modules, and an
+entry in :data:`FAMILIES`. A head of this project has its configuration in :mod:`refinemask.config`; one of your own may
+have all three in a module of yours, which makes its entry when it is imported (docs/extending/mask-head.md).
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from operator import attrgetter
 from torch import Tensor
 
 from refinemask.config import FCNMaskConfig, HTCConfig, MaskHeadConfig, PointRendConfig, RefineMaskConfig
+from refinemask.files import UserError
 from refinemask.modeling.cascade import CascadeBoxHead, CascadeMaskHead
 from refinemask.modeling.cascade_losses import cascade_losses
 from refinemask.modeling.family import Family, MaskPredictor, OfficialLayout
@@ -21,7 +23,16 @@ from refinemask.modeling.simple_refine_mask_head import SimpleRefineMaskHead
 
 
 def family_of(mask_head: MaskHeadConfig) -> Family:
-    """The family of a mask head's configuration."""
+    """The family of a mask head's configuration.
+
+    Raises:
+        UserError: the table has no entry for it.
+    """
+    if type(mask_head) not in FAMILIES:
+        raise UserError(
+            f"{type(mask_head).__name__}: no family of mask heads has this configuration; "
+            "enter it in refinemask.modeling.families.FAMILIES (docs/extending/mask-head.md)"
+        )
     return FAMILIES[type(mask_head)]
 
 

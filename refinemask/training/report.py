@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from refinemask.files import UserError, atomic_write
+from refinemask.extras import needed_by
+from refinemask.files import atomic_write
 from refinemask.training.loop import Step
 
 
@@ -131,10 +132,8 @@ def _iteration(line: str) -> float:
 
 
 def _event_writer(directory: Path, start: int) -> Any:
-    try:
+    with needed_by("--tensorboard"):
         from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise UserError("--tensorboard needs TensorBoard: pip install 'refinemask[train]'") from error
     return SummaryWriter(directory / "tensorboard", purge_step=start + 1)
 
 

@@ -151,7 +151,7 @@ def test_a_missing_tensorrt_is_named(
     args = build.Args(
         model=toy_onnx(), output=tmp_path / "toy.engine", build=BuildOptions(bodies=True, flavour="tensorrt")
     )
-    assert "pip install tensorrt" in fails(args, capsys)
+    assert "pip install 'refinemask[tensorrt]'" in fails(args, capsys)
 
 
 def test_a_killed_build_is_reported(

@@ -4,6 +4,7 @@ import pickle
 import sys
 import types
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from refinemask import convert_checkpoint
-from refinemask.config import FCNMaskConfig, HTCConfig, PointRendConfig, RefineMaskConfig
+from refinemask.config import (
+    BackboneConfig,
+    BoxHeadConfig,
+    FCNMaskConfig,
+    HTCConfig,
+    ModelConfig,
+    PointRendConfig,
+    Preprocessing,
+    RefineMaskConfig,
+)
 from refinemask.convert import Args, main
 from refinemask.data.categories import CITYSCAPES
 from refinemask.files import UserError
@@ -204,9 +214,22 @@ def test_converted_checkpoint_reproduces_the_detector(
         assert torch.equal(ours, theirs), name
 
 
-def test_half_precision_file_loads_as_float32(tmp_path: Path) -> None:
-    from refinemask.config import BackboneConfig, BoxHeadConfig, ModelConfig
+def test_settings_that_are_not_the_official_ones(official_state: OfficialState, tmp_path: Path) -> None:
+    """A checkpoint holds no image sizes and anchors; a configuration of other shapes does not fit it."""
+    source, output = tmp_path / "own.pth", tmp_path / "own.safetensors"
+    state = official_state("mask_rcnn_r50_fpn")
+    torch.save({"state_dict": state}, source)
+    recognised = recognise(state)
+    own = replace(recognised, preprocessing=Preprocessing(short_side=384, long_side=640))
+    assert convert_checkpoint(source, output, config=own).config == own
+    assert load_detector(output).config == own
+    output.unlink()
+    with pytest.raises(UserError, match=r"own\.pth: shapes do not fit the model: box_head\.fc1"):
+        convert_checkpoint(source, output, config=replace(recognised, box_head=BoxHeadConfig(hidden=64)))
+    assert not output.exists()
 
+
+def test_half_precision_file_loads_as_float32(tmp_path: Path) -> None:
     config = ModelConfig(
         class_names=("a",),
         category_ids=(7,),

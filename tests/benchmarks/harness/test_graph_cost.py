@@ -158,7 +158,8 @@ def test_published_architecture(tmp_path: Path) -> None:
     from benchmarks.random_weights import Args, main
     from refinemask.weights import load_detector
 
-    heads: dict[str, MaskHeadConfig] = {"refinemask": RefineMaskConfig(), "mask-rcnn": FCNMaskConfig()}
+    heads: dict[str, FCNMaskConfig | RefineMaskConfig]
+    heads = {"refinemask": RefineMaskConfig(), "mask-rcnn": FCNMaskConfig()}
     counted = {}
     for name, head in heads.items():
         path = tmp_path / f"{name}.safetensors"

@@ -381,7 +381,7 @@ def test_pycuda_imports_no_pytorch() -> None:
 def test_a_missing_pycuda_is_named(engine_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pycuda", None)
     monkeypatch.delitem(sys.modules, "engines.trt.pycuda_runner", raising=False)
-    with pytest.raises(UserError, match="pip install pycuda"):
+    with pytest.raises(UserError, match=r"needs pycuda, which is not installed; pip install 'refinemask\[pycuda\]'"):
         engines.load(engine_file, backend="pycuda", device="cuda")
 
 

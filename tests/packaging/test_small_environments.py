@@ -1,0 +1,214 @@
+"""An environment without most extras: an exported file runs, and what is missing is one line that names its extra."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import distribution, packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from export import export_onnx
+from refinemask.bundled import NUCLEI
+from refinemask.files import UserError
+from tests.conftest import ROOT
+from tests.support.hidden import without
+
+BASE = ["numpy", "opencv-python-headless", "pillow", "pycocotools", "rich", "tqdm", "tyro"]
+OURS = {"refinemask", "export", "engines", "trt_plugins", "benchmarks"}
+IMAGE = NUCLEI / "images" / "0005.png"
+
+
+def needs(name: str) -> Iterator[str]:
+    """A distribution and all that it needs, by its canonical name."""
+    yield canonicalize_name(name)
+    for text in distribution(name).requires or []:
+        requirement = Requirement(text)
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            yield from needs(requirement.name)
+
+
+def all_but(*distributions: str) -> set[str]:
+    """Top-level packages of this environment that come from neither the base nor ``distributions``."""
+    kept = {each for name in [*BASE, *distributions] for each in needs(name)}
+    owners = packages_distributions()
+    return {name for name, found in owners.items() if not kept & {canonicalize_name(each) for each in found}} - OURS
+
+
+def run(hidden: set[str], *words: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, env=without(hidden), capture_output=True, text=True)
+
+
+def test_what_is_hidden_is_what_the_base_does_not_have() -> None:
+    assert {"torch", "torchvision", "onnx", "onnxruntime", "supervision", "matplotlib", "scipy"} <= all_but()
+    assert not {"numpy", "cv2", "PIL", "pycocotools", "rich", "tqdm", "tyro"} & all_but()
+    assert all_but() - all_but("onnxruntime") >= {"onnxruntime"}
+
+
+def test_every_package_imports_with_the_base_alone() -> None:
+    script = "import refinemask, engines, export, trt_plugins, refinemask.predict, benchmarks"
+    done = run(all_but(), "-c", script)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("extra", "distributions"), [("cpu", ["onnxruntime"]), ("openvino", ["openvino", "onnx"])], ids=["cpu", "openvino"]
+)
+def test_an_exported_file_runs(
+    extra: str, distributions: list[str], tiny_files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    script = (
+        "import sys, engines; from refinemask.pictures import predict_files; from pathlib import Path\n"
+        "model, image, output, backend = sys.argv[1:]\n"
+        "predict_files(engines.load(model, backend=backend), [Path(image)], Path(output), draw=False)"
+    )
+    backend = "onnxruntime" if extra == "cpu" else "openvino"
+    done = run(all_but(*distributions), "-c", script, tiny_files[1], IMAGE, tmp_path, backend)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_predict_without_the_drawing_library_writes_results(tiny_files: tuple[Path, Path], tmp_path: Path) -> None:
+    hidden = all_but("onnxruntime")
+    command = ("-m", "refinemask.predict", IMAGE, "--model", tiny_files[1], "-o", tmp_path / "out")
+    refused = run(hidden, *command)
+    assert refused.returncode == 2
+    assert refused.stderr == (
+        "error: drawing needs supervision, which is not installed; pip install 'refinemask[draw]', "
+        "or leave the pictures out with --no-draw\n"
+    )
+    assert not (tmp_path / "out").exists()
+    done = run(hidden, *command, "--no-draw")
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 images predicted" in done.stdout
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["results.json"]
+    assert isinstance(json.loads((tmp_path / "out" / "results.json").read_text()), list)
+
+
+def test_an_exported_file_is_evaluated_without_pytorch(tiny_files: tuple[Path, Path], annotations: Path) -> None:
+    command = ("-m", "refinemask", "evaluate", tiny_files[1], "--annotations", annotations, "--images", IMAGE.parent)
+    done = run(all_but("onnxruntime", "faster-coco-eval"), *command, "--iou-types", "bbox")
+    assert done.returncode == 0, done.stderr
+    assert "ONNX Runtime fp32 · coco · 1 images" in done.stdout
+    refused = run(all_but("onnxruntime"), *command)
+    missing = "needs faster-coco-eval, which is not installed; pip install 'refinemask[evaluate]'"
+    assert (refused.returncode, refused.stderr) == (2, f"error: refinemask evaluate {missing}\n")
+
+
+@pytest.fixture
+def annotations(tmp_path: Path) -> Path:
+    """One image, annotated by a class of the tiny detector."""
+    image = {"id": 1, "file_name": IMAGE.name, "height": 256, "width": 256}
+    square = {"id": 1, "image_id": 1, "category_id": 3, "bbox": [10, 10, 40, 40], "area": 1600, "iscrowd": 0}
+    square["segmentation"] = [[10, 10, 50, 10, 50, 50, 10, 50]]
+    names = [{"id": 3, "name": "square"}, {"id": 7, "name": "disk"}]
+    path = tmp_path / "annotations.json"
+    path.write_text(json.dumps({"images": [image], "annotations": [square], "categories": names}))
+    return path
+
+
+CALLS = """
+import json, sys
+from pathlib import Path
+import numpy as np
+import engines, export, refinemask
+from refinemask.prediction import Prediction
+
+config = refinemask.ModelConfig(class_names=("a",), category_ids=(1,))
+nothing = Prediction(path=None, height=2, width=2, boxes=np.zeros((0, 4), np.float32), scores=np.zeros(0, np.float32),
+                     labels=np.zeros(0, np.int64), rles=[], config=config)
+calls = {
+    "pytorch": lambda: engines.load("m.safetensors"),
+    "compiled": lambda: engines.load("m.pt2"),
+    "onnxruntime": lambda: engines.load("m.onnx"),
+    "openvino": lambda: engines.load("m.onnx", backend="openvino"),
+    "tensorrt": lambda: engines.load("m.engine", device="cuda"),
+    "pycuda": lambda: engines.load("m.engine", backend="pycuda", device="cuda"),
+    "load_detector": lambda: refinemask.load_detector,
+    "evaluate": lambda: refinemask.evaluate,
+    "export": lambda: export.export_onnx,
+    "draw": lambda: nothing.draw(np.zeros((2, 2, 3), np.uint8)),
+    "to_supervision": lambda: nothing.to_supervision(),
+}
+for file in ("m.safetensors", "m.pt2", "m.onnx", "m.engine"):
+    Path(file).touch()
+lines = {}
+for name, call in calls.items():
+    try:
+        call()
+    except refinemask.UserError as error:
+        lines[name] = str(error)
+print(json.dumps(lines))
+"""
+
+
+def test_library_calls_name_the_extra_that_they_need(tmp_path: Path) -> None:
+    environment = without(all_but())
+    environment["PYTHONPATH"] += f"{os.pathsep}{ROOT}"
+    command = [sys.executable, "-c", CALLS]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    missing = "which is not installed; pip install"
+    assert json.loads(done.stdout) == {
+        "pytorch": f"m.safetensors: backend 'pytorch' needs torch, {missing} 'refinemask[train]'",
+        "compiled": f"m.pt2: backend 'compiled' needs torch, {missing} 'refinemask[train]'",
+        "onnxruntime": (
+            f"m.onnx: backend 'onnxruntime' needs onnxruntime, {missing} 'refinemask[cpu]' or 'refinemask[gpu]'"
+        ),
+        "openvino": f"m.onnx: backend 'openvino' needs onnx, {missing} 'refinemask[openvino]'",
+        "tensorrt": f"m.engine: backend 'tensorrt' needs torch, {missing} 'refinemask[train]'",
+        "pycuda": f"m.engine: backend 'pycuda' needs pycuda, {missing} 'refinemask[pycuda]'",
+        "load_detector": f"refinemask.load_detector needs torch, {missing} 'refinemask[train]'",
+        "evaluate": f"refinemask.evaluate needs faster-coco-eval, {missing} 'refinemask[evaluate]'",
+        "export": f"export.export_onnx needs onnx, {missing} 'refinemask[export]'",
+        "draw": f"Prediction.draw needs supervision, {missing} 'refinemask[draw]'",
+        "to_supervision": f"Prediction.to_supervision needs supervision, {missing} 'refinemask[draw]'",
+    }
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("refinemask train", "refinemask train needs torch, {}; pip install 'refinemask[train]'"),
+        ("refinemask.train", "python -m refinemask.train needs torch, {}; pip install 'refinemask[train]'"),
+        ("export.to_onnx", "python -m export.to_onnx needs onnx, {}; pip install 'refinemask[export]'"),
+    ],
+)
+def test_a_command_names_the_extra_that_it_needs(command: str, line: str) -> None:
+    done = run(all_but("onnxruntime"), "-m", *command.split(), "--help")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: {line.format('which is not installed')}\n"
+
+
+def test_an_export_asks_for_a_runtime_before_it_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    expected = (
+        "the verification of an exported file needs onnxruntime, which is not installed; "
+        "pip install 'refinemask[cpu]' or 'refinemask[gpu]'"
+    )
+    with pytest.raises(UserError, match=f"^{re.escape(expected)}$"):
+        export_onnx(tmp_path / "not-read-yet.safetensors", tmp_path / "model.onnx")
+
+
+def test_the_benchmarks_are_an_extra_of_their_own() -> None:
+    done = run({"benchmarks"}, "-m", "refinemask", "compare")
+    missing = "needs benchmarks, which is not installed; pip install 'refinemask[bench]'"
+    assert (done.returncode, done.stderr) == (2, f"error: refinemask compare {missing}\n")
+
+
+def test_another_package_of_the_name_benchmarks_is_named(tmp_path: Path) -> None:
+    package = tmp_path / "benchmarks"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "compare.py").write_text("raise SystemExit('not this one')")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    command = [sys.executable, "-m", "refinemask", "compare"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {package}: this package is found where refinemask[bench] is expected")
