@@ -11,7 +11,7 @@ CREATE := $(PYTHON) -m venv
 INSTALL := $(RUN) -m pip install --quiet
 endif
 
-.PHONY: help demo test test-slow test-wheel lint docs plugins quantize-env wheel lock clean
+.PHONY: help demo test test-slow test-wheel test-newest test-python lint docs plugins quantize-env wheel lock clean
 
 help:
 	@echo "make demo     install, export the bundled RefineMask to ONNX, compare engines on real images (no GPU needed)"
@@ -22,6 +22,8 @@ help:
 	@echo "make quantize-env  make the environment of python -m export.quantize (nvidia-modelopt on top of .venv)"
 	@echo "make wheel    build the two distributions into dist/"
 	@echo "make test-wheel  install them from there and from the package index into fresh environments, and run them"
+	@echo "make test-newest  make an environment with the newest PyTorch and the newest of all else, and run the tests there"
+	@echo "make test-python PYTHON=python3.12  run an exported file, and the tests of that, with another Python and no PyTorch"
 	@echo "make lock     complete $(LOCK); first delete it for the newest versions"
 	@echo "UV=1          with any of them but quantize-env: install with uv instead of pip"
 
@@ -90,6 +92,27 @@ lock: | $(RUN)
 	$(RUN) -m uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate \
 		--no-emit-package refinemask --no-emit-package refinemask-benchmarks --no-emit-package pip \
 		requirements/dev.in --output-file $(LOCK)
+
+# Before a release: no lock file holds anything back here. docs/installation.md says what came of it.
+NEWEST := .venv-newest
+test-newest:
+	rm -rf $(NEWEST)
+	$(CREATE) $(NEWEST)
+	$(subst $(RUN),$(NEWEST)/bin/python,$(INSTALL)) --editable '.[all-cpu,rtx,lean,dev]' --editable benchmarks
+	$(NEWEST)/bin/python -m pytest
+
+# Before a release, with each Python: the main environment exports the file, and says what PyTorch finds with it.
+CORE := .venv-$(notdir $(PYTHON))
+NUCLEI := demo/weights/refinemask-nuclei.safetensors
+test-python: $(VENV)/.dev
+	rm -rf $(CORE)
+	$(CREATE) $(CORE)
+	$(subst $(RUN),$(CORE)/bin/python,$(INSTALL)) --editable '.[cpu,draw]' filelock hypothesis onnx 'pytest>=8.2'
+	mkdir -p $(CORE)/exported/pictures
+	cp demo/nuclei/images/000[1-3].png $(CORE)/exported/pictures
+	$(RUN) -m export.to_onnx $(NUCLEI) --output $(CORE)/exported/model.onnx
+	$(RUN) -m refinemask.predict $(CORE)/exported/pictures --model $(NUCLEI) --output $(CORE)/exported/pytorch
+	EXPORTED=$(CORE)/exported $(CORE)/bin/python -m pytest @tests/without_torch.txt
 
 clean:
 	rm -rf build dist site out runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

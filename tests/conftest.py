@@ -1,23 +1,23 @@
-"""Fixtures every test may use."""
+"""Fixtures every test may use. It imports no PyTorch: the tests of tests/without_torch.txt run without it."""
 
 import json
 import os
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
 
-from export import export_onnx
 from refinemask.bundled import PHOTOS
-from refinemask.modeling.detector import Detector
-from refinemask.official import load_official, recognise
-from refinemask.weights import save_detector
 from tests.support.once import once
 from tests.support.oracle_weights import make_weights
-from tests.support.tiny_detector import make_tiny_detector
+
+if TYPE_CHECKING:
+    import torch
+
+    from tests.support.fixture_types import OfficialDetector, OfficialState
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = Path(__file__).resolve().parent / "golden"
@@ -26,8 +26,8 @@ GOLDEN = Path(__file__).resolve().parent / "golden"
 def pytest_configure(config: pytest.Config) -> None:
     """Workers of pytest-xdist share the cores: they and the processes that they start compute with one thread each."""
     if hasattr(config, "workerinput"):
+        # Before any test imports PyTorch, which reads it then.
         os.environ["OMP_NUM_THREADS"] = "1"
-        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -37,20 +37,24 @@ def golden() -> Callable[[str], dict[str, np.ndarray]]:
 
 
 @lru_cache(maxsize=1)
-def _official_state(name: str) -> dict[str, torch.Tensor]:
+def _official_state(name: str) -> "dict[str, torch.Tensor]":
+    import torch
+
     keys = json.loads((GOLDEN / "official_keys" / f"{name}.json").read_text())
     return {key: torch.from_numpy(value) for key, value in make_weights(keys).items()}
 
 
 @pytest.fixture(scope="session")
-def official_state() -> Callable[[str], dict[str, torch.Tensor]]:
+def official_state() -> "OfficialState":
     """A state dict with an official checkpoint's keys and generated weights."""
     return _official_state
 
 
 @pytest.fixture(scope="session")
-def official_detector() -> Callable[[str], Detector]:
+def official_detector() -> "OfficialDetector":
     """A detector of ours holding :func:`official_state`."""
+    from refinemask.modeling.detector import Detector
+    from refinemask.official import load_official, recognise
 
     @lru_cache(maxsize=2)
     def build(name: str) -> Detector:
@@ -72,6 +76,9 @@ def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_files(run_directory: Path) -> tuple[Path, Path]:
     """A tiny RefineMask as a checkpoint and as the ONNX file that the exporter makes of it."""
+    from export import export_onnx
+    from refinemask.weights import save_detector
+    from tests.support.tiny_detector import make_tiny_detector
 
     def make(directory: Path) -> None:
         checkpoint = directory / "tiny.safetensors"
