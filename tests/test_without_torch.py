@@ -18,7 +18,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from refinemask.agreement import PARITY
-from refinemask.bundled import PHOTO, PHOTOS
+from refinemask.bundled import DEMO, PHOTO, PHOTOS
 from tests.support.tolerances import TOLERANCES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -99,6 +99,14 @@ def test_a_missing_file_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     ended = run("refinemask.predict", PHOTO, "--model", tmp_path / "absent.onnx", "--output", tmp_path)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.splitlines() == [f"error: {tmp_path / 'absent.onnx'}: no such file"]
+
+
+def test_a_checkpoint_needs_pytorch_and_says_so_in_one_line(tmp_path: Path) -> None:
+    checkpoint = DEMO / "weights" / "refinemask-nuclei.safetensors"
+    ended = run("refinemask.predict", PHOTO, "--model", checkpoint, "--output", tmp_path / "out")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    [line] = ended.stderr.splitlines()
+    assert line.endswith("needs torch, which is not installed; pip install 'refinemask[train]'")
 
 
 def test_the_listed_tests_import_no_pytorch() -> None:
