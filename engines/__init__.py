@@ -124,7 +124,11 @@ def load(
 
 def _backend(path: Path, backend: str | None) -> str:
     if path.suffix not in BACKENDS:
-        raise UserError(f"{path}: no engine for '{path.suffix}' files; expected {', '.join(BACKENDS)}")
+        kind = "directories" if path.is_dir() else f"'{path.suffix}' files"
+        line = f"{path}: no engine for {kind}; expected {', '.join(BACKENDS)}"
+        if path.suffix == ".pth":
+            line += f"; an official one is converted first: python -m refinemask.convert {path} -o OUTPUT.safetensors"
+        raise UserError(line)
     possible = BACKENDS[path.suffix]
     if backend not in (None, *possible):
         raise UserError(f"{path}: backend '{backend}' cannot run it; expected {' or '.join(possible)}")

@@ -97,9 +97,11 @@ def test_a_truncated_onnx_file_is_refused(toy_onnx: Toy, backend: str) -> None:
 
 
 def test_wrong_endings_backends_and_missing_files(tmp_path: Path, toy_onnx: Toy) -> None:
-    expected = r"no engine for .\.pth. files; expected \.safetensors, \.pt2, \.onnx, \.engine"
+    expected = r"no engine for .\.pth. files; expected \.safetensors, \.pt2, \.onnx, \.engine; .*refinemask\.convert "
     with pytest.raises(UserError, match=expected):
         engines.load(tmp_path / "model.pth")
+    with pytest.raises(UserError, match=r"no engine for directories; expected .*\.engine$"):
+        engines.load(tmp_path)
     with pytest.raises(UserError, match="no such file"):
         engines.load(tmp_path / "model.onnx")
     with pytest.raises(UserError, match="backend 'tensorrt' cannot run it; expected onnxruntime or openvino"):
