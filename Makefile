@@ -2,9 +2,9 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 LOCK := requirements/dev.lock.txt
-# With UV=1 uv makes the environment; Python then needs neither venv nor pip.
+# With UV=1 uv makes the environment; Python then needs neither venv nor pip. It gets pip, for calls without UV=1.
 ifdef UV
-CREATE := uv venv --quiet --python $(PYTHON)
+CREATE := uv venv --quiet --seed --python $(PYTHON)
 INSTALL := uv pip install --quiet --python $(RUN)
 else
 CREATE := $(PYTHON) -m venv

@@ -2,8 +2,9 @@
 
     python examples/write_an_engine.py [OUT]
 
-It exports the bundled nuclei model to OUT, runs the new engine on a bundled picture, and compares it with PyTorch. It
-needs the extras export, cpu and draw, no GPU, and about a minute. docs/extending/engine.md explains it.
+It exports the bundled nuclei model to OUT, runs the new engine on a bundled picture, and compares it with PyTorch. A
+file that was exported there before is used again. It needs the extras export, cpu and draw, no GPU, and about a minute.
+docs/extending/engine.md explains it.
 """
 
 import multiprocessing
@@ -22,7 +23,7 @@ import export
 from engines.base import Engine
 from refinemask.agreement import PARITY, Comparison, agreement, compare, passes
 from refinemask.bundled import DEMO, NUCLEI
-from refinemask.contract import INPUTS, OUTPUTS, Bounds, Metadata
+from refinemask.contract import INPUTS, OUTPUTS, Metadata
 from refinemask.data.images import read_image
 from refinemask.data.transforms import preprocess
 from refinemask.files import UserError
@@ -131,10 +132,10 @@ def compare_with_pytorch(engine: Engine, checkpoint: Path, picture: Path) -> Com
 
 def main(out: Path) -> int:
     """Export, run the engine, compare; returns 1 if the engine does not compute what PyTorch does."""
-    checkpoint, exported = DEMO / "weights" / "refinemask-nuclei.safetensors", out / "nuclei.onnx"
+    checkpoint, exported = DEMO / "weights" / "refinemask-nuclei.safetensors", out / "refinemask-nuclei.onnx"
     picture = NUCLEI / "images" / "0005.png"
-    bounds = Bounds(batch=(1, 1, 1), height=(384, 384, 384), width=(384, 384, 384))
-    export.export_onnx(checkpoint, exported, bounds=bounds, masks="found")
+    if not exported.is_file():
+        export.export_onnx(checkpoint, exported, masks="found", verify_images=NUCLEI / "images")
 
     engine = IsolatedEngine(exported)
     for result in engine.predict([picture]):

@@ -2,8 +2,10 @@
 
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
+from refinemask import __version__
 from refinemask.exit_codes import exit_code
 from refinemask.extras import needed_by
 from refinemask.files import UserError
@@ -39,26 +41,34 @@ def _run_command() -> int:
         for command, (module, summary) in COMMANDS.items():
             print(f"  {command:10} {summary}    (python -m {module})")
         return 0
+    if name == "--version":
+        print(f"refinemask {__version__}")
+        return 0
     if name not in COMMANDS:
         raise UserError(f"{name!r} is no command; expected {', '.join(COMMANDS)}")
     # Each command is heavy in its own way, so only the one asked for is imported.
     package = COMMANDS[name][0].partition(".")[0]
+    for ours in dict.fromkeys(("engines", package)):
+        _require_own(ours)
     with needed_by(f"refinemask {name}", extra=package):
-        _require_own(package)
         door = import_module(COMMANDS[name][0])
     sys.argv = [f"refinemask {name}", *sys.argv[2:]]
     return door.main()
 
 
 def _require_own(package: str) -> None:
-    """Raise a UserError if another package of the name ``benchmarks``, which is a usual one, is found first."""
-    if package != "benchmarks":
+    """Raise a UserError if another package of this name, which is a usual one, is found before ours."""
+    found = find_spec(package)
+    if found is None or found.origin is None:
+        # Nothing but folders of this name, if anything: the import says what is missing.
         return
-    found = import_module(package)
-    if getattr(found, "PROJECT", None) != "refinemask" and found.__file__ is not None:
+    folder = Path(found.origin).parent
+    # Ours lie side by side. The benchmarks, a distribution of their own, may be installed elsewhere.
+    beside = folder.parent.resolve() == Path(__file__).parents[1].resolve()
+    if not beside and getattr(import_module(package), "PROJECT", None) != "refinemask":
         raise UserError(
-            f"{Path(found.__file__).parent}: this package is found where refinemask[bench] is expected, which has the "
-            "same name; run the command from another folder, or in an environment without it"
+            f"{folder}: this package is found where refinemask expects its own package {package}; "
+            "run the command from another folder, or in an environment without it"
         )
 
 

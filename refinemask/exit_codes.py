@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from threading import current_thread, main_thread
 from types import FrameType, TracebackType
 
-from refinemask.extras import missing_package
+from refinemask.extras import MissingPackageError, missing_package
 from refinemask.files import FailedCheckError, UserError
 
 FAILED_CHECK, BAD_INPUT = 1, 2
@@ -72,22 +72,31 @@ def name_missing_packages(packages: Sequence[str]) -> None:
 
     Such a command imports what it needs before :func:`exit_code` is called. No other process is changed.
     """
-    words = sys.orig_argv
-    module = "".join(words[words.index("-m") + 1 :][:1]) if "-m" in words else ""
+    module = _module_that_starts()
     package = module.partition(".")[0]
     if package not in packages:
         return
+    usual = sys.excepthook
 
     def end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        missing = None
-        if isinstance(error, ModuleNotFoundError):
+        missing = error if isinstance(error, MissingPackageError) else None
+        if missing is None and isinstance(error, ModuleNotFoundError):
             missing = missing_package(error, f"python -m {module}", extra=package)
         if missing is None:
-            sys.__excepthook__(kind, error, trace)
+            usual(kind, error, trace)
             return
         raise SystemExit(_end(f"error: {missing}", BAD_INPUT))
 
     sys.excepthook = end
+
+
+def _module_that_starts() -> str:
+    """The module of ``python -m`` while its package is imported; afterwards, and in other processes, empty."""
+    if sys.argv[:1] != ["-m"]:
+        return ""
+    # What stands before a command's own words: the module, which may be joined to the option, as in ``-mexport.check``.
+    word = sys.orig_argv[-len(sys.argv)]
+    return word.partition("m")[2] if word.startswith("-") else word
 
 
 def _end(line: str, code: int) -> int:

@@ -9,6 +9,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "benchmarks": ("bench",),
     "faster_coco_eval": ("evaluate",),
     "matplotlib": ("bench",),
+    "ml_dtypes": ("export",),
     "onnx": ("export",),
     "onnx_ir": ("export",),
     "onnxruntime": ("cpu", "gpu"),

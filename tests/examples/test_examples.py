@@ -61,13 +61,6 @@ sys.meta_path.insert(0, Refuse())
 """A sitecustomize.py with which a process finds none of these packages."""
 
 
-@pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ComparisonReport]:
-    """What the comparison of engines wrote, and its report. It is the one export that all tests here share."""
-    output = tmp_path_factory.mktemp("export_and_compare")
-    return output, export_and_compare.main(output, limit=2, threads=1)
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Two pictures that the bundled model has not seen."""
@@ -150,9 +143,8 @@ def test_convert_and_evaluate_restores_the_settings(tmp_path: Path) -> None:
     assert read_metadata(tmp_path / "corrected.safetensors")["recipe"] == "official: official.pth"
 
 
-def test_export_and_compare_finds_that_the_engines_agree(compared: tuple[Path, ComparisonReport]) -> None:
-    output, report = compared
-    first, *others = report.engines
+def test_export_and_compare_finds_that_the_engines_agree(compared: Path) -> None:
+    first, *others = read_report(ComparisonReport, compared / "report.json").engines
     assert (first.name, others[0].name) == ("PyTorch", "ONNX Runtime")
     assert first.accuracy is not None
     assert first.accuracy["segm"]["AP"] > 0.5
@@ -162,12 +154,11 @@ def test_export_and_compare_finds_that_the_engines_agree(compared: tuple[Path, C
         tolerance = "AP of another engine" if engine.precision == "fp32" else "AP in few bits"
         for kind, figures in engine.accuracy.items():
             assert_near(figures["AP"], first.accuracy[kind]["AP"], tolerance)
-    assert (output / ONNX).is_file()
-    assert read_report(ComparisonReport, output / "report.json").engines == report.engines
+    assert (compared / ONNX).is_file()
 
 
-def test_quantize_keeps_the_average_precision(compared: tuple[Path, ComparisonReport], tmp_path: Path) -> None:
-    shutil.copy(compared[0] / ONNX, tmp_path)
+def test_quantize_keeps_the_average_precision(nuclei_onnx: Path, tmp_path: Path) -> None:
+    shutil.copy(nuclei_onnx, tmp_path)
     figures = quantize.main(tmp_path, limit=4)
     assert list(figures) == [ONNX, "refinemask-nuclei-int8.onnx"]
     assert all((tmp_path / name).is_file() for name in figures)
@@ -177,12 +168,10 @@ def test_quantize_keeps_the_average_precision(compared: tuple[Path, ComparisonRe
     assert_near(after, before, "AP in few bits")
 
 
-def test_run_without_pytorch_needs_the_base_and_onnx_runtime_alone(
-    compared: tuple[Path, ComparisonReport], tmp_path: Path
-) -> None:
+def test_run_without_pytorch_needs_the_base_and_onnx_runtime_alone(nuclei_onnx: Path, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(REFUSE)
     done = subprocess.run(
-        [sys.executable, EXAMPLES / "run_without_pytorch.py", "out", "--model", compared[0] / ONNX],
+        [sys.executable, EXAMPLES / "run_without_pytorch.py", "out", "--model", nuclei_onnx],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
         capture_output=True,
@@ -210,13 +199,13 @@ def no_windows() -> Iterator[None]:
 
 @pytest.mark.usefixtures("no_windows")
 def test_first_masks_runs_from_top_to_bottom(
-    compared: tuple[Path, ComparisonReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    nuclei_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     notebook = json.loads((EXAMPLES / "first_masks.ipynb").read_text())
     monkeypatch.chdir(tmp_path)
     exported = tmp_path / "out" / "first_masks" / ONNX
     exported.parent.mkdir(parents=True)
-    shutil.copy(compared[0] / ONNX, exported)
+    shutil.copy(nuclei_onnx, exported)
     names: dict[str, object] = {}
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":

@@ -178,12 +178,37 @@ def test_library_calls_name_the_extra_that_they_need(tmp_path: Path) -> None:
         ("refinemask train", "refinemask train needs torch, {}; pip install 'refinemask[train]'"),
         ("refinemask.train", "python -m refinemask.train needs torch, {}; pip install 'refinemask[train]'"),
         ("export.to_onnx", "python -m export.to_onnx needs onnx, {}; pip install 'refinemask[export]'"),
+        ("refinemask quantize", "refinemask quantize needs ml-dtypes, {}; pip install 'refinemask[export]'"),
     ],
 )
 def test_a_command_names_the_extra_that_it_needs(command: str, line: str) -> None:
     done = run(all_but("onnxruntime"), "-m", *command.split(), "--help")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: {line.format('which is not installed')}\n"
+
+
+def test_a_command_that_takes_a_lazy_name_as_it_starts_names_the_extra() -> None:
+    done = run(all_but("onnxruntime", "faster-coco-eval"), "-m", "benchmarks.demo")
+    missing = "needs onnx, which is not installed; pip install 'refinemask[export]'"
+    assert (done.returncode, done.stderr) == (2, f"error: export.export_onnx {missing}\n")
+
+
+@pytest.mark.parametrize("words", [["-Bm", "refinemask.train"], ["-mrefinemask.train"]], ids=" ".join)
+def test_the_module_may_be_named_in_any_way_that_python_takes(words: list[str]) -> None:
+    done = run({"torch"}, *words)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: python -m refinemask.train needs torch")
+
+
+def test_a_script_with_an_option_m_keeps_its_errors(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("import refinemask, torch")
+    environment = without({"torch"})
+    environment["PYTHONPATH"] += f"{os.pathsep}{ROOT}"
+    command = [sys.executable, str(script), "-m", "export"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback")
 
 
 def test_an_export_asks_for_a_runtime_before_it_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,13 +227,26 @@ def test_the_benchmarks_are_an_extra_of_their_own() -> None:
     assert (done.returncode, done.stderr) == (2, f"error: refinemask compare {missing}\n")
 
 
-def test_another_package_of_the_name_benchmarks_is_named(tmp_path: Path) -> None:
-    package = tmp_path / "benchmarks"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    (package / "compare.py").write_text("raise SystemExit('not this one')")
+@pytest.mark.parametrize(
+    ("package", "command"), [("benchmarks", "compare"), ("export", "check"), ("engines", "predict")]
+)
+def test_another_package_of_a_name_of_ours_is_named(package: str, command: str, tmp_path: Path) -> None:
+    folder = tmp_path / package
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / f"{command}.py").write_text("raise SystemExit('not this one')")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
-    command = [sys.executable, "-m", "refinemask", "compare"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "refinemask", command], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {package}: this package is found where refinemask[bench] is expected")
+    assert done.stderr.startswith(f"error: {folder}: this package is found where refinemask expects its own package")
+
+
+def test_the_benchmarks_may_be_installed_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "benchmarks").symlink_to(ROOT / "benchmarks")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    command = [sys.executable, "-m", "refinemask", "fps", "--help"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "usage: refinemask fps" in done.stdout

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from refinemask import __version__
 from refinemask.__main__ import COMMANDS, main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +43,12 @@ def test_what_is_no_command_is_named(monkeypatch: pytest.MonkeyPatch, capsys: py
     monkeypatch.setattr(sys, "argv", ["refinemask", "fly"])
     assert main() == 2
     assert capsys.readouterr().err.startswith("error: 'fly' is no command; expected convert, train")
+
+
+def test_the_version_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["refinemask", "--version"])
+    assert main() == 0
+    assert capsys.readouterr().out == f"refinemask {__version__}\n"
 
 
 def test_the_list_names_every_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
