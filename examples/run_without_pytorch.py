@@ -33,6 +33,8 @@ def main(
         model: exported file.
         image: picture.
     """
+    if not model.is_file():
+        raise SystemExit(f"{model}: no such file; python examples/export_and_compare.py writes it, or give --model")
     engine = engines.load(model)
     [prediction] = engine.predict([image])
     output.mkdir(parents=True, exist_ok=True)

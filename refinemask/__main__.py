@@ -37,7 +37,7 @@ def main() -> int:
 def _run_command() -> int:
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in ("-h", "--help"):
-        print("usage: refinemask COMMAND …    (refinemask COMMAND --help shows its arguments)\n")
+        print("usage: refinemask COMMAND … | --version    (refinemask COMMAND --help shows its arguments)\n")
         for command, (module, summary) in COMMANDS.items():
             print(f"  {command:10} {summary}    (python -m {module})")
         return 0
@@ -50,7 +50,9 @@ def _run_command() -> int:
     package = COMMANDS[name][0].partition(".")[0]
     for ours in dict.fromkeys(("engines", package)):
         _require_own(ours)
-    with needed_by(f"refinemask {name}", extra=package):
+    # The benchmarks lie in a checkout, too, where no package index has to know them.
+    here = "in a checkout pip install -e benchmarks" if package == "benchmarks" else ""
+    with needed_by(f"refinemask {name}", extra=package, otherwise=here):
         door = import_module(COMMANDS[name][0])
     sys.argv = [f"refinemask {name}", *sys.argv[2:]]
     return door.main()
