@@ -99,7 +99,7 @@ test-newest:
 	rm -rf $(NEWEST)
 	$(CREATE) $(NEWEST)
 	$(subst $(RUN),$(NEWEST)/bin/python,$(INSTALL)) --editable '.[all-cpu,rtx,lean,dev]' --editable benchmarks
-	$(NEWEST)/bin/python -m pytest
+	$(NEWEST)/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 # Before a release, with each Python: the main environment exports the file, and says what PyTorch finds with it.
 CORE := .venv-$(notdir $(PYTHON))
