@@ -19,27 +19,16 @@ from pycocotools import mask as coco_mask
 
 from refinemask.agreement import PARITY
 from refinemask.bundled import DEMO, PHOTO, PHOTOS
+from tests.support.hidden import without
 from tests.support.tolerances import TOLERANCES
 
 ROOT = Path(__file__).resolve().parents[1]
 LISTED = "@tests/without_torch.txt"
-BLOCKED = """
-import runpy, sys
-
-class NoTorch:
-    def find_spec(name, path=None, target=None):
-        if name == "torch":
-            raise ModuleNotFoundError("No module named 'torch'", name=name)
-
-sys.meta_path.insert(0, NoTorch)
-runpy.run_module(sys.argv.pop(1), {}, "__main__", alter_sys=True)
-"""
-"""Program that runs a module, named in its first argument, where PyTorch cannot be imported."""
 
 
 def run(module: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", BLOCKED, module, *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, env=without(["torch"]), capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """Every example runs on the bundled model and makes what its first lines say; the list of examples is whole."""
 
 import json
-import os
 import re
 import runpy
 import shutil
@@ -22,6 +21,7 @@ from refinemask.bundled import NUCLEI
 from refinemask.prediction import DRAWN_SCORE
 from refinemask.recipes import RECIPES
 from refinemask.weights import read_config, read_metadata
+from tests.support.hidden import all_but, without
 from tests.support.tolerances import assert_near
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,30 +35,6 @@ WITH_OPTIONS = (
     "train_on_bundled_images",
 )
 ONNX = "refinemask-nuclei.onnx"
-BEYOND_BASE_AND_CPU = (
-    "torch",
-    "torchvision",
-    "safetensors",
-    "faster_coco_eval",
-    "onnx",
-    "onnx_ir",
-    "onnxscript",
-    "openvino",
-    "supervision",
-    "matplotlib",
-)
-"""What the extras beyond ``cpu`` bring, by the names of the modules."""
-REFUSE = f"""
-import sys
-
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {BEYOND_BASE_AND_CPU}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-
-sys.meta_path.insert(0, Refuse())
-"""
-"""A sitecustomize.py with which a process finds none of these packages."""
 
 
 @pytest.fixture
@@ -169,11 +145,10 @@ def test_quantize_keeps_the_average_precision(nuclei_onnx: Path, tmp_path: Path)
 
 
 def test_run_without_pytorch_needs_the_base_and_onnx_runtime_alone(nuclei_onnx: Path, tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(REFUSE)
     done = subprocess.run(
         [sys.executable, EXAMPLES / "run_without_pytorch.py", "out", "--model", nuclei_onnx],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+        env=without(all_but("onnxruntime")),
         capture_output=True,
         text=True,
     )
