@@ -15,7 +15,7 @@ from refinemask.distributed import is_main, process_group
 from refinemask.evaluation.coco import IoUType
 from refinemask.evaluation.metrics import METRICS, MetricName
 from refinemask.evaluation.run import Evaluation, evaluate
-from refinemask.files import atomic_write, require_no_directory
+from refinemask.files import atomic_write, require_file
 from refinemask.spelling import Model, Old, OptionalName, OptionalNumber, OptionalOutput, OptionalPath
 
 NAMES: dict[str, str] = {"bbox": "box", "segm": "mask", "boundary": "boundary"}
@@ -65,7 +65,7 @@ def _evaluate(args: Args) -> None:
     import engines
 
     if args.output is not None:
-        require_no_directory(args.output)
+        require_file(args.output)
     with process_group(args.device) as device:
         found = evaluate(
             engines.load(args.model, device=device, precision=args.precision, threads=args.threads),

@@ -1,5 +1,6 @@
 """How every command of this project ends: an exit code, and one line where Python would print a traceback."""
 
+import errno
 import os
 import signal
 import sys
@@ -9,11 +10,14 @@ from threading import current_thread, main_thread
 from types import FrameType, TracebackType
 
 from refinemask.extras import MissingPackageError, missing_package
-from refinemask.files import FailedCheckError, UserError
+from refinemask.files import UNWRITABLE, FailedCheckError, UserError
 
 FAILED_CHECK, BAD_INPUT = 1, 2
 INTERRUPTED, READER_GONE, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGPIPE, 128 + signal.SIGTERM
 """Exit codes of a failed check, bad input, Ctrl-C, an output that nobody reads, and SIGTERM."""
+
+REFUSED_BY_SYSTEM = UNWRITABLE | {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
+"""Errors of the system by which a file or a disk, and no code, is at fault."""
 
 
 class _Terminated(KeyboardInterrupt):
@@ -24,8 +28,9 @@ def exit_code(action: Callable[[], int | None]) -> int:
     """Run ``action``, and print one line if it ends by an error that is no fault of this project.
 
     Returns:
-        The exit code: that of the action, or 1 for :class:`FailedCheckError`, 2 for :class:`UserError` and for a
-        missing package of an extra, 130 for Ctrl-C, 141 if nobody reads the output any more, 143 for SIGTERM.
+        The exit code: that of the action, or 1 for :class:`FailedCheckError`, 2 for :class:`UserError`, for a missing
+        package of an extra and for a file or disk that the system refuses, 130 for Ctrl-C, 141 if nobody reads the
+        output any more, 143 for SIGTERM.
     """
     try:
         with _terminable():
@@ -48,6 +53,10 @@ def exit_code(action: Callable[[], int | None]) -> int:
         # The interpreter flushes once more as it exits, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE
+    except OSError as error:
+        if error.errno not in REFUSED_BY_SYSTEM:
+            raise
+        return _end(f"error: {error.filename or 'the output'}: {error.strerror}", BAD_INPUT)
     return code
 
 

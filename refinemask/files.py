@@ -1,11 +1,22 @@
 """Writing files whole or not at all, and errors meant for the person at the command line."""
 
+import errno
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from refinemask.locks import lock
+
+NAMED_CHARACTERS = 20
+"""Characters of the target's name in that of its temporary file, which must not be longer than file systems take."""
+FULL_BELOW = 1 << 16
+"""Bytes left in a file system that a failed writer has filled."""
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE}
+"""What an OSError says that is no fault of the writer."""
 
 
 class UserError(Exception):
@@ -20,33 +31,118 @@ class FailedCheckError(Exception):
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces it only if the block ends without an error.
 
+    The data reach the disk before they get the name. A symbolic link stays, and what it points to is replaced. What a
+    killed writer of the same file left behind is removed.
+
     Raises:
-        UserError: ``path`` is a directory, or its directory cannot be made or written.
+        UserError: ``path`` is a directory or a device, its directory cannot be made or written, or the disk is full.
     """
-    target = Path(path)
-    require_no_directory(target)
+    require_file(Path(path))
+    target = Path(os.path.realpath(path))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # The suffix is kept because some writers choose the format by it.
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}.", suffix=target.suffix)
+        _remove_abandoned(target)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=_prefix(target), suffix=_suffix(target))
     except OSError as error:
-        raise UserError(f"{target}: cannot be written: {error.strerror}") from error
-    os.close(handle)
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
     temporary = Path(name)
     try:
+        # Held until the writer ends or dies, so that others see whether the file is abandoned.
+        with suppress(OSError):
+            lock(handle)
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, target)
+        _publish(temporary, target)
+    except Exception as error:
+        if reason := _why_unwritable(error, target.parent):
+            raise UserError(f"{path}: cannot be written: {reason}") from error
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        os.close(handle)
 
 
-def require_no_directory(path: Path) -> None:
-    """Raise a UserError if a directory lies where a file is to be written."""
-    if path.is_dir():
+def require_file(path: str | os.PathLike[str]) -> None:
+    """Raise a UserError if anything but a regular file lies where one is to be written: a directory, a device."""
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+    if stat.S_ISDIR(mode):
         raise UserError(f"{path}: is a directory, expected the name of a file")
+    if not stat.S_ISREG(mode):
+        raise UserError(f"{path}: is no regular file, which is never replaced; expected the name of a file")
+
+
+def require_not_input(output: str | os.PathLike[str], *inputs: str | os.PathLike[str] | None) -> None:
+    """Raise a UserError unless ``output`` is the name of a file that is none of ``inputs``, whatever they are called.
+
+    An input that is None or does not exist is passed over.
+    """
+    require_file(output)
+    for path in inputs:
+        if path is not None and os.path.exists(path) and os.path.exists(output) and os.path.samefile(path, output):
+            raise UserError(f"{output}: is read by this very command and would be overwritten; name another output")
+
+
+def _prefix(target: Path) -> str:
+    """The beginning of the names of a file's temporary files, and of no other file's."""
+    name = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:12]
+    return f".{target.stem[:NAMED_CHARACTERS]}.{name}."
+
+
+def _suffix(target: Path) -> str:
+    """The target's own suffix, by which some writers choose the format, unless it is no suffix."""
+    return target.suffix if len(target.suffix) <= NAMED_CHARACTERS else ""
+
+
+def _remove_abandoned(target: Path) -> None:
+    prefix = _prefix(target)
+    with os.scandir(target.parent) as entries:
+        found = [entry.path for entry in entries if entry.name.startswith(prefix)]
+    for path in found:
+        # Another writer may have just finished with it, or the file system may have no locks.
+        with suppress(OSError):
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                if lock(handle):
+                    os.unlink(path)
+            finally:
+                os.close(handle)
+
+
+def _publish(temporary: Path, target: Path) -> None:
+    """Give a complete file its name, once its data are on the disk."""
+    umask = os.umask(0)
+    os.umask(umask)
+    temporary.chmod(0o666 & ~umask)
+    _to_disk(temporary)
+    os.replace(temporary, target)
+    # Some file systems keep no directories' data, and say so.
+    with suppress(OSError):
+        _to_disk(target.parent)
+
+
+def _to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _why_unwritable(error: Exception, directory: Path) -> str:
+    """The file system's fault behind a writer's error, or nothing: many writers pass on no error number."""
+    if isinstance(error, OSError) and error.errno in UNWRITABLE:
+        return os.strerror(error.errno)
+    if not isinstance(error, UserError):
+        with suppress(OSError):
+            status = os.statvfs(directory)
+            if status.f_bavail * status.f_frsize < FULL_BELOW:
+                return os.strerror(errno.ENOSPC)
+    return "" if directory.is_dir() else "its directory has vanished"
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from refinemask.evaluation.coco import IoUType
 from refinemask.evaluation.measurement import Measurement, measure
 from refinemask.evaluation.metrics import METRICS, Metric, MetricName
-from refinemask.files import UserError, require_no_directory, sha256
+from refinemask.files import UserError, require_file, sha256
 from refinemask.prediction import Predictor
 
 
@@ -78,7 +78,7 @@ def evaluate(
         raise UserError(f"{predictions}: kept predictions belong to a model's file; name it, too: model=…")
     chosen.require_options(iou_types, max_detections)
     if results is not None:
-        require_no_directory(Path(results))
+        require_file(Path(results))
     dataset = chosen.read(annotations)
     dataset = replace(dataset, images=dataset.images[:limit])
     chosen.require_classes(dataset, engine.config, str(model or engine.name))

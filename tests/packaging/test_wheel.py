@@ -78,7 +78,7 @@ def test_no_results_no_tests_and_nothing_built_here(distribution: str, wheels: d
 
 
 def test_the_base_runs_no_network_by_itself(wheels: dict[str, Path]) -> None:
-    expected = ["numpy", "opencv-python-headless", "pillow", "pycocotools", "rich", "tqdm", "tyro"]
+    expected = ["msgspec", "numpy", "opencv-python-headless", "pillow", "pycocotools", "rich", "tqdm", "tyro"]
     assert sorted(requirements(wheels["refinemask"])) == expected
 
 

@@ -1,0 +1,76 @@
+"""JSON from outside, read in one way: text, then types. Whatever is wrong with it is a ValueError or a UserError."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from refinemask.files import UserError
+
+T = TypeVar("T")
+
+Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""A whole number of 64 bits, as the ids of images, objects and categories are."""
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""A number of things."""
+Positive = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+"""A number of things of which there is at least one, such as an image's pixels in a row."""
+
+# What Python calls them, for whoever reads the message beside the file.
+_KINDS = {"array": "list", "str": "text", "int": "whole number", "float": "number", "bool": "true or false"}
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The content of a JSON text: UTF-8 or UTF-16, with or without a byte order mark.
+
+    Raises:
+        ValueError: it is no JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("lists or objects are nested too deeply") from error
+
+
+def read_json(path: str | os.PathLike[str], expected: str) -> Any:
+    """The content of a JSON file; ``expected`` says in errors what the file should be.
+
+    Raises:
+        UserError: the file cannot be read, or is no JSON.
+    """
+    try:
+        return parse_json(Path(path).read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{path}: not a JSON file: {error}; expected {expected}") from error
+
+
+def checked(value: Any, kind: type[T]) -> T:
+    """``value``, which JSON gave, as a ``kind``: a dataclass, or any type that ``msgspec.convert`` builds.
+
+    A whole number may be written as a float or as text, as some tools do.
+
+    Raises:
+        ValueError: a value is missing, of another kind or out of its range; the message says where.
+    """
+    try:
+        return msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise ValueError(_plain(str(error))) from error
+    except RecursionError as error:
+        raise ValueError("lists or objects are nested too deeply") from error
+
+
+def _plain(message: str) -> str:
+    """A message of msgspec in this project's words: ``bbox[2]: expected number, found null``."""
+    what, _, place = message.partition(" - at `$")
+    place = place.rstrip("`").removeprefix(".").replace("[...]", "")
+    if missing := re.fullmatch(r"Object missing required field `(.+)`", what):
+        return f"{place + ': ' if place else ''}lacks {missing[1]!r}"
+    what = re.sub(r"`([^`]+)`", lambda kinds: " or ".join(_KINDS.get(k, k) for k in kinds[1].split(" | ")), what)
+    what = what.replace("Expected", "expected").replace(", got", ", found").replace("Invalid enum", "unknown")
+    return f"{place}: {what}" if place else what

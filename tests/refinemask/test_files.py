@@ -1,0 +1,135 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from refinemask.files import UserError, atomic_write, require_not_input
+
+WRITER = """
+import os, sys
+from refinemask.files import atomic_write
+with atomic_write(sys.argv[1]) as temporary:
+    temporary.write_text("half")
+    print(temporary, flush=True)
+    sys.stdin.read()
+"""
+
+
+def write(path: Path, text: str = "new") -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(text)
+
+
+def writer(path: Path) -> "subprocess.Popen[str]":
+    """A process that has half written ``path`` and waits."""
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    with writer(tmp_path / "a.json") as killed:
+        assert killed.stdout is not None
+        left = Path(killed.stdout.readline().strip())
+        killed.send_signal(signal.SIGKILL)
+    assert left.read_text() == "half"
+    write(tmp_path / "b.json")
+    assert left.exists(), "it is no file of b.json"
+    write(tmp_path / "a.json")
+    assert sorted(os.listdir(tmp_path)) == ["a.json", "b.json"]
+
+
+def test_a_second_writer_leaves_the_first_ones_file(tmp_path: Path) -> None:
+    with writer(tmp_path / "a.json") as first:
+        assert first.stdout is not None
+        temporary = Path(first.stdout.readline().strip())
+        write(tmp_path / "a.json")
+        assert temporary.read_text() == "half"
+        first.communicate("")
+    assert (tmp_path / "a.json").read_text() == "half"
+
+
+@pytest.mark.parametrize(
+    "name", ["a" * 255, "a." + "b" * 253, "字" * 85, "." + "a" * 254, os.fsdecode(b"\xff\xfe.json")]
+)
+def test_every_name_that_the_file_system_takes_is_written(tmp_path: Path, name: str) -> None:
+    write(tmp_path / name)
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_a_name_that_is_too_long_is_one_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be written: File name too long"):
+        write(tmp_path / ("a" * 256))
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_symbolic_link_is_followed(tmp_path: Path, exists: bool) -> None:
+    (tmp_path / "there").mkdir()
+    target, link = tmp_path / "there" / "real.json", tmp_path / "link.json"
+    if exists:
+        target.write_text("old")
+    link.symlink_to(target)
+    write(link)
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    assert os.listdir(tmp_path / "there") == ["real.json"]
+
+
+def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, tmp_path, Path("/dev/null")):
+        before = path.stat().st_mode
+        with pytest.raises(UserError, match=r"is a directory|is no regular file"):
+            write(path)
+        assert path.stat().st_mode == before
+
+
+def test_a_circle_of_links_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(UserError, match="a: cannot be written: Too many levels of symbolic links"):
+        write(tmp_path / "a")
+
+
+def test_a_directory_that_vanishes_is_one_error(tmp_path: Path) -> None:
+    def lose_directory() -> None:
+        with atomic_write(tmp_path / "gone" / "a.json") as temporary:
+            temporary.unlink()
+            temporary.parent.rmdir()
+
+    with pytest.raises(UserError, match="cannot be written: its directory has vanished"):
+        lose_directory()
+
+
+def test_a_full_disk_is_one_error(tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no full device")
+    with (
+        pytest.raises(UserError, match=r"a\.json: cannot be written: No space left on device"),
+        atomic_write(tmp_path / "a.json"),
+    ):
+        full.write_text("new")
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_error_of_the_writer_itself_is_passed_on(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), atomic_write(tmp_path / "a.json"):
+        raise ZeroDivisionError
+    assert os.listdir(tmp_path) == []
+
+
+def test_no_name_of_an_input_is_taken_as_output(tmp_path: Path) -> None:
+    data, link, hard = tmp_path / "data.json", tmp_path / "link.json", tmp_path / "hard.json"
+    data.write_text("precious")
+    link.symlink_to(data)
+    hard.hardlink_to(data)
+    for output in (data, link, hard, tmp_path / "." / "data.json"):
+        with pytest.raises(UserError, match="is read by this very command"):
+            require_not_input(output, None, tmp_path / "absent", data)
+    require_not_input(tmp_path / "new.json", data)
+    require_not_input(data, tmp_path / "absent", None)
