@@ -68,7 +68,7 @@ def test_half_precision_files_become_float32(tmp_path: Path) -> None:
 def test_a_backbone_of_another_width_is_refused(tmp_path: Path) -> None:
     other = Detector(replace(MODEL, backbone=replace(MODEL.backbone, width=16)))
     save_file(backbone_state(other), tmp_path / "r.safetensors")
-    with pytest.raises(UserError, match=r"of another shape, the first is conv1\.weight"):
+    with pytest.raises(UserError, match=r"conv1\.weight is of shape \[16, 3, 7, 7\], expected \[8, 3, 7, 7\]; .*; and 82 more"):
         initialise(detector(0), str(tmp_path / "r.safetensors"))
 
 
