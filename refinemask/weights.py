@@ -18,6 +18,8 @@ from refinemask.readable import require_readable
 
 FLOATS = ("F16", "BF16", "F32", "F64")
 """Types of weights in a file, all of which become float32."""
+TENSORS_OF_BLOCK = 15
+"""Fewest tensors of a backbone's block: three convolutions, each with the four of a batch norm."""
 CONVERTED = (".pth", ".pt")
 """Endings of official checkpoints."""
 
@@ -131,6 +133,12 @@ def _require_fit(config: ModelConfig, file: Any, path: str | os.PathLike[str]) -
 
     Only the header is read, and no weight is allocated.
     """
+    tensors, least = len(file.keys()), TENSORS_OF_BLOCK * sum(config.backbone.blocks)
+    if tensors < least:
+        raise UserError(
+            f"{path}: its tensors do not fit its configuration: it has {tensors}, whose backbone alone has more than "
+            f"{least}; write it again"
+        )
     with torch.device("meta"):
         expected = {key: list(tensor.shape) for key, tensor in Detector(config).state_dict().items()}
     headers = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118

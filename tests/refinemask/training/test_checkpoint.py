@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -50,6 +51,62 @@ def test_a_state_with_other_parts_is_refused(tmp_path: Path) -> None:
     save_state(tmp_path / "state.pt", parts(0), Progress(), RUN)
     with pytest.raises(UserError, match="holds model, optimizer; this run needs model"):
         load_state(tmp_path / "state.pt", {"model": parts(0)["model"]}, RUN)
+
+
+def test_nothing_is_restored_of_a_state_that_does_not_fit(tmp_path: Path) -> None:
+    """A buffer of another shape, which a fused optimizer would write beyond, is found before the model is changed."""
+    save_state(tmp_path / "state.pt", parts(0), Progress(), RUN)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    state["parts"]["optimizer"]["state"][0]["momentum_buffer"] = torch.zeros(1)
+    torch.save(state, tmp_path / "state.pt")
+    other, untouched = parts(1), parts(1)
+    message = r"optimizer\.state\.0\.momentum_buffer is float32 \[1\], expected float32 \[2, 3\]"
+    with pytest.raises(UserError, match=message):
+        load_state(tmp_path / "state.pt", other, RUN)
+    for name in other:
+        assert str(other[name].state_dict()) == str(untouched[name].state_dict())
+
+
+def test_a_flipped_bit_is_found_by_the_checksums(tmp_path: Path) -> None:
+    path, weight = tmp_path / "state.pt", parts(0)["model"].state_dict()["weight"].numpy().tobytes()
+    save_state(path, parts(0), Progress(), RUN)
+    data = path.read_bytes()
+    place = data.index(weight)
+    path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+    with pytest.raises(UserError, match=r"the checksum of '.*' is wrong"):
+        load_state(path, parts(0), RUN)
+
+
+def test_a_state_of_an_earlier_version_is_taken(tmp_path: Path) -> None:
+    save_state(tmp_path / "state.pt", parts(0), Progress(iteration=7), RUN)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    del state["settings"]
+    torch.save(state, tmp_path / "state.pt")
+    assert load_state(tmp_path / "state.pt", parts(1), RUN).iteration == 7
+    with pytest.raises(UserError, match=r"belongs to another run \(hash [0-9a-f]{12}, this one is [0-9a-f]{12}\)"):
+        load_state(tmp_path / "state.pt", parts(1), Fingerprint.of([1]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rng": torch.zeros(3, dtype=torch.uint8)}, r"rng is uint8 \[3\], expected uint8 \[5056\]"),
+        ({"rng": torch.zeros(5056, dtype=torch.uint8)}, "rng: is no state of a random generator"),
+        ({"rng": [1, 2]}, "rng: expected"),
+        ({"progress": {"iteration": -1}}, "iteration: expected whole number >= 0"),
+        ({"progress": {"best_ap": float("nan")}}, "best_ap: expected number >= -1"),
+        ({"progress": []}, "progress: expected object, found list"),
+        ({"config": 5}, "config: expected text"),
+        ({"parts": {}}, "holds nothing; this run needs model, optimizer"),
+        ({"parts": {"model": 5, "optimizer": 6}}, "model is a int, expected a dict"),
+    ],
+)
+def test_parts_of_another_kind_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    save_state(tmp_path / "state.pt", parts(0), Progress(), RUN)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    torch.save(state | change, tmp_path / "state.pt")
+    with pytest.raises(UserError, match=message):
+        load_state(tmp_path / "state.pt", parts(0), RUN)
 
 
 class Harmful:
