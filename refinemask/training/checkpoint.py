@@ -1,5 +1,6 @@
 """The resumable state of a training run, beside the weights that the rest of the project reads."""
 
+import dataclasses
 import os
 import zipfile
 from collections.abc import Mapping
@@ -81,7 +82,7 @@ def load_state(path: Path, parts: Mapping[str, Stateful], fingerprint: Fingerpri
     require_readable(path)
     try:
         _require_whole(path)
-        state = checked(read_tensors(path), State)
+        state = _read_state(path)
         progress = checked(state.progress, Progress)
         _require_owner(state, fingerprint, parts)
         restored = {name: fitting_state(part, state.parts[name], name) for name, part in parts.items()}
@@ -98,6 +99,22 @@ def load_state(path: Path, parts: Mapping[str, Stateful], fingerprint: Fingerpri
         part.load_state_dict(restored[name], **({"strict": False} if isinstance(part, nn.Module) else {}))
     torch.set_rng_state(state.rng)
     return progress
+
+
+def _read_state(path: Path) -> State:
+    """The parts of a state, of the kinds they must have.
+
+    Raises:
+        ValueError: the file is damaged, or one is missing or of another kind.
+    """
+    content = read_tensors(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds a {type(content).__name__}, expected a dict")
+    for name, kind in (("parts", dict), ("rng", Tensor), ("progress", dict), ("config", str)):
+        if not isinstance(content.get(name), kind):
+            raise ValueError(f"its {name} is a {type(content.get(name)).__name__}, expected a {kind.__name__}")
+    fields = {field.name for field in dataclasses.fields(State)}
+    return State(**{name: value for name, value in content.items() if name in fields})
 
 
 def _require_owner(state: State, fingerprint: Fingerprint, parts: Mapping[str, Stateful]) -> None:
