@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -31,14 +32,14 @@ def test_models(seeds: Seeds) -> None:
     for number, random in enumerate(seeds(150)):
         content = mutated_json(json.loads(to_json(CONFIGS[number % len(CONFIGS)])), random)
         text = json.dumps(content)
-        if refusal(lambda text=text: reading(ModelConfig, text)) is None:
+        if refusal(partial(reading, ModelConfig, text)) is None:
             config = from_json(ModelConfig, text)
             assert from_json(ModelConfig, to_json(config)) == config
             if sum(config.backbone.blocks) < 40:
                 with torch.device("meta"):
                     Detector(config)
             taken += 1
-    assert taken > 10
+    assert taken > 5
 
 
 @pytest.mark.parametrize("name", ["nuclei-demo", "htc-r50-coco-1x"])
@@ -46,7 +47,7 @@ def test_recipes(seeds: Seeds, name: str) -> None:
     refused = 0
     for random in seeds(150):
         text = json.dumps(mutated_json(json.loads(to_json(RECIPES[name])), random))
-        if refusal(lambda text=text: reading(Recipe, text)) is None:
+        if refusal(partial(reading, Recipe, text)) is None:
             recipe = from_json(Recipe, text)
             assert from_json(Recipe, to_json(recipe)) == recipe
         else:

@@ -3,6 +3,7 @@
 import copy
 import json
 import struct
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def test_configurations(seeds: Seeds, whole: Path, tmp_path: Path) -> None:
         if require_loaded_or_refused(path):
             engine = engines.load(path)
             if engine.config.preprocessing.long_side < 1000:
-                refusal(lambda engine=engine: predict(engine, [IMAGE]))
+                refusal(partial(predict, engine, [IMAGE]))
             taken += 1
     assert taken > 3
 

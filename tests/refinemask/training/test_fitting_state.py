@@ -91,6 +91,7 @@ def test_entries_of_another_kind_are_refused(name: str, change: Callable[[Any], 
     change(state)
     with pytest.raises(ValueError, match=message):
         fitting_state(PARTS[name], state, name)
+    odd: Any
     for odd in (None, [], 5, torch.zeros(2)):
         with pytest.raises(ValueError, match=rf"^{name} is a \w+, expected a dict"):
             fitting_state(PARTS[name], odd, name)
