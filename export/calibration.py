@@ -6,19 +6,23 @@ import tempfile
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import onnx_ir as ir
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from export.qdq import kept_layers, layers
 from export.reading import read_model
 from refinemask.agreement import NUM_IMAGES
+from refinemask.config import from_json
 from refinemask.contract import INPUTS, Metadata
 from refinemask.data.coco import read_coco
 from refinemask.data.images import read_image
 from refinemask.data.transforms import NetworkInput
 from refinemask.files import UserError, atomic_write
+from refinemask.json_files import Positive
 
 METHOD = "entropy"
 """Choice of a range; the largest value would cost half a point of mask AP on the nuclei set (benchmarks/results)."""
@@ -28,17 +32,21 @@ Image = NDArray[np.uint8]
 """[H, W, 3] RGB."""
 
 
+Range = Annotated[float, Meta(gt=0, le=8e6)]
+"""A magnitude, whose 127th part is a scale that float16 can hold."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
     """Measured ranges, valid for every export of the checkpoint, whatever the precision or size of the export."""
 
     source_sha256: str
     """SHA-256 of the checkpoint."""
-    tool: str
+    tool: Annotated[str, Meta(min_length=1, max_length=1000)]
     """Tool and method that measured the ranges."""
-    images: int
+    images: Positive
     """Number of images that the ranges were measured on."""
-    ranges: dict[str, float]
+    ranges: dict[str, Range]
     """Largest magnitude that is kept of each layer's input, by the layer's name."""
 
 
@@ -49,11 +57,13 @@ def read_calibration(path: Path) -> Calibration:
         UserError: the file is missing, or is no calibration.
     """
     try:
-        return Calibration(**json.loads(path.read_text()))
+        return from_json(Calibration, path.read_bytes())
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path}: not a calibration written by python -m export.quantize ({error})") from error
+    except ValueError as error:
+        raise UserError(
+            f"{path}: not a calibration written by python -m export.quantize ({error}); calibrate again (--calibration)"
+        ) from error
 
 
 def write_calibration(calibration: Calibration, path: Path) -> None:

@@ -5,14 +5,50 @@ A configuration travels as JSON inside every checkpoint and exported file; it is
 
 import dataclasses
 import json
+import reprlib
 import typing
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+
+from msgspec import Meta
+
+from refinemask.json_files import Id, checked, parse_json
 
 T = TypeVar("T")
 
 STRIDE = 32
 """Heights and widths of network inputs are multiples of this, the stride of the coarsest backbone stage."""
+LEVELS = 5
+"""Number of the pyramid's levels, P2..P6."""
+LARGEST_INPUT = 1 << 28
+"""Pixels of the largest image that a network may be asked to take."""
+
+# Ranges of what a file may ask for. They are far wider than what anybody trains, and narrower than what would exhaust
+# a machine before anything can be compared with the file's tensors.
+Side = Annotated[int, Meta(ge=1, le=1 << 16)]
+"""Length in pixels."""
+Channels = Annotated[int, Meta(ge=1, le=1 << 16)]
+"""Number of channels or features."""
+Blocks = Annotated[int, Meta(ge=1, le=200)]
+"""Number of residual blocks of a stage."""
+Layers = Annotated[int, Meta(ge=0, le=100)]
+"""Number of convolutions in a row."""
+Boxes = Annotated[int, Meta(ge=1, le=20_000)]
+"""Number of boxes that are kept at once."""
+Classes = Annotated[int, Meta(ge=1, le=100_000)]
+"""Number of classes."""
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+"""A probability, a share, an IoU or a score."""
+Scale = Annotated[float, Meta(ge=1e-6, le=1e6)]
+"""A positive factor, finite and not zero in float32."""
+Level = Annotated[float, Meta(ge=-1e6, le=1e6)]
+"""A value of a pixel."""
+Weight = Annotated[float, Meta(ge=0, le=1e6)]
+"""A factor that may be zero."""
+Steps = Annotated[int, Meta(ge=0, le=1 << 40)]
+"""Number of iterations or epochs."""
+Some = Annotated[int, Meta(ge=1, le=1 << 40)]
+"""Number of things of which there is at least one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,23 +59,32 @@ class Preprocessing:
     ``(x - mean) / std``, and padded with zeros at the bottom and right to multiples of 32.
     """
 
-    short_side: int = 800
-    long_side: int = 1333
-    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
-    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    short_side: Side = 800
+    long_side: Side = 1333
+    mean: tuple[Level, Level, Level] = (123.675, 116.28, 103.53)
+    std: tuple[Scale, Scale, Scale] = (58.395, 57.12, 57.375)
+
+    def __post_init__(self) -> None:
+        if self.short_side > self.long_side:
+            raise ValueError(f"short_side is {self.short_side}, expected at most the long_side, {self.long_side}")
+        if self.short_side * self.long_side > LARGEST_INPUT:
+            raise ValueError(
+                f"short_side is {self.short_side} and long_side {self.long_side}, expected at most {LARGEST_INPUT} "
+                "pixels"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneConfig:
     """ResNet with bottleneck blocks (torchvision's v1 layout)."""
 
-    blocks: tuple[int, int, int, int] = (3, 4, 6, 3)
+    blocks: tuple[Blocks, Blocks, Blocks, Blocks] = (3, 4, 6, 3)
     """Number of blocks in each of the stages C2..C5."""
-    width: int = 64
+    width: Channels = 64
     """Channels of the stem; the stages C2..C5 have 4, 8, 16 and 32 times as many."""
     stride_in_1x1: bool = False
     """Whether a stage's stride sits in its first 1×1 convolution (Caffe's style) instead of the 3×3."""
-    frozen_stages: int = 1
+    frozen_stages: Annotated[int, Meta(ge=-1, le=4)] = 1
     """Number of stages that, like the stem, keep their weights in training; -1 trains everything."""
     frozen_norm: bool = True
     """Whether batch norm uses its running statistics in training too; scale and shift are trained in any case."""
@@ -49,31 +94,43 @@ class BackboneConfig:
 class RPNConfig:
     """Region proposal network over P2..P6 with one anchor scale per level."""
 
-    anchor_scale: float = 8.0
+    anchor_scale: Scale = 8.0
     """Side of a square anchor, in strides of its level."""
-    anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
-    candidates_per_level: int = 1000
+    anchor_ratios: Annotated[tuple[Scale, ...], Meta(min_length=1, max_length=100)] = (0.5, 1.0, 2.0)
+    candidates_per_level: Boxes = 1000
     """Number of the best boxes of each level that enter NMS."""
-    training_candidates_per_level: int = 2000
-    proposals: int = 1000
+    training_candidates_per_level: Boxes = 2000
+    proposals: Boxes = 1000
     """Number of proposals per image."""
-    training_proposals: int | None = None
+    training_proposals: Boxes | None = None
     """Number of proposals per image in training; None is ``proposals``, the number at test time."""
-    nms_iou: float = 0.7
+    nms_iou: Fraction = 0.7
+
+    def __post_init__(self) -> None:
+        in_training = self.training_proposals or self.proposals
+        for name, number, candidates in (
+            ("proposals", self.proposals, "candidates_per_level"),
+            ("training_proposals (or proposals)", in_training, "training_candidates_per_level"),
+        ):
+            if number > LEVELS * (most := getattr(self, candidates)):
+                raise ValueError(
+                    f"{name} is {number}, expected at most {LEVELS * most}: {LEVELS} levels have {most} candidates "
+                    f"each ({candidates})"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoxHeadConfig:
     """Two fully connected layers on 7×7 RoI features, and the selection of the final detections."""
 
-    hidden: int = 1024
-    delta_std: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)
+    hidden: Channels = 1024
+    delta_std: tuple[Scale, Scale, Scale, Scale] = (0.1, 0.1, 0.2, 0.2)
     """Standard deviations of (dx, dy, dw, dh), by which the target deltas are divided."""
-    score_threshold: float = 0.05
-    nms_iou: float = 0.5
-    detections: int = 100
+    score_threshold: Fraction = 0.05
+    nms_iou: Fraction = 0.5
+    detections: Boxes = 100
     """Largest number of detections per image."""
-    candidates: int = 3840
+    candidates: Boxes = 3840
     """Number of the best (RoI, class) pairs that enter the final NMS; TensorRT's top-k allows no more."""
 
 
@@ -95,7 +152,7 @@ class FCNMaskConfig(MaskHeadConfig):
 
     kind: typing.Literal["fcn"] = "fcn"
     """Name of this head in the configuration that a checkpoint carries."""
-    convs: int = 4
+    convs: Layers = 4
     """Number of 3×3 convolutions at 14×14."""
 
 
@@ -111,9 +168,9 @@ class RefineMaskConfig(MaskHeadConfig):
     """Name of this head in the configuration that a checkpoint carries."""
     variant: typing.Literal["original", "simple"] = "original"
     """Which of the two heads."""
-    instance_convs: int = 2
+    instance_convs: Layers = 2
     """Number of 3×3 convolutions on each instance's features before the first stage."""
-    semantic_convs: int = 4
+    semantic_convs: Layers = 4
     """Number of 3×3 convolutions of the semantic branch."""
     class_agnostic_last: bool = False
     """Whether the last predictor has one channel for all classes (in models of LVIS, and always in the simple head)."""
@@ -125,7 +182,7 @@ class PointRendConfig(MaskHeadConfig):
 
     kind: typing.Literal["pointrend"] = "pointrend"
     """Name of this head in the configuration that a checkpoint carries."""
-    hidden: int = 1024
+    hidden: Channels = 1024
     """Width of the coarse head's two fully connected layers."""
 
 
@@ -135,15 +192,15 @@ class HTCConfig(MaskHeadConfig):
 
     kind: typing.Literal["htc"] = "htc"
     """Name of this head in the configuration that a checkpoint carries."""
-    delta_stds: tuple[tuple[float, float, float, float], ...] = (
+    delta_stds: Annotated[tuple[tuple[Scale, Scale, Scale, Scale], ...], Meta(min_length=1, max_length=10)] = (
         (0.1, 0.1, 0.2, 0.2),
         (0.05, 0.05, 0.1, 0.1),
         (0.033, 0.033, 0.067, 0.067),
     )
     """Standard deviations of each stage's box deltas, in place of ``BoxHeadConfig.delta_std``."""
-    convs: int = 4
+    convs: Layers = 4
     """Number of 3×3 convolutions of each mask stage, and of the semantic branch."""
-    semantic_classes: int = 183
+    semantic_classes: Classes = 183
     """Number of classes that the semantic branch predicts."""
 
 
@@ -151,12 +208,12 @@ class HTCConfig(MaskHeadConfig):
 class ModelConfig:
     """A detector: ResNet → FPN → RPN → box head → mask head."""
 
-    class_names: tuple[str, ...]
-    category_ids: tuple[int, ...]
+    class_names: Annotated[tuple[str, ...], Meta(max_length=100_000)]
+    category_ids: Annotated[tuple[Id, ...], Meta(max_length=100_000)]
     """The dataset's category id of each label, in label order."""
     preprocessing: Preprocessing = Preprocessing()
     backbone: BackboneConfig = BackboneConfig()
-    fpn_channels: int = 256
+    fpn_channels: Channels = 256
     rpn: RPNConfig = RPNConfig()
     box_head: BoxHeadConfig = BoxHeadConfig()
     mask_head: MaskHeadConfig = RefineMaskConfig()
@@ -181,19 +238,19 @@ class DataConfig:
     annotations: str
     images: str
     format: typing.Literal["coco", "lvis"] = "coco"
-    repeat_threshold: float | None = None
+    repeat_threshold: Fraction | None = None
     """Fraction of the images below which a category is rare, so that images with it are shown more often (LVIS)."""
     polygons: bool = True
     """Whether mask targets come from the annotated polygons, or from bitmaps of them as in official Mask R-CNN."""
     semantic_maps: str | None = None
     """Folder with a class map of each image (PNG of the same stem, one channel, 255 where unknown), for HTC."""
-    short_sides: tuple[int, ...] = (800,)
+    short_sides: Annotated[tuple[Side, ...], Meta(min_length=1)] = (800,)
     """Lengths of the shorter side in pixels, one of which is drawn for each image."""
-    long_side: int = 1333
+    long_side: Side = 1333
     """Largest length of the longer side in pixels."""
-    horizontal_flip: float = 0.5
+    horizontal_flip: Fraction = 0.5
     """Probability of a left-right flip."""
-    vertical_flip: float = 0.0
+    vertical_flip: Fraction = 0.0
     """Probability of a top-bottom flip."""
 
 
@@ -201,31 +258,31 @@ class DataConfig:
 class TrainConfig:
     """Optimisation: SGD, linear warm-up, learning rate divided by ten at each step."""
 
-    epochs: int = 12
-    step_epochs: tuple[int, ...] = (8, 11)
-    batch_size: int = 16
+    epochs: Some = 12
+    step_epochs: tuple[Steps, ...] = (8, 11)
+    batch_size: Some = 16
     """Images per iteration, over all processes."""
-    learning_rate: float = 0.02
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    clip_norm: float | None = 35.0
+    learning_rate: Weight = 0.02
+    momentum: Fraction = 0.9
+    weight_decay: Weight = 1e-4
+    clip_norm: Scale | None = 35.0
     """Largest norm of the gradient; None leaves gradients as they are."""
-    warmup_iterations: int = 500
-    warmup_factor: float = 0.001
+    warmup_iterations: Steps = 500
+    warmup_factor: Fraction = 0.001
     """Share of the learning rate with which the warm-up begins."""
-    box_loss_weight: float = 2.0
+    box_loss_weight: Weight = 2.0
     """Weight of both box losses; RefineMask's is twice Mask R-CNN's."""
-    smooth_l1_beta: float | None = None
+    smooth_l1_beta: Weight | None = None
     """Beta of the box heads' smooth L1 loss; None is plain L1. Cityscapes and HTC use 1.0."""
-    rpn_smooth_l1_beta: float | None = None
+    rpn_smooth_l1_beta: Weight | None = None
     """Beta of the RPN's smooth L1 loss; None is plain L1. HTC uses 1/9."""
     anchors_inside: bool = False
     """Whether anchors that cross the image's border are left out of training (HTC)."""
-    rois_per_image: int = 512
+    rois_per_image: Some = 512
     """Number of RoIs per image that the heads are trained on."""
-    positive_fraction: float = 0.25
+    positive_fraction: Fraction = 0.25
     """Largest share of positive RoIs among the RoIs of an image."""
-    seed: int = 0
+    seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)] = 0
 
 
 def to_json(config: Any) -> str:
@@ -233,35 +290,64 @@ def to_json(config: Any) -> str:
     return json.dumps(dataclasses.asdict(config))
 
 
-def from_json(cls: type[T], text: str) -> T:
-    """Rebuild a configuration written by :func:`to_json`.
+def from_json(cls: type[T], text: str | bytes) -> T:
+    """Rebuild a configuration written by :func:`to_json`, or any dataclass of JSON values.
 
     Raises:
-        ValueError: the text is no JSON object, or a field is unknown, missing or of the wrong kind.
+        ValueError: the text is no JSON object, or a field is unknown, missing, of the wrong kind or out of its range.
     """
     try:
-        return _build(cls, json.loads(text))
-    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        return _build(cls, parse_json(text), "")
+    except ValueError as error:
         raise ValueError(f"not a {cls.__name__}: {error}") from error
 
 
-def _build(kind: Any, value: Any) -> Any:
+def _build(kind: Any, value: Any, place: str) -> Any:
+    """``value``, which JSON gave for the field ``place``, as a ``kind``."""
     if kind is MaskHeadConfig:
-        kind = _mask_head_of_kind(value["kind"])
-    if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        return kind(**{name: _build(hints[name], item) for name, item in value.items()})  # type: ignore[operator]
-    if typing.get_origin(kind) is tuple:
-        return tuple(_build(typing.get_args(kind)[0], part) for part in value)
-    return value
+        kind = _mask_head_of_kind(value, place)
+    if not dataclasses.is_dataclass(kind):
+        return _checked(kind, value, place)
+    if not isinstance(value, dict):
+        raise ValueError(f"{place + ' is ' if place else ''}{_shown(value)}, expected an object")
+    hints = typing.get_type_hints(kind, include_extras=True)
+    fields, of_place = {field.name: field for field in dataclasses.fields(kind)}, f" of {place}" if place else ""
+    if unknown := sorted(value.keys() - fields.keys()):
+        raise ValueError(f"the field {_shown(unknown[0])}{of_place} is unknown; was it written by a newer version?")
+    if missing := [name for name, field in fields.items() if name not in value and _is_required(field)]:
+        raise ValueError(f"lacks the field {missing[0]!r}{of_place}")
+    arguments = {name: _build(hints[name], item, f"{place}.{name}".lstrip(".")) for name, item in value.items()}
+    try:
+        return kind(**arguments)  # type: ignore[operator]
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}" if place else str(error)) from error
 
 
-def _mask_head_of_kind(kind: str) -> type[MaskHeadConfig]:
-    """The configuration of that kind among all that are defined in this process."""
+def _checked(kind: Any, value: Any, place: str) -> Any:
+    try:
+        return checked(value, kind)
+    except ValueError as error:
+        reason = str(error)
+        raise ValueError(f"{place}{reason}" if reason[0] == "[" else f"{place} is {_shown(value)}, {reason}") from error
+
+
+def _is_required(field: "dataclasses.Field[Any]") -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _shown(value: Any) -> str:
+    """A value from a file, short enough for a message."""
+    return reprlib.repr(value)[:60]
+
+
+def _mask_head_of_kind(value: Any, place: str) -> type[MaskHeadConfig]:
+    """The configuration of the kind that ``value`` names, among all that are defined in this process."""
     # A subclass sets ``kind`` on the class, which a type checker cannot know.
     kinds = {head.kind: head for head in MaskHeadConfig.__subclasses__()}  # type: ignore[misc]
-    if kind not in kinds:
+    kind = value.get("kind") if isinstance(value, dict) else None
+    if not isinstance(kind, str) or kind not in kinds:
         raise ValueError(
-            f"no mask head of the kind {kind!r} is known, only {', '.join(kinds)}; import the module that defines it"
+            f"{place}: no mask head of the kind {_shown(kind)} is known, only {', '.join(kinds)}; "
+            "import the module that defines it"
         )
     return kinds[kind]

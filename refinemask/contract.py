@@ -12,10 +12,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from refinemask.config import STRIDE, ModelConfig, Preprocessing, from_json, to_json
 from refinemask.files import UserError
+from refinemask.json_files import Count, checked
 from refinemask.structures import Detections
 
 if TYPE_CHECKING:
@@ -51,6 +52,12 @@ Masks = Literal["all", "found"]
 """Which of an image's K places for detections get a mask: all, or only the first ones, which hold detections."""
 Limits = tuple[int, int, int]
 """The smallest, the typical and the largest value."""
+LARGEST_SIDE = 1 << 16
+"""Largest height and width in pixels, and largest batch, that a file may state."""
+LARGEST_BATCH = 1 << 30
+"""Most pixels of a batch of the typical size that a file may state."""
+FilePrecision = Literal["fp32", "tf32", "fp16", "bf16", "int8", "fp8"]
+"""Type of the convolutions in a file or an engine; tf32 is an engine's of an fp32 file."""
 
 
 class InputError(UserError, ValueError):
@@ -62,7 +69,7 @@ class Bounds:
     """The batches and sizes of padded images that a file accepts; equal limits make it static.
 
     Raises:
-        UserError: limits are out of order, or a height or width is no multiple of 32.
+        UserError: limits are out of order or out of range, or a height or width is no multiple of 32.
     """
 
     batch: Limits
@@ -74,10 +81,18 @@ class Bounds:
 
     def __post_init__(self) -> None:
         for name, limits in dataclasses.asdict(self).items():
+            if limits[2] > LARGEST_SIDE:
+                raise UserError(f"{name} limits {limits}: expected at most {LARGEST_SIDE}")
             if not 1 <= limits[0] <= limits[1] <= limits[2]:
                 raise UserError(f"{name} limits {limits}: expected 1 <= smallest <= typical <= largest")
             if name != "batch" and any(limit % STRIDE for limit in limits):
                 raise UserError(f"{name} limits {limits}: heights and widths are padded to multiples of {STRIDE}")
+        # What the engines allocate before they look at an image.
+        if self.batch[1] * self.height[1] * self.width[1] > LARGEST_BATCH:
+            raise UserError(
+                f"typical limits {self.batch[1]}x{self.height[1]}x{self.width[1]}: expected at most {LARGEST_BATCH} "
+                "pixels in a batch"
+            )
 
     def to_json(self) -> str:
         """The text that the file's metadata stores."""
@@ -88,9 +103,10 @@ class Bounds:
         """Read what :meth:`to_json` wrote.
 
         Raises:
-            ValueError, TypeError, AttributeError: the text is something else.
+            ValueError: the text is something else.
+            UserError: the limits are out of order or out of range.
         """
-        return cls(**{axis: tuple(limits) for axis, limits in json.loads(text).items()})
+        return from_json(cls, text)
 
     def canvas(self, height: int, width: int) -> tuple[int, int]:
         """The padded (height, width) for an image of ``height`` × ``width`` pixels.
@@ -140,6 +156,10 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+TEXTS = ("exporter", "recipe", "source_sha256", "calibration")
+"""Metadata that may be any text."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
     """What an exported file says about itself."""
@@ -147,7 +167,7 @@ class Metadata:
     config: ModelConfig
     """Configuration of the model."""
     precision: str
-    """Type of the convolutions: fp32, fp16, bf16, int8 or fp8."""
+    """Type of the convolutions: fp32, fp16, bf16, int8 or fp8; in an engine also tf32."""
     bounds: Bounds
     """Batches and sizes of images that the file accepts."""
     masks: Masks = "all"
@@ -181,16 +201,17 @@ class Metadata:
         expected = "expected a file written by `python -m export.to_onnx MODEL -o FILE`"
         if missing := missing_properties(properties):
             raise UserError(f"{path}: not a RefineMask export: its metadata lacks {', '.join(missing)}; {expected}")
-        optional = ("masks", "exporter", "recipe", "source_sha256", "calibration")
         try:
+            texts = checked(dict(properties), dict[str, str])
             return cls(
-                config=from_json(ModelConfig, properties["config"]),
-                precision=properties["precision"],
-                bounds=Bounds.from_json(properties["bounds"]),
-                calibration_images=int(properties.get("calibration_images", 0)),
-                **{name: properties[name] for name in optional if name in properties},  # type: ignore[arg-type]
+                config=from_json(ModelConfig, texts["config"]),
+                precision=_property(texts, "precision", FilePrecision, ""),
+                bounds=Bounds.from_json(texts["bounds"]),
+                masks=_property(texts, "masks", Masks, "all"),
+                calibration_images=_property(texts, "calibration_images", Count, 0),
+                **{name: texts[name] for name in TEXTS if name in texts},
             )
-        except (UserError, ValueError, TypeError, AttributeError) as error:
+        except (UserError, ValueError) as error:
             raise UserError(f"{path}: unreadable RefineMask metadata ({error}); {expected}") from error
 
     @classmethod
@@ -210,6 +231,14 @@ class Metadata:
             UserError: the file was not exported by this project.
         """
         return cls.from_properties({entry.key: entry.value for entry in model.metadata_props}, path)
+
+
+def _property(properties: Mapping[str, str], name: str, kind: Any, default: Any) -> Any:
+    """A property of the kind that its field has."""
+    try:
+        return checked(properties.get(name, default), kind)
+    except ValueError as error:
+        raise ValueError(f"{name} is {properties[name]!r:.60}: {error}") from error
 
 
 def missing_properties(properties: Mapping[str, str]) -> list[str]:

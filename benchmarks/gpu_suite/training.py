@@ -25,6 +25,7 @@ from refinemask.data.sampler import Pick
 from refinemask.data.training import ImageTargets, TrainingDataset, TrainingImage, is_trainable, resize_boxes
 from refinemask.data.transforms import resize
 from refinemask.modeling.detector import Detector
+from refinemask.training.fingerprint import Fingerprint
 from refinemask.training.loop import Execution, Trainer
 
 SIZE, TINY_SIZE = (800, 1333), (64, 96)
@@ -152,7 +153,7 @@ def _train(context: Context, photos: Photographs, batch: int, compiled: bool) ->
     detector = randomize(Detector(network_config(context, "refinemask")), seed=0)
     execution = Execution(device=device, precision="bf16", channels_last=True, compile=compiled)
     config = TrainConfig(epochs=EPOCHS, batch_size=batch)
-    trainer = Trainer(detector, photos, config, execution, fingerprint="")
+    trainer = Trainer(detector, photos, config, execution, fingerprint=Fingerprint.of([]))
     warm_ups, count = (TINY_WARM_UPS, TINY_STEPS) if context.tiny else (WARM_UPS, STEPS)
     if context.cuda:
         torch.cuda.reset_peak_memory_stats()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from refinemask.files import UserError, atomic_write
+from refinemask.json_files import parse_json
 
 Report = TypeVar("Report")
 
@@ -58,9 +59,9 @@ def read_report(kind: type[Report], path: str | os.PathLike[str]) -> Report:
         UserError: the file cannot be read, or holds something else.
     """
     try:
-        return _build(kind, json.loads(Path(path).read_text()))
+        return _build(kind, parse_json(Path(path).read_bytes()))
     except (OSError, TypeError, LookupError, AttributeError, ValueError) as error:
-        raise UserError(f"{path}: expected the JSON of {kind.__name__}: {error}; measure anew") from error
+        raise UserError(f"{path}: expected the JSON of {kind.__name__}: {str(error)[:300]}; measure anew") from error
 
 
 def _build(kind: Any, value: Any) -> Any:

@@ -26,6 +26,7 @@ from refinemask.files import UserError
 from refinemask.float32 import float32_products
 from refinemask.modeling.detector import Detector
 from refinemask.training.checkpoint import Progress, Stateful, load_state, save_state
+from refinemask.training.fingerprint import Fingerprint
 from refinemask.training.objective import DetectionObjective
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
@@ -76,7 +77,12 @@ class Trainer:
     """A detector in training, with everything that makes a resumed run the same run."""
 
     def __init__(
-        self, detector: Detector, dataset: TrainingDataset, config: TrainConfig, execution: Execution, fingerprint: str
+        self,
+        detector: Detector,
+        dataset: TrainingDataset,
+        config: TrainConfig,
+        execution: Execution,
+        fingerprint: Fingerprint,
     ) -> None:
         """Set up a training from its first iteration.
 
@@ -85,7 +91,7 @@ class Trainer:
             dataset: the training images.
             config: what is learnt.
             execution: how it is computed.
-            fingerprint: hash of recipe and images; only a state with the same hash is resumed.
+            fingerprint: of recipe and images; only a state of the same is resumed.
 
         Raises:
             UserError: the batch cannot be divided among processes and micro-batches.
@@ -135,7 +141,14 @@ class Trainer:
         Raises:
             UserError: the file is missing, damaged or of another run.
         """
-        self.progress = load_state(path, self._parts, self._fingerprint)
+        progress = load_state(path, self._parts, self._fingerprint)
+        per_epoch = self.sampler.iterations_per_epoch
+        if progress.iteration > self.iterations or progress.evaluated_epoch * per_epoch > progress.iteration:
+            raise UserError(
+                f"{path}: stands at iteration {progress.iteration}, evaluated after epoch {progress.evaluated_epoch}; "
+                f"this run has {self.iterations} iterations, {per_epoch} an epoch: it is damaged, start anew"
+            )
+        self.progress = progress
 
     def save(self, path: Path) -> None:
         """Write the resumable state."""

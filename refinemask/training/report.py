@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tqdm import tqdm
 
 from refinemask.extras import needed_by
 from refinemask.files import atomic_write
+from refinemask.json_files import Count, checked, parse_json
 from refinemask.training.loop import Step
 
 
@@ -117,16 +119,23 @@ def _numbers(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 def _drop_after(path: Path, iteration: int) -> None:
     if path.is_file():
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_bytes().splitlines()
         kept = [line for line in lines if _iteration(line) <= iteration]
         with atomic_write(path) as temporary:
-            temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+            temporary.write_bytes(b"".join(line + b"\n" for line in kept))
 
 
-def _iteration(line: str) -> float:
-    """The iteration of a record; infinite for an incomplete line, left by a run that was killed."""
+@dataclass(frozen=True, kw_only=True)
+class _Position:
+    """What every record of the metrics file has."""
+
+    iteration: Count
+
+
+def _iteration(line: bytes) -> float:
+    """The iteration of a record; infinite for a damaged line, such as the last one of a run that was killed."""
     try:
-        return int(json.loads(line)["iteration"])
+        return checked(parse_json(line), _Position).iteration
     except ValueError:
         return math.inf
 

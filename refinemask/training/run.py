@@ -27,7 +27,7 @@ from refinemask.modeling.detector import Detector
 from refinemask.modeling.families import family_of
 from refinemask.provenance import git_revision
 from refinemask.recipes import Recipe
-from refinemask.training.checkpoint import run_hash
+from refinemask.training.fingerprint import Fingerprint
 from refinemask.training.initial_weights import initialise
 from refinemask.training.loop import Execution, Step, Trainer, profile
 from refinemask.training.report import Report
@@ -155,7 +155,7 @@ def _prepare(plan: Plan) -> tuple[Trainer, ModelConfig]:
         recipe.data,
         semantic_dir=None if maps is None else plan.data_root / maps,
     )
-    fingerprint = run_hash([model, recipe.data, recipe.train], images.image_ids)
+    fingerprint = Fingerprint.of(images.image_ids, model=model, data=recipe.data, train=recipe.train)
     return Trainer(detector, images, recipe.train, plan.execution, fingerprint), model
 
 

@@ -1,6 +1,9 @@
 """Choosing images to calibrate on, and keeping what was measured."""
 
+import json
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +24,33 @@ def test_a_calibration_is_read_as_it_was_written(tmp_path: Path) -> None:
     calibration = Calibration(source_sha256="ab", tool="by hand", images=2, ranges={"neck/Conv": 1.5})
     write_calibration(calibration, tmp_path / "a.ranges.json")
     assert read_calibration(tmp_path / "a.ranges.json") == calibration
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ranges": {"a": 0}}, r"ranges is .*expected number > 0"),
+        ({"ranges": {"a": -1.5}}, r"expected number > 0"),
+        ({"ranges": {"a": math.nan}}, r"expected number > 0"),
+        ({"ranges": {"a": math.inf}}, r"expected number <= 8000000"),
+        ({"ranges": {"a": 1e30}}, r"expected number <= 8000000"),
+        ({"ranges": {"a": None}}, r"expected number, found null"),
+        ({"ranges": [1.5]}, r"ranges is \[1.5\], expected object, found list"),
+        ({"images": "few"}, "images is 'few', expected whole number"),
+        ({"images": 0}, "images is 0"),
+        ({"tool": ""}, "tool is ''"),
+        ({"source_sha256": 5}, "source_sha256 is 5, expected text"),
+        ({"more": 5}, "field 'more' is unknown"),
+    ],
+)
+def test_a_calibration_with_values_that_are_none_is_refused(
+    change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.ranges.json"
+    write_calibration(Calibration(source_sha256="ab", tool="by hand", images=2, ranges={"neck/Conv": 1.5}), path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UserError, match=rf"a\.ranges\.json: not a calibration .*{message}"):
+        read_calibration(path)
 
 
 def test_something_else_is_no_calibration(tmp_path: Path) -> None:

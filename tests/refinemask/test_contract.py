@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,11 @@ from refinemask.files import UserError
 from tests.support.toy_onnx import METADATA
 
 LIMITS = Bounds(batch=(1, 1, 2), height=(64, 800, 800), width=(64, 1344, 1344))
+
+
+def bounds(**limits: list[Any]) -> str:
+    """Bounds as a file states them."""
+    return json.dumps({"batch": [1, 1, 1], "height": [64, 64, 64], "width": [256, 256, 256], **limits})
 
 
 @pytest.fixture
@@ -58,6 +64,21 @@ def test_only_a_quantised_file_tells_of_a_calibration(metadata: dict[str, str]) 
         ({"config": "{}"}, "m.onnx: unreadable"),
         ({"bounds": "[]"}, "m.onnx: unreadable"),
         ({"bounds": '{"batch": [1, 1, 1]}'}, "m.onnx: unreadable"),
+        ({"bounds": bounds(height=[32, 64])}, r"not a Bounds: height is \[32, 64\], expected list of length 3"),
+        ({"bounds": bounds(height=[32, 64, 96, 128])}, "height is .*, expected list of length 3"),
+        ({"bounds": bounds(height=[32, "tall", 96])}, r"height\[1\]: expected whole number, found text"),
+        ({"bounds": bounds(batch=[0, 1, 1])}, "batch limits .* expected 1 <= smallest"),
+        ({"bounds": bounds(width=[32, 64, 32 * 10**9])}, "width limits .* expected at most 65536"),
+        (
+            {"bounds": bounds(batch=[65_536] * 3, height=[128] * 3)},
+            "typical limits 65536x128x256: .* pixels in a batch",
+        ),
+        ({"bounds": bounds(depth=[1, 1, 1])}, "field 'depth' is unknown"),
+        ({"bounds": "[" * 100_000}, "nested too deeply"),
+        ({"precision": "fp12"}, "precision is 'fp12': unknown value 'fp12'"),
+        ({"masks": "some"}, "masks is 'some': unknown"),
+        ({"calibration_images": "-1"}, "calibration_images is '-1': expected whole number >= 0"),
+        ({"calibration_images": "many"}, "calibration_images is 'many': expected whole number"),
     ],
 )
 def test_foreign_metadata_is_refused(metadata: dict[str, str], change: dict[str, str | None], message: str) -> None:

@@ -60,7 +60,9 @@ def test_a_file_of_an_earlier_version_may_lack_what_has_a_default(tmp_path: Path
     assert read_report(Drawing, path) == Drawing((Point(1),), {}, None)
 
 
-@pytest.mark.parametrize("text", ["no JSON", "[]", "{}", '{"points": 1, "by_name": {}, "size": null}', '{"lines": []}'])
+@pytest.mark.parametrize(
+    "text", ["no JSON", "[]", "{}", '{"points": 1, "by_name": {}, "size": null}', '{"lines": []}', "[" * 100_000]
+)
 def test_something_else_is_one_line(text: str, tmp_path: Path) -> None:
     path = tmp_path / "other.json"
     path.write_text(text)

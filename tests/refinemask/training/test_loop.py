@@ -14,11 +14,13 @@ from refinemask.data.coco import read_coco
 from refinemask.data.training import TrainingDataset
 from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
+from refinemask.training.fingerprint import Fingerprint
 from refinemask.training.loop import Execution, Precision, Trainer, learning_rate, profile
 from tests.support import tiny_training
 from tests.support.tolerances import assert_near
 
 CPU = Execution(device=torch.device("cpu"))
+FINGERPRINT = Fingerprint.of([])
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def trainer(dataset: TrainingDataset, execution: Execution = CPU, **changes: Any
     torch.manual_seed(0)
     # Frozen, so that a part of a batch is normalised as the whole.
     model = replace(tiny_training.FROZEN_RECIPE.model, class_names=("square", "disk"), category_ids=(3, 7))
-    return Trainer(Detector(model), dataset, replace(tiny_training.RECIPE.train, **changes), execution, "fingerprint")
+    return Trainer(Detector(model), dataset, replace(tiny_training.RECIPE.train, **changes), execution, FINGERPRINT)
 
 
 def test_the_learning_rate_warms_up_and_steps_down() -> None:

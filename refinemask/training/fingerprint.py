@@ -1,0 +1,44 @@
+"""What decides a run's result: its configurations and its images. A state resumes only a run of the same."""
+
+import hashlib
+import json
+import reprlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from refinemask.config import to_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fingerprint:
+    """The identity of a run."""
+
+    hash: str
+    """SHA-256 of the configurations and of the images of an epoch."""
+    settings: Mapping[str, Any]
+    """The configurations as JSON values, by name, to say what differs."""
+
+    @classmethod
+    def of(cls, image_ids: Sequence[int], **configs: Any) -> "Fingerprint":
+        """The identity of a run with these images and configurations, by name."""
+        texts = {name: to_json(config) for name, config in configs.items()}
+        digest = hashlib.sha256("\n".join([*texts.values(), json.dumps(image_ids)]).encode()).hexdigest()
+        return cls(hash=digest, settings={name: json.loads(text) for name, text in texts.items()})
+
+    def differences(self, settings: Any) -> list[str]:
+        """What another run's settings have that this run's have not; empty if they are the same or were not kept."""
+        return list(_differences(settings, self.settings, "")) if isinstance(settings, dict) else []
+
+
+def _differences(found: Any, expected: Any, place: str) -> Iterator[str]:
+    if not isinstance(expected, Mapping) or not isinstance(found, dict):
+        if found != expected:
+            yield f"{place} is {_shown(found)}, this run's is {_shown(expected)}"
+        return
+    for name, value in expected.items():
+        yield from _differences(found.get(name), value, f"{place}.{name}".lstrip("."))
+
+
+def _shown(value: Any) -> str:
+    return reprlib.repr(value)[:60]
