@@ -49,16 +49,16 @@ def read_json(path: str | os.PathLike[str], expected: str) -> Any:
         raise UserError(f"{path}: not a JSON file: {error}; expected {expected}") from error
 
 
-def checked(value: Any, kind: type[T]) -> T:
+def checked(value: Any, kind: type[T], *, lax: bool = True) -> T:
     """``value``, which JSON gave, as a ``kind``: a dataclass, or any type that ``msgspec.convert`` builds.
 
-    A whole number may be written as a float or as text, as some tools do.
+    A whole number may be written as a float, and if ``lax`` a number as text, as some tools do.
 
     Raises:
         ValueError: a value is missing, of another kind or out of its range; the message says where.
     """
     try:
-        return msgspec.convert(value, kind, strict=False)
+        return msgspec.convert(value, kind, strict=not lax)
     except msgspec.ValidationError as error:
         raise ValueError(_plain(str(error))) from error
     except RecursionError as error:
