@@ -15,6 +15,8 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from refinemask.polygons import near_image
+
 THRESHOLD = 0.5
 """Probability from which on a pixel is foreground."""
 NOT_FINITE = "masks and boxes must be finite; check the numeric range of the engine that made them"
@@ -155,12 +157,18 @@ def decode(rles: Sequence[Any], height: int, width: int) -> NDArray[np.bool_]:
     return coco_mask.decode(list(rles)).transpose(2, 0, 1).astype(bool)
 
 
-def segmentation_rle(segmentation: Any, height: int, width: int) -> RLE:
-    """The run-length encoding of a COCO annotation's polygons or of its encoded mask."""
+def polygon_rle(polygons: Sequence[Sequence[float] | NDArray[np.float64]], height: int, width: int) -> RLE:
+    """The union of polygons, each (x0, y0, x1, y1, …) in pixels, encoded as ``pycocotools`` does: [height, width]."""
     from pycocotools import mask as coco_mask
 
+    near = [near_image(np.asarray(polygon, np.float64), height, width).tolist() for polygon in polygons]
+    return coco_mask.merge(coco_mask.frPyObjects(near, height, width))
+
+
+def segmentation_rle(segmentation: Any, height: int, width: int) -> RLE:
+    """The run-length encoding of a COCO annotation's polygons or of its encoded mask."""
     if isinstance(segmentation, list):
-        return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+        return polygon_rle(segmentation, height, width)
     if isinstance(segmentation["counts"], list):
         return compress(np.array(segmentation["counts"], np.int64), height, width)
     return segmentation

@@ -9,11 +9,15 @@ from numpy.typing import NDArray
 
 from refinemask.json_files import checked
 from refinemask.masks import coco_runs, compress, without_empty_runs
+from refinemask.polygons import FAR, near_image, outline_length
 
 Segmentation = list[list[float]] | dict[str, Any]
 """Polygons, each ``[x0, y0, x1, y1, …]``, or a run-length encoding ``{"size": [h, w], "counts": …}``."""
-MOST_PIXELS = 1 << 29
-"""Pixels of the largest image whose run lengths are read: every difference of two is a number of 30 bits."""
+MOST_PIXELS = 1 << 28
+"""Pixels of the largest image that is annotated, more than those of the largest that is read: ``pycocotools`` counts
+fifths of a pixel, and the differences of run lengths, in 32 bits."""
+LONGEST_OUTLINE = 1 << 22
+"""Pixels of the longest outline that is rasterised, which takes some hundred bytes for each."""
 POLYGONS = "[[x0, y0, x1, y1, …], …]"
 
 _RunLength = Annotated[int, msgspec.Meta(ge=0, le=MOST_PIXELS)]
@@ -33,11 +37,11 @@ def read_segmentation(value: Any, height: int, width: int) -> Segmentation | Non
     if isinstance(value, dict):
         return read_run_lengths(value, height, width)
     if isinstance(value, list):
-        return _read_polygons(value) or None
-    raise ValueError(f"segmentation: expected polygons or run lengths, found {_short(value)}")
+        return _read_polygons(value, height, width) or None
+    raise ValueError(f"segmentation: expected polygons or run lengths, found {short(value)}")
 
 
-def _read_polygons(value: list[Any]) -> list[list[float]]:
+def _read_polygons(value: list[Any], height: int, width: int) -> list[list[float]]:
     """The polygons of at least three points."""
     if value and isinstance(value[0], int | float):
         value = [value]
@@ -53,7 +57,17 @@ def _read_polygons(value: list[Any]) -> list[list[float]]:
     # A sum is finite only if all numbers are. Checking each is too slow for COCO.
     if not math.isfinite(sum(map(sum, polygons))) and not all(map(math.isfinite, sum(polygons, []))):
         raise ValueError("its segmentation has a number that is not finite")
-    return [polygon for polygon in polygons if len(polygon) >= 6]
+    return [_near_image(polygon, height, width) for polygon in polygons if len(polygon) >= 6]
+
+
+def _near_image(polygon: list[float], height: int, width: int) -> list[float]:
+    """The polygon itself, or its part near the image if it reaches far."""
+    if max(max(polygon), -min(polygon)) <= FAR / len(polygon):
+        return polygon
+    near = near_image(np.array(polygon), height, width)
+    if (length := outline_length(near)) > LONGEST_OUTLINE:
+        raise ValueError(f"the outline of a polygon has {length:.0f} pixels, expected at most {LONGEST_OUTLINE}")
+    return near.tolist()
 
 
 def read_run_lengths(value: Any, height: int, width: int) -> dict[str, Any] | None:
@@ -70,7 +84,7 @@ def read_run_lengths(value: Any, height: int, width: int) -> dict[str, Any] | No
         raise ValueError(f"segmentation.size: {error}") from error
     if size != [height, width]:
         raise ValueError(
-            f"its run lengths are of an image of the size {_short(size)}, its image has the height and width "
+            f"its run lengths are of an image of the size {short(size)}, its image has the height and width "
             f"{[height, width]}"
         )
     counts = value["counts"]
@@ -102,7 +116,7 @@ def _runs(counts: Any) -> NDArray[np.int64]:
         raise ValueError(f"segmentation.counts{error}; expected run lengths") from error
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
     """A value as an error shows it."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"

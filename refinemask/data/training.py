@@ -20,6 +20,7 @@ from refinemask.data.lvis import repeat_factors
 from refinemask.data.sampler import Pick
 from refinemask.data.transforms import pad_batch, resize, resize_shape
 from refinemask.files import UserError
+from refinemask.masks import segmentation_rle
 
 SMALLEST_SIDE = 32
 """Shortest side, in pixels, of an image that is trained on."""
@@ -236,10 +237,13 @@ def resize_mask(
     segmentation: Segmentation, old: tuple[int, int], new: tuple[int, int], keep_polygons: bool = True
 ) -> Polygons | Bitmap:
     """Resize an instance's mask from an image of (height, width) ``old`` to one of ``new``."""
+    from pycocotools import mask as coco_mask
+
     if isinstance(segmentation, list) and keep_polygons:
         scale = np.array([new[1] / old[1], new[0] / old[0]])
         return [(np.asarray(part, np.float64).reshape(-1, 2) * scale).ravel() for part in segmentation]
-    return resize_labels(_decode(segmentation, old), new)
+    rle = segmentation_rle(segmentation, *old)
+    return resize_labels(coco_mask.decode(rle), new)
 
 
 def resize_labels(labels: NDArray[np.uint8], new: tuple[int, int]) -> NDArray[np.uint8]:
@@ -247,15 +251,6 @@ def resize_labels(labels: NDArray[np.uint8], new: tuple[int, int]) -> NDArray[np
     # Nearest neighbour at pixel centres: OpenCV's plain INTER_NEAREST shifts the map by up to half a pixel.
     resized = cv2.resize(labels, (new[1], new[0]), interpolation=cv2.INTER_NEAREST_EXACT)
     return resized.astype(np.uint8, copy=False)
-
-
-def _decode(segmentation: Segmentation, shape: tuple[int, int]) -> Bitmap:
-    from pycocotools import mask as coco_mask
-
-    if isinstance(segmentation, dict) and not isinstance(segmentation["counts"], list):
-        return coco_mask.decode(segmentation)
-    runs = coco_mask.frPyObjects(segmentation, *shape)
-    return coco_mask.decode(coco_mask.merge(runs) if isinstance(runs, list) else runs)
 
 
 def flip_boxes(boxes: NDArray[np.float32], shape: tuple[int, int], axis: int) -> NDArray[np.float32]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from refinemask.data.coco import LARGEST
 from refinemask.data.segmentation import read_segmentation
 from refinemask.files import UserError
 from refinemask.json_files import Id, checked
@@ -62,7 +63,7 @@ def _read_result(entry: Any, height: int, width: int, required: Sequence[str]) -
         raise ValueError(f"score: expected a finite number, found {known.score}")
     result = {**entry, "category_id": known.category_id, "score": known.score}
     if known.bbox is not None:
-        if not all(map(math.isfinite, known.bbox)):
+        if not sum(map(abs, known.bbox)) <= LARGEST:
             raise ValueError(f"bbox: expected finite numbers, found {list(known.bbox)}")
         result["bbox"] = list(known.bbox)
     if entry.get("segmentation") is not None:
