@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from refinemask.data.segmentation import MOST_PIXELS, Segmentation, read_segmentation, short
+from refinemask.data.segmentation import MOST_PIXELS, Segmentation, read_segmentation
 from refinemask.files import UserError
-from refinemask.json_files import Id, checked, read_json
+from refinemask.json_files import Id, checked, read_json, short
 
 LARGEST = 1e30
 """No number of a box or area is larger, so that their products are finite and a box is one in single precision."""
@@ -134,9 +134,7 @@ def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
     return content
 
 
-def read_entries(
-    path: str | os.PathLike[str], content: dict[str, Any], key: str, kind: type[Entry]
-) -> Iterator[Entry]:
+def read_entries(path: str | os.PathLike[str], content: dict[str, Any], key: str, kind: type[Entry]) -> Iterator[Entry]:
     """Every entry of the list ``key`` of an annotation file as a ``kind``, a dataclass of the fields that are read.
 
     Raises:

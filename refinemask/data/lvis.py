@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from refinemask.data.coco import CocoDataset, parse_coco, read_entries, read_json_object
-from refinemask.data.segmentation import short
 from refinemask.files import UserError
-from refinemask.json_files import Id
+from refinemask.json_files import Id, short
 
 FREQUENCIES = ("r", "c", "f")
 """Rare, common and frequent: a category in at most 10, at most 100, or more training images."""

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from refinemask.json_files import checked
+from refinemask.json_files import checked, short
 from refinemask.masks import coco_runs, compress, without_empty_runs
 from refinemask.polygons import FAR, near_image, outline_length
 
@@ -45,26 +45,39 @@ def _read_polygons(value: list[Any], height: int, width: int) -> list[list[float
     """The polygons of at least three points."""
     if value and isinstance(value[0], int | float):
         value = [value]
+    polygons = []
+    for polygon in value:
+        try:
+            # A sum takes nothing but numbers, and is finite only if all are. Checking each is too slow for COCO.
+            ordinary = isinstance(polygon, list) and math.isfinite(sum(polygon))
+        except (TypeError, OverflowError):
+            ordinary = False
+        if not ordinary:
+            _require_numbers(value)
+        if len(polygon) % 2:
+            raise ValueError("a polygon of its segmentation has an odd number of coordinates")
+        if len(polygon) >= 6:
+            polygons.append(_near_image(polygon, height, width))
+    if not polygons and len(value) > 2 and all(len(polygon) == 2 for polygon in value):
+        raise ValueError(f"segmentation: expected polygons {POLYGONS}, found a list of points [[x, y], …]")
+    return polygons
+
+
+def _require_numbers(value: list[Any]) -> None:
     try:
         polygons = checked(value, list[list[float]], lax=False)
     except ValueError as error:
         raise ValueError(f"segmentation{error}; expected polygons {POLYGONS} or run lengths") from error
-    lengths = set(map(len, polygons))
-    if any(length % 2 for length in lengths):
-        raise ValueError("a polygon of its segmentation has an odd number of coordinates")
-    if lengths == {2} and len(polygons) > 2:
-        raise ValueError(f"segmentation: expected polygons {POLYGONS}, found a list of points [[x, y], …]")
-    # A sum is finite only if all numbers are. Checking each is too slow for COCO.
-    if not math.isfinite(sum(map(sum, polygons))) and not all(map(math.isfinite, sum(polygons, []))):
+    if not all(math.isfinite(number) for polygon in polygons for number in polygon):
         raise ValueError("its segmentation has a number that is not finite")
-    return [_near_image(polygon, height, width) for polygon in polygons if len(polygon) >= 6]
 
 
 def _near_image(polygon: list[float], height: int, width: int) -> list[float]:
     """The polygon itself, or its part near the image if it reaches far."""
     if max(max(polygon), -min(polygon)) <= FAR / len(polygon):
         return polygon
-    near = near_image(np.array(polygon), height, width)
+    _require_numbers([polygon])
+    near = near_image(np.array(polygon, np.float64), height, width)
     if (length := outline_length(near)) > LONGEST_OUTLINE:
         raise ValueError(f"the outline of a polygon has {length:.0f} pixels, expected at most {LONGEST_OUTLINE}")
     return near.tolist()
@@ -114,9 +127,3 @@ def _runs(counts: Any) -> NDArray[np.int64]:
         return np.array(checked(counts, list[_RunLength]), np.int64)
     except ValueError as error:
         raise ValueError(f"segmentation.counts{error}; expected run lengths") from error
-
-
-def short(value: Any) -> str:
-    """A value as an error shows it."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"

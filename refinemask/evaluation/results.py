@@ -23,9 +23,7 @@ class _Entry:
     bbox: tuple[float, float, float, float] | None = None
 
 
-def read_results(
-    entries: Any, height: int, width: int, where: str, required: Sequence[str] = REQUIRED
-) -> list[Result]:
+def read_results(entries: Any, height: int, width: int, where: str, required: Sequence[str] = REQUIRED) -> list[Result]:
     """The detections of one image, whose masks are compressed run lengths that fill it.
 
     Args:

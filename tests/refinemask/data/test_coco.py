@@ -97,11 +97,20 @@ def replaced(key: str, **values: Any) -> dict[str, Any]:
         (replaced("annotations", category_id=2), "annotation 5 is of category 2, which is not listed"),
         (replaced("annotations", bbox=[1, 2, 3]), "annotation 5: bbox: expected list of length 4, found 3"),
         (replaced("annotations", segmentation=[[1, 2, 3, 4, 5, 6, 7]]), "odd number of coordinates"),
-        (replaced("annotations", segmentation="none"), "annotation 5: segmentation: expected polygons or run lengths, found 'none'"),
+        (
+            replaced("annotations", segmentation="none"),
+            "annotation 5: segmentation: expected polygons or run lengths, found 'none'",
+        ),
         (replaced("annotations", segmentation={"size": [1, 2]}), "needs 'size' and 'counts'"),
         (replaced("annotations", segmentation=[[1, 2, 4, 2, 4, float("nan")]]), "a number that is not finite"),
-        (replaced("annotations", segmentation=[[1, 2, 4, 2, 4, None]]), r"annotation 5: segmentation\[0\]\[5\]: expected num"),
-        (replaced("annotations", segmentation=[["1", "2", "4", "2", "4", "6"]]), r"segmentation\[0\]\[0\]: expected number, found"),
+        (
+            replaced("annotations", segmentation=[[1, 2, 4, 2, 4, None]]),
+            r"annotation 5: segmentation\[0\]\[5\]: expected num",
+        ),
+        (
+            replaced("annotations", segmentation=[["1", "2", "4", "2", "4", "6"]]),
+            r"segmentation\[0\]\[0\]: expected number, found",
+        ),
         (replaced("annotations", segmentation={"size": [20, 10], "counts": [200]}), r"of the size \[20, 10\], its im"),
         ({**CONTENT, "categories": [], "annotations": []}, "its list 'categories' is empty"),
         ({**CONTENT, "images": [7]}, "entry 0 of 'images': expected object, found whole number"),
