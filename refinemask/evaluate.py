@@ -100,7 +100,8 @@ def _show(found: Evaluation) -> None:
     console.print(heading, table, sep="\n", markup=False)
     per = "image" if METRICS[found.metric].fixed_max_detections else "image and class"
     if all(value < 0 for figures in found.figures.values() for value in figures.values()):
-        console.print("the annotations of these images have no object to find, so there is nothing to measure")
+        nothing = "nothing to measure: no object of these images counts; crowds (iscrowd 1) and objects left out do not"
+        console.print(nothing, soft_wrap=True)
     console.print(f"at most {found.max_detections} detections per {per}")
 
 
