@@ -99,6 +99,9 @@ def _show(found: Evaluation) -> None:
     console = Console(highlight=False)
     console.print(heading, table, sep="\n", markup=False)
     per = "image" if METRICS[found.metric].fixed_max_detections else "image and class"
+    if all(value < 0 for figures in found.figures.values() for value in figures.values()):
+        nothing = "nothing to measure: no object of these images counts; crowds (iscrowd 1) and objects left out do not"
+        console.print(nothing, soft_wrap=True)
     console.print(f"at most {found.max_detections} detections per {per}")
 
 

@@ -12,6 +12,9 @@ from refinemask.files import UserError
 
 T = TypeVar("T")
 
+MOST_SHOWN = 80
+"""Characters of a value that an error shows."""
+
 Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 """A whole number of 64 bits, as the ids of images, objects and categories are."""
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -49,20 +52,26 @@ def read_json(path: str | os.PathLike[str], expected: str) -> Any:
         raise UserError(f"{path}: not a JSON file: {error}; expected {expected}") from error
 
 
-def checked(value: Any, kind: type[T]) -> T:
+def checked(value: Any, kind: type[T], *, lax: bool = True) -> T:
     """``value``, which JSON gave, as a ``kind``: a dataclass, or any type that ``msgspec.convert`` builds.
 
-    A whole number may be written as a float or as text, as some tools do.
+    A whole number may be written as a float, and if ``lax`` a number as text, as some tools do.
 
     Raises:
         ValueError: a value is missing, of another kind or out of its range; the message says where.
     """
     try:
-        return msgspec.convert(value, kind, strict=False)
+        return msgspec.convert(value, kind, strict=not lax)
     except msgspec.ValidationError as error:
         raise ValueError(_plain(str(error))) from error
     except RecursionError as error:
         raise ValueError("lists or objects are nested too deeply") from error
+
+
+def short(value: Any) -> str:
+    """A number or text as an error shows it: as Python writes it, and cut off where it is long."""
+    text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 1]}…"
 
 
 def _plain(message: str) -> str:

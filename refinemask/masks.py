@@ -15,6 +15,8 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from refinemask.polygons import near_image
+
 THRESHOLD = 0.5
 """Probability from which on a pixel is foreground."""
 NOT_FINITE = "masks and boxes must be finite; check the numeric range of the engine that made them"
@@ -80,6 +82,46 @@ def coco_string(runs: Sequence[int]) -> bytes:
     return bytes(encoded)
 
 
+def coco_runs(string: bytes) -> NDArray[np.int64]:
+    """The run lengths that a string of COCO's stands for: the inverse of :func:`coco_string`.
+
+    Raises:
+        ValueError: it is no such string, or has a number beyond 30 bits.
+    """
+    groups = np.frombuffer(string, np.uint8).astype(np.int64) - 48
+    last = np.flatnonzero(groups < 0x20)
+    if not len(groups):
+        return groups
+    if groups.min() < 0 or groups.max() > 0x3F:
+        raise ValueError("a character that is none of COCO's compressed run lengths")
+    if not len(last) or last[-1] < len(groups) - 1:
+        raise ValueError("an end in the middle of a run length")
+    first = np.concatenate(([0], last[:-1] + 1))
+    bits = 5 * (last - first + 1)
+    if bits.max() > 30:
+        raise ValueError("a run length of more than 30 bits")
+    places = 5 * (np.arange(len(groups)) - np.repeat(first, bits // 5))
+    runs = np.add.reduceat((groups & 0x1F) << places, first)
+    runs[groups[last] & 0x10 > 0] -= 1 << bits[groups[last] & 0x10 > 0]
+    # From the fourth on, each is a difference to the one before the last.
+    runs[1::2], runs[2::2] = runs[1::2].cumsum(), runs[2::2].cumsum()
+    return runs
+
+
+def compress(runs: NDArray[np.int64], height: int, width: int) -> RLE:
+    """The encoding of run lengths that fill an image."""
+    from pycocotools import mask as coco_mask
+
+    if not pycocotools_has_room(runs):
+        return {"size": [height, width], "counts": coco_string(runs.tolist())}
+    return coco_mask.frPyObjects({"size": [height, width], "counts": runs}, height, width)
+
+
+def without_empty_runs(runs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The same mask's runs, of which only the first may have no pixel: ``pycocotools`` compares no others rightly."""
+    return _run_lengths(runs.cumsum()[:-1], int(runs.sum()))
+
+
 def paste_runs(
     masks: NDArray[np.float32], boxes: NDArray[np.float32], height: int, width: int
 ) -> list[NDArray[np.intp]]:
@@ -115,14 +157,20 @@ def decode(rles: Sequence[Any], height: int, width: int) -> NDArray[np.bool_]:
     return coco_mask.decode(list(rles)).transpose(2, 0, 1).astype(bool)
 
 
-def segmentation_rle(segmentation: Any, height: int, width: int) -> RLE:
-    """The run-length encoding of a COCO annotation's polygons or of its encoded mask."""
+def polygon_rle(polygons: Sequence[Sequence[float] | NDArray[np.float64]], height: int, width: int) -> RLE:
+    """The union of polygons, each (x0, y0, x1, y1, …) in pixels, encoded as ``pycocotools`` does: [height, width]."""
     from pycocotools import mask as coco_mask
 
+    near = [near_image(np.asarray(polygon, np.float64), height, width).tolist() for polygon in polygons]
+    return coco_mask.merge(coco_mask.frPyObjects(near, height, width))
+
+
+def segmentation_rle(segmentation: Any, height: int, width: int) -> RLE:
+    """The run-length encoding of a COCO annotation's polygons or of its encoded mask."""
     if isinstance(segmentation, list):
-        return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+        return polygon_rle(segmentation, height, width)
     if isinstance(segmentation["counts"], list):
-        return coco_mask.frPyObjects(segmentation, height, width)
+        return compress(np.array(segmentation["counts"], np.int64), height, width)
     return segmentation
 
 

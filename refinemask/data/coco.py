@@ -1,20 +1,22 @@
 """Annotations in COCO format, checked while they are read."""
 
-import json
-import math
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from refinemask.data.segmentation import MOST_PIXELS, Segmentation, read_segmentation
 from refinemask.files import UserError
+from refinemask.json_files import Id, checked, read_json, short
 
-Segmentation = list[list[float]] | dict[str, Any]
-"""Polygons, each ``[x0, y0, x1, y1, …]``, or a run-length encoding ``{"size": [h, w], "counts": …}``."""
+LARGEST = 1e30
+"""No number of a box or area is larger, so that their products are finite and a box is one in single precision."""
+Entry = TypeVar("Entry")
+_ONE = {"images": "image", "categories": "category", "annotations": "annotation"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,29 +89,30 @@ def parse_coco(path: str | os.PathLike[str], content: dict[str, Any]) -> CocoDat
     Raises:
         UserError: an entry is incomplete or refers to nothing.
     """
-    images = parse_list(path, content, "images", _image)
-    named_categories = parse_list(path, content, "categories", lambda entry: (int(entry["id"]), str(entry["name"])))
-    annotations = parse_list(path, content, "annotations", _annotation)
+    images = [CocoImage(e.id, e.file_name, e.height, e.width) for e in read_entries(path, content, "images", _Image)]
+    named_categories = [(entry.id, str(entry.name)) for entry in read_entries(path, content, "categories", _Category)]
     _require_unique(path, "image", [image.id for image in images])
     _require_unique(path, "category", [category for category, _ in named_categories])
     categories = dict(sorted(named_categories))
     if not categories:
         raise UserError(f"{path}: its list 'categories' is empty, expected the classes to find")
-    _report_degenerate(path, [annotation.id for annotation in annotations if not annotation.segmentation])
-    sizes = {image.id: [image.height, image.width] for image in images}
+    by_id = {image.id: image for image in images}
     by_image: dict[int, list[CocoAnnotation]] = {image.id: [] for image in images}
-    for annotation in annotations:
-        if annotation.image_id not in by_image:
-            raise UserError(
-                f"{path}: annotation {annotation.id} is of image {annotation.image_id}, which is not listed"
-            )
-        if annotation.category_id not in categories:
-            raise UserError(
-                f"{path}: annotation {annotation.id} is of category {annotation.category_id}, which is not listed"
-            )
-        if annotation.segmentation:
-            by_image[annotation.image_id].append(annotation)
-        _require_size(path, annotation, sizes[annotation.image_id])
+    degenerate = []
+    for entry in read_entries(path, content, "annotations", _Annotation):
+        if entry.image_id not in by_id:
+            raise UserError(f"{path}: annotation {entry.id} is of image {entry.image_id}, which is not listed")
+        if entry.category_id not in categories:
+            raise UserError(f"{path}: annotation {entry.id} is of category {entry.category_id}, which is not listed")
+        try:
+            annotation = _annotation(entry, by_id[entry.image_id])
+        except ValueError as error:
+            raise UserError(f"{path}: annotation {entry.id}: {error}") from error
+        if annotation is None:
+            degenerate.append(entry.id)
+        else:
+            by_image[entry.image_id].append(annotation)
+    _report_degenerate(path, degenerate)
     return CocoDataset(
         path=Path(path),
         images=tuple(sorted(images, key=lambda image: image.id)),
@@ -124,80 +127,86 @@ def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         UserError: the file cannot be read, or is no JSON object.
     """
-    try:
-        content = json.loads(Path(path).read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise UserError(f"{path}: not a JSON file: {error}") from error
+    expected = "COCO annotations (an object with images, annotations and categories)"
+    content = read_json(path, expected)
     if not isinstance(content, dict):
-        raise UserError(
-            f"{path}: holds a JSON {type(content).__name__}, expected COCO annotations "
-            "(an object with images, annotations and categories)"
-        )
+        raise UserError(f"{path}: holds a JSON {type(content).__name__}, expected {expected}")
     return content
 
 
-def parse_list(
-    path: str | os.PathLike[str], content: dict[str, Any], key: str, parse: Callable[[Any], Any]
-) -> list[Any]:
-    """Apply ``parse`` to every entry of the list ``key`` of an annotation file.
+def read_entries(path: str | os.PathLike[str], content: dict[str, Any], key: str, kind: type[Entry]) -> Iterator[Entry]:
+    """Every entry of the list ``key`` of an annotation file as a ``kind``, a dataclass of the fields that are read.
 
     Raises:
-        UserError: there is no such list, or ``parse`` raises a KeyError, TypeError, ValueError or AttributeError.
+        UserError: there is no such list, or an entry lacks a field or has a value of another kind.
     """
     if not isinstance(content.get(key), list):
-        raise UserError(f"{path}: has no list {key!r}, expected COCO annotations; found the keys {sorted(content)}")
-    parsed = []
+        found = short(sorted(content))
+        raise UserError(f"{path}: has no list {key!r}, expected COCO annotations; found the keys {found}")
     for position, entry in enumerate(content[key]):
         try:
-            parsed.append(parse(entry))
-        except KeyError as error:
-            raise UserError(f"{path}: entry {position} of {key!r} lacks {error}") from error
-        except (TypeError, ValueError, AttributeError) as error:
-            raise UserError(f"{path}: entry {position} of {key!r} is malformed: {error}") from error
-    return parsed
+            yield checked(entry, kind)
+        except ValueError as error:
+            # "id: expected …" of the first level reads better behind a colon, "lacks 'id'" does not.
+            separator = " " if str(error).startswith("lacks") else ": "
+            raise UserError(f"{path}: {_named(key, position, entry)}{separator}{error}") from error
 
 
-def _image(entry: dict[str, Any]) -> CocoImage:
-    image = CocoImage(int(entry["id"]), str(entry["file_name"]), int(entry["height"]), int(entry["width"]))
-    if min(image.height, image.width) < 1:
-        raise ValueError(f"its size is {image.height}x{image.width}")
-    return image
+def _named(key: str, position: int, entry: Any) -> str:
+    """What errors call an entry: by its id if it has one."""
+    name = entry.get("id") if isinstance(entry, dict) else None
+    # Not by an id that may be what is wrong with it.
+    return f"{_ONE[key]} {name}" if isinstance(name, int) and abs(name) < 1 << 63 else f"entry {position} of {key!r}"
 
 
-def _annotation(entry: dict[str, Any]) -> CocoAnnotation:
-    x, y, width, height = (float(value) for value in entry["bbox"])
-    segmentation = entry["segmentation"]
-    if isinstance(segmentation, dict):
-        if not {"size", "counts"} <= segmentation.keys():
-            raise ValueError("its run-length segmentation needs 'size' and 'counts'")
-    elif any(len(polygon) % 2 for polygon in segmentation):
-        raise ValueError("a polygon of its segmentation has an odd number of coordinates")
-    else:
-        segmentation = [polygon for polygon in segmentation if len(polygon) >= 6]
-    area = float(entry["area"])
-    polygons = segmentation if isinstance(segmentation, list) else []
-    # A sum takes nothing but numbers, and is finite only if all are. Checking each number is too slow for COCO.
-    if not math.isfinite(sum(map(sum, [(x, y, width, height, area), *polygons]))):
-        raise ValueError("its box, area or segmentation has a number that is not finite")
+@dataclass(slots=True)
+class _Image:
+    id: Id
+    file_name: str
+    height: Id
+    width: Id
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.width) < 1 or self.height * self.width > MOST_PIXELS:
+            raise ValueError(f"its size is {self.height}x{self.width}, expected 1 to {MOST_PIXELS} pixels")
+
+
+@dataclass(slots=True)
+class _Category:
+    id: Id
+    name: str | int | float | bool | None
+
+
+@dataclass(slots=True)
+class _Annotation:
+    id: Id
+    image_id: Id
+    category_id: Id
+    bbox: tuple[float, float, float, float]
+    area: float
+    segmentation: Any = None
+    iscrowd: bool | float | None = False
+
+
+def _annotation(entry: _Annotation, image: CocoImage) -> CocoAnnotation | None:
+    """An object; None if its segmentation has no area."""
+    # False for NaN, too.
+    if not sum(map(abs, entry.bbox), abs(entry.area)) <= LARGEST:
+        raise ValueError("its box or area has a number that is not finite, or too large for any image")
+    if entry.iscrowd not in (0, 1, None):
+        raise ValueError(f"iscrowd: expected 0 or 1, found {entry.iscrowd}")
+    segmentation = read_segmentation(entry.segmentation, image.height, image.width)
+    if segmentation is None:
+        return None
     return CocoAnnotation(
-        id=int(entry["id"]),
-        image_id=int(entry["image_id"]),
-        category_id=int(entry["category_id"]),
-        bbox=(x, y, width, height),
-        area=area,
+        id=entry.id,
+        image_id=entry.image_id,
+        category_id=entry.category_id,
+        bbox=entry.bbox,
+        area=entry.area,
         segmentation=segmentation,
-        iscrowd=bool(entry.get("iscrowd", 0)),
+        iscrowd=bool(entry.iscrowd),
     )
-
-
-def _require_size(path: str | os.PathLike[str], annotation: CocoAnnotation, size: list[int]) -> None:
-    if isinstance(annotation.segmentation, dict) and list(annotation.segmentation["size"]) != size:
-        raise UserError(
-            f"{path}: the run lengths of annotation {annotation.id} are of an image of the size "
-            f"{annotation.segmentation['size']}, its image {annotation.image_id} has the height and width {size}"
-        )
 
 
 def _report_degenerate(path: str | os.PathLike[str], ids: list[int]) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from refinemask.data.coco import CocoDataset, parse_coco, parse_list, read_json_object
+from refinemask.data.coco import CocoDataset, parse_coco, read_entries, read_json_object
+from refinemask.files import UserError
+from refinemask.json_files import Id, short
 
 FREQUENCIES = ("r", "c", "f")
 """Rare, common and frequent: a category in at most 10, at most 100, or more training images."""
@@ -43,32 +45,44 @@ def parse_lvis(path: str | os.PathLike[str], content: dict[str, Any]) -> LvisDat
     Raises:
         UserError: it is no LVIS file, or an entry is incomplete or refers to nothing.
     """
-    images = parse_list(path, content, "images", _locate)
-    coco = parse_coco(path, {**content, "images": images})
+    _require_negatives(path, content)
+    images = list(read_entries(path, content, "images", _Image))
+    located = [
+        {**entry, "file_name": "/".join(image.coco_url.split("/")[-2:])}
+        for entry, image in zip(content["images"], images, strict=True)
+    ]
+    coco = parse_coco(path, {**content, "images": located})
     return LvisDataset(
         **vars(coco),
-        frequencies=dict(parse_list(path, content, "categories", _frequency)),
-        negative=dict(parse_list(path, content, "images", lambda entry: _ids(entry, "neg_category_ids"))),
-        not_exhaustive=dict(
-            parse_list(path, content, "images", lambda entry: _ids(entry, "not_exhaustive_category_ids"))
-        ),
+        frequencies={entry.id: entry.frequency for entry in read_entries(path, content, "categories", _Category)},
+        negative={image.id: frozenset(image.neg_category_ids) for image in images},
+        not_exhaustive={image.id: frozenset(image.not_exhaustive_category_ids) for image in images},
     )
 
 
-def _locate(entry: dict[str, Any]) -> dict[str, Any]:
-    if "neg_category_ids" not in entry:
-        raise ValueError("it has no 'neg_category_ids', expected the annotations of LVIS v0.5 or v1")
-    return {**entry, "file_name": "/".join(entry["coco_url"].split("/")[-2:])}
+@dataclass(slots=True)
+class _Image:
+    id: Id
+    coco_url: str
+    neg_category_ids: list[Id]
+    not_exhaustive_category_ids: list[Id]
 
 
-def _ids(entry: dict[str, Any], key: str) -> tuple[int, frozenset[int]]:
-    return int(entry["id"]), frozenset(int(category) for category in entry[key])
+@dataclass(slots=True)
+class _Category:
+    id: Id
+    frequency: str
+
+    def __post_init__(self) -> None:
+        if self.frequency not in FREQUENCIES:
+            raise ValueError(f"its frequency is {short(self.frequency)}, expected r, c or f")
 
 
-def _frequency(entry: dict[str, Any]) -> tuple[int, str]:
-    if entry["frequency"] not in FREQUENCIES:
-        raise ValueError(f"its frequency is {entry['frequency']!r}, expected r, c or f")
-    return int(entry["id"]), entry["frequency"]
+def _require_negatives(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
+    """Raise a UserError if the images are those of a COCO file, which lists no absent categories."""
+    images = content.get("images")
+    if isinstance(images, list) and images and isinstance(images[0], dict) and "neg_category_ids" not in images[0]:
+        raise UserError(f"{path}: its images have no 'neg_category_ids', expected the annotations of LVIS v0.5 or v1")
 
 
 def repeat_factors(image_categories: Sequence[Iterable[int]], threshold: float = 0.001) -> list[int]:

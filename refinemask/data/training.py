@@ -1,6 +1,7 @@
 """Training images with their ground truth: read, resized, flipped and collated."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +15,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from refinemask.config import DataConfig, Preprocessing
-from refinemask.data.annotated import read_annotated, require_files
+from refinemask.data.annotated import locate, read_annotated, require_files
 from refinemask.data.coco import CocoAnnotation, CocoDataset, CocoImage, Segmentation
 from refinemask.data.lvis import repeat_factors
 from refinemask.data.sampler import Pick
 from refinemask.data.transforms import pad_batch, resize, resize_shape
 from refinemask.files import UserError
+from refinemask.masks import segmentation_rle
 
 SMALLEST_SIDE = 32
 """Shortest side, in pixels, of an image that is trained on."""
@@ -112,15 +114,25 @@ class TrainingDataset(Dataset[TrainingImage]):
         self._semantic_directory = Path(semantic_dir) if semantic_dir is not None else None
         self._labels = coco.labels
         self._entries: list[tuple[CocoImage, list[CocoAnnotation]]] = []
+        left_out: Counter[str] = Counter()
         for image in coco.images:
-            annotations = [a for a in coco.annotations[image.id] if is_trainable(a, image)]
-            if annotations and min(image.height, image.width) >= SMALLEST_SIDE:
+            reasons = [why_left_out(annotation, image) for annotation in coco.annotations[image.id]]
+            left_out.update(reason for reason in reasons if reason is not None)
+            annotations = [a for a, reason in zip(coco.annotations[image.id], reasons, strict=True) if reason is None]
+            if min(image.height, image.width) < SMALLEST_SIDE:
+                left_out[f"images under {SMALLEST_SIDE} pixels"] += 1
+            elif annotations:
                 self._entries.append((image, annotations))
+            else:
+                left_out["images without an object to train on"] += 1
+        self.left_out: str = ", ".join(f"{count} {reason}" for reason, count in left_out.most_common())
+        """What is not trained on and why, in a few words; empty if that is nothing."""
         if not self._entries:
-            raise UserError(f"{coco.path}: none of its {len(coco.images)} images has an object to train on")
+            why = f": {self.left_out}" if self.left_out else ""
+            raise UserError(f"{coco.path}: none of its {len(coco.images)} images has an object to train on{why}")
         require_files([image for image, _ in self._entries], self._directory, coco.path)
         if self._semantic_directory is not None:
-            maps = [replace(image, file_name=_map_name(image)) for image, _ in self._entries]
+            maps = [replace(image, file_name=self._map_name(image)) for image, _ in self._entries]
             require_files(maps, self._semantic_directory, coco.path)
         if config.repeat_threshold is not None:
             categories = [{a.category_id for a in coco.annotations[image.id]} for image, _ in self._entries]
@@ -155,12 +167,16 @@ class TrainingDataset(Dataset[TrainingImage]):
     def _read_semantic(self, image: CocoImage) -> NDArray[np.uint8] | None:
         if self._semantic_directory is None:
             return None
-        path = self._semantic_directory / _map_name(image)
+        path = self._semantic_directory / self._map_name(image)
         labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         if labels is None or labels.dtype != np.uint8 or labels.shape != (image.height, image.width):
             found = "no picture" if labels is None else f"{labels.dtype} {labels.shape}"
             raise UserError(f"{path}: is {found}, expected a class map, uint8 {(image.height, image.width)}")
         return labels.astype(np.uint8, copy=False)
+
+    def _map_name(self, image: CocoImage) -> str:
+        """The file name of an image's class map."""
+        return locate(self._directory, image.file_name).with_suffix(".png").name
 
     def _augment(
         self,
@@ -196,11 +212,6 @@ class TrainingDataset(Dataset[TrainingImage]):
         return TrainingImage(pixels, targets, skipped)
 
 
-def _map_name(image: CocoImage) -> str:
-    """The file name of an image's class map."""
-    return Path(image.file_name).with_suffix(".png").name
-
-
 def collate(samples: Sequence[TrainingImage]) -> TrainingBatch:
     """Pad the images of a batch to one canvas."""
     images, image_sizes = pad_batch([sample.pixels for sample in samples])
@@ -212,13 +223,25 @@ def collate(samples: Sequence[TrainingImage]) -> TrainingBatch:
     )
 
 
-def is_trainable(annotation: CocoAnnotation, image: CocoImage) -> bool:
-    """Whether an object is no crowd, has an area, a box of at least a pixel, and lies in the image."""
+def why_left_out(annotation: CocoAnnotation, image: CocoImage) -> str | None:
+    """Why an object is not trained on, as words behind a number; None if it is."""
     x, y, width, height = annotation.bbox
     visible_width = min(x + width, image.width) - max(x, 0)
     visible_height = min(y + height, image.height) - max(y, 0)
-    inside = visible_width > 0 and visible_height > 0
-    return not annotation.iscrowd and annotation.area > 0 and width >= 1 and height >= 1 and inside
+    if annotation.iscrowd:
+        return "crowds (iscrowd 1; if each is one object, write 0)"
+    if not annotation.area > 0:
+        return "objects without area (area 0)"
+    if not (width >= 1 and height >= 1):
+        return "objects with a box under a pixel (boxes are x, y, width, height in pixels)"
+    if not (visible_width > 0 and visible_height > 0):
+        return "objects outside their image"
+    return None
+
+
+def is_trainable(annotation: CocoAnnotation, image: CocoImage) -> bool:
+    """Whether an object is no crowd, has an area, a box of at least a pixel, and lies in the image."""
+    return why_left_out(annotation, image) is None
 
 
 def resize_boxes(
@@ -236,10 +259,13 @@ def resize_mask(
     segmentation: Segmentation, old: tuple[int, int], new: tuple[int, int], keep_polygons: bool = True
 ) -> Polygons | Bitmap:
     """Resize an instance's mask from an image of (height, width) ``old`` to one of ``new``."""
+    from pycocotools import mask as coco_mask
+
     if isinstance(segmentation, list) and keep_polygons:
         scale = np.array([new[1] / old[1], new[0] / old[0]])
         return [(np.asarray(part, np.float64).reshape(-1, 2) * scale).ravel() for part in segmentation]
-    return resize_labels(_decode(segmentation, old), new)
+    rle = segmentation_rle(segmentation, *old)
+    return resize_labels(coco_mask.decode(rle), new)
 
 
 def resize_labels(labels: NDArray[np.uint8], new: tuple[int, int]) -> NDArray[np.uint8]:
@@ -247,15 +273,6 @@ def resize_labels(labels: NDArray[np.uint8], new: tuple[int, int]) -> NDArray[np
     # Nearest neighbour at pixel centres: OpenCV's plain INTER_NEAREST shifts the map by up to half a pixel.
     resized = cv2.resize(labels, (new[1], new[0]), interpolation=cv2.INTER_NEAREST_EXACT)
     return resized.astype(np.uint8, copy=False)
-
-
-def _decode(segmentation: Segmentation, shape: tuple[int, int]) -> Bitmap:
-    from pycocotools import mask as coco_mask
-
-    if isinstance(segmentation, dict) and not isinstance(segmentation["counts"], list):
-        return coco_mask.decode(segmentation)
-    runs = coco_mask.frPyObjects(segmentation, *shape)
-    return coco_mask.decode(coco_mask.merge(runs) if isinstance(runs, list) else runs)
 
 
 def flip_boxes(boxes: NDArray[np.float32], shape: tuple[int, int], axis: int) -> NDArray[np.float32]:

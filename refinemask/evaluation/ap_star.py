@@ -14,9 +14,10 @@ from typing import Annotated, Any
 import tyro
 
 from refinemask.command import execute
-from refinemask.data.coco import parse_list, read_json_object
+from refinemask.data.coco import read_entries, read_json_object
 from refinemask.data.lvis import LvisDataset, parse_lvis
 from refinemask.files import UserError, atomic_write
+from refinemask.json_files import Id
 from refinemask.spelling import SECOND, Old, Output
 
 CATEGORY_LISTS = ("neg_category_ids", "not_exhaustive_category_ids")
@@ -98,7 +99,13 @@ def cocofy(path: str | os.PathLike[str], lvis: dict[str, Any]) -> dict[str, Any]
 
 
 def _synsets(path: str | os.PathLike[str], content: dict[str, Any]) -> list[tuple[int, str]]:
-    return parse_list(path, content, "categories", lambda entry: (int(entry["id"]), entry["synset"]))
+    return [(entry.id, entry.synset) for entry in read_entries(path, content, "categories", _Category)]
+
+
+@dataclass(slots=True)
+class _Category:
+    id: Id
+    synset: str
 
 
 if __name__ == "__main__":

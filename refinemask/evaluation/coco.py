@@ -26,6 +26,7 @@ from refinemask.evaluation.average_precision import (
     judge,
     summarize,
 )
+from refinemask.evaluation.results import read_results
 from refinemask.masks import segmentation_rle
 from refinemask.structures import Result
 
@@ -68,6 +69,9 @@ def evaluate_coco(
 
     Returns:
         For each IoU type AP, AP50, AP75, APs, APm, APl in 0..1, or -1 where there is no object to find.
+
+    Raises:
+        UserError: a result is malformed, or its mask is of another size than its image.
     """
     limit = default_max_detections(dataset) if max_detections is None else max_detections
     categories = {category: _Category() for category in dataset.categories}
@@ -95,15 +99,17 @@ def _judge_image(
          "area": a.area, "crowd": a.iscrowd}
         for a in dataset.annotations[image.id]
     ]  # fmt: skip
-    detections = [{**result, "image_id": image.id} for result in sorted(results, key=lambda result: -result["score"])]
+    masks = {"segm", "boundary"} & set(iou_types)
+    required = ("bbox", "segmentation") if masks else ("bbox",)
+    checked = read_results(results, image.height, image.width, f"results of image {image.id}", required)
+    detections = [{**result, "image_id": image.id} for result in sorted(checked, key=lambda result: -result["score"])]
     overlapped = {a["category_id"] for a in objects} & {result["category_id"] for result in detections}
     compared = [entry for entry in objects + detections if entry["category_id"] in overlapped]
+    for entry in compared if masks else ():
+        entry["segmentation"] = entry["rle"] = segmentation_rle(entry["segmentation"], image.height, image.width)
     if "boundary" in iou_types:
         size = {image.id: (image.height, image.width)}
         mask_api.calculateRleForAllAnnotations(compared, size, True, True, BOUNDARY_WIDTH, os.cpu_count() or 1)
-    elif "segm" in iou_types:
-        for entry in compared:
-            entry["rle"] = segmentation_rle(entry["segmentation"], image.height, image.width)
     for category_id in {entry["category_id"] for entry in objects + detections} & categories.keys():
         present = [entry for entry in objects if entry["category_id"] == category_id]
         found = [entry for entry in detections if entry["category_id"] == category_id][:limit]

@@ -24,6 +24,7 @@ from refinemask.evaluation.average_precision import (
     mean_precision,
     summarize,
 )
+from refinemask.evaluation.results import read_results
 from refinemask.files import UserError
 from refinemask.masks import segmentation_rle
 from refinemask.structures import Result
@@ -55,19 +56,22 @@ def evaluate_lvis(
         Each is in 0..1, or -1 where there is no object to find.
 
     Raises:
-        UserError: there are results of an image that the dataset does not list.
+        UserError: there are results of an image that the dataset does not list, a result is malformed, or its mask is
+            of another size than its image.
     """
     if unlisted := set(results) - {image.id for image in dataset.images}:
         raise UserError(
             f"{dataset.path}: does not list {len(unlisted)} images of the results (image {min(unlisted)} first); "
             "evaluate them on the annotations they were predicted for"
         )
+    required = ("bbox",) if iou_type == "bbox" else ("segmentation",)
     judgements: dict[int, list[Judgement]] = defaultdict(list)
     num_objects: dict[int, NDArray[np.int64]] = defaultdict(lambda: np.zeros(len(AREA_RANGES), np.int64))
     for image in dataset.images:
         if image.id not in results:
             continue
-        best = sorted(results[image.id], key=lambda result: -result["score"])[:MAX_DETECTIONS]
+        checked = read_results(results[image.id], image.height, image.width, f"results of image {image.id}", required)
+        best = sorted(checked, key=lambda result: -result["score"])[:MAX_DETECTIONS]
         found = _group((result for result in best if _area(result) > 0), lambda result: result["category_id"])
         present = _group((a for a in dataset.annotations[image.id] if a.area > 0), lambda a: a.category_id)
         for category, objects in present.items():

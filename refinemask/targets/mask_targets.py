@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torchvision.ops import roi_align
 
 from refinemask.data.training import Bitmap, Polygons
+from refinemask.masks import polygon_rle
 
 
 def mask_targets(
@@ -62,8 +63,7 @@ def rasterise(polygons: Polygons, height: int, width: int) -> NDArray[np.uint8]:
     """The union of the polygons as the COCO API rasterises them: uint8 [height, width]."""
     from pycocotools import mask as coco_mask
 
-    runs = coco_mask.frPyObjects([part.tolist() for part in polygons], height, width)
-    return coco_mask.decode(coco_mask.merge(runs))
+    return coco_mask.decode(polygon_rle(polygons, height, width))
 
 
 def semantic_target(

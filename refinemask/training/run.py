@@ -155,6 +155,8 @@ def _prepare(plan: Plan) -> tuple[Trainer, ModelConfig]:
         recipe.data,
         semantic_dir=None if maps is None else plan.data_root / maps,
     )
+    if images.left_out and is_main():
+        print(f"not trained on: {dataset.path}: {images.left_out}", file=sys.stderr)
     fingerprint = Fingerprint.of(images.image_ids, model=model, data=recipe.data, train=recipe.train)
     return Trainer(detector, images, recipe.train, plan.execution, fingerprint), model
 

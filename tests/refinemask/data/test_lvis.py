@@ -54,7 +54,7 @@ def test_refuses_coco_annotations(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "key", "value", "message"),
     [
-        ("images", "coco_url", None, "entry 0 of 'images'"),
+        ("images", "coco_url", None, "image .*: coco_url: expected text, found null"),
         ("annotations", "image_id", 1000, "image 1000, which is not listed"),
         ("annotations", "category_id", 1000, "category 1000, which is not listed"),
         ("categories", "frequency", "x", "frequency is 'x', expected r, c or f"),

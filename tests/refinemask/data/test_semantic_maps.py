@@ -59,5 +59,5 @@ def test_what_is_no_class_map_of_the_image_is_named(tmp_path: Path, labels: np.n
 
 
 def test_a_missing_map_is_found_before_training(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"maps: 1 of the 1 files for the images of .*, the first is photo\.png"):
+    with pytest.raises(UserError, match=r"maps: 1 of the 1 files for the images of .*, the first is 'photo\.png'"):
         dataset(tmp_path, None)

@@ -123,7 +123,7 @@ def test_flipping_twice_changes_nothing() -> None:
 def test_missing_files_are_found_at_the_start(tmp_path: Path) -> None:
     dataset(tmp_path, [annotation()])
     (tmp_path / "1.png").unlink()
-    with pytest.raises(UserError, match=r"1 of the 1 files for the images of .* missing, the first is 1\.png"):
+    with pytest.raises(UserError, match=r"1 of the 1 files for the images of .* missing, the first is '1\.png'"):
         TrainingDataset(read_coco(tmp_path / "a.json"), tmp_path, CONFIG)
 
 

@@ -1,0 +1,81 @@
+"""Entries of COCO's results format, checked while they are read."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from refinemask.data.coco import LARGEST
+from refinemask.data.segmentation import read_segmentation
+from refinemask.files import UserError
+from refinemask.json_files import Id, checked
+from refinemask.masks import segmentation_rle
+from refinemask.structures import Result
+
+REQUIRED = ("bbox", "segmentation")
+"""What an entry must have beside its category and score."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    category_id: Id
+    score: float
+    bbox: tuple[float, float, float, float] | None = None
+
+
+def read_results(entries: Any, height: int, width: int, where: str, required: Sequence[str] = REQUIRED) -> list[Result]:
+    """The detections of one image, whose masks are compressed run lengths that fill it.
+
+    Args:
+        entries: a list of entries of COCO's results format; more keys than those of ``Result`` stay.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
+        where: what the errors begin with, such as the file and the image.
+        required: which of ``bbox`` and ``segmentation`` every entry must have.
+
+    Raises:
+        UserError: an entry lacks something, or has a value of another kind, range or size.
+    """
+    if not isinstance(entries, list | tuple):
+        raise UserError(f"{where}: expected a list of results, found {type(entries).__name__}")
+    results = []
+    for position, entry in enumerate(entries):
+        try:
+            results.append(_read_result(entry, height, width, required))
+        except ValueError as error:
+            raise UserError(f"{where}: result {position}: {error}") from error
+    return results
+
+
+def _read_result(entry: Any, height: int, width: int, required: Sequence[str]) -> Result:
+    if not isinstance(entry, dict):
+        raise ValueError(f"expected an entry of COCO's results, found {type(entry).__name__}")
+    if missing := [key for key in required if entry.get(key) is None]:
+        raise ValueError(f"lacks {missing[0]!r}")
+    try:
+        known = checked(entry, _Entry)
+    except ValueError:
+        entry = _without_numpy(entry)
+        known = checked(entry, _Entry)
+    if not math.isfinite(known.score):
+        raise ValueError(f"score: expected a finite number, found {known.score}")
+    result = {**entry, "category_id": known.category_id, "score": known.score}
+    if known.bbox is not None:
+        if not sum(map(abs, known.bbox)) <= LARGEST:
+            raise ValueError(f"bbox: expected finite numbers, found {list(known.bbox)}")
+        result["bbox"] = list(known.bbox)
+    if entry.get("segmentation") is not None:
+        segmentation = read_segmentation(entry["segmentation"], height, width)
+        if segmentation is None:
+            raise ValueError("segmentation: expected a mask, found nothing")
+        result["segmentation"] = segmentation_rle(segmentation, height, width)
+    return result
+
+
+def _without_numpy(value: Any) -> Any:
+    """A copy in which arrays and scalars of NumPy or PyTorch, which are no JSON, are lists and numbers."""
+    if isinstance(value, dict):
+        return {key: _without_numpy(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_numpy(part) for part in value]
+    return value.tolist() if hasattr(value, "tolist") else value

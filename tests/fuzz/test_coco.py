@@ -1,0 +1,62 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+from refinemask.data.coco import CocoDataset, read_coco
+from refinemask.evaluation.coco import evaluate_coco
+from refinemask.masks import segmentation_rle
+from tests.fuzz.conftest import Seeds
+from tests.support.mutations import mutated_json, refusal
+from tests.support.small_annotations import CONTENT, RESULTS, damaged_content
+
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
+
+
+def assert_measured(dataset: CocoDataset) -> None:
+    """Every object has a mask of its image's size, and the figures are numbers."""
+    for image in dataset.images:
+        results = RESULTS if (image.height, image.width) == (48, 40) else []
+        figures = evaluate_coco(dataset, {image.id: results})
+        assert all(value == -1 or 0 <= value <= 1 for table in figures.values() for value in table.values())
+        for annotation in dataset.annotations[image.id]:
+            rle = segmentation_rle(annotation.segmentation, image.height, image.width)
+            assert coco_mask.decode(rle).shape == (image.height, image.width)
+
+
+def test_damaged_annotations_are_refused_or_measured(seeds: Seeds, tmp_path: Path) -> None:
+    path, refused, measured = tmp_path / "a.json", 0, 0
+    for random in seeds(250):
+        path.write_text(json.dumps(damaged_content(random)))
+        if refusal(lambda: read_coco(path)) is None:
+            assert_measured(read_coco(path))
+            measured += 1
+        else:
+            refused += 1
+    assert min(refused, measured) > 30
+
+
+def test_damaged_results_are_refused_or_measured(seeds: Seeds, tmp_path: Path) -> None:
+    path, refused = tmp_path / "a.json", 0
+    path.write_text(json.dumps(CONTENT))
+    dataset = read_coco(path)
+    for random in seeds(250):
+        results = {1: mutated_json(RESULTS, random)}
+        message = refusal(lambda results=results: evaluate_coco(dataset, results))
+        refused += message is not None
+        assert message is None or "image 1" in message
+    assert refused > 0
+
+
+def test_the_annotations_that_are_damaged_are_right(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(CONTENT))
+    dataset = read_coco(path)
+    first, second = (
+        segmentation_rle(a.segmentation, 48, 40) for a in (*dataset.annotations[1][1:], dataset.annotations[2][0])
+    )
+    assert np.array_equal(np.flatnonzero(coco_mask.decode(first).T), np.arange(96))
+    assert np.array_equal(np.flatnonzero(coco_mask.decode(second).T), np.arange(48, 144))
+    assert evaluate_coco(dataset, {1: RESULTS})["segm"]["AP"] > 0
