@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,8 +10,8 @@ from refinemask.files import UserError
 from refinemask.official import recognise
 from refinemask.official_config import parse_settings
 from refinemask.official_settings import normalisation_of, take_over
-from tests.support.fixture_types import OfficialState
-from tests.support.official_files import mmdetection_2, mmdetection_3
+from tests.support.mutations import refusal
+from tests.support.official_files import mmdetection_2, mmdetection_3, outline
 
 ASSUMED = ModelConfig(class_names=("a", "b"), category_ids=(1, 2), mask_head=FCNMaskConfig())
 CAFFE = "mean=[103.53, 116.28, 123.675], std=[1.0, 1.0, 1.0], to_rgb=False"
@@ -165,10 +166,8 @@ def test_mmdetection_3_is_understood() -> None:
         ),
     ],
 )
-def test_official_checkpoints_with_their_configurations_are_as_those_without(
-    official_state: OfficialState, name: str, text: str
-) -> None:
-    recognised = recognise(official_state(name))
+def test_official_checkpoints_with_their_configurations_are_as_those_without(name: str, text: str) -> None:
+    recognised = recognise(outline(name))
     if isinstance(recognised.mask_head, HTCConfig):
         settings = parse_settings(text)
         head = settings["model"]["roi_head"]["bbox_head"]
@@ -202,10 +201,5 @@ def test_settings_of_any_type_are_taken_or_refused(value: Any) -> None:
         for name in place[:-1]:
             holder = holder[name]
         holder[place[-1]] = value
-        try:
-            take_over(ASSUMED, settings)
-        except UserError as error:
-            refused += 1
-            assert "\n" not in str(error)
-            assert len(str(error)) < 400
+        refused += refusal(partial(take_over, ASSUMED, settings)) is not None
     assert refused
