@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,7 +63,8 @@ def test_the_text_is_found_in_the_metadata_of_both_versions() -> None:
     assert stored_settings({"config": "x = 1"}) == {"x": 1}
     assert stored_settings({"cfg": "x = 1"}) == {"x": 1}
     assert stored_settings({"config": {"x": 1}}) == {"x": 1}
-    for meta in ({}, {"config": None}, {"config": ""}, {"cfg": 5}, {"config": []}):
+    metas: list[dict[str, Any]] = [{}, {"config": None}, {"config": ""}, {"cfg": 5}, {"config": []}]
+    for meta in metas:
         assert stored_settings(meta) == {}
 
 
