@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from refinemask.command import execute
-from refinemask.spelling import SECOND, Model, Old, Output
+from refinemask.spelling import SECOND, Model, Old, OptionalPath, Output
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,10 @@ class Args:
     """The official .pth file. Nothing in it is executed."""
     output: Output
     """The .safetensors file to write."""
+    categories: OptionalPath = None
+    """COCO annotations from which each class gets its category id, by its name."""
+    ema: bool = False
+    """Take the second set of weights, which a training with a moving average keeps (keys ema_… or ema_state_dict)."""
 
 
 def main(args: Args | None = None) -> int:
@@ -26,11 +30,13 @@ def _convert(args: Args) -> None:
     from refinemask.conversion import convert_checkpoint
     from refinemask.modeling.families import family_of
 
-    found = convert_checkpoint(args.checkpoint, args.output)
+    found = convert_checkpoint(args.checkpoint, args.output, categories=args.categories, ema=args.ema)
     config = found.config
     head = family_of(config.mask_head).head_name(config.mask_head)
     depth, parameters = 3 * sum(config.backbone.blocks) + 2, found.parameters / 1e6
     print(f"{found.path}: ResNet-{depth}, {config.num_classes} classes, {head} head, {parameters:.2f} M parameters")
+    for remark in found.remarks:
+        print(remark)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,26 @@
-"""Detectors from official checkpoints (mmdetection 2.3 layout), translated key by key."""
+"""Detectors from official checkpoints (mmdetection 2 and 3), translated key by key."""
 
 import os
-import pickle
 import re
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from refinemask.config import BackboneConfig, BoxHeadConfig, MaskHeadConfig, ModelConfig
-from refinemask.data.categories import CITYSCAPES, COCO, LVIS, Dataset
 from refinemask.files import UserError
+from refinemask.finite import require_finite
 from refinemask.modeling.detector import Detector
 from refinemask.modeling.families import FAMILIES, family_of
-from refinemask.modeling.family import OfficialLayout
+from refinemask.modeling.family import OfficialLayout, official_size
+from refinemask.official_classes import class_names, dataset_of, remarks_on_classes, with_categories
+from refinemask.official_config import stored_settings
+from refinemask.official_file import OfficialCheckpoint, read_checkpoint
+from refinemask.official_models import first_few, other_model
+from refinemask.official_settings import normalisation_of, take_over
 
 # Official key → ours, for the parts that all families share.
 _SHARED_RULES: tuple[tuple[str, str], ...] = (
@@ -34,71 +36,99 @@ _SHARED_RULES: tuple[tuple[str, str], ...] = (
     (r"roi_head\.bbox_head\.fc_reg\.(.+)", r"box_head.bbox_deltas.\1"),
 )
 # The keys of a cascade's head are those of a single head, with the number of the stage in them.
-_CASCADE_STAGE = re.compile(r"(roi_head\.(?:bbox|mask)_head)\.(\d)\.(.+)")
-# Configuration types that old checkpoints hold in their metadata. Inert types stand in for them: none is imported.
-_CONFIG_DICTS = ("addict.addict.Dict", "mmcv.utils.config.ConfigDict", "mmengine.config.config.ConfigDict")
-_CONFIG_OBJECTS = ("mmcv.utils.config.Config", "mmengine.config.config.Config")
+_CASCADE_STAGE = re.compile(r"(roi_head\.(?:bbox|mask)_head)\.(\d)\.([a-z].+)")
+MOST_CLASSES = 10_000
+"""Classes of a model; LVIS, the data set with most, has 1203."""
 
 
-class _Inert:
-    """Stands in for a configuration object of another library."""
+@dataclass(frozen=True, kw_only=True)
+class OfficialDetector:
+    """A detector of an official checkpoint, and what is to be known of it."""
 
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
-def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """State dict (without ``module.`` prefixes) and metadata of an official checkpoint; executes nothing in it.
-
-    Raises:
-        UserError: the file is missing or truncated, holds foreign code, or is no checkpoint at all.
-    """
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such file")
-    try:
-        with torch.serialization.safe_globals(_stand_ins()):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = re.search(r"GLOBAL (\S+)", str(error))
-        found = f"holds foreign code ({reason[1]})" if reason else "is no PyTorch checkpoint, or a damaged one"
-        raise UserError(f"{path}: {found}; expected tensors and plain metadata, nothing was loaded") from error
-    # Arbitrary bytes can make the unpickler raise any exception.
-    except Exception as error:
-        raise UserError(
-            f"{path}: truncated, or no PyTorch checkpoint ({type(error).__name__}); expected an official .pth file, "
-            "download it again"
-        ) from error
-    state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
-        raise UserError(f"{path}: holds no state dict; expected a dict of tensors, or one under 'state_dict'")
-    meta = content.get("meta") if "state_dict" in content else None
-    return {key.removeprefix("module."): v for key, v in state.items()}, meta if isinstance(meta, dict) else {}
+    detector: Detector
+    """The detector in eval mode."""
+    remarks: tuple[str, ...]
+    """Lines that say what was taken from the file, and what was assumed."""
 
 
-def _stand_ins() -> list[Any]:
-    return [(OrderedDict, name) for name in _CONFIG_DICTS] + [(_Inert, name) for name in _CONFIG_OBJECTS]
-
-
-def detector_from_official(path: str | os.PathLike[str], config: ModelConfig | None = None) -> Detector:
-    """The detector of an official checkpoint, in eval mode.
+def detector_from_official(
+    path: str | os.PathLike[str],
+    config: ModelConfig | None = None,
+    *,
+    categories: str | os.PathLike[str] | None = None,
+    ema: bool = False,
+) -> OfficialDetector:
+    """The detector of an official checkpoint.
 
     Args:
         path: the official file.
-        config: the model's configuration; None recognises it by the keys.
+        config: the model's configuration; None recognises it by the keys and by the configuration in the file.
+        categories: COCO annotations, which give each class its category id by its name.
+        ema: whether to take the second set of weights, which a training with a moving average keeps.
 
     Raises:
-        UserError: the file cannot be read, is of another model, or has keys or shapes that do not fit the detector.
+        UserError: the file cannot be read, is of another model, has keys, shapes or settings that do not fit the
+            detector, or weights that are not finite; or the annotations are of other categories.
     """
-    state, meta = read_checkpoint(path)
+    checkpoint = read_checkpoint(path)
+    names = class_names(checkpoint.meta)
+    remarks: list[str] = []
     try:
-        detector = Detector(config or recognise(state, meta.get("CLASSES"))).eval()
-        load_official(detector, state)
+        state = _chosen(checkpoint, ema)
+        if other := other_model(state):
+            raise UserError(f"is {other}; expected {_alternatives(_official_families())} on a plain ResNet with FPN")
+        settings = stored_settings(checkpoint.meta)
+        if config is None:
+            config, remarks = _recognised(state, names, settings)
+            named = names is not None and len(names) == config.num_classes
+            if categories is None:
+                remarks += remarks_on_classes(names, config)
+        else:
+            named = True
+        if categories is not None:
+            config = with_categories(config, categories, named=named)
+        detector = _detector(config, state, settings)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+    if checkpoint.averaged and not ema:
+        remarks.append("it has a second set of weights, as a moving average keeps one; --ema takes that")
+    return OfficialDetector(detector=detector, remarks=tuple(remarks))
+
+
+def _chosen(checkpoint: OfficialCheckpoint, ema: bool) -> dict[str, Tensor]:
+    if ema and not checkpoint.averaged:
+        raise UserError("has no second set of weights (keys ema_…, or 'ema_state_dict'); leave out --ema")
+    return checkpoint.averaged if ema else checkpoint.state
+
+
+def _recognised(
+    state: Mapping[str, Tensor], names: Sequence[str] | None, settings: Mapping[str, Any]
+) -> tuple[ModelConfig, list[str]]:
+    """The configuration that the keys and the file's own configuration give, and where it is from."""
+    config = recognise(state, names)
+    if settings:
+        config, remark = take_over(config, settings)
+        return config, [remark]
+    sides = f"{config.preprocessing.long_side}x{config.preprocessing.short_side}"
+    data = dataset_of(config.num_classes, names).name
+    official = "official settings" if data == "custom" else f"official settings of {data}"
+    return config, [
+        f"it has no configuration; the {official} are assumed: {sides}, {config.box_head.detections} detections"
+    ]
+
+
+def _detector(config: ModelConfig, state: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Detector:
+    normalisation = normalisation_of(settings)
+    bgr = normalisation.bgr if normalisation else None
+    # Without memory, until the shapes are known to be those of the file.
+    with torch.device("meta"):
+        weights = _translated(Detector(config), state, bgr)
+    detector = Detector(config).eval()
+    detector.load_state_dict(weights, strict=False)
     return detector
 
 
-def recognise(state: Mapping[str, Tensor], classes: Any = None) -> ModelConfig:
+def recognise(state: Mapping[str, Tensor], classes: Sequence[str] | None = None) -> ModelConfig:
     """The configuration of the model that the official keys and shapes belong to.
 
     Args:
@@ -106,29 +136,31 @@ def recognise(state: Mapping[str, Tensor], classes: Any = None) -> ModelConfig:
         classes: class names from the checkpoint's metadata, for data sets other than COCO and Cityscapes.
 
     Raises:
-        UserError: a key is missing, or the mask head is of no known family.
+        UserError: a key is missing or has no shape of a weight, or the mask head is of no known family.
     """
     cascade = "roi_head.bbox_head.0.fc_cls.weight" in state
+    stem, lateral = "backbone.conv1.weight", "neck.lateral_convs.0.conv.weight"
     classifier = f"roi_head.bbox_head.{'0.' if cascade else ''}fc_cls.weight"
-    for key in ("backbone.conv1.weight", classifier, "neck.lateral_convs.0.conv.weight"):
+    for key in (stem, classifier, lateral):
         if key not in state:
             raise UserError(
-                f"no key {key!r} (first keys: {sorted(state)[:3]}); expected an mmdetection checkpoint of "
+                f"no key {key!r} (first keys: {first_few(sorted(state))}); expected an mmdetection checkpoint of "
                 f"{_alternatives(_official_families())}"
             )
-    dataset = _dataset(state[classifier].shape[0] - 1, classes)
+    num_classes = official_size(state, classifier) - 1
+    if not 1 <= num_classes <= MOST_CLASSES:
+        raise UserError(f"{classifier} is of {num_classes} classes; expected 1 to {MOST_CLASSES}")
+    dataset = dataset_of(num_classes, classes)
     head, layout = _mask_head(state)
     caffe = layout.caffe_backbone
     return ModelConfig(
         class_names=dataset.class_names,
         category_ids=dataset.category_ids,
         preprocessing=replace(dataset.preprocessing, std=(1.0, 1.0, 1.0)) if caffe else dataset.preprocessing,
-        backbone=BackboneConfig(
-            blocks=_blocks(state), width=state["backbone.conv1.weight"].shape[0], stride_in_1x1=caffe
-        ),
-        fpn_channels=state["neck.lateral_convs.0.conv.weight"].shape[0],
+        backbone=BackboneConfig(blocks=_blocks(state), width=official_size(state, stem), stride_in_1x1=caffe),
+        fpn_channels=official_size(state, lateral),
         box_head=BoxHeadConfig(
-            hidden=state[classifier].shape[1],
+            hidden=official_size(state, classifier, 1),
             score_threshold=min(dataset.score_threshold, layout.score_threshold),
             detections=dataset.detections,
         ),
@@ -159,7 +191,18 @@ def load_official(detector: Detector, state: Mapping[str, Tensor]) -> None:
     """Copy an official state dict into ``detector``.
 
     Raises:
-        UserError: keys are unknown or missing, or shapes differ; all of them are named.
+        UserError: keys are unknown or missing, shapes differ, or weights are not finite; the first of them are named.
+    """
+    detector.load_state_dict(_translated(detector, state), strict=False)
+
+
+def _translated(detector: Detector, state: Mapping[str, Tensor], bgr: bool | None = None) -> dict[str, Tensor]:
+    """The weights of ``detector`` in an official state dict; the detector's own are not touched.
+
+    Args:
+        detector: a detector on any device.
+        state: an official state dict.
+        bgr: whether the stem reads BGR; None is as in the family's official checkpoints.
     """
     family = family_of(detector.config.mask_head)
     layout = family.official
@@ -169,36 +212,27 @@ def load_official(detector: Detector, state: Mapping[str, Tensor]) -> None:
     for key, tensor in state.items():
         try:
             if name := translate(key):
-                ours[name] = _adapt(name, tensor, layout)
+                ours[name] = layout.adapt(name, tensor)
         except UserError:
             unknown.append(key)
     expected = detector.state_dict()
     unknown += sorted(set(ours) - set(expected))
     missing = sorted(set(expected) - set(ours))
     if unknown or missing:
-        raise UserError(f"unknown keys: {_list(unknown)}; missing weights: {_list(missing)}")
+        raise UserError(f"unknown keys: {first_few(unknown)}; missing weights: {first_few(missing)}")
     wrong = [
         f"{name} is {list(ours[name].shape)}, expected {list(expected[name].shape)}"
         for name in expected
         if ours[name].shape != expected[name].shape
     ]
     if wrong:
-        raise UserError(f"shapes do not fit the model: {_list(wrong)}")
-    detector.load_state_dict(ours, strict=False)
-
-
-def _adapt(name: str, tensor: Tensor, layout: OfficialLayout) -> Tensor:
-    """An official tensor in our layout.
-
-    A Caffe-style backbone reads BGR: with the stem's input channels in reverse order it reads RGB.
-    """
-    if layout.caffe_backbone and name == "backbone.conv1.weight":
-        return tensor.flip(1)
-    return layout.adapt(name, tensor)
-
-
-def _list(names: Iterable[str]) -> str:
-    return ", ".join(names) or "none"
+        raise UserError(f"shapes do not fit the model: {first_few(wrong)}")
+    # As the detector will hold them: what float64 takes may be infinite in float32.
+    require_finite({name: tensor.float() for name, tensor in ours.items()})
+    if layout.caffe_backbone if bgr is None else bgr:
+        # The stem reads BGR: with its input channels in reverse order it reads RGB.
+        ours["backbone.conv1.weight"] = ours["backbone.conv1.weight"].flip(1)
+    return ours
 
 
 def _blocks(state: Mapping[str, Tensor]) -> tuple[int, int, int, int]:
@@ -206,6 +240,8 @@ def _blocks(state: Mapping[str, Tensor]) -> tuple[int, int, int, int]:
         len({match[1] for key in state if (match := re.match(rf"backbone\.layer{stage}\.(\d+)\.", key))})
         for stage in (1, 2, 3, 4)
     ]
+    if 0 in counts:
+        raise UserError(f"lacks backbone.layer{counts.index(0) + 1}; expected the four stages of a ResNet")
     return counts[0], counts[1], counts[2], counts[3]
 
 
@@ -227,25 +263,3 @@ def _official_families() -> dict[str, OfficialLayout]:
 def _alternatives(names: Iterable[str]) -> str:
     *others, last = names
     return f"{', '.join(others)} or {last}"
-
-
-def _dataset(num_classes: int, classes: Any) -> Dataset:
-    names = classes if isinstance(classes, list | tuple) and len(classes) == num_classes else None
-    for dataset in (COCO, CITYSCAPES, LVIS):
-        if len(dataset.class_names) == num_classes and (dataset is LVIS or names is None or _agree(dataset, names)):
-            break
-    else:
-        dataset = Dataset(
-            name="custom",
-            class_names=tuple(f"class {label}" for label in range(num_classes)),
-            category_ids=tuple(range(1, num_classes + 1)),
-        )
-    if dataset not in (COCO, CITYSCAPES) and names is not None:
-        return replace(dataset, class_names=tuple(str(name) for name in names))
-    return dataset
-
-
-def _agree(dataset: Dataset, names: Sequence[Any]) -> bool:
-    """Whether most names are the data set's; a few have been spelt in several ways."""
-    same = sum(own == str(name) for own, name in zip(dataset.class_names, names, strict=True))
-    return 2 * same > len(names)

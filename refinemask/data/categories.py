@@ -1,8 +1,11 @@
 """The datasets of the paper: their categories in label order, and how their models are tested."""
 
+import os
 from dataclasses import dataclass
 
 from refinemask.config import Preprocessing
+from refinemask.files import UserError
+from refinemask.json_files import Id, checked, read_json
 
 _COCO = """1 person, 2 bicycle, 3 car, 4 motorcycle, 5 airplane, 6 bus, 7 train, 8 truck, 9 boat, 10 traffic light,
 11 fire hydrant, 13 stop sign, 14 parking meter, 15 bench, 16 bird, 17 cat, 18 dog, 19 horse, 20 sheep, 21 cow,
@@ -48,3 +51,32 @@ LVIS = Dataset(
     score_threshold=0.0001,
     detections=300,
 )
+
+
+@dataclass(frozen=True)
+class _Category:
+    id: Id
+    name: str
+
+
+@dataclass(frozen=True)
+class _Categories:
+    categories: list[_Category]
+
+
+def read_categories(path: str | os.PathLike[str]) -> dict[int, str]:
+    """The names of the categories of COCO annotations by their ids, ids ascending.
+
+    Raises:
+        UserError: the file cannot be read, has no list of categories, or one id twice.
+    """
+    try:
+        found = checked(read_json(path, "COCO annotations"), _Categories).categories
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; expected COCO annotations") from error
+    names = {category.id: category.name for category in sorted(found, key=lambda category: category.id)}
+    if len(names) < len(found):
+        raise UserError(f"{path}: has an id of several categories; expected an id of its own for each")
+    if not names:
+        raise UserError(f"{path}: its list 'categories' is empty")
+    return names

@@ -14,7 +14,7 @@ from refinemask.config import FCNMaskConfig, HTCConfig, MaskHeadConfig, PointRen
 from refinemask.files import UserError
 from refinemask.modeling.cascade import CascadeBoxHead, CascadeMaskHead
 from refinemask.modeling.cascade_losses import cascade_losses
-from refinemask.modeling.family import Family, MaskPredictor, OfficialLayout
+from refinemask.modeling.family import Family, MaskPredictor, OfficialLayout, official_size
 from refinemask.modeling.fcn_mask_head import FCNMaskHead
 from refinemask.modeling.point_head import PointRendHead
 from refinemask.modeling.refine_mask_head import RefineMaskHead
@@ -50,8 +50,9 @@ _POINT = r"roi_head\.point_head\."
 def _recognise_refine_mask(state: Mapping[str, Tensor]) -> RefineMaskConfig | None:
     head = "roi_head.mask_head."
     if head + "final_instance_logits.weight" in state:
-        last, first = state[head + "final_instance_logits.weight"], state[head + "stages.0.instance_logits.weight"]
-        return RefineMaskConfig(class_agnostic_last=last.shape[0] == 1 and first.shape[0] > 1)
+        last = official_size(state, head + "final_instance_logits.weight")
+        first = official_size(state, head + "stages.0.instance_logits.weight")
+        return RefineMaskConfig(class_agnostic_last=last == 1 and first > 1)
     if head + "stage_instance_logits.0.weight" in state:
         return RefineMaskConfig(variant="simple", class_agnostic_last=True)
     return None
@@ -64,12 +65,12 @@ def _recognise_fcn(state: Mapping[str, Tensor]) -> FCNMaskConfig | None:
 def _recognise_point_rend(state: Mapping[str, Tensor]) -> PointRendConfig | None:
     if "roi_head.point_head.fc_logits.weight" not in state:
         return None
-    return PointRendConfig(hidden=state["roi_head.mask_head.fcs.0.weight"].shape[0])
+    return PointRendConfig(hidden=official_size(state, "roi_head.mask_head.fcs.0.weight"))
 
 
 def _recognise_htc(state: Mapping[str, Tensor]) -> HTCConfig | None:
-    logits = state.get("roi_head.semantic_head.conv_logits.weight")
-    return None if logits is None else HTCConfig(semantic_classes=logits.shape[0])
+    logits = "roi_head.semantic_head.conv_logits.weight"
+    return HTCConfig(semantic_classes=official_size(state, logits)) if logits in state else None
 
 
 def _linear_point_head(name: str, tensor: Tensor) -> Tensor:

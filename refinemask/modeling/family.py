@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from refinemask.config import BoxHeadConfig, MaskHeadConfig
+from refinemask.files import UserError
 from refinemask.modeling.box_head import ROI_SIZE, BoxHead, DetectedBoxes
 from refinemask.modeling.rpn import Proposals
 from refinemask.ops import pool
@@ -67,6 +68,24 @@ def two_stage_losses(
     predictions = box_head(pool(features[:4], sampled.rois, ROI_SIZE))
     losses = box_head.losses(predictions, sampled, supervision.config)
     return losses | mask_head.losses(features, sampled.positives, supervision)
+
+
+WIDEST = 1 << 16
+"""Channels or classes of a layer that is still believed."""
+
+
+def official_size(state: Mapping[str, Tensor], key: str, dimension: int = 0) -> int:
+    """A dimension of an official weight.
+
+    Raises:
+        UserError: there is no such weight, or it has no such dimension, or one that no layer has.
+    """
+    if key not in state:
+        raise UserError(f"lacks {key}; expected all weights of the model")
+    shape = list(state[key].shape)
+    if len(shape) <= dimension or not 1 <= shape[dimension] <= WIDEST:
+        raise UserError(f"{key} has the shape {shape}, which is none of a layer's weights")
+    return shape[dimension]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,6 +48,18 @@ class Args:
             raise UserError(f"--number is {self.number}; expected at least 1")
 
 
+def test_a_missing_package_is_named_with_the_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def act(args: Args) -> None:
+        raise ModuleNotFoundError(name="torch")
+
+    monkeypatch.setattr(sys, "argv", ["refinemask convert", "x.pth"])
+    assert execute(Args, act, Args()) == 2
+    line = "error: refinemask convert needs torch, which is not installed; pip install 'refinemask[train]'\n"
+    assert capsys.readouterr() == ("", line)
+
+
 @pytest.mark.parametrize(
     ("error", "code"), [(UserError("a.png: no such file"), 2), (FailedCheckError("boxes differ"), 1)]
 )

@@ -1,9 +1,4 @@
-import collections
-import os
-import pickle
-import sys
-import types
-from collections.abc import Iterator
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,9 +22,10 @@ from refinemask.convert import Args, main
 from refinemask.data.categories import CITYSCAPES
 from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
-from refinemask.official import load_official, read_checkpoint, recognise, translate
+from refinemask.official import detector_from_official, load_official, recognise, translate
 from refinemask.weights import load_detector, read_metadata, save_detector
 from tests.support.fixture_types import OfficialDetector, OfficialState
+from tests.support.official_files import mmdetection_2, mmdetection_3, save, small_mask_rcnn
 
 MODELS = {
     "r50-coco": ((3, 4, 6, 3), 80, RefineMaskConfig(), 48.16),
@@ -78,7 +74,7 @@ def test_translation_is_one_to_one(official_state: OfficialState) -> None:
 
 
 @pytest.mark.parametrize("change", ["missing", "unknown", "shape"])
-def test_every_key_without_a_place_is_named(official_state: OfficialState, change: str) -> None:
+def test_keys_without_a_place_are_named(official_state: OfficialState, change: str) -> None:
     state = dict(official_state("r50-coco"))
     if change == "missing":
         del state["rpn_head.rpn_conv.bias"], state["neck.fpn_convs.2.conv.weight"]
@@ -93,80 +89,6 @@ def test_every_key_without_a_place_is_named(official_state: OfficialState, chang
     with pytest.raises(UserError) as error:
         load_official(detector, state)
     assert all(name in str(error.value) for name in named)
-
-
-@pytest.mark.parametrize("legacy", [True, False])
-def test_configuration_objects_are_tolerated_and_not_imported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, legacy: bool
-) -> None:
-    """The 2021 checkpoints are in PyTorch's legacy format and may hold mmcv's configuration types."""
-    module: Any = types.ModuleType("mmcv.utils.config")
-    module.ConfigDict = type("ConfigDict", (dict,), {"__module__": "mmcv.utils.config"})
-    module.Config = type("Config", (), {"__module__": "mmcv.utils.config", "__getstate__": lambda self: (1, 2, 3)})
-    path = tmp_path / "official.pth"
-    with monkeypatch.context() as patch:
-        for name in ("mmcv", "mmcv.utils"):
-            patch.setitem(sys.modules, name, types.ModuleType(name))
-        patch.setitem(sys.modules, "mmcv.utils.config", module)
-        meta = {"config": module.ConfigDict(model="x"), "whole": module.Config(), "CLASSES": ("a", "b"), "epoch": 12}
-        official = collections.OrderedDict({"module.backbone.conv1.weight": torch.ones(2)})
-        torch.save({"meta": meta, "state_dict": official}, path, _use_new_zipfile_serialization=not legacy)
-    state, meta = read_checkpoint(path)
-    assert list(state) == ["backbone.conv1.weight"]
-    assert meta["CLASSES"] == ("a", "b")
-    assert "mmcv" not in sys.modules
-
-
-class Attack:
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.marker),)
-
-
-def broken_files(folder: Path) -> Iterator[tuple[Path, str]]:
-    foreign = folder / "foreign.pth"
-    torch.save({"state_dict": {"a": torch.zeros(1)}, "meta": Attack(folder / "owned")}, foreign)
-    yield foreign, "foreign code"
-    whole = folder / "whole.pth"
-    torch.save({"state_dict": {"a": torch.zeros(1000)}}, whole)
-    truncated = folder / "truncated.pth"
-    truncated.write_bytes(whole.read_bytes()[:1000])
-    yield truncated, "truncated"
-    legacy = folder / "legacy.pth"
-    torch.save({"state_dict": {"a": torch.zeros(1000)}}, legacy, _use_new_zipfile_serialization=False)
-    legacy.write_bytes(legacy.read_bytes()[:2000])
-    yield legacy, "truncated"
-    yield whole, "expected an mmdetection checkpoint"
-    text = folder / "text.pth"
-    text.write_text("hello")
-    yield text, "expected"
-    random = folder / "random.pth"
-    random.write_bytes(bytes(range(72, 140)) * 20)
-    yield random, "expected"
-    empty = folder / "empty.pth"
-    empty.write_bytes(b"")
-    yield empty, "truncated"
-    plain = folder / "list.pth"
-    torch.save([1, 2], plain)
-    yield plain, "no state dict"
-    pickled = folder / "pickle.pth"
-    pickled.write_bytes(pickle.dumps(Attack(folder / "owned")))
-    yield pickled, "expected"
-    yield folder / "absent.pth", "no such file"
-
-
-def test_bad_files_give_one_line_exit_code_2_and_no_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    output = tmp_path / "out.safetensors"
-    for path, reason in broken_files(tmp_path):
-        assert main(Args(path, output)) == 2, path
-        message = capsys.readouterr().err
-        assert message.count("\n") == 1, message
-        assert path.name in message
-        assert reason in message, message
-        assert not output.exists()
-    assert not (tmp_path / "owned").exists()
 
 
 def test_other_models_are_refused(official_state: OfficialState) -> None:
@@ -201,7 +123,12 @@ def test_converted_checkpoint_reproduces_the_detector(
     source, output = tmp_path / "refinemask_r50.pth", tmp_path / "r50.safetensors"
     torch.save({"meta": {"epoch": 12}, "state_dict": official_state("r50-coco")}, source)
     assert main(Args(source, output)) == 0
-    assert capsys.readouterr().out == f"{output}: ResNet-50, 80 classes, original head, 48.16 M parameters\n"
+    assert capsys.readouterr().out.splitlines() == [
+        f"{output}: ResNet-50, 80 classes, original head, 48.16 M parameters",
+        "it has no configuration; the official settings of coco are assumed: 1333x800, 100 detections",
+        "it has no class names; assumed are person, bicycle, car and 77 more: "
+        "--categories ANNOTATIONS.json gives others",
+    ]
     found = convert_checkpoint(source, tmp_path / "again.safetensors")
     assert read_metadata(found.path) == read_metadata(output)
     assert (found.config, capsys.readouterr().out) == (official_detector("r50-coco").config, "")
@@ -215,12 +142,13 @@ def test_converted_checkpoint_reproduces_the_detector(
 
 
 def test_settings_that_are_not_the_official_ones(official_state: OfficialState, tmp_path: Path) -> None:
-    """A checkpoint holds no image sizes and anchors; a configuration of other shapes does not fit it."""
+    """A configuration that is given wins over that of the file; one of other shapes does not fit the file."""
     source, output = tmp_path / "own.pth", tmp_path / "own.safetensors"
     state = official_state("mask_rcnn_r50_fpn")
-    torch.save({"state_dict": state}, source)
+    torch.save({"state_dict": state, "meta": {"config": mmdetection_2(scale="(1000, 600)")}}, source)
     recognised = recognise(state)
     own = replace(recognised, preprocessing=Preprocessing(short_side=384, long_side=640))
+    assert convert_checkpoint(source, output).config.preprocessing.short_side == 600
     assert convert_checkpoint(source, output, config=own).config == own
     assert load_detector(output).config == own
     output.unlink()
@@ -261,3 +189,122 @@ def test_loading_what_is_not_ours(tmp_path: Path, content: bytes | None) -> None
         path.write_bytes(content)
     with pytest.raises(UserError, match=r"x\.safetensors"):
         load_detector(path)
+
+
+CAFFE = {"style": "'caffe'", "norm": "mean=[103.53, 116.28, 123.675], std=[1.0, 1.0, 1.0], to_rgb=False"}
+
+
+def test_a_caffe_model_reads_bgr_and_is_turned(tmp_path: Path) -> None:
+    state, text = small_mask_rcnn(), mmdetection_2(**CAFFE)
+    found = detector_from_official(save(tmp_path / "x.pth", state, meta={"config": text}))
+    config = found.detector.config
+    assert config.backbone.stride_in_1x1
+    assert (config.preprocessing.mean, config.preprocessing.std) == ((123.675, 116.28, 103.53), (1.0, 1.0, 1.0))
+    assert torch.equal(found.detector.backbone.conv1.weight, state["backbone.conv1.weight"].flip(1))
+    assert found.remarks[0] == "from its configuration: BGR, std 1, caffe strides, 1333x800, 100 detections"
+    plain = detector_from_official(save(tmp_path / "x.pth", state, meta={"config": mmdetection_2()})).detector
+    assert torch.equal(plain.backbone.conv1.weight, state["backbone.conv1.weight"])
+    given = detector_from_official(save(tmp_path / "x.pth", state, meta={"config": text}), plain.config).detector
+    assert given.config == plain.config
+    assert torch.equal(given.backbone.conv1.weight, state["backbone.conv1.weight"].flip(1))
+
+
+def test_names_of_mmdetection_3_and_ids_of_annotations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    meta = {"cfg": mmdetection_3(), "dataset_meta": {"classes": ("date", "fig"), "palette": [(1, 2, 3)]}}
+    source, output = save(tmp_path / "x.pth", small_mask_rcnn(), meta=meta), tmp_path / "x.safetensors"
+    assert main(Args(source, output)) == 0
+    assert load_detector(output).config.class_names == ("date", "fig")
+    assert load_detector(output).config.category_ids == (1, 2)
+    assert "category ids 1 to 2: --categories" in capsys.readouterr().out
+    annotations = tmp_path / "a.json"
+    annotations.write_text(json.dumps({"categories": [{"id": 7, "name": "date"}, {"id": 0, "name": "fig"}]}))
+    assert main(Args(source, output, categories=annotations)) == 0
+    assert load_detector(output).config.category_ids == (7, 0)
+    assert "--categories" not in capsys.readouterr().out
+
+
+def test_the_moving_average_is_taken_where_it_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = small_mask_rcnn()
+    second = {key: tensor + 1 for key, tensor in state.items() if tensor.is_floating_point()}
+    kinds = {
+        "2.pth": save(
+            tmp_path / "2.pth", state | {f"ema_{key.replace('.', '_')}": tensor for key, tensor in second.items()}
+        ),
+        "3.pth": save(
+            tmp_path / "3.pth",
+            state,
+            ema_state_dict={f"module.{key}": tensor for key, tensor in second.items()} | {"steps": torch.tensor(9)},
+        ),
+    }
+    output = tmp_path / "x.safetensors"
+    for source in kinds.values():
+        assert main(Args(source, output)) == 0
+        assert "second set of weights" in capsys.readouterr().out
+        assert torch.equal(load_detector(output).rpn.conv.weight, state["rpn_head.rpn_conv.weight"])
+        assert main(Args(source, output, ema=True)) == 0
+        assert "second set of weights" not in capsys.readouterr().out
+        assert torch.equal(load_detector(output).rpn.conv.weight, second["rpn_head.rpn_conv.weight"])
+    assert main(Args(save(tmp_path / "none.pth", state), output, ema=True)) == 2
+    assert "has no second set of weights" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
+    state = small_mask_rcnn()
+    state["backbone.layer3.0.conv2.weight"][3, 2, 1, 0] = value
+    with pytest.raises(UserError, match=r"x\.pth: 1 of the \d+ values of backbone\.layer3\.0\.conv2\.weight are NaN"):
+        detector_from_official(save(tmp_path / "x.pth", state))
+    state["backbone.layer3.0.conv2.weight"] = torch.full((16, 16, 3, 3), 1e300, dtype=torch.float64)
+    with pytest.raises(UserError, match="are NaN or infinite"):
+        load_official(Detector(recognise(state)), state)
+
+
+def odd_states() -> dict[str, Any]:
+    state = small_mask_rcnn()
+    classifier, half = "roi_head.bbox_head.fc_cls.weight", "roi_head.mask_head.final_instance_logits.weight"
+    without_masks = {key: tensor for key, tensor in state.items() if "mask_head" not in key}
+    return {
+        "no dimensions": state | {classifier: torch.tensor(1.0)},
+        "one dimension": state | {classifier: torch.zeros(3)},
+        "no classes": state | {classifier: torch.zeros(1, 64)},
+        "too many classes": state | {classifier: torch.zeros(10_002, 1)},
+        "a wide layer": state | {"backbone.conv1.weight": torch.zeros(70_000, 1)},
+        "half a RefineMask": without_masks | {half: torch.zeros(1)},
+        "half a PointRend": without_masks | {"roi_head.point_head.fc_logits.weight": torch.zeros(2, 2)},
+        "HTC without dimensions": state | {"roi_head.semantic_head.conv_logits.weight": torch.tensor(1.0)},
+        "no stages": {key: tensor for key, tensor in state.items() if "layer" not in key},
+        "no third stage": {key: tensor for key, tensor in state.items() if "layer3" not in key},
+        "many keys": state | {f"roi_head.extra.{number}": torch.zeros(1) for number in range(400)},
+        "a long key": state | {"x" * 20_000: torch.zeros(1)},
+        "a key of two lines": state | {"x\ny": torch.zeros(1)},
+        "stages in stages": state | {"roi_head.bbox_head" + ".0" * 20_000 + ".weight": torch.zeros(1)},
+        "a block too many": state | {"backbone.layer1.1000000000.conv1.weight": torch.zeros(1)},
+        "another anchor": state | {"rpn_head.rpn_cls.weight": torch.zeros(5, 16, 1, 1)},
+    }
+
+
+@pytest.mark.parametrize("name", odd_states())
+def test_odd_weights_are_refused_in_one_short_line(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match=r"x\.pth: ") as error:
+        detector_from_official(save(tmp_path / "x.pth", odd_states()[name]))
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 500
+
+
+def test_keys_beyond_the_first_three_are_counted(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"unknown keys: roi_head\.extra\.0, .*\.1, .*\.2 and 397 more; missing"):
+        detector_from_official(save(tmp_path / "x.pth", odd_states()["many keys"]))
+
+
+def test_a_name_that_is_not_utf_8_is_converted(tmp_path: Path) -> None:
+    output = tmp_path / "x.safetensors"
+    convert_checkpoint(save(tmp_path / "x\udcff.pth", small_mask_rcnn()), output)
+    assert read_metadata(output)["recipe"] == "official: x�.pth"
+
+
+def test_no_input_is_overwritten(tmp_path: Path) -> None:
+    source = save(tmp_path / "x.safetensors", small_mask_rcnn())
+    before = source.read_bytes()
+    with pytest.raises(UserError, match="is read by this very command"):
+        convert_checkpoint(source, source)
+    assert source.read_bytes() == before
