@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from refinemask.data.opencv_log import silent_opencv
 from refinemask.files import UserError
@@ -30,6 +30,8 @@ JPEG_START = b"\xff\xd8"
 JPEG_MARKER = re.compile(rb"\xff+([\x02-\xcf\xd8-\xfe])", re.DOTALL)
 JPEG_END_OF_IMAGE = b"\xd9"
 PNG_END = b"IEND"
+DECODED_TWICE = {"TIFF", "WEBP"}
+"""Formats of which OpenCV decodes some damaged files without an error; Pillow refuses them."""
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
 # Pillow warns from half the size on that it refuses. Once for all, because filters are of the whole process, and each
@@ -42,8 +44,8 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
 
     Grey, palette and CMYK images become RGB, an alpha channel is dropped, 16 bits are cut to 8, and the orientation
     recorded in the file is applied, so the result is the picture as a viewer shows it. Of several pictures in a file it
-    is the first. What follows a JPEG, such as the video of a motion photo, is ignored. A TIFF is decoded by Pillow as
-    well, because OpenCV gives damaged ones without an error.
+    is the first. What follows a JPEG, such as the video of a motion photo, is ignored. TIFF and WebP are decoded by
+    Pillow as well, because OpenCV decodes some damaged ones without an error.
 
     Returns:
         [h, w, 3] uint8 RGB.
@@ -135,15 +137,17 @@ def _read_bytes(path: str | os.PathLike[str]) -> bytes:
 
 
 def _inspect(path: str | os.PathLike[str], data: bytes) -> tuple[str, int]:
-    """The file's format, from its header, so that a decompression bomb is refused before it is unpacked; and the
-    orientation that Pillow found, by EXIF's numbers, where OpenCV does not look for it."""
+    """What Pillow says of a file: its format, and by EXIF's number the orientation that OpenCV does not look for.
+
+    The header alone tells a decompression bomb, which is refused before it is unpacked.
+    """
     orientation = 1
     try:
         with Image.open(BytesIO(data)) as header:
             image_format = header.format or ""
             if image_format == "AVIF":
                 orientation = header.getexif().get(ExifTags.Base.Orientation, 1)
-            if image_format == "TIFF":
+            if image_format in DECODED_TWICE:
                 header.load()
     except Image.DecompressionBombError as error:
         raise UserError(f"{path}: the image is too large to decode safely: {error}") from error
@@ -155,9 +159,9 @@ def _inspect(path: str | os.PathLike[str], data: bytes) -> tuple[str, int]:
 def _why_unknown(data: bytes, error: Exception) -> str:
     if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
         return "is a HEIC picture, which is not read here; convert it to JPEG or PNG"
-    if data[:4] in (b"II*\0", b"MM\0*"):
-        return f"the TIFF is damaged, or of a kind that is not read ({error}); copy it again, or convert it to PNG"
-    return f"not an image of a known format, or cut short (it starts with {data[:8]!r})"
+    if isinstance(error, UnidentifiedImageError):
+        return f"not an image of a known format, or cut short (it starts with {data[:8]!r})"
+    return f"the image is damaged, or of a kind that is not read here ({' '.join(str(error).split())}); copy it again"
 
 
 def _is_cut_short(data: bytes) -> bool:
