@@ -192,4 +192,5 @@ def _why_refused(header: bytes, source: Mapping[str, str]) -> str:
     if content.get("format") != FORMAT:
         return "an older version wrote it, which did not record the pictures"
     differing = sorted(name for name in {*found, *source} if found.get(name) != source.get(name))
-    return f"holds predictions of another {' and another '.join(differing)}"
+    names = ["other annotations" if name == "annotations" else f"another {name}" for name in differing]
+    return f"holds predictions of {' and '.join(names)}"
