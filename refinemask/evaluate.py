@@ -15,9 +15,12 @@ from refinemask.distributed import is_main, process_group
 from refinemask.evaluation.coco import IoUType
 from refinemask.evaluation.metrics import METRICS, MetricName
 from refinemask.evaluation.run import Evaluation, evaluate
-from refinemask.files import atomic_write, require_file
+from refinemask.files import atomic_write
+from refinemask.options import require_counts, require_own_files
 from refinemask.spelling import Model, Old, OptionalName, OptionalNumber, OptionalOutput, OptionalPath
 
+SHOWN_REASONS = 10
+"""Largest number of skipped images whose reason is printed."""
 NAMES: dict[str, str] = {"bbox": "box", "segm": "mask", "boundary": "boundary"}
 
 
@@ -64,11 +67,12 @@ def _evaluate(args: Args) -> None:
     # The engines are built on this package; only its command lines reach up to them.
     import engines
 
-    if args.output is not None:
-        require_file(args.output)
+    require_counts(threads=args.threads)
+    outputs = {"--output": args.output, "--predictions": args.predictions, "--results": args.results}
+    require_own_files(outputs, args.annotations, args.model)
     with process_group(args.device) as device:
         found = evaluate(
-            engines.load(args.model, device=device, precision=args.precision, threads=args.threads),
+            lambda: engines.load(args.model, device=device, precision=args.precision, threads=args.threads),
             args.annotations,
             args.images,
             metric=args.metric,
@@ -88,8 +92,10 @@ def _evaluate(args: Args) -> None:
 
 
 def _show(found: Evaluation) -> None:
-    for reason in found.skipped:
+    for reason in found.skipped[:SHOWN_REASONS]:
         print(f"skipped: {reason}", file=sys.stderr)
+    if len(found.skipped) > SHOWN_REASONS:
+        print(f"skipped: and {len(found.skipped) - SHOWN_REASONS} more", file=sys.stderr)
     heading = f"{found.model} · {found.engine} {found.precision} · {found.metric} · {found.images} images"
     if found.skipped:
         heading += f", {len(found.skipped)} skipped and not counted"

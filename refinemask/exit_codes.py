@@ -1,6 +1,7 @@
 """How every command of this project ends: an exit code, and one line where Python would print a traceback."""
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -32,6 +33,9 @@ def exit_code(action: Callable[[], int | None]) -> int:
         package of an extra and for a file or disk that the system refuses, 130 for Ctrl-C, 141 if nobody reads the
         output any more, 143 for SIGTERM.
     """
+    # Names of files may hold what the output's encoding has no sign for.
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with _terminable():
             code = action() or 0

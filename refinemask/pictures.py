@@ -1,17 +1,25 @@
 """Drawings, and a COCO results file, of what a detector finds in image files."""
 
 import itertools
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
 from tqdm import tqdm
 
 from refinemask.data.images import read_image
-from refinemask.evaluation.predictions import PredictionFile, export_results
+from refinemask.evaluation.prediction_file import PredictionFile, scratch_predictions
+from refinemask.evaluation.predictions import export_results
 from refinemask.extras import needed_by
-from refinemask.files import UserError
+from refinemask.files import UserError, require_file
 from refinemask.prediction import DRAWN_SCORE, Predictor, predict
+
+LONGEST_NAME = 255
+"""Bytes of a file's name that file systems take."""
+RESULTS = "results.json"
 
 
 def require_drawing() -> None:
@@ -21,9 +29,17 @@ def require_drawing() -> None:
 
 
 def predict_files(
-    predictor: Predictor, paths: Sequence[Path], output: Path, *, draw: bool = True, draw_score: float = DRAWN_SCORE
+    predictor: Predictor,
+    paths: Sequence[Path],
+    output: Path,
+    *,
+    draw: bool = True,
+    draw_score: float = DRAWN_SCORE,
+    model: Path | None = None,
 ) -> list[str]:
     """Detect the objects of image files; an image that cannot be used is skipped.
+
+    Whatever ends the work early, ``results.json`` has what was found until then.
 
     Args:
         predictor: the detector, such as an engine.
@@ -31,18 +47,18 @@ def predict_files(
         output: folder for one PNG drawing per image and ``results.json``; unchanged if no image could be used.
         draw: whether to draw; otherwise the folder gets ``results.json`` alone.
         draw_score: lowest score of a detection that is drawn; the results file has all.
+        model: the predictor's file, which no output may replace.
 
     Returns:
         The reason for each image that was skipped.
 
     Raises:
-        UserError: a drawing would replace one of the images, or cannot be written.
+        UserError: an output would replace an image or the model, or cannot be written.
     """
     names = picture_names(paths)
-    if draw:
-        _require_other_files([output / name for name in names], paths)
+    _require_own_files(output, [*(names if draw else ()), RESULTS], [*paths, *([model] if model else ())])
     skipped = []
-    with TemporaryDirectory() as scratch, PredictionFile(Path(scratch) / "predictions.jsonl", {}) as predictions:
+    with _exported_predictions(output / RESULTS, len(paths)) as predictions:
         pairs = tqdm(zip(paths, names, strict=True), "predicting", len(paths), disable=None)
         for image_id, (path, name) in enumerate(pairs, start=1):
             try:
@@ -51,25 +67,73 @@ def predict_files(
             except UserError as error:
                 skipped.append(str(error) if str(path) in str(error) else f"{path}: {error}")
                 continue
-            predictions.append(image_id, [{"file_name": path.name, **result} for result in prediction.to_coco()])
+            found = prediction.to_coco()
+            predictions.append(image_id, [{"file_name": _text(path.name), **result} for result in found])
             if draw:
                 prediction.save(output, name=name, image=image, min_score=draw_score)
-        if predictions:
-            export_results(predictions, output / "results.json")
     return skipped
 
 
 def picture_names(paths: Sequence[Path]) -> list[str]:
-    """A PNG name for each image, numbered where two images have the same name."""
+    """A PNG name for each image, numbered where two images have the same name, and cut where it would be too long."""
     names: dict[str, None] = {}
     for path in paths:
-        endings = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
-        names[next(name for ending in endings if (name := f"{path.stem}{ending}.png") not in names)] = None
+        endings = itertools.chain([".png"], (f"-{number}.png" for number in itertools.count(2)))
+        names[next(name for ending in endings if (name := _short(path.stem, ending)) not in names)] = None
     return list(names)
 
 
-def _require_other_files(pictures: Sequence[Path], images: Sequence[Path]) -> None:
-    given = {path.resolve() for path in images}
-    for picture in pictures:
-        if picture.resolve() in given:
-            raise UserError(f"{picture}: is one of the images and would be overwritten; give another --output")
+def _short(stem: str, ending: str) -> str:
+    while len(os.fsencode(stem + ending)) > LONGEST_NAME:
+        stem = stem[:-1]
+    return stem + ending
+
+
+def _text(name: str) -> str:
+    """A file's name as JSON takes it: bytes that are no UTF-8 become replacement characters."""
+    return os.fsencode(name).decode(errors="replace")
+
+
+@contextmanager
+def _exported_predictions(path: Path, images: int) -> Iterator[PredictionFile]:
+    """Where predictions of ``images`` images go, which become the COCO results file ``path`` however the block ends."""
+    with scratch_predictions() as scratch, PredictionFile(scratch, {}) as predictions:
+        complete = False
+        try:
+            yield predictions
+            complete = True
+        finally:
+            if predictions:
+                _export(predictions, path)
+                if not complete:
+                    print(f"interrupted: {len(predictions)} of {images} images predicted: {path}", file=sys.stderr)
+
+
+def _export(predictions: PredictionFile, path: Path) -> None:
+    try:
+        export_results(predictions, path)
+    except UserError as error:
+        # Hours of work are worth a second place, which may be on another disk.
+        kept = Path(mkdtemp(prefix="refinemask-")) / RESULTS
+        export_results(predictions, kept)
+        raise UserError(f"{error}; the results of {len(predictions)} images are in {kept}") from error
+
+
+def _require_own_files(output: Path, names: Sequence[str], inputs: Sequence[Path]) -> None:
+    """Raise a UserError if a file of the folder ``output`` would replace an input, or something else than a file."""
+    if output.exists() and not output.is_dir():
+        raise UserError(f"{output}: is a file, expected the name of a folder")
+    given = {_identity(path) for path in inputs} - {None}
+    for path in (output / name for name in names):
+        require_file(path)
+        if _identity(path) in given:
+            what = "the images" if path.name != RESULTS else "the files to read"
+            raise UserError(f"{path}: is one of {what} and would be overwritten; give another --output")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino

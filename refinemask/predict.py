@@ -1,5 +1,6 @@
 """Detect objects in pictures: ``python -m refinemask.predict IMAGE_OR_FOLDER… --model MODEL --output FOLDER``."""
 
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import tyro
 from refinemask.command import execute
 from refinemask.data.images import find_images
 from refinemask.files import UserError
+from refinemask.options import require_counts
 from refinemask.pictures import predict_files, require_drawing
 from refinemask.prediction import DRAWN_SCORE
 from refinemask.spelling import Old, OptionalName, OptionalNumber, Output
@@ -46,11 +48,14 @@ def _predict(args: Args) -> int:
     # The engines are built on this package; only its command lines reach up to them.
     import engines
 
+    require_counts(threads=args.threads)
+    if not math.isfinite(args.draw_score):
+        raise UserError(f"--draw-score is {args.draw_score}; expected a number, such as {DRAWN_SCORE}")
     if args.draw:
         require_drawing()
     paths = find_images(args.images)
     engine = engines.load(args.model, device=args.device, precision=args.precision, threads=args.threads)
-    skipped = predict_files(engine, paths, args.output, draw=args.draw, draw_score=args.draw_score)
+    skipped = predict_files(engine, paths, args.output, draw=args.draw, draw_score=args.draw_score, model=args.model)
     if skipped and len(paths) == 1:
         raise UserError(skipped[0])
     for reason in skipped:

@@ -17,7 +17,7 @@ from refinemask.data.images import read_image
 from refinemask.data.transforms import preprocess
 from refinemask.extras import needed_by
 from refinemask.files import UserError, atomic_write
-from refinemask.masks import RLE, decode, paste_rle
+from refinemask.masks import NOT_FINITE, RLE, decode, paste_rle
 from refinemask.structures import Detections, ImageDetections, Result
 
 if TYPE_CHECKING:
@@ -186,8 +186,13 @@ class Prediction:
         if self.path is not None and target.resolve() == self.path.resolve():
             raise UserError(f"{target}: is the predicted image and would be overwritten; give another directory")
         picture = cv2.cvtColor(self.draw(image, min_score=min_score), cv2.COLOR_RGB2BGR)
+        written, data = cv2.imencode(".png", picture)
+        if not written:
+            raise UserError(
+                f"{target}: OpenCV makes no PNG of a picture of {picture.shape[0]}x{picture.shape[1]} pixels"
+            )
         with atomic_write(target) as temporary:
-            cv2.imwrite(str(temporary), picture)
+            temporary.write_bytes(data.tobytes())
         return target
 
 
@@ -195,6 +200,9 @@ def predict(
     predictor: Predictor, images: Sequence[NDArray[np.uint8]], paths: Sequence[Path | None] | None = None
 ) -> list[Prediction]:
     """Detect the objects of decoded [h, w, 3] uint8 RGB images, in one batch.
+
+    A predictor that takes no batch as small as this one says so by an attribute ``smallest_batch``, as engines do. The
+    last image then fills up the batch, and what is found in its copies is dropped.
 
     Args:
         predictor: the detector.
@@ -206,11 +214,20 @@ def predict(
 
     Raises:
         InputError: an image is larger, or the batch has more images, than the predictor takes.
+        UserError: what the predictor found is not finite.
     """
+    count = len(images)
+    missing: int = getattr(predictor, "smallest_batch", 1) - count
+    images = [*images, *[images[-1]] * missing]
     shapes = [image.shape[:2] for image in images]
     batch = preprocess(images, predictor.config.preprocessing, predictor.canvas(shapes))
-    found = predictor.detect(batch.images, batch.image_sizes, batch.scale_factors, shapes)
-    return to_predictions(found, shapes, predictor.config, paths)
+    try:
+        found = predictor.detect(batch.images, batch.image_sizes, batch.scale_factors, shapes)
+    except ValueError as error:
+        if str(error) != NOT_FINITE:
+            raise
+        raise UserError(f"{predictor.name} {predictor.precision}: {NOT_FINITE}") from error
+    return to_predictions(found[:count], shapes[:count], predictor.config, paths)
 
 
 def to_predictions(

@@ -12,7 +12,7 @@ from refinemask.data.coco import CocoDataset
 from refinemask.data.lvis import LvisDataset
 from refinemask.evaluation.coco import evaluate_coco
 from refinemask.evaluation.lvis import evaluate_lvis
-from refinemask.evaluation.predictions import PredictionFile
+from refinemask.evaluation.prediction_file import PredictionFile
 from refinemask.files import UserError
 from refinemask.structures import Result
 

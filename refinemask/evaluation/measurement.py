@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from refinemask.data.coco import CocoDataset
 from refinemask.distributed import gather, is_main
 from refinemask.evaluation.coco import IoUType
 from refinemask.evaluation.metrics import Figures, Metric
+from refinemask.evaluation.prediction_file import scratch_predictions
 from refinemask.evaluation.predictions import export_results
 from refinemask.evaluation.sharding import predict_shares
 from refinemask.files import UserError
@@ -63,7 +63,7 @@ def measure(
         UserError: no image could be used, or a file cannot be written or is of another source.
     """
     with ExitStack() as stack:
-        path = predictions or Path(stack.enter_context(TemporaryDirectory())) / "predictions.jsonl"
+        path = predictions or stack.enter_context(scratch_predictions())
         predicted, skipped = stack.enter_context(
             predict_shares(predictor, dataset.images, image_dir, path, source or {}, batch_size=batch_size)
         )

@@ -2,15 +2,17 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from refinemask.data.coco import CocoDataset
 from refinemask.evaluation.coco import IoUType
 from refinemask.evaluation.measurement import Measurement, measure
 from refinemask.evaluation.metrics import METRICS, Metric, MetricName
-from refinemask.files import UserError, require_file, sha256
+from refinemask.files import UserError, sha256
+from refinemask.options import require_counts, require_own_files
 from refinemask.prediction import Predictor
 
 
@@ -37,7 +39,7 @@ class Evaluation(Measurement):
 
 
 def evaluate(
-    engine: Predictor,
+    engine: Predictor | Callable[[], Predictor],
     annotations: str | os.PathLike[str],
     images: str | os.PathLike[str],
     *,
@@ -56,7 +58,8 @@ def evaluate(
     ``refinemask.distributed.process_group``.
 
     Args:
-        engine: what ``engines.load`` opens, or another predictor.
+        engine: what ``engines.load`` opens, another predictor, or a function that opens one; it is called once
+            annotations and images have been looked at.
         annotations: annotation file of the metric's kind.
         images: folder of the images that the annotations name.
         metric: ``coco``; ``lvis``; or ``ap-star``, LVIS's figures of a COCO detector on COCO's categories of LVIS.
@@ -66,26 +69,33 @@ def evaluate(
         limit: use only the first so many images.
         batch_size: images per batch.
         model: the engine's file, which kept predictions are bound to.
-        predictions: file that keeps the predictions, one line per image; an interrupted run continues from it.
+        predictions: file that keeps the predictions, one line per image; an interrupted run continues from it. It is
+            bound to the model, the annotations and the images' files.
         results: COCO results file of all detections to write.
 
     Raises:
         UserError: an argument makes no sense, a file cannot be read or written, the engine does not find the classes
             of the annotations, or no image could be used.
     """
-    chosen = _metric(engine, metric, {"limit": limit, "batch-size": batch_size, "max-detections": max_detections})
+    if not hasattr(engine, "detect") and not callable(engine):
+        raise UserError(f"{engine}: expected an engine; open the file with engines.load")
+    require_counts(limit=limit, batch_size=batch_size, max_detections=max_detections)
     if predictions is not None and model is None:
         raise UserError(f"{predictions}: kept predictions belong to a model's file; name it, too: model=…")
+    require_own_files({"--predictions": predictions, "--results": results}, annotations, model)
+    if metric not in METRICS:
+        raise UserError(f"--metric is {metric}; expected {', '.join(METRICS)}")
+    chosen: Metric[Any] = METRICS[metric]
     chosen.require_options(iou_types, max_detections)
-    if results is not None:
-        require_file(Path(results))
     dataset = chosen.read(annotations)
     dataset = replace(dataset, images=dataset.images[:limit])
-    chosen.require_classes(dataset, engine.config, str(model or engine.name))
+    _require_images(dataset, images)
+    predictor = _opened(engine)
+    chosen.require_classes(dataset, predictor.config, str(model or predictor.name))
     source = {} if model is None else {"model": sha256(model)}
     source["annotations"] = sha256(annotations)
     measured = measure(
-        engine,
+        predictor,
         chosen,
         dataset,
         images,
@@ -94,26 +104,29 @@ def evaluate(
         batch_size=batch_size,
         predictions=None if predictions is None else Path(predictions),
         # A file of fp32 has always been without.
-        source=source if engine.precision == "fp32" else {**source, "precision": engine.precision},
+        source=source if predictor.precision == "fp32" else {**source, "precision": predictor.precision},
         results=None if results is None else Path(results),
     )
     return Evaluation(
         **vars(measured),
         model=None if model is None else Path(model).name,
         metric=metric,
-        engine=engine.name,
-        precision=engine.precision,
+        engine=predictor.name,
+        precision=predictor.precision,
         sha256=source,
     )
 
 
-def _metric(engine: Predictor, metric: MetricName, counts: Mapping[str, int | None]) -> Metric[Any]:
-    """The metric of that name; raises a UserError unless engine, name and numbers make sense."""
-    if not hasattr(engine, "detect"):
-        raise UserError(f"{engine}: expected an engine; open the file with engines.load")
-    if metric not in METRICS:
-        raise UserError(f"--metric is {metric}; expected {', '.join(METRICS)}")
-    for name, value in counts.items():
-        if value is not None and value < 1:
-            raise UserError(f"--{name} is {value}; expected at least 1")
-    return METRICS[metric]
+def _opened(engine: Predictor | Callable[[], Predictor]) -> Predictor:
+    return engine() if callable(engine) and not hasattr(engine, "detect") else engine  # type: ignore[return-value]
+
+
+def _require_images(dataset: CocoDataset, directory: str | os.PathLike[str]) -> None:
+    """Raise a UserError unless an image of ``dataset`` is in ``directory``."""
+    if not dataset.images:
+        raise UserError(f"{dataset.path}: its list 'images' is empty, expected the annotated images")
+    if not any(os.path.isfile(os.path.join(directory, image.file_name)) for image in dataset.images):
+        raise UserError(
+            f"{directory}: has none of the {len(dataset.images)} images of {dataset.path}, such as "
+            f"{dataset.images[0].file_name}; name the folder that their file names begin from (--images)"
+        )

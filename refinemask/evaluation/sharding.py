@@ -7,7 +7,8 @@ from pathlib import Path
 
 from refinemask.data.coco import CocoImage
 from refinemask.distributed import gather, world
-from refinemask.evaluation.predictions import PredictionFile, predict_dataset
+from refinemask.evaluation.prediction_file import PredictionFile
+from refinemask.evaluation.predictions import predict_dataset, require_same_pictures
 from refinemask.prediction import Predictor
 from refinemask.structures import Result
 
@@ -48,13 +49,16 @@ def predict_shares(
     with PredictionFile(path.with_name(f"{path.name}.{rank + 1}-of-{size}"), source) as own:
         skipped = predict_dataset(predictor, images[rank::size], directory, own, batch_size=batch_size)
         own.restrict(ids)
-        merged = {image_id: results for part in gather(dict(own)) for image_id, results in part.items()}
+        shares = gather({image_id: (results, own.picture(image_id)) for image_id, results in own.items()})
+        merged = {image_id: found for share in shares for image_id, found in share.items()}
         skipped = [reason for reasons in gather(skipped) for reason in reasons]
     if rank > 0:
-        yield merged, skipped
+        yield {image_id: results for image_id, (results, _) in merged.items()}, skipped
         return
     with PredictionFile(path, source) as predictions:
+        require_same_pictures(predictions, images, directory)
         for image_id in sorted(merged.keys() - predictions.keys()):
-            predictions.append(image_id, merged[image_id])
+            results, picture = merged[image_id]
+            predictions.append(image_id, results, picture)
         predictions.restrict(ids)
         yield predictions, skipped

@@ -2,6 +2,7 @@
 
 import json
 import re
+import resource
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -102,6 +103,34 @@ def test_unreadable_images_are_counted(args: Args, capsys: pytest.CaptureFixture
     assert "1 skipped" in output.out
 
 
+def test_many_unreadable_images_are_told_shortly(args: Args, capsys: pytest.CaptureFixture[str]) -> None:
+    content = json.loads(args.annotations.read_text())
+    content["images"] += [{"id": n, "file_name": f"{n}.png", "height": 60, "width": 80} for n in range(10, 25)]
+    args.annotations.write_text(json.dumps(content))
+    assert main(replace(args, output=args.images / "o.json", iou_types=("bbox",))) == 0
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("skipped: ")]
+    assert len(errors) == 11
+    assert errors[-1] == "skipped: and 5 more"
+    assert json.loads((args.images / "o.json").read_text())["skipped"] == 15
+
+
+def test_a_full_disk_is_named_and_the_predictions_go_on(args: Args, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = args.images / "p.jsonl"
+    whole = replace(args, output=args.images / "whole.json", iou_types=("bbox",))
+    assert main(whole) == 0
+    args = replace(whole, predictions=kept, output=args.images / "o.json")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, limits[1]))
+    try:
+        code = main(args)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert code == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f"error: {kept}: cannot be written: File too large"
+    assert main(args) == 0
+    assert json.loads((args.images / "o.json").read_text()) == json.loads((args.images / "whole.json").read_text())
+
+
 def as_lvis(args: Args, *, category: int = 3, synset: str = "square.n.01") -> Args:
     """The same objects as LVIS annotations; the second image is verified to have none of the second category."""
     content = json.loads(args.annotations.read_text())
@@ -154,7 +183,7 @@ def spoil_classes(args: Args) -> Args:
 
 
 def spoil_predictions(args: Args) -> Args:
-    (args.images / "p.jsonl").write_text('{"predictions": {"model": "another"}}\n')
+    (args.images / "p.jsonl").write_text('{"predictions": {"model": "another"}, "format": 2}\n')
     return replace(args, predictions=args.images / "p.jsonl")
 
 
@@ -172,9 +201,14 @@ def spoil_predictions(args: Args) -> Args:
         (lambda args: replace(as_lvis(args), max_detections=5), "always 300 detections per image"),
         (lambda args: replace(as_lvis(args), metric="ap-star"), "its categories are not COCO's; make"),
         (lambda args: as_lvis(args, category=4), r"none is category 4 \(lvis 3\)"),
-        (spoil_images, "none of the 3 images could be used"),
+        (spoil_images, r"elsewhere: has none of the 3 images of .*annotations\.json, such as 1\.png"),
         (spoil_classes, r"none is category 3 \(person\)"),
-        (spoil_predictions, "not predictions of this model"),
+        (spoil_predictions, r"p\.jsonl: holds predictions of other annotations and another model; name another file"),
+        (lambda args: replace(args, threads=0), "--threads is 0; expected at least 1"),
+        (lambda args: replace(args, output=args.annotations), "is read by this very command"),
+        (lambda args: replace(args, output=args.model), "is read by this very command"),
+        (lambda args: replace(args, output=args.images / "1.png"), "is an image and would be overwritten"),
+        (lambda args: replace(args, results=args.images / "o", output=args.images / "o"), "--output and --results are"),
     ],
 )
 def test_mistakes(args: Args, capsys: pytest.CaptureFixture[str], spoil: Callable[[Args], Args], message: str) -> None:

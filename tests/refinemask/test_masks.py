@@ -168,3 +168,14 @@ def test_a_mask_of_a_few_long_runs_has_its_string() -> None:
     masks, boxes = np.ones((1, 4, 4), np.float32), np.array([[1, -height, 2, 2 * height]], np.float32)
     (rle,) = paste_rle(masks, boxes, height, 3)
     assert runs_of(rle["counts"]) == [height, height, height]
+
+
+@pytest.mark.parametrize("size", [1e10, 9.3e18, 1e30, 3e38])
+def test_boxes_as_large_as_numbers_go(size: float) -> None:
+    """Finite boxes far outside an image have no pixel in it, and those around it all."""
+    masks = np.ones((5, 28, 28), np.float32)
+    near = size / 10
+    boxes = [[near, 0, size, 10], [0, -size, 10, -near], [-size, -size, -near, -near], [size, size, -size, -size]]
+    pasted = paste(masks, np.array([*boxes, [-near, -near, near, near]], np.float32), 64, 48)
+    assert not pasted[:4].any()
+    assert pasted[4].all()

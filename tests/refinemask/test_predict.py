@@ -1,6 +1,11 @@
 """The prediction command: pictures and results; a folder goes on after a bad file."""
 
+import io
 import json
+import math
+import os
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +17,7 @@ from pycocotools import mask as coco_mask
 
 from refinemask.predict import Args, main
 from refinemask.weights import save_detector
+from tests.support.bright_box import BrightBox
 from tests.support.tiny_detector import make_tiny_detector
 
 
@@ -81,6 +87,9 @@ def test_nothing_but_bad_files(folder: Path, checkpoint: Path, capsys: pytest.Ca
         (lambda f: {"images": (f.parent / "empty",)}, "the folder holds no image"),
         (lambda f: {"model": f / "absent.onnx"}, "no such file"),
         (lambda f: {"model": f / "notes.txt"}, "no engine for '.txt' files"),
+        (lambda f: {"threads": 0}, "--threads is 0; expected at least 1"),
+        (lambda f: {"draw_score": math.nan}, "--draw-score is nan; expected a number"),
+        (lambda f: {"output": f / "a.png"}, "a.png: is a file, expected the name of a folder"),
     ],
 )
 def test_mistakes(
@@ -93,7 +102,9 @@ def test_mistakes(
     (folder.parent / "empty").mkdir()
     given: dict[str, Any] = {"images": (folder,), "model": checkpoint, "output": folder / "out"} | change(folder)
     assert main(Args(**given)) == 2
-    assert message in capsys.readouterr().err
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert message in error
     assert not (folder / "out").exists()
 
 
@@ -104,3 +115,41 @@ def test_the_given_images_are_not_overwritten(
     assert main(Args(images=(folder,), model=checkpoint, output=folder / "." / ".." / folder.name)) == 2
     assert "a.png: is one of the images and would be overwritten; give another --output" in capsys.readouterr().err
     assert (folder / "a.png").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_signal_ends_with_the_results_so_far(
+    folder: Path,
+    checkpoint: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    code: int,
+    word: str,
+) -> None:
+    class Signalled(BrightBox):
+        def detect(self, *args: Any) -> list[Any]:
+            if self.seen:
+                os.kill(os.getpid(), number)
+            return super().detect(*args)
+
+    monkeypatch.setattr("engines.load", lambda *_, **__: Signalled())
+    assert main(Args(images=(folder,), model=checkpoint, output=folder / "out")) == code
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-2:] == [f"interrupted: 1 of 3 images predicted: {folder / 'out' / 'results.json'}", word]
+    assert [result["image_id"] for result in json.loads((folder / "out" / "results.json").read_text())] == [1]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_an_output_of_any_name_is_printed(
+    folder: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr("engines.load", lambda *_, **__: BrightBox())
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding))
+    output = folder / os.fsdecode(b"\xff\xc3\xa4")
+    assert main(Args(images=(folder / "a.png",), model=checkpoint, output=output, draw=False)) == 0
+    assert b"1 of 1 images predicted" in written.getvalue()
+    assert (output / "results.json").exists()

@@ -225,3 +225,36 @@ def test_wrong_calls_are_named_before_the_first_image(source: Path) -> None:
 def test_neither_pytorch_nor_supervision_is_imported_until_asked_for() -> None:
     script = "import sys; sys.modules.update(torch=None, supervision=None); import engines, refinemask.prediction"
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+
+
+class Pairs(BrightBox):
+    """Takes batches of two or more, as a file does that was exported for them."""
+
+    smallest_batch = 2
+
+    def detect(self, images: np.ndarray, *args: Any) -> list[Any]:
+        assert len(images) >= self.smallest_batch
+        return super().detect(images, *args)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 4])
+def test_a_batch_that_is_too_small_is_filled_up(batch_size: int) -> None:
+    images = [np.full((20 + number, 30, 3), 50 * number, np.uint8) for number in range(1, 6)]
+    expected = [prediction.to_coco() for prediction in predict_images(BrightBox(), images, batch_size=batch_size)]
+    found = list(predict_images(Pairs(), images, batch_size=batch_size))
+    assert [prediction.to_coco() for prediction in found] == expected
+    assert [prediction.height for prediction in found] == [21, 22, 23, 24, 25]
+
+
+@pytest.mark.parametrize("field", ["boxes", "masks"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_is_an_error_that_names_the_engine(
+    monkeypatch: pytest.MonkeyPatch, field: str, value: float
+) -> None:
+    def spoiled(detections: Any, *args: Any) -> Any:
+        getattr(detections, field)[:, 0] = value
+        return encode(detections, *args)
+
+    monkeypatch.setattr("tests.support.bright_box.encode", spoiled)
+    with pytest.raises(UserError, match=r"^bright box fp32: masks and boxes must be finite"):
+        predict(BrightBox(), [np.full((20, 30, 3), 90, np.uint8)])

@@ -1,6 +1,9 @@
 """Every kind of image file is read as OpenCV reads it, or refused with an error that names it."""
 
+import os
 import struct
+import subprocess
+import sys
 import zlib
 from io import BytesIO
 from pathlib import Path
@@ -8,10 +11,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps, features
 
 from refinemask.data.images import find_images, read_image
 from refinemask.files import UserError
+from tests.support.mutations import refusal
 
 ORIENTATION = 0x0112
 
@@ -145,3 +149,124 @@ def test_images_of_a_folder_come_by_name(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="empty: the folder holds no image"):
         find_images([tmp_path / "empty"])
+
+
+def segment(marker: int, content: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
+
+
+def jpeg_files(picture: np.ndarray) -> dict[str, bytes]:
+    """JPEG files that phones, cameras and programs write, by what is special in them."""
+    plain = encode(picture, "JPEG", quality=90)
+    start, end = plain[:2], plain[-2:]
+    trailer = np.random.default_rng(2).bytes(3000) + b"\xff\xda" + b"video"
+    restarts = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_RST_INTERVAL, 2])[1].tobytes()
+    return {
+        "plain": plain,
+        "progressive": encode(picture, "JPEG", progressive=True),
+        "restart markers": restarts,
+        "thumbnail": start + segment(0xE1, b"Exif\0\0" + encode(picture[::4, ::4], "JPEG")) + plain[2:],
+        "markers in a comment": start + segment(0xFE, b"\xff\xd9\xff\xda") + plain[2:],
+        "fill bytes": start + b"\xff\xff\xff" + plain[2:-2] + b"\xff\xff\xff" + end,
+        "padding before the end": plain[:-2] + bytes(50) + end,
+        "garbage before the end": plain[:-2] + b"garbage" + end,
+        "motion photo": plain + trailer,
+        "two pictures": encode(
+            picture, "MPO", save_all=True, append_images=[Image.fromarray(np.ascontiguousarray(picture[::-1]))]
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", jpeg_files(np.zeros((8, 8, 3), np.uint8)))
+def test_a_jpeg_is_read_to_its_own_end_and_refused_where_that_is_missing(
+    tmp_path: Path, picture: np.ndarray, name: str
+) -> None:
+    data = jpeg_files(picture)[name]
+    path = write(tmp_path / "a.jpg", data)
+    whole = read_image(path)
+    np.testing.assert_array_equal(whole, np.asarray(Image.open(path).convert("RGB")))
+    read = 0
+    for cut in range(50, len(data) - 1, 50):
+        write(path, data[:cut])
+        if refusal(lambda: read_image(path)) is None:
+            np.testing.assert_array_equal(read_image(path), whole)
+            read += 1
+    assert (read > 0) == (name in ("motion photo", "two pictures")), "only what comes behind may be missing"
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow was built without AVIF")
+@pytest.mark.parametrize("orientation", [*range(1, 9), 99])
+def test_avif_is_upright(tmp_path: Path, picture: np.ndarray, orientation: int) -> None:
+    path = write(tmp_path / "a.avif", encode(picture, "AVIF", quality=95, exif=exif(orientation)))
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB")).astype(int)
+    read = read_image(path)
+    assert read.shape == upright.shape
+    assert np.abs(read - upright).mean() < 2, "the two decoders round the colours in other ways"
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"mif1", b"hevc"])
+def test_heic_is_named_with_a_remedy(tmp_path: Path, brand: bytes) -> None:
+    path = write(tmp_path / "a.jpg", struct.pack(">I", 24) + b"ftyp" + brand + bytes(4) + b"mif1heic" + bytes(300))
+    with pytest.raises(UserError, match=r"a\.jpg: is a HEIC picture, .* convert it to JPEG or PNG"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(("kind", "options"), [("TIFF", {"compression": "tiff_lzw"}), ("WEBP", {"lossless": True})])
+def test_damage_that_opencv_does_not_see_is_an_error(
+    tmp_path: Path, picture: np.ndarray, kind: str, options: dict[str, object]
+) -> None:
+    data = encode(picture, kind, **options)
+    path = write(tmp_path / "a.img", data)
+    refused = 0
+    for start in range(len(data) // 4, len(data) // 2, len(data) // 40):
+        write(path, data[:start] + bytes(40) + data[start + 40 :])
+        if reason := refusal(lambda: read_image(path)):
+            assert "damaged" in reason
+            refused += 1
+        else:
+            np.testing.assert_array_equal(read_image(path), np.asarray(Image.open(path).convert("RGB")))
+    assert refused > 0
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "pipe"])
+def test_what_is_no_regular_file_is_not_read(tmp_path: Path, path: str) -> None:
+    if path == "pipe":
+        os.mkfifo(tmp_path / path)
+    with pytest.raises(UserError, match="cannot be read: it is a device, a pipe or a socket"):
+        read_image(tmp_path / path)
+
+
+@pytest.mark.parametrize("name", ["a\0.png", "\ud800.png", "x" * 300])
+def test_names_that_no_file_can_have_are_errors(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        read_image(tmp_path / name)
+
+
+def test_libraries_print_nothing(tmp_path: Path, picture: np.ndarray) -> None:
+    """Neither Pillow's warning of large pictures nor OpenCV's lines, which name no file."""
+    Image.new("1", (10000, 9000)).save(tmp_path / "large.png")
+    write(tmp_path / "damaged.png", encode(picture, "PNG")[:-40] + bytes(28) + encode(picture, "PNG")[-12:])
+    write(tmp_path / "damaged.avif", encode(picture, "PNG")[:8] + bytes(50) + b"IEND")
+    script = (
+        "import sys\nfrom cv2.utils import logging\nfrom refinemask.data.images import read_image\n"
+        "from refinemask.files import UserError\nlevel = logging.getLogLevel()\n"
+        "for path in sys.argv[1:]:\n    try:\n        print(read_image(path).shape)\n"
+        "    except UserError:\n        print('refused')\n"
+        "assert logging.getLogLevel() == level > 0\n"
+    )
+    paths = [tmp_path / name for name in ("large.png", "damaged.png", "damaged.avif")]
+    done = subprocess.run([sys.executable, "-c", script, *paths], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:3] == ["(9000, 10000, 3)", "refused", "refused"]
+    assert "Warning" not in done.stderr
+    assert "ERROR" not in done.stderr
+
+
+def test_files_of_other_kinds_in_a_folder_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.png", "b.HEIC", "c.heic", "d.gif", "._a.png", ".DS_Store", "Thumbs.db", "desktop.ini", "README"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    assert [path.name for path in find_images([tmp_path])] == ["a.png"]
+    assert capsys.readouterr().err == f"{tmp_path}: left out: 4 files of other kinds: .heic, no ending, .gif\n"
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(UserError, match=r"holds no image \(.*\), but 4 files of other kinds: \.heic, no ending, \.gif"):
+        find_images([tmp_path])

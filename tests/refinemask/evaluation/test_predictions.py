@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from refinemask.data.coco import CocoImage
-from refinemask.evaluation.predictions import PredictionFile, export_results, predict_dataset
+from refinemask.evaluation.prediction_file import PredictionFile
+from refinemask.evaluation.predictions import export_results, predict_dataset
 from refinemask.files import UserError
 from tests.support.bright_box import BrightBox
 
@@ -74,26 +75,16 @@ def test_export_is_a_coco_results_file(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "some.json").read_text()) == [{"image_id": i, **RESULT} for i in (5, 7, 7)]
 
 
-def test_file_of_another_source_is_refused_and_kept(tmp_path: Path) -> None:
-    path = tmp_path / "p.jsonl"
-    PredictionFile(path, SOURCE).append(1, [RESULT])
-    for content in (path.read_bytes(), b"a picture, not predictions", b'{"predictions": {}}\n'):
-        path.write_bytes(content)
-        with pytest.raises(UserError, match=r"p\.jsonl: not predictions of this model"):
-            PredictionFile(path, {"model": "other"})
-        assert path.read_bytes() == content
-
-
-def test_file_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot be written"):
-        PredictionFile(tmp_path, SOURCE)
-
-
-def test_a_damaged_line_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "p.jsonl"
-    with PredictionFile(path, SOURCE) as predictions:
-        predictions.append(1, [RESULT])
-    whole = path.read_bytes()
-    path.write_bytes(whole + b"{oops\n" + whole.splitlines(keepends=True)[1])
-    with pytest.raises(UserError, match=rf"p\.jsonl: the line at byte {len(whole)} is damaged"):
-        PredictionFile(path, SOURCE)
+def test_pictures_that_changed_since_are_refused(tmp_path: Path) -> None:
+    images = write_images(tmp_path, 3)
+    with PredictionFile(tmp_path / "p.jsonl", SOURCE) as predictions:
+        predict_dataset(BrightBox(), images, tmp_path, predictions)
+        (tmp_path / "1.png").unlink()
+        assert predict_dataset(BrightBox(), images, tmp_path, predictions) == [], "a file that is gone says nothing"
+        assert cv2.imwrite(str(tmp_path / "2.png"), np.full((22, 30, 3), 99, np.uint8))
+        predictor = BrightBox()
+        with pytest.raises(UserError, match=r"p\.jsonl: holds predictions of other pictures: .*2\.png is not the file"):
+            predict_dataset(predictor, images, tmp_path, predictions)
+        assert predictor.seen == []
+        predictions.restrict([3])
+        assert predict_dataset(predictor, images[2:], tmp_path, predictions) == [], "only what is asked for counts"

@@ -113,6 +113,55 @@ def test_a_file_is_no_engine(annotations: Path) -> None:
         evaluate("r50.onnx", annotations, annotations.parent)  # type: ignore[arg-type]
 
 
-def test_a_wrong_folder_is_one_error_that_says_why(annotations: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"none of the 3 images could be used; the first: .*1\.png: cannot be read"):
-        evaluate(BrightBox(), annotations, tmp_path / "elsewhere")
+def test_a_wrong_folder_is_one_error_before_the_engine_is_opened(
+    annotations: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def opened() -> BrightBox:
+        raise AssertionError("the engine was opened")
+
+    with pytest.raises(UserError, match=r"elsewhere: has none of the 3 images of .*annotations\.json, such as 1\.png"):
+        evaluate(opened, annotations, tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=r"absent\.json: cannot be read"):
+        evaluate(opened, tmp_path / "absent.json", tmp_path)
+    assert capsys.readouterr().err == ""
+
+
+def test_an_engine_may_be_opened_by_the_verb(annotations: Path) -> None:
+    assert evaluate(lambda: BrightBox(), annotations, annotations.parent, iou_types=("bbox",)).engine == "bright box"
+
+
+def test_kept_predictions_belong_to_their_pictures(annotations: Path, tmp_path: Path) -> None:
+    model, kept = tmp_path / "model.onnx", tmp_path / "p.jsonl"
+    model.write_bytes(b"weights")
+    evaluate(BrightBox(), annotations, annotations.parent, model=model, predictions=kept)
+    mirrored = tmp_path / "mirrored"
+    mirrored.mkdir()
+    for number in (1, 2, 3):
+        assert cv2.imwrite(str(mirrored / f"{number}.png"), np.full((40, 60, 3), 200, np.uint8))
+    with pytest.raises(UserError, match=r"p\.jsonl: holds predictions of other pictures: .*mirrored/1\.png"):
+        evaluate(BrightBox(), annotations, mirrored, model=model, predictions=kept)
+    for number in (1, 2, 3):
+        (mirrored / f"{number}.png").write_bytes((annotations.parent / f"{number}.png").read_bytes())
+    again = BrightBox()
+    evaluate(again, annotations, mirrored, model=model, predictions=kept)
+    assert again.seen == [], "a copy of the pictures is as good"
+
+
+@pytest.mark.parametrize("output", ["predictions", "results"])
+@pytest.mark.parametrize("name", ["annotations.json", "model.onnx", "linked.json", "1.png"])
+def test_no_output_replaces_an_input(annotations: Path, output: str, name: str) -> None:
+    folder = annotations.parent
+    (folder / "model.onnx").write_bytes(b"weights")
+    (folder / "linked.json").symlink_to(annotations)
+    before, predictor = (folder / name).read_bytes(), BrightBox()
+    with pytest.raises(UserError, match=rf"{name}: is (read by this very command|an image)"):
+        evaluate(predictor, annotations, folder, model=folder / "model.onnx", **{output: folder / name})  # type: ignore[arg-type]
+    assert (folder / name).read_bytes() == before
+    assert predictor.seen == []
+
+
+def test_two_outputs_are_two_files(annotations: Path) -> None:
+    folder = annotations.parent
+    files = {"predictions": folder / "a.json", "results": folder / "x" / ".." / "a.json"}
+    with pytest.raises(UserError, match=r"--predictions and --results are both .*a\.json; name two files"):
+        evaluate(BrightBox(), annotations, folder, model=annotations, **files)  # type: ignore[arg-type]
