@@ -18,6 +18,7 @@ from export.reading import read_model
 from refinemask.agreement import NUM_IMAGES
 from refinemask.config import from_json
 from refinemask.contract import INPUTS, Metadata
+from refinemask.data.annotated import locate
 from refinemask.data.coco import read_coco
 from refinemask.data.images import read_image
 from refinemask.data.transforms import NetworkInput
@@ -94,7 +95,7 @@ def split_images(annotations: Path, directory: Path, count: int) -> tuple[list[I
     others = sorted(set(range(len(entries))) - set(chosen)) or chosen
     held_out = [others[index] for index in _spread(len(others), NUM_IMAGES)]
     first, second = (
-        [read_image(directory / entries[index].file_name) for index in part] for part in (chosen, held_out)
+        [read_image(locate(directory, entries[index].file_name)) for index in part] for part in (chosen, held_out)
     )
     return first, second
 

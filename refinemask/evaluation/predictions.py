@@ -3,11 +3,10 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from tqdm import tqdm, trange
 
-from refinemask.data.annotated import read_annotated
+from refinemask.data.annotated import locate, read_annotated
 from refinemask.data.coco import CocoImage
 from refinemask.evaluation.prediction_file import PredictionFile
 from refinemask.files import UserError, atomic_write, sha256
@@ -54,7 +53,7 @@ def predict_dataset(
                 skipped.append(str(error))
         if batch:
             for image, prediction in zip(batch, predict(predictor, pixels), strict=True):
-                predictions.append(image.id, prediction.to_coco(), sha256(Path(directory) / image.file_name))
+                predictions.append(image.id, prediction.to_coco(), sha256(locate(directory, image.file_name)))
     return skipped
 
 
@@ -67,7 +66,7 @@ def require_same_pictures(
     """
     kept = [image for image in images if image.id in predictions]
     for image in tqdm(kept, "comparing pictures", leave=False, disable=None if kept else True):
-        path = Path(directory) / image.file_name
+        path = locate(directory, image.file_name)
         if os.path.isfile(path) and sha256(path) != predictions.picture(image.id):
             raise UserError(
                 f"{predictions.path}: holds predictions of other pictures: {path} is not the file that was predicted; "
