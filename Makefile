@@ -11,7 +11,7 @@ CREATE := $(PYTHON) -m venv
 INSTALL := $(RUN) -m pip install --quiet
 endif
 
-.PHONY: help demo test test-slow test-wheel test-newest test-python lint docs plugins quantize-env wheel lock clean
+.PHONY: help demo test test-slow fuzz test-wheel test-newest test-python lint docs plugins quantize-env wheel lock clean
 
 help:
 	@echo "make demo     install, export the bundled RefineMask to ONNX, compare engines on real images (no GPU needed)"
@@ -21,6 +21,7 @@ help:
 	@echo "make plugins  build the CUDA kernels and the TensorRT plugin library"
 	@echo "make quantize-env  make the environment of python -m export.quantize (nvidia-modelopt on top of .venv)"
 	@echo "make wheel    build the two distributions into dist/"
+	@echo "make fuzz     read damaged files of every kind, FUZZ=100 times as many as make test does; counts in out/fuzz.json"
 	@echo "make test-wheel  install them from there and from the package index into fresh environments, and run them"
 	@echo "make test-newest  make an environment with the newest PyTorch and the newest of all else, and run the tests there"
 	@echo "make test-python PYTHON=python3.12  run an exported file, and the tests of that, with another Python and no PyTorch"
@@ -50,6 +51,11 @@ test: $(VENV)/.dev lint
 # What takes minutes: whole R50 exports and engines, calibration, every pair of precisions and shapes.
 test-slow: $(VENV)/.dev
 	$(RUN) -m pytest -m slow
+
+# The tests marked slow, too. An input that ends in anything but a value or one line fails the run.
+FUZZ := 100
+fuzz: $(VENV)/.dev
+	FUZZ=$(FUZZ) FUZZ_REPORT=out/fuzz.json $(RUN) -m pytest --numprocesses 2 --dist loadfile -m '' tests/fuzz
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
