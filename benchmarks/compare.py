@@ -19,8 +19,9 @@ from benchmarks.harness.report_file import write_report
 from benchmarks.harness.settings import OLD, Settings
 from benchmarks.harness.spec import require_new_output
 from benchmarks.harness.tables import print_comparison
-from refinemask.command import execute, program_name
+from refinemask.command import execute
 from refinemask.data.coco import read_coco
+from refinemask.exit_codes import program_name
 from refinemask.spelling import Engines, OptionalNumber, OptionalOutput
 
 

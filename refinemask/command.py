@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import tyro
 
-from refinemask.exit_codes import exit_code
+from refinemask.exit_codes import exit_code, program_name
 from refinemask.spelling import Old, OldSide, respell
 
 Args = TypeVar("Args")
@@ -39,11 +39,3 @@ def execute(
         return action(tyro.cli(kind, args=words, prog=program_name(), description=description))
 
     return exit_code(parse_and_act)
-
-
-def program_name() -> str:
-    """The program as a user calls it, such as ``python -m refinemask.predict``."""
-    spec = sys.modules["__main__"].__spec__
-    if spec is None or not sys.argv[0].endswith(".py"):
-        return sys.argv[0]
-    return f"python -m {spec.name.removesuffix('.__main__')}"

@@ -39,7 +39,7 @@ def exit_code(action: Callable[[], int | None]) -> int:
     except UserError as error:
         return _end(f"error: {error}", BAD_INPUT)
     except ModuleNotFoundError as error:
-        missing = missing_package(error, "this command")
+        missing = missing_package(error, program_name())
         if missing is None:
             raise
         return _end(f"error: {missing}", BAD_INPUT)
@@ -58,6 +58,14 @@ def exit_code(action: Callable[[], int | None]) -> int:
             raise
         return _end(f"error: {error.filename or 'the output'}: {error.strerror}", BAD_INPUT)
     return code
+
+
+def program_name() -> str:
+    """The program as a user calls it, such as ``python -m refinemask.predict``."""
+    spec = sys.modules["__main__"].__spec__
+    if spec is None or not sys.argv[0].endswith(".py"):
+        return sys.argv[0]
+    return f"python -m {spec.name.removesuffix('.__main__')}"
 
 
 @contextmanager
