@@ -71,9 +71,8 @@ class Metric(Generic[Data]):
             if category not in known or (self.same_names and known[category] != name):
                 raise UserError(
                     f"{detector}: finds {listed(known)}, of which none is category {category} ({_short(name)}) of "
-                    f"{dataset.path}; evaluate it on annotations of its own classes, or, if these are and an official "
-                    "checkpoint did not say so, convert that again: python -m refinemask.convert … "
-                    f"--categories {dataset.path}"
+                    f"{dataset.path}; evaluate it on annotations of its own classes, or give it these ids and names "
+                    f"when it is converted: python -m refinemask.convert … --categories {dataset.path}"
                 )
 
 
