@@ -11,7 +11,7 @@ CREATE := $(PYTHON) -m venv
 INSTALL := $(RUN) -m pip install --quiet
 endif
 
-.PHONY: help demo test test-slow test-wheel test-newest test-python lint docs plugins quantize-env wheel lock clean
+.PHONY: help demo test test-slow fuzz test-wheel test-newest test-oldest test-python lint docs plugins quantize-env wheel lock clean
 
 help:
 	@echo "make demo     install, export the bundled RefineMask to ONNX, compare engines on real images (no GPU needed)"
@@ -21,8 +21,10 @@ help:
 	@echo "make plugins  build the CUDA kernels and the TensorRT plugin library"
 	@echo "make quantize-env  make the environment of python -m export.quantize (nvidia-modelopt on top of .venv)"
 	@echo "make wheel    build the two distributions into dist/"
+	@echo "make fuzz     read damaged files of every kind, FUZZ=100 times as many as make test does; counts in out/fuzz.json"
 	@echo "make test-wheel  install them from there and from the package index into fresh environments, and run them"
 	@echo "make test-newest  make an environment with the newest PyTorch and the newest of all else, and run the tests there"
+	@echo "make test-oldest PYTHON=python3.10  the same with the lowest versions that the project allows"
 	@echo "make test-python PYTHON=python3.12  run an exported file, and the tests of that, with another Python and no PyTorch"
 	@echo "make lock     complete $(LOCK); first delete it for the newest versions"
 	@echo "UV=1          with any of them but quantize-env: install with uv instead of pip"
@@ -50,6 +52,11 @@ test: $(VENV)/.dev lint
 # What takes minutes: whole R50 exports and engines, calibration, every pair of precisions and shapes.
 test-slow: $(VENV)/.dev
 	$(RUN) -m pytest -m slow
+
+# The tests marked slow, too. An input that ends in anything but a value or one line fails the run.
+FUZZ := 100
+fuzz: $(VENV)/.dev
+	FUZZ=$(FUZZ) FUZZ_REPORT=out/fuzz.json $(RUN) -m pytest --numprocesses 2 --dist loadfile -m '' tests/fuzz
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
@@ -100,6 +107,17 @@ test-newest:
 	$(CREATE) $(NEWEST)
 	$(subst $(RUN),$(NEWEST)/bin/python,$(INSTALL)) --editable '.[all-cpu,rtx,lean,dev]' --editable benchmarks
 	$(NEWEST)/bin/python -m pytest --numprocesses 2 --dist loadfile
+
+# Before a release: the lowest versions that pyproject.toml allows, which uv knows how to choose.
+OLDEST := .venv-oldest
+test-oldest: | $(RUN)
+	rm -rf $(OLDEST)
+	$(INSTALL) uv
+	$(RUN) -m uv venv --quiet --python $(PYTHON) $(OLDEST)
+	$(RUN) -m uv pip install --quiet --python $(OLDEST)/bin/python --resolution lowest-direct \
+		--editable '.[all-cpu,rtx,lean,dev]' --editable benchmarks
+	$(OLDEST)/bin/python -m scripts.lower_bounds
+	$(OLDEST)/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 # Before a release, with each Python: the main environment exports the file, and says what PyTorch finds with it.
 CORE := .venv-$(notdir $(PYTHON))

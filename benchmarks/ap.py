@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.harness.comparison import compare
 from benchmarks.harness.report_file import write_report
 from benchmarks.harness.settings import Settings
+from benchmarks.harness.spec import require_new_output
 from benchmarks.harness.tables import print_accuracy
 from refinemask.command import execute
 from refinemask.data.coco import read_coco
@@ -42,7 +43,10 @@ def main(args: Args | None = None) -> int:
 
 def _ap(args: Args) -> None:
     settings = Settings(threads=args.threads, device=args.device, warmup=0)
-    report = compare(args.engines, read_coco(args.annotations), args.images, settings, args.limit)
+    dataset = read_coco(args.annotations)
+    pictures = (args.images / image.file_name for image in dataset.images)
+    require_new_output(args.output, args.engines, args.annotations, *pictures)
+    report = compare(args.engines, dataset, args.images, settings, args.limit)
     write_report(report, args.output)
     print_accuracy(report)
 

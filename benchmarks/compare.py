@@ -17,6 +17,7 @@ from benchmarks.efficiency.table import print_efficiency
 from benchmarks.harness.comparison import compare
 from benchmarks.harness.report_file import write_report
 from benchmarks.harness.settings import OLD, Settings
+from benchmarks.harness.spec import require_new_output
 from benchmarks.harness.tables import print_comparison
 from refinemask.command import execute
 from refinemask.data.coco import read_coco
@@ -53,7 +54,10 @@ def main(args: Args | Plan | None = None) -> int:
 
 
 def _compare(args: Args) -> None:
-    report = compare(args.engines, read_coco(args.annotations), args.images, args.settings, args.limit)
+    dataset = read_coco(args.annotations)
+    pictures = (args.images / image.file_name for image in dataset.images)
+    require_new_output(args.output, args.engines, args.annotations, *pictures)
+    report = compare(args.engines, dataset, args.images, args.settings, args.limit)
     write_report(report, args.output)
     print_comparison(report)
 

@@ -16,7 +16,7 @@ from export.tables import print_export
 from refinemask.bundled import DEMO, NUCLEI
 from refinemask.command import execute
 from refinemask.data.coco import read_coco
-from refinemask.files import UserError
+from refinemask.files import UserError, require_not_input
 from refinemask.pictures import predict_files, require_drawing
 from refinemask.spelling import Old, OptionalNumber, Output
 
@@ -55,6 +55,8 @@ def _demo(args: Args) -> None:
     require_at_least(0, pictures=args.pictures)
     if args.pictures:
         require_drawing()
+    for output in (onnx, report_file):
+        require_not_input(output, args.model, args.annotations)
     dataset = read_coco(args.annotations)
     images = dataset.images[: args.limit]
     print(f"1. exporting {args.model.name} to {onnx}, verified against PyTorch")
@@ -63,7 +65,8 @@ def _demo(args: Args) -> None:
     settings = Settings(threads=cpu().cores or 1)
     report = compare(engine_names(args.model, onnx), dataset, args.images, settings, args.limit)
     write_report(report, report_file)
-    paths = [args.images / image.file_name for image in images[: args.pictures]]
+    used = [image for image in images if Path(image.file_name).name not in (report.skipped or ())]
+    paths = [args.images / image.file_name for image in used[: args.pictures]]
     if paths:
         print(f"3. drawing what ONNX Runtime finds in {len(paths)} of them")
         _draw(onnx, paths, drawn)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from benchmarks.harness.random_detector import RECIPE, random_detector
 from refinemask.command import execute
 from refinemask.config import FCNMaskConfig, HTCConfig, PointRendConfig, RefineMaskConfig
+from refinemask.files import require_file
 from refinemask.spelling import Output
 from refinemask.weights import save_detector
 
@@ -31,6 +32,7 @@ def main(args: Args | None = None) -> int:
 
 
 def _write(args: Args) -> None:
+    require_file(args.output)
     save_detector(random_detector(args.mask_head, depth=args.depth, seed=args.seed), args.output, recipe=RECIPE)
 
 

@@ -3,7 +3,6 @@
 python -m benchmarks.training runs/coco-mini-mask-rcnn runs/coco-mini --data-root data/coco_mini --output coco-mini.json
 """
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,12 @@ import engines
 from benchmarks.harness.provenance import Provenance, provenance
 from benchmarks.harness.report import Accuracy
 from benchmarks.harness.report_file import write_report
+from benchmarks.harness.tables import points
 from benchmarks.harness.terminal import terminal
 from refinemask.command import execute
 from refinemask.evaluation.run import evaluate
-from refinemask.files import UserError
+from refinemask.files import UserError, atomic_write, require_not_input
+from refinemask.json_files import Positive, checked, parse_json
 from refinemask.spelling import OptionalNumber, Output
 
 SETS = {"training images": "data", "held-out images": "validation"}
@@ -88,42 +89,76 @@ def assess(run: Path, args: Args) -> RunReport:
     """
     recipe, records = _read_run(run)
     checkpoint = run / "last.safetensors"
-    rates = sorted(record["images_per_second"] for record in records)
+    rates = sorted(record.images_per_second for record in records)
     return RunReport(
-        recipe=recipe["name"],
-        iterations=records[-1]["iteration"],
-        epochs=records[-1]["epoch"],
-        batch_size=recipe["train"]["batch_size"],
+        recipe=recipe.name,
+        iterations=records[-1].iteration,
+        epochs=records[-1].epoch,
+        batch_size=recipe.train.batch_size,
         images_per_second=rates[len(rates) // 2],
-        peak_memory_mib=max(record["memory_mb"] for record in records),
+        peak_memory_mib=max(record.memory_mb for record in records),
         provenance=provenance([checkpoint]),
-        accuracy={name: _evaluate(checkpoint, recipe[part], args) for name, part in SETS.items()},
+        accuracy={name: _evaluate(checkpoint, getattr(recipe, part), args) for name, part in SETS.items()},
         evaluated_images=args.limit or "all",
-        curve=tuple(CurvePoint(record["epoch"], record["loss"], record["losses"]) for record in records),
+        curve=tuple(CurvePoint(record.epoch, record.loss, record.losses) for record in records),
     )
 
 
-def _read_run(run: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+@dataclass(frozen=True)
+class _Train:
+    epochs: int
+    batch_size: Positive
+
+
+@dataclass(frozen=True)
+class _Data:
+    annotations: str
+    images: str
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """What is needed here of a run's ``recipe.json``."""
+
+    name: str
+    train: _Train
+    data: _Data
+    validation: _Data
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What is needed here of a line of ``metrics.jsonl`` that has a loss."""
+
+    iteration: int
+    epoch: float
+    loss: float
+    losses: dict[str, float]
+    images_per_second: float
+    memory_mb: float
+
+
+def _read_run(run: Path) -> tuple[_Recipe, list[_Record]]:
     """The parts of the recipe that are needed here, and the records of the losses."""
     try:
-        parts = json.loads((run / "recipe.json").read_text())
-        recipe = {name: parts[name] for name in ("name", "train", *SETS.values())}
-        metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-        records = [record for record in metrics if "loss" in record]
-        last = records[-1]["epoch"]
-    except (OSError, ValueError, LookupError) as error:
+        recipe = checked(parse_json((run / "recipe.json").read_bytes()), _Recipe)
+        metrics = [parse_json(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        records = checked([each for each in metrics if "loss" in checked(each, dict[str, Any])], list[_Record])
+        if not records:
+            raise ValueError("metrics.jsonl has no loss")
+    except (OSError, ValueError) as error:
         raise UserError(f"{run}: expected the directory of a run of python -m refinemask.train: {error}") from error
-    if last != recipe["train"]["epochs"]:
-        epochs = recipe["train"]["epochs"]
+    last, epochs = records[-1].epoch, recipe.train.epochs
+    if last != epochs:
         raise UserError(f"{run}: stopped in epoch {last} of {epochs}; go on with its command and --resume auto")
     return recipe, records
 
 
-def _evaluate(checkpoint: Path, data: dict[str, Any], args: Args) -> Accuracy:
+def _evaluate(checkpoint: Path, data: _Data, args: Args) -> Accuracy:
     found = evaluate(
         engines.load(checkpoint, threads=args.threads),
-        args.data_root / data["annotations"],
-        args.data_root / data["images"],
+        args.data_root / data.annotations,
+        args.data_root / data.images,
         limit=args.limit,
         model=checkpoint,
     )
@@ -139,9 +174,8 @@ def table(report: TrainingReport) -> Table:
     for heading in ("iterations", "images/s", *(f"{column}, {name}" for name in SETS for column in COLUMNS)):
         result.add_column(heading, justify="right")
     for run in report.runs:
-        points = (100 * run.accuracy[name][kind]["AP"] for name in SETS for kind in COLUMNS.values())
-        cells = (str(run.iterations), f"{run.images_per_second:.2f}", *(f"{value:.1f}" for value in points))
-        result.add_row(run.recipe, *cells)
+        figures = (points(run.accuracy[name][kind]["AP"], 1) for name in SETS for kind in COLUMNS.values())
+        result.add_row(run.recipe, str(run.iterations), f"{run.images_per_second:.2f}", *figures)
     return result
 
 
@@ -159,7 +193,8 @@ def draw_curves(report: TrainingReport, path: Path) -> None:
         panel.grid(alpha=0.3)
         panel.legend(fontsize="x-small", ncols=3, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16))
     panels[0].set_ylabel("loss, weighted")
-    figure.savefig(path)
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary)
 
 
 def main(args: Args | None = None) -> int:
@@ -168,9 +203,14 @@ def main(args: Args | None = None) -> int:
 
 
 def _training(args: Args) -> None:
+    figure = args.output.with_suffix(".svg")
+    if figure == args.output:
+        raise UserError(f"{figure}: the figure takes this name; name the report with another suffix, such as .json")
+    for output in (args.output, figure):
+        require_not_input(output, *(file for run in args.runs for file in run.glob("*")))
     report = TrainingReport(tuple(assess(run, args) for run in args.runs))
     write_report(report, args.output)
-    draw_curves(report, args.output.with_suffix(".svg"))
+    draw_curves(report, figure)
     terminal().print(table(report))
 
 

@@ -13,6 +13,7 @@ from benchmarks.breakdown.report import Settings
 from benchmarks.breakdown.table import table
 from benchmarks.harness.report_file import write_report
 from benchmarks.harness.settings import OLD
+from benchmarks.harness.spec import require_new_output
 from benchmarks.harness.tables import print_tables
 from refinemask.bundled import PHOTO
 from refinemask.command import execute
@@ -38,6 +39,7 @@ def main(args: Args | None = None) -> int:
 
 
 def _breakdown(args: Args) -> None:
+    require_new_output(args.output, args.engines, args.image)
     report = break_down(args.engines, args.image, args.settings)
     write_report(report, args.output)
     print_tables([table(report)], report.foreign_load)

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 
 from benchmarks.efficiency.models import MODELS
 from benchmarks.efficiency.report import EfficiencyReport
-from refinemask.files import atomic_write
+from refinemask.files import UserError, atomic_write
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Colours of Okabe and Ito, which the colour-blind can tell apart."""
@@ -23,10 +23,21 @@ LABEL_HEIGHT = 13
 """Height of a label's line, in points."""
 
 
+def written(output: Path) -> tuple[Path, Path, Path]:
+    """The files that are written: the report, ``output``, and the figure beside it as .png and .svg.
+
+    Raises:
+        UserError: the figure would take the place of the report.
+    """
+    if output.suffix in (".png", ".svg"):
+        raise UserError(f"{output}: the figure takes this name; name the report with another suffix, such as .json")
+    return output, output.with_suffix(".png"), output.with_suffix(".svg")
+
+
 def draw(report: EfficiencyReport, output: Path) -> list[Path]:
     """Write the figure beside ``output`` as .png and .svg, and return both paths."""
     figure = plot(report)
-    png, svg = (output.with_suffix(suffix) for suffix in (".png", ".svg"))
+    _, png, svg = written(output)
     with atomic_write(png) as temporary:
         figure.savefig(temporary, dpi=200)
     # The same report gives the same file.

@@ -13,6 +13,7 @@ from typing import Annotated
 import torch
 import tyro
 
+from benchmarks.efficiency.figure import written
 from benchmarks.efficiency.files import Source, count_parameters, exported, find_sources
 from benchmarks.efficiency.models import PUBLISHED_AT
 from benchmarks.efficiency.report import AccuracyInputs, BackendReport, EfficiencyReport, Inputs, ModelReport
@@ -20,7 +21,7 @@ from benchmarks.harness.comparison import compare
 from benchmarks.harness.graph_cost import count, flops_by_part
 from benchmarks.harness.measure import measure
 from benchmarks.harness.provenance import cpu
-from benchmarks.harness.report import Accuracy, EngineReport, build_report
+from benchmarks.harness.report import ComparisonReport, EngineReport, build_report, with_accuracy
 from benchmarks.harness.report_file import read_report, write_report
 from benchmarks.harness.settings import Settings, require_at_least
 from benchmarks.harness.spec import openvino_precisions
@@ -28,7 +29,7 @@ from refinemask.bundled import PHOTOS
 from refinemask.data.coco import read_coco
 from refinemask.data.images import find_images
 from refinemask.evaluation.ap_star import read_cocofied
-from refinemask.files import UserError, sha256
+from refinemask.files import UserError, require_not_input, sha256
 from refinemask.spelling import OptionalNumber, OptionalPath, Output, Size
 
 DETECTIONS = 100
@@ -111,8 +112,9 @@ def measure_efficiency(plan: Plan) -> EfficiencyReport:
             continue
         print(f"measuring {backend}", flush=True)
         engines = [_engine(backend, source, files[source.model.key]) for source in sources]
-        measurement = measure(engines, images, settings)
-        comparison = build_report(measurement, _accuracy(backend, sources, plan) if plan.annotations else None)
+        comparison = build_report(measure(engines, images, settings))
+        if plan.annotations:
+            comparison = with_accuracy(comparison, _compared(backend, sources, plan))
         require_all_detections(comparison.engines, sources)
         report = replace(report, backends=(*report.backends, BackendReport.of(backend, comparison)))
         write_report(report, plan.output)
@@ -125,6 +127,8 @@ def _check(plan: Plan) -> None:
         raise UserError("AP of random weights means nothing: leave out --annotations, or name trained checkpoints")
     if plan.ap_star_annotations and not plan.annotations:
         raise UserError("--ap-star-annotations needs --annotations, too: both judge the same detections")
+    for output in written(plan.output):
+        require_not_input(output, *plan.checkpoints, plan.annotations, plan.ap_star_annotations)
     if plan.device != "cpu" and not torch.cuda.is_available():
         raise UserError(f"device '{plan.device}' was asked for, but there is no GPU; use --device cpu")
 
@@ -166,14 +170,13 @@ def _engine(backend: str, source: Source, onnx: Path) -> str:
     return f"{path}@{backend}"
 
 
-def _accuracy(backend: str, sources: Sequence[Source], plan: Plan) -> list[Accuracy]:
-    """Figures of each model over the annotated images in their own sizes."""
+def _compared(backend: str, sources: Sequence[Source], plan: Plan) -> ComparisonReport:
+    """The models over the annotated images in their own sizes."""
     assert plan.annotations is not None
     engines = [_engine(backend, source, exported(source, plan.work, plan.images)) for source in sources]
     ap_star = read_cocofied(plan.ap_star_annotations) if plan.ap_star_annotations else None
     settings = Settings(threads=plan.threads, device=plan.device, warmup=0)
-    report = compare(engines, read_coco(plan.annotations), plan.images, settings, plan.limit, ap_star)
-    return [engine.accuracy for engine in report.engines if engine.accuracy is not None]
+    return compare(engines, read_coco(plan.annotations), plan.images, settings, plan.limit, ap_star)
 
 
 def _accuracy_inputs(plan: Plan) -> AccuracyInputs:

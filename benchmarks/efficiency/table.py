@@ -47,7 +47,11 @@ def _models(report: EfficiencyReport) -> Table:
 
 
 def _engines(report: EfficiencyReport) -> Table:
-    table = Table(title=f"Engines ({report.inputs.weights} weights; ratios of FPS are medians of those of each round)")
+    skipped = len(report.backends[0].skipped or ())
+    table = Table(
+        title=f"Engines ({report.inputs.weights} weights; ratios of FPS are medians of those of each round)"
+        + (f"; {skipped} images skipped and not counted" if skipped else "")
+    )
     for heading in ("engine", "model"):
         table.add_column(heading)
     measured = report.backends[0].engines[0].accuracy or {}

@@ -3,15 +3,19 @@
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from benchmarks.harness.measure import measure
 from benchmarks.harness.report import Accuracy, ComparisonReport, build_report
 from benchmarks.harness.settings import Settings, require_at_least
+from benchmarks.harness.worker import Worker
+from refinemask.data.annotated import read_annotated
 from refinemask.data.coco import CocoDataset
 from refinemask.data.lvis import LvisDataset
 from refinemask.evaluation.coco import evaluate_coco
 from refinemask.evaluation.lvis import evaluate_lvis
+from refinemask.evaluation.metrics import METRICS, classes, listed
 from refinemask.evaluation.prediction_file import PredictionFile
 from refinemask.files import UserError
 from refinemask.structures import Result
@@ -27,7 +31,8 @@ def compare(
 ) -> ComparisonReport:
     """Measure speed and accuracy.
 
-    Accuracy is that of the images which the rounds reach; they are the same for every engine.
+    Accuracy is that of the images which the rounds reach; they are the same for every engine. What
+    ``refinemask.evaluate`` refuses or skips is refused or skipped here.
 
     Args:
         engines: as :class:`benchmarks.harness.spec.EngineSpec` reads them; the first is the baseline of the others.
@@ -38,7 +43,8 @@ def compare(
         ap_star: annotations of AP* for the same images; they add an entry ``ap_star`` to the accuracy.
 
     Raises:
-        UserError: an engine, an image, the annotations or the limit are wrong.
+        UserError: an engine, the annotations or the limit are wrong, no image can be used, or an engine finds other
+            classes than those of the annotations or of another engine.
     """
     require_at_least(1, limit=limit)
     if not directory.is_dir():
@@ -54,9 +60,31 @@ def compare(
         def collect(engine: int, image: int, results: list[Result]) -> None:
             predictions[engine].append(images[image].id, results)
 
-        measurement = measure(engines, [directory / i.file_name for i in images], settings, collect)
+        measurement = measure(
+            engines,
+            [directory / i.file_name for i in images],
+            settings,
+            collect,
+            check=partial(_require_classes, dataset, ap_star),
+            read=lambda number: read_annotated(directory, images[number]),
+        )
         accuracy: list[Accuracy] = [dict(evaluate_coco(dataset, results)) for results in predictions]
         if ap_star is not None:
             for figures, results in zip(accuracy, predictions, strict=True):
                 figures["ap_star"] = evaluate_lvis(ap_star, results)
         return build_report(measurement, accuracy)
+
+
+def _require_classes(dataset: CocoDataset, ap_star: LvisDataset | None, workers: Sequence[Worker]) -> None:
+    """Raise a UserError unless all engines find the same classes, and those of the annotations."""
+    for worker in workers:
+        METRICS["coco"].require_classes(dataset, worker.config, str(worker.spec))
+        if ap_star is not None:
+            METRICS["ap-star"].require_classes(ap_star, worker.config, str(worker.spec))
+    first, *others = workers
+    for other in others:
+        if classes(other.config) != classes(first.config):
+            raise UserError(
+                f"{other.spec}: finds {listed(classes(other.config))}, but {first.spec} finds "
+                f"{listed(classes(first.config))}; compare engines of the same classes"
+            )

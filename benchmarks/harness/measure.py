@@ -1,12 +1,13 @@
 """Running several engines over the same images, and collecting all there is to report."""
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tqdm import tqdm
+from tqdm import tqdm, trange
 
 from benchmarks.harness.interleave import Round, interleave
 from benchmarks.harness.load import ForeignLoad
@@ -14,11 +15,16 @@ from benchmarks.harness.pipeline import Sample
 from benchmarks.harness.settings import Settings
 from benchmarks.harness.spec import EngineSpec
 from benchmarks.harness.worker import Worker
+from refinemask.data.images import read_image
 from refinemask.files import UserError
 from refinemask.structures import Result
 
 Collect = Callable[[int, int, list[Result]], None]
 """Function of an engine's index, an image's index, and the engine's COCO results in that image, without image ids."""
+Check = Callable[[Sequence[Worker]], None]
+"""Function of the engines that raises a UserError if they cannot be measured together."""
+Read = Callable[[int], object]
+"""Function of an image's index that raises a UserError if the image cannot be used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +50,8 @@ class Measurement:
     settings: Settings
     batches: list[list[Path]]
     """Images of every batch."""
+    skipped: list[Path]
+    """Images that could not be used."""
     rounds: list[Round]
     runs: list[EngineRun]
     foreign_load: float | None
@@ -51,24 +59,30 @@ class Measurement:
 
 
 def measure(
-    engines: Sequence[str], images: Sequence[Path], settings: Settings, collect: Collect | None = None
+    engines: Sequence[str],
+    images: Sequence[Path],
+    settings: Settings,
+    collect: Collect | None = None,
+    check: Check | None = None,
+    read: Read | None = None,
 ) -> Measurement:
     """Run every engine over the images, taking turns.
+
+    Images that cannot be used are left out, and named on standard error, before any engine runs.
 
     Args:
         engines: as :class:`EngineSpec` reads them; the first is the baseline of the others.
         images: the image files.
         settings: how to measure.
         collect: is given the results of every engine in every image, once; they are not kept otherwise.
+        check: is given the engines before anything is measured; None takes any.
+        read: reads an image, to see whether it can be used; None reads its file.
 
     Raises:
-        UserError: an engine or an image is wrong, or an engine's process ended.
+        UserError: an engine is wrong, no image can be used, or an engine's process ended.
     """
     if not engines or not images:
         raise UserError(f"nothing to measure: {len(engines)} engines and {len(images)} images; expected one at least")
-    batches = [list(images[start : start + settings.batch]) for start in range(0, len(images), settings.batch)]
-    if len(batches[-1]) < settings.batch and len(batches) > 1:
-        raise UserError(f"{len(images)} images do not fill batches of {settings.batch}; use --limit or --batch 1")
     with ExitStack() as stack:
         workers = [
             stack.enter_context(
@@ -81,6 +95,10 @@ def measure(
             )
             for text in engines
         ]
+        if check is not None:
+            check(workers)
+        usable = _usable(images, read or (lambda number: read_image(images[number])))
+        batches = _batches([images[number] for number in usable], settings.batch)
         load = ForeignLoad([os.getpid(), *(worker.pid for worker in workers)])
         count = settings.rounds or len(batches)
         turns = interleave(
@@ -91,7 +109,7 @@ def measure(
             if collect is not None and len(rounds) < len(batches):
                 for engine, results in enumerate(each.results):
                     for offset, detections in enumerate(results):
-                        collect(engine, each.batch * settings.batch + offset, detections)
+                        collect(engine, usable[each.batch * settings.batch + offset], detections)
             rounds.append(replace(each, results=[]))
         foreign_load = load.fraction()
         runs = [
@@ -105,4 +123,29 @@ def measure(
             )
             for index, worker in enumerate(workers)
         ]
-    return Measurement(settings, batches, rounds, runs, foreign_load)
+    skipped = [images[number] for number in sorted({*range(len(images))} - {*usable})]
+    return Measurement(settings, batches, skipped, rounds, runs, foreign_load)
+
+
+def _usable(images: Sequence[Path], read: Read) -> list[int]:
+    """Indices of the images that can be used; the reasons for the others go to standard error."""
+    usable, reasons = [], []
+    for number in trange(len(images), desc="reading", unit="image", disable=None):
+        try:
+            read(number)
+        except UserError as error:
+            reasons.append(str(error))
+        else:
+            usable.append(number)
+    if not usable:
+        raise UserError(f"none of the {len(images)} images could be used; the first: {reasons[0]}")
+    for reason in reasons:
+        print(f"skipped: {reason}", file=sys.stderr)
+    return usable
+
+
+def _batches(images: Sequence[Path], size: int) -> list[list[Path]]:
+    batches = [list(images[start : start + size]) for start in range(0, len(images), size)]
+    if len(batches[-1]) < size and len(batches) > 1:
+        raise UserError(f"{len(images)} images do not fill batches of {size}; use --limit or --batch 1")
+    return batches

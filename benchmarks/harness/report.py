@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from benchmarks.harness.measure import EngineRun, Measurement
 from benchmarks.harness.pipeline import PHASES
@@ -78,9 +78,17 @@ class ComparisonReport:
     """Other processes' share of the CPUs during the rounds."""
     batches: tuple[tuple[str, ...], ...]
     """File names of the images of every batch."""
+    skipped: tuple[str, ...] | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """File names of the images that were left out, because they cannot be read or are not as they were annotated; None
+    if there are none."""
     rounds: tuple[RoundReport, ...]
     engines: tuple[EngineReport, ...]
     """Engines as they were named; all ratios are to the first."""
+
+    @property
+    def images(self) -> int:
+        """Number of different images that the rounds reached."""
+        return sum(len(self.batches[batch]) for batch in {each.batch for each in self.rounds})
 
 
 def build_report(measurement: Measurement, accuracy: Sequence[Accuracy] | None = None) -> ComparisonReport:
@@ -97,11 +105,18 @@ def build_report(measurement: Measurement, accuracy: Sequence[Accuracy] | None =
         settings=measurement.settings,
         foreign_load=measurement.foreign_load,
         batches=tuple(tuple(path.name for path in paths) for paths in measurement.batches),
+        skipped=tuple(path.name for path in measurement.skipped) or None,
         rounds=tuple(RoundReport(each.batch, tuple(each.order), each.foreign_load) for each in measurement.rounds),
         engines=tuple(
             _engine(run, baseline, batch, judged) for run, judged in zip(measurement.runs, figures, strict=True)
         ),
     )
+
+
+def with_accuracy(report: ComparisonReport, judged: ComparisonReport) -> ComparisonReport:
+    """A report of speed with the figures, and the images left out, of another report of the same engines."""
+    engines = (replace(a, accuracy=b.accuracy) for a, b in zip(report.engines, judged.engines, strict=True))
+    return replace(report, engines=tuple(engines), skipped=judged.skipped)
 
 
 def _engine(run: EngineRun, baseline: EngineRun, batch: int, accuracy: Accuracy | None) -> EngineReport:

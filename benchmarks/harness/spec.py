@@ -1,10 +1,12 @@
 """Naming an engine on the command line."""
 
+import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from refinemask.files import UserError
+from refinemask.files import UserError, require_not_input
 
 
 @dataclass(frozen=True)
@@ -18,14 +20,24 @@ class EngineSpec:
     @classmethod
     def parse(cls, text: str) -> "EngineSpec":
         """Read ``model.onnx@openvino:bf16`` and the like; :func:`engines.load` judges the parts."""
-        match = re.fullmatch(r"(.+?)(?:@(\w+)(?::(\w+))?)?", text)
+        match = re.fullmatch(r"(.+?)(?:@(\w+)(?::(\w+))?)?", text, re.DOTALL)
+        expected = "PATH, PATH@BACKEND or PATH@BACKEND:PRECISION"
         if match is None:
-            raise UserError("an engine is PATH, PATH@BACKEND or PATH@BACKEND:PRECISION; found an empty text")
+            raise UserError(f"an engine is {expected}; found an empty text")
+        path, _, options = text.rpartition("@")
+        if match[2] is None and os.path.exists(path) and not os.path.exists(text):
+            raise UserError(f"{text}: {options!r} is no backend; expected {expected}, such as {path}@openvino:bf16")
         return cls(Path(match[1]), match[2], match[3])
 
     def __str__(self) -> str:
         options = ":".join(part for part in (self.backend, self.precision) if part)
         return f"{self.path.name}@{options}" if options else self.path.name
+
+
+def require_new_output(output: Path | None, engines: Iterable[str], *inputs: Path | None) -> None:
+    """Raise a UserError if a report would take the place of an engine's file or of another input, or of no file."""
+    if output is not None:
+        require_not_input(output, *inputs, *(EngineSpec.parse(text).path for text in engines))
 
 
 def openvino_precisions() -> list[str]:

@@ -25,7 +25,7 @@ def print_tables(tables: Iterable[Table], foreign_load: float | None) -> None:
 def print_accuracy(report: ComparisonReport, console: Console | None = None) -> None:
     """Print all average precisions of the engines in a report that has them."""
     judged = [(engine, engine.accuracy) for engine in report.engines if engine.accuracy is not None]
-    table = Table(title="Average precision")
+    table = Table(title=f"Average precision, {_images(report)}")
     for heading in ("engine", "precision", "of"):
         table.add_column(heading)
     metrics = list(judged[0][1]["segm"])
@@ -59,7 +59,7 @@ def warn_if_busy(load: float | None) -> None:
 
 
 def _comparison(report: ComparisonReport) -> Table:
-    table = Table(title="Engines (speed-up: engine phase, median of ratios paired per round)")
+    table = Table(title=f"Engines, {_images(report)} (speed-up: engine phase, median of ratios paired per round)")
     for heading in ("engine", "precision"):
         table.add_column(heading)
     reference = report.engines[0].accuracy
@@ -86,13 +86,19 @@ def _accuracy_cells(accuracy: Accuracy | None, reference: Accuracy | None) -> li
         return cells
     for kind in ("segm", "boundary"):
         value, baseline = accuracy[kind]["AP"], reference[kind]["AP"]
-        cells += [points(value), "" if accuracy is reference else f"{100 * (value - baseline):+.2f}"]
+        difference = f"{100 * (value - baseline):+.2f}" if min(value, baseline) >= 0 else "–"
+        cells += [points(value), "" if accuracy is reference else difference]
     return cells
 
 
-def points(value: float) -> str:
+def points(value: float, digits: int = 2) -> str:
     """An average precision in points of a hundred; -1 means that there was no object to find."""
-    return f"{100 * value:.2f}" if value >= 0 else "none"
+    return f"{100 * value:.{digits}f}" if value >= 0 else "–"
+
+
+def _images(report: ComparisonReport) -> str:
+    skipped = f", {len(report.skipped)} skipped and not counted" if report.skipped else ""
+    return f"{report.images} images{skipped}"
 
 
 def _latencies(report: ComparisonReport) -> list[Table]:

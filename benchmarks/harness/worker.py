@@ -20,6 +20,7 @@ import engines
 from benchmarks.harness.load import peak_memory_bytes, used_device_memory
 from benchmarks.harness.pipeline import Sample, process
 from benchmarks.harness.spec import EngineSpec
+from refinemask.config import ModelConfig, from_json, to_json
 from refinemask.files import UserError
 from refinemask.structures import Result
 
@@ -60,6 +61,8 @@ class Worker:
             raise
         self.name: str = about["name"]
         self.precision: str = about["precision"]
+        self.config = from_json(ModelConfig, about["config"])
+        """Configuration of the engine's model."""
 
     @property
     def pid(self) -> int:
@@ -146,7 +149,7 @@ def main() -> int:
             if engine is None:
                 cv2.setNumThreads(request["threads"])
                 engine = engines.load(**request)
-                answer = {"name": engine.name, "precision": engine.precision}
+                answer = {"name": engine.name, "precision": engine.precision, "config": to_json(engine.config)}
             else:
                 sample, results = process(engine, **request)
                 answer = {"sample": asdict(sample), "results": results}

@@ -10,6 +10,7 @@ import tyro
 
 from benchmarks.harness.report_file import write_report
 from benchmarks.harness.settings import OLD
+from benchmarks.harness.spec import require_new_output
 from benchmarks.harness.tables import print_tables
 from benchmarks.peers.measurement import Plan, measure_beside_torchvision
 from benchmarks.peers.table import table
@@ -32,6 +33,7 @@ def main(args: Args | None = None) -> int:
 
 
 def _peers(args: Args) -> None:
+    require_new_output(args.output, [], args.plan.exported, args.plan.image)
     report = measure_beside_torchvision(args.plan)
     write_report(report, args.output)
     print_tables([table(report)], report.foreign_load)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from benchmarks.harness.report_file import write_report
+from benchmarks.harness.spec import require_new_output
 from benchmarks.harness.tables import print_tables
 from benchmarks.savings.measurement import measure_savings
 from benchmarks.savings.report import Settings
@@ -42,6 +43,7 @@ def main(args: Args | None = None) -> int:
 
 
 def _savings(args: Args) -> None:
+    require_new_output(args.output, [])
     report = measure_savings(args.settings())
     write_report(report, args.output)
     print_tables(tables(report), report.foreign_load)

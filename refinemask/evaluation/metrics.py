@@ -20,6 +20,8 @@ MetricName = Literal["coco", "lvis", "ap-star"]
 Figures = dict[str, dict[str, float]]
 """Average precisions by kind of overlap (bbox, segm, boundary), then by name."""
 Data = TypeVar("Data", bound=CocoDataset)
+LISTED_CLASSES, LISTED_CHARACTERS = 3, 40
+"""Classes that an error lists of a detector, and characters of each name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,15 +64,32 @@ class Metric(Generic[Data]):
             config: the detector's configuration.
             detector: what the error calls it.
         """
-        known = dict(zip(config.category_ids, config.class_names, strict=True))
+        known = classes(config)
         if self.category_ids not in (None, config.category_ids):
             raise UserError(f"{detector}: finds {len(known)} classes; AP* is for a detector of COCO's 80")
         for category, name in dataset.categories.items():
             if category not in known or (self.same_names and known[category] != name):
                 raise UserError(
-                    f"{detector}: finds {len(known)} classes, of which none is category {category} ({name}) of "
-                    f"{dataset.path}; evaluate it on the data set it was trained for"
+                    f"{detector}: finds {listed(known)}, of which none is category {category} ({_short(name)}) of "
+                    f"{dataset.path}; evaluate it on annotations of its own classes, or give it these ids and names "
+                    f"when it is converted: python -m refinemask.convert … --categories {dataset.path}"
                 )
+
+
+def classes(config: ModelConfig) -> dict[int, str]:
+    """Names of the classes that a detector finds, by category id."""
+    return dict(zip(config.category_ids, config.class_names, strict=True))
+
+
+def listed(names: Mapping[int, str]) -> str:
+    """Classes as errors list them: their number and the first ones, such as ``80 classes (1 person, 2 bicycle, …)``."""
+    first = [f"{category} {_short(name)}" for category, name in list(names.items())[:LISTED_CLASSES]]
+    return f"{len(names)} classes ({', '.join(first)}{', …' if len(names) > LISTED_CLASSES else ''})"
+
+
+def _short(name: str) -> str:
+    line = " ".join(name.split())
+    return line if len(line) <= LISTED_CHARACTERS else line[:LISTED_CHARACTERS] + "…"
 
 
 def _lvis_figures(

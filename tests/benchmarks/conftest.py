@@ -7,7 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
+import engines
 from tests.support.compiled_package import package_cache, tiny_package
+from tests.support.found_again import write_annotations
 from tests.support.toy_onnx import write_toy_onnx
 
 __all__ = ["package_cache", "tiny_package"]
@@ -29,3 +31,9 @@ def pictures(tmp_path: Path) -> list[Path]:
     for path in paths:
         cv2.imwrite(str(path), noise.integers(0, 256, (40, 60, 3), dtype=np.uint8))
     return paths
+
+
+@pytest.fixture
+def annotations(tmp_path: Path, pictures: list[Path], toy_onnx: Path) -> Path:
+    """The engine's own detections as COCO annotations, but moved by five pixels in the first of the four pictures."""
+    return write_annotations(engines.load(toy_onnx, threads=1), pictures, tmp_path / "annotations.json")

@@ -9,42 +9,8 @@ import pytest
 
 import engines
 from benchmarks import ap, compare
-from benchmarks.harness.pipeline import process
 from benchmarks.harness.settings import Settings
-
-
-@pytest.fixture
-def annotations(tmp_path: Path, pictures: list[Path], toy_onnx: Path) -> Path:
-    """The engine's own detections as COCO annotations, but moved by five pixels in the first of the four pictures."""
-    return write_annotations(engines.load(toy_onnx, threads=1), pictures, tmp_path / "annotations.json")
-
-
-def write_annotations(engine: engines.Engine, pictures: list[Path], path: Path) -> Path:
-    """Write what an engine finds as :func:`annotations` are; boxes are the masks."""
-    _, found = process(engine, pictures)
-    objects = [
-        {"image_id": 10 + image, **result, "segmentation": box_polygon(result["bbox"], 5 if image == 0 else 0)}
-        for image, results in enumerate(found)
-        for result in results
-    ]
-    content = {
-        "images": [{"id": 10 + n, "file_name": p.name, "height": 40, "width": 60} for n, p in enumerate(pictures)],
-        "categories": [
-            {"id": number, "name": name}
-            for number, name in zip(engine.config.category_ids, engine.config.class_names, strict=True)
-        ],
-        "annotations": [
-            {"id": number, "area": result["bbox"][2] * result["bbox"][3], "iscrowd": 0, **result}
-            for number, result in enumerate(objects, start=1)
-        ],
-    }
-    path.write_text(json.dumps(content))
-    return path
-
-
-def box_polygon(bbox: list[float], shift: int) -> list[list[float]]:
-    x, y, width, height = bbox
-    return [[x + shift, y, x + width + shift, y, x + width + shift, y + height, x + shift, y + height]]
+from tests.support.found_again import write_annotations
 
 
 def test_finds_again_what_was_not_moved(

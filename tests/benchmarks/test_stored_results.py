@@ -40,10 +40,26 @@ KINDS: dict[str, type] = {
     "nuclei-other-models": TrainingReport,
     "nuclei": TrainingReport,
 }
+TABLES = "fuzz", "kills", "soak"
+"""Tables of numbers: by what was tried, and then by what was counted. They come with a provenance."""
 
 
 def test_every_stored_report_has_a_kind() -> None:
-    assert {path.stem for path in RESULTS.glob("*.json")} == set(KINDS)
+    assert {path.stem for path in RESULTS.glob("*.json")} - set(TABLES) == set(KINDS)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_stored_table_holds_numbers_and_says_where_they_come_from(name: str) -> None:
+    stored = RESULTS / f"{name}.json"
+    if not stored.exists():
+        pytest.skip("not measured yet")
+    table = json.loads(stored.read_text())
+    assert {"date", "revision"} <= set(table.pop("provenance"))
+    assert table
+    for counts in table.values():
+        assert counts
+        assert all(type(number) in (int, float) for number in counts.values())
+        assert counts.get("failed", 0) == 0
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -54,6 +54,43 @@ def test_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("recipe.json", "[" * 100_000),
+        ("recipe.json", '{"name": "a", "train": 5, "data": {}, "validation": {}}'),
+        ("metrics.jsonl", ""),
+        ("metrics.jsonl", "[]"),
+        ("metrics.jsonl", '{"loss": 1}'),
+        ("metrics.jsonl", '{"loss": null, "epoch": 2}'),
+    ],
+)
+def test_a_damaged_run_is_one_line(
+    file: str, text: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    for name in ("recipe.json", "metrics.jsonl"):
+        (damaged / name).write_text((run / name).read_text() if name != file else text)
+    assert main(Args(runs=(damaged,), data_root=run.parent / "data", output=tmp_path / "result.json")) == 2
+    error = capsys.readouterr().err
+    assert "expected the directory of a run of python -m refinemask.train" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["recipe.json", "last.safetensors"])
+def test_a_runs_own_file_is_no_output(name: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (run / name).read_bytes()
+    assert main(Args(runs=(run,), data_root=run.parent / "data", output=run / name)) == 2
+    assert "would be overwritten" in capsys.readouterr().err
+    assert (run / name).read_bytes() == before
+
+
+def test_the_figure_is_not_the_report(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(Args(runs=(run,), data_root=run.parent / "data", output=tmp_path / "result.svg")) == 2
+    assert "the figure takes this name" in capsys.readouterr().err
+
+
 def test_a_recipe_that_lacks_a_part_is_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = tmp_path / "other"
     other.mkdir()
@@ -62,4 +99,6 @@ def test_a_recipe_that_lacks_a_part_is_refused(run: Path, tmp_path: Path, capsys
     (other / "recipe.json").write_text(json.dumps(recipe))
     (other / "metrics.jsonl").write_text((run / "metrics.jsonl").read_text())
     assert main(Args(runs=(other,), data_root=run.parent / "data", output=tmp_path / "result.json")) == 2
-    assert "expected the directory of a run of python -m refinemask.train: 'validation'" in capsys.readouterr().err
+    assert (
+        "expected the directory of a run of python -m refinemask.train: lacks 'validation'" in capsys.readouterr().err
+    )

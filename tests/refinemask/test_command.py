@@ -71,6 +71,18 @@ def test_an_error_is_one_line_and_a_code(error: Exception, code: int, capsys: py
     assert capsys.readouterr() == ("", f"error: {error}\n")
 
 
+def test_a_command_whose_package_is_missing_names_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def act(args: Args) -> None:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr(sys, "argv", ["refinemask convert", "a.pth"])
+    assert execute(Args, act, Args()) == 2
+    missing = "needs torch, which is not installed; pip install 'refinemask[train]'"
+    assert capsys.readouterr().err == f"error: refinemask convert {missing}\n"
+
+
 @pytest.mark.parametrize(("result", "code"), [(None, 0), (0, 0), (143, 143)])
 def test_the_result_of_the_action_is_the_code(result: int | None, code: int) -> None:
     assert execute(Args, lambda args: result, Args()) == code

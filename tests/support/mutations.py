@@ -80,8 +80,17 @@ def mutated_bytes(data: bytes, random: np.random.Generator) -> bytes:
     return bytes(changed)
 
 
+_refusals = 0
+
+
+def refusals() -> int:
+    """Number of calls of :func:`refusal` in this process that found an input refused."""
+    return _refusals
+
+
 def refusal(read: Callable[[], Any]) -> str | None:
     """Why ``read`` refuses its input, in one short line; None if it takes it. Any other exception is a failure."""
+    global _refusals
     try:
         read()
     except UserError as error:
@@ -89,5 +98,6 @@ def refusal(read: Callable[[], Any]) -> str | None:
         assert message, "an error without a message"
         assert "\n" not in message, f"more than a line: {message}"
         assert len(message) <= LONGEST_MESSAGE, f"too long to read: {message}"
+        _refusals += 1
         return message
     return None

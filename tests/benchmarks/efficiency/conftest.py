@@ -10,6 +10,8 @@ import pytest
 from benchmarks.efficiency.models import MODELS
 from benchmarks.harness.random_detector import randomize
 from refinemask import __version__
+from refinemask.config import ModelConfig, to_json
+from refinemask.data.categories import COCO
 from refinemask.files import sha256
 from refinemask.modeling.detector import Detector
 from refinemask.weights import save_detector
@@ -17,6 +19,8 @@ from tests.support.tiny_detector import TINY
 from tests.support.toy_onnx import write_toy_onnx
 
 SIZE = (64, 96)
+COCO_CONFIG = ModelConfig(class_names=COCO.class_names, category_ids=COCO.category_ids)
+"""AP* is for detectors of COCO's classes."""
 KEYS = ("mask-rcnn", "refinemask")
 
 
@@ -37,7 +41,7 @@ def work(tmp_path: Path, checkpoints: list[Path]) -> Path:
     directory.mkdir()
     for checkpoint, key in zip(checkpoints, reversed(KEYS), strict=True):
         bounds = json.dumps({"batch": [1, 1, 1], "height": [32, 64, 1344], "width": [32, 96, 1344]})
-        origin = {"source_sha256": sha256(checkpoint), "exporter": __version__}
+        origin = {"source_sha256": sha256(checkpoint), "exporter": __version__, "config": to_json(COCO_CONFIG)}
         write_toy_onnx(directory / f"{key}.onnx", bounds=bounds, **origin)
         bounds = json.dumps({"batch": [1] * 3, "height": [SIZE[0]] * 3, "width": [SIZE[1]] * 3})
         path = write_toy_onnx(directory / f"{key}-64x96.onnx", bounds=bounds, **origin)

@@ -98,6 +98,7 @@ def test_resumes_only_the_same_measurement(
         (["--limit", 0], "--limit is 0"),
         (["--ap-star-annotations", "a.json"], "needs --annotations"),
         (["--device", "cuda"], "there is no GPU"),
+        (["--output", "table.svg"], "the figure takes this name"),
         (["--backends", "tensorrt:fp16"], "mask-rcnn-64x96-fp16.engine: no such file; build it"),
     ],
 )
@@ -114,6 +115,27 @@ def test_mistakes_are_one_line_and_code_2(
     assert error.startswith("error: ")
     assert error.count("\n") == 1
     assert message in error
+
+
+def test_no_input_is_an_output(
+    command: Command, annotations: tuple[Path, Path], checkpoints: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (annotations[0], checkpoints[0]):
+        before = path.read_bytes()
+        assert command("--annotations", annotations[0], "--output", path)[0] == 2
+        assert "would be overwritten" in capsys.readouterr().err
+        assert path.read_bytes() == before
+
+
+def test_images_left_out_of_ap_are_counted(
+    command: Command, annotations: tuple[Path, Path], pictures: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (50, 40)).save(pictures[1])
+    code, report = command("--annotations", annotations[0])
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    assert [backend["skipped"] for backend in report["backends"]] == [["1.png"]]
+    assert "1 images skipped and not counted" in out
 
 
 def test_an_unknown_table(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ def measurement(tmp_path: Path) -> Measurement:
         engine_run(EngineSpec(file, "openvino", "bf16"), "OpenVINO", "bf16", fast, None),
     ]
     batches = [[tmp_path / "a.png"], [tmp_path / "b.png"]]
-    return Measurement(Settings(rounds=3, warmup=0), batches, rounds, runs, 0.01)
+    return Measurement(Settings(rounds=3, warmup=0), batches, [], rounds, runs, 0.01)
 
 
 def test_figures(measurement: Measurement) -> None:
@@ -92,6 +92,26 @@ def test_table(measurement: Measurement, capsys: pytest.CaptureFixture[str]) -> 
     assert cells == ["OpenVINO", "bf16", "10.00", "2.00×", "9.62", "39.80", "-0.20", "19.90", "-0.10", "4.0", "unknown"]
     assert "64x96 (3)" in out
     assert err == ""
+
+
+def test_images_are_counted_in_the_table_and_those_left_out_are_in_the_file(
+    measurement: Measurement, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "Engines, 2 images (speed-up" in printed(build_report(measurement), capsys)[0]
+    report, path = build_report(replace(measurement, skipped=[tmp_path / "c.png"])), tmp_path / "report.json"
+    assert "Engines, 2 images, 1 skipped and not counted (speed-up" in printed(report, capsys)[0]
+    write_report(report, path)
+    assert read_report(ComparisonReport, path) == report
+    assert json.loads(path.read_text())["skipped"] == ["c.png"]
+
+
+def test_without_an_object_to_find_there_is_no_figure(
+    measurement: Measurement, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing = [{kind: {"AP": -1.0} for kind in ("segm", "boundary")} for _ in range(2)]
+    out, _ = printed(build_report(measurement, nothing), capsys)
+    row = next(line for line in out.splitlines() if "OpenVINO" in line)
+    assert [cell.strip() for cell in row.strip("│").split("│")][5:9] == ["–"] * 4
 
 
 def test_a_busy_machine_is_warned_of(measurement: Measurement, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,25 @@ def test_named_without_directory() -> None:
     assert str(EngineSpec.parse("a/b/model.onnx@openvino:bf16")) == "model.onnx@openvino:bf16"
 
 
+def test_a_path_may_have_any_characters(tmp_path: Path) -> None:
+    for name in ("a@b c.onnx", "a@openvino:.onnx", "a@", "a\nb.onnx"):
+        path = tmp_path / name
+        path.touch()
+        (tmp_path / "a").touch()
+        assert EngineSpec.parse(str(path)) == EngineSpec(path)
+
+
+@pytest.mark.parametrize("options", ["", ":", "openvino:", ":bf16", "openvino:bf16:2", "open vino", "openvino:bf-16"])
+def test_what_is_wrong_behind_the_file_is_named(options: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.touch()
+    with pytest.raises(UserError) as caught:
+        EngineSpec.parse(f"{path}@{options}")
+    assert "expected PATH" in str(caught.value)
+    assert repr(options) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_empty_text_is_refused() -> None:
     with pytest.raises(UserError, match="an engine is PATH"):
         EngineSpec.parse("")

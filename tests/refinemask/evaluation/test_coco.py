@@ -105,7 +105,7 @@ def test_objects_as_detections_are_perfect() -> None:
         if not a.iscrowd
     ]
     for figures in evaluate_coco(dataset, group_by_image(dataset, results)).values():
-        assert set(figures.values()) == {1.0}
+        np.testing.assert_allclose(list(figures.values()), 1, rtol=0, atol=EQUAL)
 
 
 def test_no_detections_is_zero_and_no_objects_is_undefined() -> None:

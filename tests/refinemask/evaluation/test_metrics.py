@@ -26,7 +26,7 @@ def test_a_detector_of_all_classes_passes(name: MetricName) -> None:
 
 def test_coco_compares_names_and_lvis_does_not() -> None:
     renamed = replace(DATASET, categories={1: "human", 3: "car"})
-    with pytest.raises(UserError, match=r"^r50: finds 80 classes, of which none is category 1 \(human\) of a\.json"):
+    with pytest.raises(UserError, match=r"^r50: finds 80 classes .*, of which none is category 1 \(human\) of a\.json"):
         METRICS["coco"].require_classes(renamed, DETECTOR, "r50")
     METRICS["lvis"].require_classes(renamed, DETECTOR, "r50")
 
@@ -35,6 +35,25 @@ def test_coco_compares_names_and_lvis_does_not() -> None:
 def test_a_category_that_the_detector_lacks_is_named(name: MetricName) -> None:
     with pytest.raises(UserError, match=r"none is category 12 \(street sign\)"):
         METRICS[name].require_classes(replace(DATASET, categories={12: "street sign"}), DETECTOR, "r50")
+
+
+def test_the_first_classes_of_the_detector_and_both_remedies_are_named() -> None:
+    with pytest.raises(UserError, match="none is category 0") as caught:
+        METRICS["coco"].require_classes(replace(DATASET, categories={0: "person"}), DETECTOR, "r50")
+    assert "finds 80 classes (1 person, 2 bicycle, 3 car, …), of which none is category 0 (person) of a.json" in (
+        message := str(caught.value)
+    )
+    assert "annotations of its own classes" in message
+    assert message.endswith("python -m refinemask.convert … --categories a.json")
+
+
+@pytest.mark.parametrize("name", ["ä" * 3000, "line\nbreak", "", "\x00"])
+def test_whatever_classes_are_called_the_error_is_one_short_line(name: str) -> None:
+    detector = ModelConfig(class_names=(name,) * 90, category_ids=tuple(range(10**15, 10**15 + 90)))
+    with pytest.raises(UserError, match="finds 90 classes") as caught:
+        METRICS["coco"].require_classes(replace(DATASET, categories={5: name}), detector, "r50")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
 
 
 def test_ap_star_is_of_coco_detectors() -> None:
