@@ -78,6 +78,7 @@ class CompiledEngine(SlottedEngine):
             precision=sidecar.precision,
             device=device,
             bounds=sidecar.canvases,
+            path=path,
         )
 
 
