@@ -28,10 +28,11 @@ def build_verified(plan: BuildPlan, output: Path) -> Sidecar:
         if plan.tf32:
             built = replace(built, precision=as_tf32(built.precision))
         require_met(built.precision, plan.precision, plan.onnx)
+        digest = sha256(engine)
     if built.layers:
         with atomic_write(Path(f"{output}.layers.json")) as temporary:
             temporary.write_text(json.dumps(built.layers, indent=1))
-    sidecar = _describe(plan, output, built)
+    sidecar = _describe(plan, output, built, digest)
     write_sidecar(sidecar, output)
     return sidecar
 
@@ -46,11 +47,11 @@ def _require_library(plan: BuildPlan) -> None:
         raise UserError(f"{error}; or name one (--plugins), or build the operators' bodies (--bodies)") from error
 
 
-def _describe(plan: BuildPlan, output: Path, built: Built) -> Sidecar:
+def _describe(plan: BuildPlan, output: Path, built: Built, digest: str) -> Sidecar:
     options = plan.options
     device = None if options.capabilities else cuda_device()
     return Sidecar(
-        engine_sha256=sha256(output),
+        engine_sha256=digest,
         onnx=plan.onnx.name,
         onnx_sha256=plan.onnx_sha256,
         plugins=plan.plugins.name if plan.plugins else None,
