@@ -11,11 +11,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from engines.outputs import OutputError, check_detections, check_real
 from refinemask.config import STRIDE, ModelConfig
 from refinemask.contract import InputError
 from refinemask.data.transforms import resize_shape
 from refinemask.foreign import foreign_errors, reason
+from refinemask.outputs import OutputError, check_detections, check_real
 from refinemask.prediction import ImageSource, Prediction, encode, predict_images
 from refinemask.structures import Detections, ImageDetections
 

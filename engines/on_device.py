@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engines.outputs import check_counts, check_layout
 from refinemask import prediction
 from refinemask.masks import NOT_FINITE, RLE
+from refinemask.outputs import check_counts, check_layout
 from refinemask.structures import Detections, ImageDetections
 from trt_plugins import kernels_path
 from trt_plugins.c_api import NOT_FINITE_RUNS, Kernels
@@ -42,9 +42,9 @@ def encode(detections: Detections, scale_factors: np.ndarray, image_shapes: Shap
     check_layout(detections, len(image_shapes))
     kernels = device_kernels()
     if kernels is None:
-        found = download(detections)
-        check_counts(found.num_detections, found.scores.shape[1])
-        return prediction.encode(found, scale_factors, image_shapes)
+        on_host = download(detections)
+        check_counts(on_host.num_detections, on_host.scores.shape[1])
+        return prediction.encode(on_host, scale_factors, image_shapes)
     paste = partial(
         kernels.paste_rle,
         detections.masks,

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from refinemask.config import STRIDE, ModelConfig, Preprocessing, from_json, to_json
@@ -221,6 +222,12 @@ class Metadata:
 def missing_properties(properties: Mapping[str, str]) -> list[str]:
     """Names of the properties that every exported file has and that ``properties`` lacks."""
     return [name for name in ("config", "precision", "bounds") if name not in properties]
+
+
+def require_onnx_name(output: str | os.PathLike[str]) -> None:
+    """Raise a UserError unless ``output``, which is to be written, has the name of an ONNX file."""
+    if Path(output).suffix != ".onnx":
+        raise UserError(f"{output}: expected the name of a .onnx file")
 
 
 def require_tensors(path: str | os.PathLike[str], inputs: Iterable[str], outputs: Iterable[str]) -> None:

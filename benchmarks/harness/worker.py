@@ -21,6 +21,8 @@ from benchmarks.harness.load import peak_memory_bytes, used_device_memory
 from benchmarks.harness.pipeline import Sample, process
 from benchmarks.harness.spec import EngineSpec
 from refinemask.files import UserError
+from refinemask.foreign import one_line
+from refinemask.json_files import checked, parse_json
 from refinemask.structures import Result
 
 SECONDS_TO_END = 10
@@ -122,7 +124,10 @@ class Worker:
             code = self._process.wait()
             reason = f"signal {-code} (9 is usually lack of memory)" if code < 0 else f"exit code {code}"
             raise UserError(f"{self.spec}: its process ended with {reason}")
-        content = json.loads(answer)
+        try:
+            content = checked(parse_json(answer), dict[str, Any])
+        except ValueError as error:
+            raise UserError(f"{self.spec}: its process answered {one_line(answer)!r}") from error
         if "error" in content:
             raise UserError(content["error"])
         after = used_device_memory(self._device)

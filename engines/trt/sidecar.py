@@ -159,9 +159,7 @@ def _with_tf32(sidecar: Sidecar) -> Sidecar:
     """
     if sidecar.metadata.get("precision") != "fp32":
         return sidecar
-    return replace(
-        sidecar, metadata={**sidecar.metadata, "precision": "tf32"}, precision=as_tf32(sidecar.precision)
-    )
+    return replace(sidecar, metadata={**sidecar.metadata, "precision": "tf32"}, precision=as_tf32(sidecar.precision))
 
 
 def check_sidecar(

@@ -57,10 +57,10 @@ def trtexec_version(trtexec: str) -> str:
         UserError: the program does not run, or is of a version that this project does not know.
     """
     try:
-        printed = subprocess.run([trtexec, "--help"], capture_output=True, text=True, errors="replace", check=False).stdout
+        run = subprocess.run([trtexec, "--help"], capture_output=True, text=True, errors="replace", check=False)
     except OSError as error:
         raise UserError(f"{trtexec}: cannot be run: {error.strerror}") from error
-    match = re.search(r"\[TensorRT v([0-9]{1,9}(?:\.[0-9]{1,9})*)\]", printed)
+    match = re.search(r"\[TensorRT v([0-9]{1,9}(?:\.[0-9]{1,9})*)\]", run.stdout)
     if match is None:
         raise UserError(f"{trtexec}: is not trtexec; expected a first line with [TensorRT v…]")
     text = match[1]
@@ -83,7 +83,9 @@ def build_with_trtexec(plan: BuildPlan, engine: Path) -> Built:
     with tempfile.TemporaryDirectory() as directory:
         layer_file = Path(directory) / "layers.json"
         command = trtexec_command(plan, engine, layer_file, major=int(version.split(".")[0]))
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as process:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        ) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 print(line, end="", file=sys.stderr)

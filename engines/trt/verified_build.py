@@ -9,9 +9,9 @@ from engines.trt.child import build_in_child
 from engines.trt.device import cuda_device
 from engines.trt.plan import BuildPlan, Built
 from engines.trt.precision import as_tf32, require_met
-from engines.trt.sidecar import Sidecar, write_sidecar
+from engines.trt.sidecar import Sidecar, sidecar_path, write_sidecar
 from engines.trt.trtexec import build_with_trtexec
-from refinemask.files import UserError, atomic_write, sha256
+from refinemask.files import UserError, atomic_write, require_not_input, sha256
 from trt_plugins import library_path
 
 
@@ -22,6 +22,11 @@ def build_verified(plan: BuildPlan, output: Path) -> Sidecar:
         UserError: TensorRT or the plugin library is missing, TensorRT refuses, or an operator became no plugin layer.
         PrecisionNotMetError: too few layers compute in the precision of the file.
     """
+    if output.suffix != ".engine":
+        raise UserError(f"{output}: expected the name of a .engine file")
+    layers = Path(f"{output}.layers.json")
+    for written in (output, layers, sidecar_path(output)):
+        require_not_input(written, plan.onnx, plan.plugins, plan.options.timing_cache)
     _require_library(plan)
     with atomic_write(output) as engine:
         built = build_with_trtexec(plan, engine) if plan.options.trtexec else build_in_child(plan, engine)
@@ -30,7 +35,7 @@ def build_verified(plan: BuildPlan, output: Path) -> Sidecar:
         require_met(built.precision, plan.precision, plan.onnx)
         digest = sha256(engine)
     if built.layers:
-        with atomic_write(Path(f"{output}.layers.json")) as temporary:
+        with atomic_write(layers) as temporary:
             temporary.write_text(json.dumps(built.layers, indent=1))
     sidecar = _describe(plan, output, built, digest)
     write_sidecar(sidecar, output)

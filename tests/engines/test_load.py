@@ -100,7 +100,7 @@ def test_wrong_endings_backends_and_missing_files(tmp_path: Path, toy_onnx: Toy)
     expected = r"no engine for .\.pth. files; expected \.safetensors, \.pt2, \.onnx, \.engine; .*refinemask\.convert "
     with pytest.raises(UserError, match=expected):
         engines.load(tmp_path / "model.pth")
-    with pytest.raises(UserError, match=r"no engine for directories; expected .*\.engine$"):
+    with pytest.raises(UserError, match=r"no engine for directories; expected .*\.engine; name a file in it$"):
         engines.load(tmp_path)
     with pytest.raises(UserError, match="no such file"):
         engines.load(tmp_path / "model.onnx")

@@ -68,7 +68,9 @@ def check_real(image: int, num_classes: int, labels: np.ndarray, **values: np.nd
             raise OutputError(f"its output {name} has a value that is not finite (image {image} of the batch)")
     if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
         wrong = labels[(labels < 0) | (labels >= num_classes)][0]
-        raise OutputError(f"its output labels has {wrong} (image {image} of the batch); expected 0 to {num_classes - 1}")
+        raise OutputError(
+            f"its output labels has {wrong} (image {image} of the batch); expected 0 to {num_classes - 1}"
+        )
 
 
 def check_detections(found: Any, batch: int, num_classes: int) -> None:
