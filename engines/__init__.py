@@ -22,8 +22,9 @@ from engines.trt.precision import PrecisionNotMetError
 from engines.trt.sidecar import Sidecar
 from refinemask.contract import Bounds, InputError
 from refinemask.extras import needed_by
-from refinemask.files import UserError, require_readable
+from refinemask.files import UserError
 from refinemask.foreign import one_line
+from refinemask.readable import require_readable
 
 if TYPE_CHECKING:
     from engines.compiled.sidecar import CompiledSidecar

@@ -9,7 +9,7 @@ import onnxruntime as ort
 from engines.base import Engine
 from refinemask.contract import INPUTS, OUTPUTS, Metadata, require_tensors
 from refinemask.external_data import require_data_inside
-from refinemask.files import UserError, require_readable
+from refinemask.files import UserError
 from refinemask.foreign import foreign_errors
 from refinemask.onnx_session import cuda_remedy, session_options
 from refinemask.structures import Detections
@@ -80,7 +80,6 @@ def _open(path: str | os.PathLike[str], threads: int | None, device: str, *, tf3
     if device not in PROVIDERS:
         raise UserError(f"{path}: no ONNX Runtime provider for device '{device}'; expected {' or '.join(PROVIDERS)}")
     options = {TF32_OPTION: str(int(tf32))} if device == "cuda" else {}
-    require_readable(path)
     require_data_inside(path)
     with (
         foreign_errors(f"{path}: ONNX Runtime cannot load it", "export it again (export.to_onnx)"),

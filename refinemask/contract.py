@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from refinemask.config import STRIDE, ModelConfig, Preprocessing, from_json, to_json
 from refinemask.external_data import require_data_inside
-from refinemask.files import UserError, require_readable
+from refinemask.files import UserError
 from refinemask.foreign import foreign_errors, one_line
 from refinemask.structures import Detections
 
@@ -253,7 +253,6 @@ def read_onnx(path: str | os.PathLike[str], *, weights: bool = False) -> "onnx.M
     # Imported here because it is heavy, and a machine with only an engine and its sidecar does not need it.
     import onnx
 
-    require_readable(path)
     require_data_inside(path)
     # Protobuf and the reader raise a dozen kinds of exceptions.
     with foreign_errors(f"{path}: not a readable ONNX file", "export it again (export.to_onnx)"):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from refinemask.files import UserError
 from refinemask.foreign import one_line
+from refinemask.readable import require_readable
 
 Data = mmap.mmap | bytes
 
@@ -38,19 +39,17 @@ DEEPEST = 100
 
 
 def require_data_inside(path: str | os.PathLike[str]) -> None:
-    """Raise a UserError if an ONNX file names data outside its folder, or data that are not there.
+    """Refuse an ONNX file that names data outside its folder, or data that are not there.
 
     Absolute paths, ``..``, symbolic links out of the folder and addresses in memory are outside.
 
     Raises:
         UserError: so it is, or the file is cut or damaged, or cannot be read.
     """
+    require_readable(path)
     try:
-        with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                raise UserError(f"{path}: is empty, expected an ONNX file; export it again (export.to_onnx)")
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                locations = dict.fromkeys(_locations(data, 0, len(data), "model", 0))
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            locations = dict.fromkeys(_locations(data, 0, len(data), "model", 0))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:

@@ -76,21 +76,6 @@ def require_file(path: str | os.PathLike[str]) -> None:
         raise UserError(f"{path}: is no regular file, which is never replaced; expected the name of a file")
 
 
-def require_readable(path: str | os.PathLike[str]) -> None:
-    """Raise a UserError unless a regular file lies at ``path`` that may be read."""
-    try:
-        mode = os.stat(path).st_mode
-        if stat.S_ISDIR(mode):
-            raise UserError(f"{path}: is a directory, expected a file")
-        if not stat.S_ISREG(mode):
-            raise UserError(f"{path}: is no regular file")
-        os.close(os.open(path, os.O_RDONLY))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError(f"{path}: no such file") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-
-
 def require_not_input(output: str | os.PathLike[str], *inputs: str | os.PathLike[str] | None) -> None:
     """Raise a UserError unless ``output`` is the name of a file that is none of ``inputs``, whatever they are called.
 

@@ -18,9 +18,10 @@ from engines.compiled.recording import Recording
 from engines.compiled.sidecar import CompiledSidecar, check_compiled_sidecar, read_compiled_sidecar
 from engines.compiled.signals import held_signals
 from engines.slots import SlottedEngine
-from refinemask.files import UserError, require_readable
+from refinemask.files import UserError
 from refinemask.foreign import foreign_errors
 from refinemask.prediction import encode
+from refinemask.readable import require_readable
 from refinemask.structures import Detections, ImageDetections
 from trt_plugins import BUILD_COMMAND, torch_ops
 

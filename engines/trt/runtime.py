@@ -11,8 +11,9 @@ from engines.trt.api import import_tensorrt, load_plugins, make_logger, short_ve
 from engines.trt.device import cuda_device
 from engines.trt.sidecar import check_sidecar, read_sidecar, sidecar_path
 from refinemask.contract import INPUTS, OUTPUTS, Metadata
-from refinemask.files import UserError, require_readable
+from refinemask.files import UserError
 from refinemask.foreign import one_line
+from refinemask.readable import require_readable
 from trt_plugins import library_path
 
 Shape = tuple[int, ...]

@@ -20,9 +20,10 @@ import msgspec
 from engines.trt.api import Flavour
 from engines.trt.precision import as_tf32
 from refinemask.contract import Metadata
-from refinemask.files import UserError, atomic_write, require_readable, sha256
+from refinemask.files import UserError, atomic_write, sha256
 from refinemask.foreign import one_line
 from refinemask.json_files import checked, read_json
+from refinemask.readable import require_readable
 
 T = TypeVar("T")
 
