@@ -23,6 +23,8 @@ from engines.trt.sidecar import Sidecar
 from refinemask.contract import Bounds, InputError
 from refinemask.extras import needed_by
 from refinemask.files import UserError
+from refinemask.foreign import one_line
+from refinemask.readable import require_readable
 
 if TYPE_CHECKING:
     from engines.compiled.sidecar import CompiledSidecar
@@ -46,6 +48,8 @@ BACKENDS = {
     ".engine": ("tensorrt", "pycuda"),
 }
 """Names of the engines that can run a file, by its ending; the first is the default."""
+DEVICES = ("cpu", "cuda")
+"""Devices that an engine may compute on."""
 
 
 def load(
@@ -89,7 +93,9 @@ def load(
     path = Path(path)
     backend = _backend(path, backend)
     if threads is not None and threads < 1:
-        raise UserError(f"{path}: cannot run on {threads} threads; expected at least 1, or None")
+        raise UserError(f"{path}: cannot run on {threads} threads (--threads); expected at least 1")
+    if device not in DEVICES:
+        raise UserError(f"{path}: there is no device '{device}' (--device); expected {' or '.join(DEVICES)}")
     if slots < 1:
         raise UserError(f"{path}: cannot run in {slots} slots; expected at least 1")
     common: dict[str, Any] = {"precision": precision, "device": device}
@@ -124,17 +130,30 @@ def load(
 
 def _backend(path: Path, backend: str | None) -> str:
     if path.suffix not in BACKENDS:
-        kind = "directories" if path.is_dir() else f"'{path.suffix}' files"
+        kind = "directories" if path.is_dir() else f"'{one_line(path.suffix)}' files" if path.suffix else "such files"
         line = f"{path}: no engine for {kind}; expected {', '.join(BACKENDS)}"
-        if path.suffix == ".pth":
-            line += f"; an official one is converted first: python -m refinemask.convert {path} -o OUTPUT.safetensors"
-        raise UserError(line)
+        raise UserError(f"{line}; {remedy}" if (remedy := _remedy(path)) else line)
     possible = BACKENDS[path.suffix]
     if backend not in (None, *possible):
         raise UserError(f"{path}: backend '{backend}' cannot run it; expected {' or '.join(possible)}")
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
+    require_readable(path)
     return backend or possible[0]
+
+
+def _remedy(path: Path) -> str:
+    """What makes a file that an engine can run of another one; empty where nothing is known."""
+    ending = path.suffix.lower()
+    if path.is_dir():
+        return "name a file in it"
+    if ending in BACKENDS:
+        return f"rename it: {path.with_suffix(ending).name}"
+    if ending in (".pth", ".pt"):
+        return f"an official one is converted first: python -m refinemask.convert {path} -o OUTPUT.safetensors"
+    if ending in (".xml", ".bin"):
+        return "OpenVINO runs the .onnx file itself: name that one"
+    if ending in (".plan", ".trt"):
+        return f"rename an engine of TensorRT and its sidecar: {path.with_suffix('.engine').name}"
+    return ""
 
 
 def _refuse_options(path: Path, backend: str, device: str, **fits: bool) -> None:

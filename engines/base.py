@@ -3,8 +3,10 @@
 Imports no PyTorch: a deployment machine without it runs engines too.
 """
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,12 +14,18 @@ import numpy as np
 from refinemask.config import STRIDE, ModelConfig
 from refinemask.contract import InputError
 from refinemask.data.transforms import resize_shape
+from refinemask.foreign import foreign_errors, reason
+from refinemask.outputs import OutputError, check_detections, check_real
 from refinemask.prediction import ImageSource, Prediction, encode, predict_images
 from refinemask.structures import Detections, ImageDetections
 
 
 class Shapes(Protocol):
     """The batches and sizes that an engine accepts, such as :class:`refinemask.contract.Bounds`."""
+
+    @property
+    def smallest_batch(self) -> int:
+        """The smallest number of images that run together."""
 
     def canvas(self, height: int, width: int) -> tuple[int, int]:
         """The padded (height, width) for an image of ``height`` × ``width`` pixels."""
@@ -35,7 +43,14 @@ class Engine(ABC):
     """
 
     def __init__(
-        self, *, name: str, config: ModelConfig, precision: str, device: str, bounds: Shapes | None = None
+        self,
+        *,
+        name: str,
+        config: ModelConfig,
+        precision: str,
+        device: str,
+        bounds: Shapes | None = None,
+        path: str | os.PathLike[str] | None = None,
     ) -> None:
         self.name = name
         """The runtime, such as ``PyTorch`` or ``ONNX Runtime``."""
@@ -47,6 +62,16 @@ class Engine(ABC):
         """Device of the computation: ``cpu`` or ``cuda``."""
         self.bounds = bounds
         """Batches and sizes that the engine accepts; None accepts any."""
+        self.path = path
+        """The file, as it was named; None if there is none."""
+
+    def __str__(self) -> str:
+        return f"{self.path or 'an engine'}: {self.name} in {self.precision} on {self.device}"
+
+    @property
+    def smallest_batch(self) -> int:
+        """The smallest number of images that the engine runs together; fewer are filled up by the caller."""
+        return 1 if self.bounds is None else self.bounds.smallest_batch
 
     def predict(self, images: Iterable[ImageSource], *, batch_size: int = 1) -> Iterator[Prediction]:
         """Detect objects in image files and decoded images.
@@ -77,8 +102,13 @@ class Engine(ABC):
 
         Raises:
             InputError: an input has the wrong type, layout or size.
+            UserError: the network fails on it, or gives anything but such detections.
         """
-        return self.download(self.run(self.upload(*check_inputs(images, image_sizes, self.bounds))))
+        images, image_sizes = check_inputs(images, image_sizes, self.bounds)
+        found = self.download(self.run(self.upload(images, image_sizes)))
+        with self.named_outputs():
+            check_detections(found, len(images), self.config.num_classes)
+        return found
 
     def detect(
         self,
@@ -100,10 +130,14 @@ class Engine(ABC):
 
         Raises:
             InputError: an input has the wrong type, layout or size.
-            ValueError: a value of a mask or box is not finite.
+            UserError: the network fails on it, or gives anything but such detections.
         """
         outputs = self.run(self.upload(*check_inputs(images, image_sizes, self.bounds)))
-        return self.encode(outputs, scale_factors, image_shapes)
+        found = self.encode(outputs, scale_factors, image_shapes)
+        with self.named_outputs():
+            for index, image in enumerate(found):
+                check_real(index, self.config.num_classes, image.labels, boxes=image.boxes, scores=image.scores)
+        return found
 
     def canvas(self, image_shapes: Iterable[tuple[int, int]]) -> tuple[int, int] | None:
         """The padded (height, width) for a batch of original images, as ``transforms.preprocess`` takes it.
@@ -136,8 +170,26 @@ class Engine(ABC):
         """Bring what :meth:`run` returned to host memory, its masks pasted; see :meth:`detect`.
 
         An engine on a GPU pastes them there if it can.
+
+        Raises:
+            UserError: the outputs break the contract.
         """
-        return encode(self.download(outputs), scale_factors, image_shapes)
+        found = self.download(outputs)
+        with self.named_outputs():
+            check_detections(found, len(image_shapes), self.config.num_classes)
+            return encode(found, scale_factors, image_shapes)
+
+    def running(self) -> AbstractContextManager[None]:
+        """Within the block, what the runtime raises becomes a UserError that names the file and the engine."""
+        return foreign_errors(f"{self} fails on these images", "export it again (export.to_onnx)")
+
+    @contextmanager
+    def named_outputs(self) -> Iterator[None]:
+        """Within the block, outputs that break the contract become an error that names the file and the engine."""
+        try:
+            yield
+        except ValueError as error:
+            raise OutputError(f"{self}: {reason(error)}; export it again, or try another precision") from error
 
 
 def check_inputs(images: Any, image_sizes: Any, bounds: Shapes | None) -> tuple[np.ndarray, np.ndarray]:
@@ -148,10 +200,11 @@ def check_inputs(images: Any, image_sizes: Any, bounds: Shapes | None) -> tuple[
     """
     try:
         images, image_sizes = np.ascontiguousarray(images), np.ascontiguousarray(image_sizes)
-    except TypeError as error:
-        raise InputError(f"inputs must be NumPy arrays or tensors in host memory: {error}") from error
+    # Lists that are no arrays, tensors on a device, and tensors that need gradients.
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise InputError(f"inputs must be NumPy arrays or tensors in host memory: {reason(error)}") from error
     _check_images(images)
-    if not np.issubdtype(image_sizes.dtype, np.integer) or image_sizes.shape != (len(images), 2):
+    if image_sizes.dtype.kind not in "iu" or image_sizes.shape != (len(images), 2):
         raise InputError(
             f"image_sizes is {image_sizes.dtype} {list(image_sizes.shape)}; expected int64 [{len(images)}, 2], "
             "the valid (height, width) of each image"

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from refinemask import prediction
 from refinemask.masks import NOT_FINITE, RLE
+from refinemask.outputs import check_counts, check_layout
 from refinemask.structures import Detections, ImageDetections
 from trt_plugins import kernels_path
 from trt_plugins.c_api import NOT_FINITE_RUNS, Kernels
@@ -35,12 +36,15 @@ def encode(detections: Detections, scale_factors: np.ndarray, image_shapes: Shap
     Where the kernels have not been built, the masks are copied and pasted on the host, and one warning says so.
 
     Raises:
-        ValueError: a value of a mask or box is not finite.
+        ValueError: a value of a mask or box is not finite, or an output has another type, shape or number.
         KernelError: an image has 2^31 pixels or more.
     """
+    check_layout(detections, len(image_shapes))
     kernels = device_kernels()
     if kernels is None:
-        return prediction.encode(download(detections), scale_factors, image_shapes)
+        on_host = download(detections)
+        check_counts(on_host.num_detections, on_host.scores.shape[1])
+        return prediction.encode(on_host, scale_factors, image_shapes)
     paste = partial(
         kernels.paste_rle,
         detections.masks,
@@ -49,7 +53,9 @@ def encode(detections: Detections, scale_factors: np.ndarray, image_shapes: Shap
         scale_factors=scale_factors,
         num_detections=detections.num_detections,
     )
-    rles, (boxes, scores, labels) = _encode(paste, image_shapes, detections[:3])
+    # The counts are checked with the rest, for one copy and one wait: the kernels take any.
+    rles, (boxes, scores, labels, counts) = _encode(paste, image_shapes, detections[:4])
+    check_counts(counts, scores.shape[1])
     found = []
     for index, scale in enumerate(scale_factors):
         real = slice(len(rles[index]))
@@ -82,7 +88,12 @@ def paste_rle(kernels: TorchKernels, masks: Tensor, boxes: Tensor, height: int, 
 
 
 def download(detections: Detections) -> Detections:
-    """The same detections as NumPy arrays. Places behind the last detection are zero and are not copied."""
+    """The same detections as NumPy arrays. Places behind the last detection are zero and are not copied.
+
+    Raises:
+        OutputError: an output is of another type or shape.
+    """
+    check_layout(detections, len(detections.num_detections))
     [counts] = to_host(detections.num_detections)
     found = int(counts.max(initial=0))
     copied = [name for name in Detections._fields if name != "num_detections"]

@@ -7,8 +7,10 @@ import numpy as np
 import onnxruntime as ort
 
 from engines.base import Engine
-from refinemask.contract import INPUTS, OUTPUTS, Metadata
+from refinemask.contract import INPUTS, OUTPUTS, Metadata, require_tensors
+from refinemask.external_data import require_data_inside
 from refinemask.files import UserError
+from refinemask.foreign import foreign_errors
 from refinemask.onnx_session import cuda_remedy, session_options
 from refinemask.structures import Detections
 
@@ -35,6 +37,8 @@ class OnnxRuntimeEngine(Engine):
             raise UserError(f"{path}: tf32 does not run on a CPU: TensorFloat-32 is a type of GPUs; use --device cuda")
         self.session = _open(path, threads, device, tf32=precision == "tf32")
         metadata = Metadata.from_properties(self.session.get_modelmeta().custom_metadata_map, path)
+        values = self.session.get_inputs(), self.session.get_outputs()
+        require_tensors(path, *([value.name for value in group] for group in values))
         # TensorFloat-32 is no type of a file, but a way to multiply float32.
         wanted = "fp32" if precision == "tf32" else precision
         if wanted not in (None, metadata.precision):
@@ -48,39 +52,42 @@ class OnnxRuntimeEngine(Engine):
             precision=precision or metadata.precision,
             device=device,
             bounds=metadata.bounds,
+            path=path,
         )
 
     def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> ort.IOBinding:
-        binding = self.session.io_binding()
-        for name, array in zip(INPUTS, (images, image_sizes), strict=True):
-            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array, self.device, 0))
-        for name in OUTPUTS:
-            binding.bind_output(name, self.device)
-        binding.synchronize_inputs()
-        return binding
+        with self.running():
+            binding = self.session.io_binding()
+            for name, array in zip(INPUTS, (images, image_sizes), strict=True):
+                binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array, self.device, 0))
+            for name in OUTPUTS:
+                binding.bind_output(name, self.device)
+            binding.synchronize_inputs()
+            return binding
 
     def run(self, inputs: ort.IOBinding) -> ort.IOBinding:
-        self.session.run_with_iobinding(inputs)
-        inputs.synchronize_outputs()
-        return inputs
+        with self.running():
+            self.session.run_with_iobinding(inputs)
+            inputs.synchronize_outputs()
+            return inputs
 
     def download(self, outputs: ort.IOBinding) -> Detections:
-        return Detections(*outputs.copy_outputs_to_cpu())
+        with self.running():
+            return Detections(*outputs.copy_outputs_to_cpu())
 
 
 def _open(path: str | os.PathLike[str], threads: int | None, device: str, *, tf32: bool) -> ort.InferenceSession:
     if device not in PROVIDERS:
         raise UserError(f"{path}: no ONNX Runtime provider for device '{device}'; expected {' or '.join(PROVIDERS)}")
     options = {TF32_OPTION: str(int(tf32))} if device == "cuda" else {}
-    try:
-        with warnings.catch_warnings():
-            # ONNX Runtime only warns of a missing provider; the check below makes it an error.
-            warnings.simplefilter("ignore")
-            session = ort.InferenceSession(path, session_options(threads), providers=[(PROVIDERS[device], options)])
-    # ONNX Runtime's exceptions share no base class of their own.
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: ONNX Runtime cannot load it: {reason}; export it again (export.to_onnx)") from error
+    require_data_inside(path)
+    with (
+        foreign_errors(f"{path}: ONNX Runtime cannot load it", "export it again (export.to_onnx)"),
+        warnings.catch_warnings(),
+    ):
+        # ONNX Runtime only warns of a missing provider; the check below makes it an error.
+        warnings.simplefilter("ignore")
+        session = ort.InferenceSession(path, session_options(threads), providers=[(PROVIDERS[device], options)])
     if PROVIDERS[device] not in session.get_providers():
         raise UserError(
             f"{path}: {PROVIDERS[device]} was asked for, but ONNX Runtime offers {', '.join(session.get_providers())}; "

@@ -10,9 +10,10 @@ import onnx
 import onnx.inliner
 
 from engines.base import Engine
-from refinemask.contract import INPUTS, OUTPUTS, Metadata, read_onnx
+from refinemask.contract import INPUTS, OUTPUTS, Metadata, read_onnx, require_tensors
 from refinemask.extras import needed_by
 from refinemask.files import UserError
+from refinemask.foreign import foreign_errors
 from refinemask.structures import Detections
 
 PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
@@ -33,16 +34,25 @@ class OpenVINOEngine(Engine):
         threads: int | None = None,
         device: str = "cpu",
     ) -> None:
-        model = onnx.inliner.inline_local_functions(read_onnx(path, weights=True))
+        model = read_onnx(path, weights=True)
         metadata = Metadata.of_model(model, path)
+        values = model.graph.input, model.graph.output
+        require_tensors(path, *([value.name for value in group] for group in values))
         if metadata.precision != "fp32":
             raise UserError(f"{path}: OpenVINO runs fp32 exports, in fp32 or bf16; this one is {metadata.precision}")
         precision = precision or "fp32"
         if precision not in PRECISIONS or device != "cpu":
             raise UserError(f"{path}: OpenVINO runs on the cpu in fp32 or bf16, not on {device} in {precision}")
+        with foreign_errors(f"{path}: not a readable ONNX file", "export it again (export.to_onnx)"):
+            model = onnx.inliner.inline_local_functions(model)
         self.model = compile_network(model, path, PRECISIONS[precision], threads)
         super().__init__(
-            name="OpenVINO", config=metadata.config, precision=precision, device=device, bounds=metadata.bounds
+            name="OpenVINO",
+            config=metadata.config,
+            precision=precision,
+            device=device,
+            bounds=metadata.bounds,
+            path=path,
         )
         self._verify_precision(path)
 
@@ -50,12 +60,14 @@ class OpenVINOEngine(Engine):
         return dict(zip(INPUTS, (images, image_sizes), strict=True))
 
     def run(self, inputs: dict[str, np.ndarray]) -> Any:
-        request = self.model.create_infer_request()
-        request.infer(inputs, share_inputs=True)
-        return request
+        with self.running():
+            request = self.model.create_infer_request()
+            request.infer(inputs, share_inputs=True)
+            return request
 
     def download(self, outputs: Any) -> Detections:
-        return Detections(*(outputs.get_tensor(name).data.copy() for name in OUTPUTS))
+        with self.running():
+            return Detections(*(outputs.get_tensor(name).data.copy() for name in OUTPUTS))
 
     def _verify_precision(self, path: str | os.PathLike[str]) -> None:
         wanted, (convolutions, rois) = PRECISIONS[self.precision], executed_precisions(self.model)
@@ -130,12 +142,9 @@ def compile_network(
         options["PERF_COUNT"] = True
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = threads
-    try:
+    with foreign_errors(f"{path}: OpenVINO cannot compile it", "export it again (export.to_onnx)"):
         network = core.read_model(model.SerializeToString())
         # bf16 is 4 px coarse above 512. OpenVINO keeps in fp32 what leads to an output with no convolution on the way,
         # so the coordinates of the RoIs become outputs, too.
         network.add_outputs([node.input_value(1) for node in network.get_ops() if node.get_type_name() == "ROIAlign"])
         return core.compile_model(network, "CPU", options)
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise UserError(f"{path}: OpenVINO cannot compile it: {reason}; export it again (export.to_onnx)") from error

@@ -66,6 +66,7 @@ class SlottedEngine(Engine):
         self, outputs: Slot, scale_factors: np.ndarray, image_shapes: Sequence[tuple[int, int]]
     ) -> list[ImageDetections]:
         try:
-            return outputs.encode(scale_factors, image_shapes)
+            with self.named_outputs():
+                return outputs.encode(scale_factors, image_shapes)
         finally:
             self._slots.put(outputs)

@@ -72,7 +72,7 @@ class TorchEngine(Engine):
         enabled = device != "cpu" and kernels and _enable_kernels(path)
         self.operators: Operators = "kernels" if enabled else "torchvision"
         """The implementation of RoIAlign, NMS and boundary merge: this project's ``kernels``, or ``torchvision``."""
-        super().__init__(name="PyTorch", config=self.detector.config, precision=precision, device=device)
+        super().__init__(name="PyTorch", config=self.detector.config, precision=precision, device=device, path=path)
 
     def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> Inputs:
         inputs = torch.from_numpy(images).to(self.device), torch.from_numpy(image_sizes).to(self.device)
@@ -94,7 +94,8 @@ class TorchEngine(Engine):
     ) -> list[ImageDetections]:
         if self.device == "cpu":
             return super().encode(outputs, scale_factors, image_shapes)
-        return on_device.encode(outputs, scale_factors, image_shapes)
+        with self.named_outputs():
+            return on_device.encode(outputs, scale_factors, image_shapes)
 
     @contextmanager
     def arithmetic(self) -> Iterator[None]:

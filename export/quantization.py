@@ -18,9 +18,9 @@ from export.qdq import QuantizedType, insert_qdq, kept_layers, layers
 from export.reading import read_model
 from export.verify import onnx_runner, require_onnxruntime
 from refinemask.agreement import PARITY, Comparison, Parity, require_agreement, verification_images, verify
-from refinemask.contract import Metadata
+from refinemask.contract import Metadata, require_onnx_name
 from refinemask.data.transforms import preprocess
-from refinemask.files import UserError, atomic_write
+from refinemask.files import UserError, atomic_write, require_not_input
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +68,10 @@ def quantize_onnx(
         MismatchError: the quantised file is too far from its source; nothing is written.
     """
     model, output = Path(model), Path(output)
+    require_onnx_name(output)
+    require_not_input(output, model, calibration, ranges)
+    if calibration is not None:
+        require_not_input(output.with_suffix(".ranges.json"), model, calibration)
     require_onnxruntime()
     graph = read_model(model)
     metadata, parity, bodies = _metadata(graph, model), PARITY[precision], bool(graph.functions)
@@ -76,7 +80,7 @@ def quantize_onnx(
         metadata = _quantize(graph, metadata, measured, precision)
         ir.save(graph, temporary)
         onnx.checker.check_model(temporary, full_check=True)
-        runners = onnx_runner(temporary), onnx_runner(source)
+        runners = onnx_runner(temporary, output), onnx_runner(source, model)
         comparisons = verify(*runners, metadata.config.preprocessing, metadata.bounds, held_out)
         require_agreement(comparisons, parity, output, str(model))
         if not bodies:

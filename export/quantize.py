@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from export.qdq import QuantizedType
 from export.quantization import quantize_onnx
@@ -52,7 +53,7 @@ def main(args: Args | None = None) -> int:
 
 
 def _quantize(args: Args) -> None:
-    console, title = Console(), f"{args.precision} against {args.model.name}, worst of each"
+    console, title = Console(), f"{args.precision} against {escape(args.model.name)}, worst of each"
     try:
         report = quantize_onnx(
             args.model,

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import onnx_ir as ir
 from onnx_ir.external_data import set_base_dir
-from onnx_ir.serde import SerdeError
 
 from refinemask.contract import read_onnx
-from refinemask.files import UserError
+from refinemask.foreign import foreign_errors
 
 
 def read_model(path: str | os.PathLike[str]) -> ir.Model:
@@ -18,9 +17,8 @@ def read_model(path: str | os.PathLike[str]) -> ir.Model:
         UserError: the file is missing or no ONNX file.
     """
     proto = read_onnx(path)
-    try:
+    # Its reader raises whatever Python does on a damaged graph.
+    with foreign_errors(f"{path}: not a readable ONNX file", "export it again (export.to_onnx)"):
         model = ir.from_proto(proto)
-    except SerdeError as error:
-        raise UserError(f"{path}: not a readable ONNX file ({error}); export it again (export.to_onnx)") from error
-    set_base_dir(model.graph, Path(path).absolute().parent)
+        set_base_dir(model.graph, Path(path).absolute().parent)
     return model

@@ -7,7 +7,7 @@ The rules come from the parsers' documentation (TensorRT 10 and 11) and from bui
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import onnx.defs
 import onnx_ir as ir
@@ -16,6 +16,7 @@ from onnx_ir import DataType
 from export.reading import read_model
 from refinemask.contract import DOMAIN, OPERATORS, PLUGIN_ATTRIBUTES, missing_properties
 from refinemask.files import UserError
+from refinemask.foreign import foreign_errors, one_line
 
 Target = Literal["tensorrt-10", "tensorrt-11", "rtx"]
 
@@ -134,7 +135,7 @@ def _custom_problems(node: ir.Node) -> Iterator[str]:
     if node.domain != DOMAIN or node.op_type not in PLUGINS:
         yield f"no plugin of ours has the name {node.domain}::{node.op_type}"
     for name, expected in PLUGIN_ATTRIBUTES.items():
-        value = node.attributes.get_string(name, "")
+        value = _attribute(node, name, "")
         if value != expected:
             # From 10.15 on, the parser takes a plugin in place of a body only if it has this attribute.
             yield f"attribute {name} is {value!r}, expected {expected!r}: the plugin would not be found"
@@ -149,24 +150,34 @@ def _node_problems(node: ir.Node, target: Target) -> Iterator[str]:
         yield from _rtx_problems(node)
     if node.op_type == "TopK":
         yield from _top_k_problems(node)
-    if node.op_type == "Resize" and node.attributes.get_int("antialias"):
+    if node.op_type == "Resize" and _attribute(node, "antialias", 0):
         yield "antialias is not supported"
-    if node.op_type == "Resize" and node.attributes.get_string("mode", "nearest") not in ("nearest", "linear"):
+    if node.op_type == "Resize" and _attribute(node, "mode", "nearest") not in ("nearest", "linear"):
         yield "only nearest and linear are supported"
-    if node.op_type in ("ScatterND", "ScatterElements") and node.attributes.get_string("reduction", "none") != "none":
+    if node.op_type in ("ScatterND", "ScatterElements") and _attribute(node, "reduction", "none") != "none":
         yield "a reduction is not supported"
+
+
+def _attribute(node: ir.Node, name: str, default: int | str) -> Any:
+    """The value of an attribute, of whatever kind it is; the default where the node has none of its own."""
+    attribute = node.attributes.get(name)
+    return default if attribute is None or attribute.value is None else attribute.value
 
 
 def _rtx_problems(node: ir.Node) -> Iterator[str]:
     if node.op_type in MISSING_IN_RTX:
         yield MISSING_IN_RTX[node.op_type]
-    if node.op_type == "ConvTranspose" and node.outputs[0].dtype == DataType.BFLOAT16:
+    if node.op_type == "ConvTranspose" and any(output.dtype == DataType.BFLOAT16 for output in node.outputs):
         yield "TensorRT-RTX has no implementation in bfloat16"
 
 
 def _top_k_problems(node: ir.Node) -> Iterator[str]:
-    k = ir.convenience.get_const_tensor(node.inputs[1]) if node.inputs[1] is not None else None
-    if k is not None and int(k.numpy().max()) > TOP_K_LIMIT:
-        yield f"k is {int(k.numpy().max())}, the limit is {TOP_K_LIMIT}"
-    if node.attributes.get_int("sorted") == 0:
+    source = node.inputs[1] if len(node.inputs) > 1 else None
+    # The tensor may be of any type and shape, or damaged.
+    with foreign_errors(f"node {node.op_type} {one_line(node.name)}: its k cannot be read", "export it again"):
+        k = ir.convenience.get_const_tensor(source) if source is not None else None
+        largest = None if k is None else int(k.numpy().max())
+    if largest is not None and largest > TOP_K_LIMIT:
+        yield f"k is {largest}, the limit is {TOP_K_LIMIT}"
+    if _attribute(node, "sorted", 1) == 0:
         yield "only sorted results are supported"

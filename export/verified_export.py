@@ -15,8 +15,8 @@ from export.tensorrt_rules import Finding, check_model
 from export.verify import onnx_runner, require_onnxruntime, torch_runner
 from refinemask.agreement import PARITY, Comparison, Parity, require_agreement, verification_images, verify
 from refinemask.bundled import DEMO
-from refinemask.contract import Bounds, Masks, Metadata
-from refinemask.files import UserError, atomic_write, sha256
+from refinemask.contract import Bounds, Masks, Metadata, require_onnx_name
+from refinemask.files import UserError, atomic_write, require_not_input, sha256
 from refinemask.modeling.exported import Precision
 from refinemask.weights import load_detector, read_metadata
 
@@ -74,19 +74,21 @@ def export_onnx(
         MismatchError: the file does not agree with PyTorch; nothing is written.
     """
     checkpoint, output = Path(checkpoint), Path(output)
+    require_onnx_name(output)
+    require_not_input(output, checkpoint)
     _require_an_engine(output, precision, masks, bodies)
     require_onnxruntime()
     detector = load_detector(checkpoint)
     preprocessing = detector.config.preprocessing
     bounds = bounds or choose_bounds(preprocessing)
-    images = verification_images(_pictures(verify_images))
+    images = verification_images(_pictures(verify_images), "--verify-images")
     model = to_onnx(detector, bounds, precision=precision, masks=masks, opset=opset)
     metadata = _with_origin(model, checkpoint, output)
     parity = PARITY[precision] if mask_iou is None else PARITY[precision]._replace(masks=mask_iou)
     with atomic_write(output) as temporary:
         ir.save(model, temporary)
         onnx.checker.check_model(temporary, full_check=True)
-        file = onnx_runner(_runnable(model, temporary, precision))
+        file = onnx_runner(_runnable(model, temporary, precision), output)
         comparisons = verify(file, torch_runner(detector), preprocessing, bounds, images)
         require_agreement(comparisons, parity, output, "PyTorch")
         if not bodies:

@@ -157,8 +157,12 @@ def box_iou(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[
     return intersection / np.maximum(areas[0][:, None] + areas[1] - intersection, 1e-9)
 
 
-def verification_images(directory: Path) -> list[NDArray[np.uint8]]:
+def verification_images(directory: Path, option: str = "--images") -> list[NDArray[np.uint8]]:
     """A few pictures, spread evenly over all below ``directory`` in the order of their names.
+
+    Args:
+        directory: directory with pictures.
+        option: the option that names it, for errors.
 
     Raises:
         UserError: there are no pictures, or one cannot be read.
@@ -166,7 +170,8 @@ def verification_images(directory: Path) -> list[NDArray[np.uint8]]:
     paths = sorted(path for path in directory.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:
         raise UserError(
-            f"{directory}: no pictures; expected some of {', '.join(sorted(IMAGE_SUFFIXES))}: name another directory"
+            f"{directory}: no pictures; expected some of {', '.join(sorted(IMAGE_SUFFIXES))}: "
+            f"name another directory with {option}"
         )
     chosen = np.unique(np.linspace(0, len(paths) - 1, NUM_IMAGES).round().astype(int))
     return [read_image(paths[index]) for index in chosen]

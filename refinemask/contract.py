@@ -9,13 +9,15 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from refinemask.config import STRIDE, ModelConfig, Preprocessing, from_json, to_json
+from refinemask.external_data import require_data_inside
 from refinemask.files import UserError
+from refinemask.foreign import foreign_errors, one_line
 from refinemask.json_files import Count, checked
 from refinemask.structures import Detections
 
@@ -107,6 +109,11 @@ class Bounds:
             UserError: the limits are out of order or out of range.
         """
         return from_json(cls, text)
+
+    @property
+    def smallest_batch(self) -> int:
+        """The smallest number of images in a batch."""
+        return self.batch[0]
 
     def canvas(self, height: int, width: int) -> tuple[int, int]:
         """The padded (height, width) for an image of ``height`` × ``width`` pixels.
@@ -246,6 +253,22 @@ def missing_properties(properties: Mapping[str, str]) -> list[str]:
     return [name for name in ("config", "precision", "bounds") if name not in properties]
 
 
+def require_onnx_name(output: str | os.PathLike[str]) -> None:
+    """Raise a UserError unless ``output``, which is to be written, has the name of an ONNX file."""
+    if Path(output).suffix != ".onnx":
+        raise UserError(f"{output}: expected the name of a .onnx file")
+
+
+def require_tensors(path: str | os.PathLike[str], inputs: Iterable[str], outputs: Iterable[str]) -> None:
+    """Raise a UserError, which names the file ``path``, unless a network has the inputs and outputs of the contract."""
+    for kind, found, expected in (("inputs", {*inputs}, {*INPUTS}), ("outputs", {*outputs}, {*OUTPUTS})):
+        if found != expected:
+            names = one_line(", ".join(sorted(found)) or "none")
+            raise UserError(
+                f"{path}: not a RefineMask export: its {kind} are {names}; expected {', '.join(sorted(expected))}"
+            )
+
+
 def read_onnx(path: str | os.PathLike[str], *, weights: bool = False) -> "onnx.ModelProto":
     """Read an ONNX file.
 
@@ -254,16 +277,12 @@ def read_onnx(path: str | os.PathLike[str], *, weights: bool = False) -> "onnx.M
         weights: whether tensors that are stored in separate files are read, too.
 
     Raises:
-        UserError: the file is missing, or no ONNX file.
+        UserError: the file is missing, is no ONNX file, or keeps data outside its folder.
     """
     # Imported here because it is heavy, and a machine with only an engine and its sidecar does not need it.
     import onnx
 
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such file")
-    try:
-        return onnx.load(path, load_external_data=weights)
+    require_data_inside(path)
     # Protobuf and the reader raise a dozen kinds of exceptions.
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: not a readable ONNX file ({reason}); export it again (export.to_onnx)") from error
+    with foreign_errors(f"{path}: not a readable ONNX file", "export it again (export.to_onnx)"):
+        return onnx.load(path, load_external_data=weights)

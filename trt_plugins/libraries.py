@@ -10,14 +10,23 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from refinemask.files import UserError, atomic_write
+from refinemask.json_files import checked, read_json
 from trt_plugins import LIBRARY_DIR, PACKAGE
 from trt_plugins.ptxas import KernelResources, parse_ptxas
 
 ARCHITECTURES = ("80", "86-real", "89-real", "90-real", "100-real", "120")
 """CMake CUDA architectures; ``-real`` ones get machine code alone, the others PTX too."""
+
+
+class Report(TypedDict):
+    """What is read of a compile report."""
+
+    sha256: str
+    libraries: list[str]
+    kernels: list[dict[str, int | str]]
 
 
 def build_libraries(
@@ -42,6 +51,8 @@ def build_libraries(
     Raises:
         UserError: a tool is missing, or the compiler failed.
     """
+    # Before minutes of compiling.
+    _require_writable(output)
     nvcc, cmake = find_nvcc(), _find_cmake()
     known = _known_architectures(nvcc, architectures)
     version = _run([str(nvcc), "--version"]).strip().splitlines()[-1]
@@ -49,7 +60,7 @@ def build_libraries(
     digest = _digest(str(nvcc), version, *known, str(headers), _headers_version(headers))
     report_path = output / "compile_report.json"
     if not force and report_path.is_file():
-        report = json.loads(report_path.read_text())
+        report = read_report(report_path)
         if report["sha256"] == digest and all((output / name).is_file() for name in report["libraries"]):
             print(f"{output} is up to date")
             return report
@@ -78,6 +89,34 @@ def build_libraries(
     with atomic_write(report_path) as temporary:
         temporary.write_text(json.dumps(report, indent=1) + "\n")
     return report
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """A compile report that :func:`build_libraries` wrote.
+
+    Raises:
+        UserError: the file is something else.
+    """
+    content = read_json(path, "the report of python -m trt_plugins.build")
+    try:
+        for kernel in checked(content, Report)["kernels"]:
+            if set(kernel) != {*KernelResources._fields}:
+                raise ValueError(f"a kernel has not the fields {', '.join(KernelResources._fields)}")
+    except ValueError as error:
+        raise UserError(f"{path}: not a report of python -m trt_plugins.build ({error}); build with --force") from error
+    return content
+
+
+def _require_writable(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{output}: cannot be written: {error.strerror}; name a folder that can, with --output, or build as a user "
+            "who may write there"
+        ) from error
 
 
 def summary(report: dict[str, Any]) -> str:

@@ -22,6 +22,8 @@ from benchmarks.harness.pipeline import Sample, process
 from benchmarks.harness.spec import EngineSpec
 from refinemask.config import ModelConfig, from_json, to_json
 from refinemask.files import UserError
+from refinemask.foreign import one_line
+from refinemask.json_files import checked, parse_json
 from refinemask.structures import Result
 
 SECONDS_TO_END = 10
@@ -125,7 +127,10 @@ class Worker:
             code = self._process.wait()
             reason = f"signal {-code} (9 is usually lack of memory)" if code < 0 else f"exit code {code}"
             raise UserError(f"{self.spec}: its process ended with {reason}")
-        content = json.loads(answer)
+        try:
+            content = checked(parse_json(answer), dict[str, Any])
+        except ValueError as error:
+            raise UserError(f"{self.spec}: its process answered {one_line(answer)!r}") from error
         if "error" in content:
             raise UserError(content["error"])
         after = used_device_memory(self._device)

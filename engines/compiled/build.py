@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+from rich.markup import escape
 from rich.progress import track
 
 from engines.compiled.canvases import Canvases, Size
@@ -22,7 +23,7 @@ from refinemask.agreement import PARITY, agreement, require_agreement, verificat
 from refinemask.bundled import DEMO
 from refinemask.config import ModelConfig, to_json
 from refinemask.contract import default_sizes
-from refinemask.files import UserError, atomic_write, sha256
+from refinemask.files import UserError, atomic_write, require_not_input, sha256
 from refinemask.weights import read_config, read_metadata
 
 PRECISIONS = {"cuda": ("fp16", "bf16", "tf32", "fp32"), "cpu": ("fp32", "bf16")}
@@ -47,6 +48,8 @@ def compile_verified(
     check: bool,
 ) -> CompiledSidecar:
     """Compile, compare, write the package and its sidecar; see :func:`engines.compile_engine`."""
+    for written in (output, sidecar_path(output)):
+        require_not_input(written, checkpoint)
     config, precision = read_config(checkpoint), _precision(checkpoint, precision, device)
     shapes = Canvases(batch=batch, sizes=tuple(canvases or default_canvases(config)))
     require_runnable(checkpoint, device)
@@ -110,7 +113,7 @@ def _compiled(source: Source, sizes: Sequence[Size]) -> bytes:
 
     jobs = [(part, size) for size in sizes for part in PARTS]
     compiled = compile_in_children({**asdict(source), "checkpoint": str(source.checkpoint)}, jobs)
-    found = track(compiled, f"compiling {source.checkpoint.name}", len(jobs), transient=True)
+    found = track(compiled, f"compiling {escape(source.checkpoint.name)}", len(jobs), transient=True)
     # Into memory: PyTorch's writer of files ends the process where the disk is full.
     package = io.BytesIO()
     package_aoti(package, {name: files for name, files in found if files})

@@ -33,6 +33,11 @@ class Canvases:
             if any(side < STRIDE or side % STRIDE for side in size):
                 raise UserError(f"canvas {_names([size])}: expected multiples of {STRIDE}, such as 800x1344")
 
+    @property
+    def smallest_batch(self) -> int:
+        """The smallest number of images that are taken: the engine itself fills up a batch."""
+        return 1
+
     def canvas(self, height: int, width: int) -> Size:
         """The padded (height, width) for an image of ``height`` × ``width`` pixels.
 

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from types import FrameType
@@ -21,12 +22,24 @@ from typing import Any
 from refinemask.agreement import Comparison
 from refinemask.exit_codes import INTERRUPTED
 from refinemask.files import UserError
+from refinemask.foreign import one_line
+from refinemask.json_files import checked, parse_json
 
 CORES_PER_CHILD = 4
 """Processor cores that compiling one part keeps busy."""
 SECONDS_TO_END = 10
 """Time for a child to remove its temporary files."""
 ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A line that a child writes: a result or an error."""
+
+    result: Any = None
+    """What the task yielded."""
+    error: str | None = None
+    """Why the task failed."""
 
 
 def compile_in_children(source: dict[str, Any], jobs: Sequence[tuple[str, tuple[int, int]]]) -> Iterator[list[Any]]:
@@ -76,7 +89,7 @@ def _child(task: str, request: dict[str, Any]) -> Iterator["subprocess.Popen[str
     # Where the process crashes, its last words are then the Python lines that it died in.
     options = ["-W", "ignore", "-X", "faulthandler"]
     command = [sys.executable, *options, "-m", "engines.compiled.child", task, json.dumps(request)]
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "errors": "replace"}
     # In a session of its own, Ctrl-C does not reach it and its compilers. The parent tells it, whoever was interrupted.
     child = subprocess.Popen(command, env=environment, start_new_session=True, **pipes)
     assert child.stdin is not None
@@ -96,10 +109,13 @@ def _answers(child: "subprocess.Popen[str]", task: str, name: str) -> Iterator[A
     assert child.stdout is not None
     with child.stdout:
         for line in child.stdout:
-            answer = json.loads(line)
-            if "error" in answer:
-                raise UserError(answer["error"])
-            yield answer["result"]
+            try:
+                answer = checked(parse_json(line), Answer)
+            except ValueError as error:
+                raise UserError(f"{name}: not written, the {task} answered {one_line(line)!r}") from error
+            if answer.error is not None:
+                raise UserError(answer.error)
+            yield answer.result
     if child.wait():
         raise UserError(f"{name}: not written, {_reason(task, child.returncode)}")
 

@@ -4,7 +4,6 @@ import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -13,13 +12,16 @@ import torch.nn.functional as F
 from engines import on_device
 from engines.compiled.canvases import Size
 from engines.compiled.places import place_counts
+from engines.compiled.private_copy import private_copy
 from engines.compiled.program import Program, load_programs
 from engines.compiled.recording import Recording
 from engines.compiled.sidecar import CompiledSidecar, check_compiled_sidecar, read_compiled_sidecar
 from engines.compiled.signals import held_signals
 from engines.slots import SlottedEngine
 from refinemask.files import UserError
+from refinemask.foreign import foreign_errors
 from refinemask.prediction import encode
+from refinemask.readable import require_readable
 from refinemask.structures import Detections, ImageDetections
 from trt_plugins import BUILD_COMMAND, torch_ops
 
@@ -53,21 +55,17 @@ class CompiledEngine(SlottedEngine):
         Raises:
             UserError: the package has no sidecar, is not the file that its sidecar describes, or does not run here.
         """
+        require_readable(path)
         sidecar = read_compiled_sidecar(path)
         if precision not in (None, sidecar.precision):
             raise UserError(f"{path}: was compiled in {sidecar.precision}, not in {precision}; compile another one")
         require_runnable(path, device)
-        check_compiled_sidecar(sidecar, path, device)
-        if threads is not None:
-            torch.set_num_threads(threads)
-        try:
-            programs = load_programs(Path(path), sidecar.sizes)
-        except (RuntimeError, BadZipFile) as error:
-            raise UserError(f"{path}: PyTorch cannot load it: {str(error).splitlines()[0]}; {sidecar.again}") from error
-        except KeyError as error:
-            raise UserError(
-                f"{path}: holds no code for {error}, which its sidecar promises; {sidecar.again}"
-            ) from error
+        # What was hashed is what is loaded, though PyTorch takes a path.
+        with private_copy(path) as (copy, digest):
+            check_compiled_sidecar(sidecar, path, digest, device)
+            if threads is not None:
+                torch.set_num_threads(threads)
+            programs = _programs(path, copy, sidecar)
         super().__init__(
             partial(CpuSlot, programs, sidecar.batch)
             if device == "cpu"
@@ -78,7 +76,18 @@ class CompiledEngine(SlottedEngine):
             precision=sidecar.precision,
             device=device,
             bounds=sidecar.canvases,
+            path=path,
         )
+
+
+def _programs(path: str | os.PathLike[str], copy: Path, sidecar: CompiledSidecar) -> dict[Size, Program]:
+    with foreign_errors(f"{path}: PyTorch cannot load it", sidecar.again):
+        try:
+            return load_programs(copy, sidecar.sizes)
+        except KeyError as error:
+            raise UserError(
+                f"{path}: holds no code for {error}, which its sidecar promises; {sidecar.again}"
+            ) from error
 
 
 def require_runnable(path: str | os.PathLike[str], device: str) -> None:

@@ -2,49 +2,60 @@
 
 A package is native code: to load a file of unknown origin is to run unknown code. The code also runs only on the kind
 of device, and with the version of PyTorch, that it was compiled for.
+
+It proves that nothing was mixed up. It is no signature: whoever can write the package can write its sidecar, too.
 """
 
 import json
 import os
 from dataclasses import asdict, dataclass
+from typing import Annotated
 
+import msgspec
 import torch
 
 from engines.compiled.canvases import Canvases
-from engines.trt.sidecar import sidecar_path
-from refinemask.config import ModelConfig, from_json
-from refinemask.files import UserError, atomic_write, sha256
+from engines.trt.sidecar import COMMAND_SHOWN, Digest, Name, read_fields, sidecar_path
+from refinemask.config import STRIDE, ModelConfig, from_json
+from refinemask.files import UserError, atomic_write
+from refinemask.foreign import one_line
+from refinemask.json_files import Count
+
+Side = Annotated[int, msgspec.Meta(ge=STRIDE, le=1 << 20)]
+"""Height or width of an image in pixels."""
+Batch = Annotated[int, msgspec.Meta(ge=1, le=1 << 16)]
+"""Number of images in a batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompiledSidecar:
     """A package's origin."""
 
-    package_sha256: str
+    package_sha256: Digest
     """SHA-256 of the package."""
-    checkpoint: str
+    checkpoint: Name
     """File name of the checkpoint."""
-    checkpoint_sha256: str
+    checkpoint_sha256: Digest
     """SHA-256 of the checkpoint."""
     recipe: str
     """Recipe by which the checkpoint was trained."""
     config: str
     """Configuration of the model, as JSON."""
-    precision: str
+    precision: Name
     """Arithmetic of the convolutions: fp32, tf32, fp16 or bf16."""
-    device: str
+    device: Name
     """Kind of device: ``cpu`` or ``cuda``."""
-    target: str
+    target: Name
     """What the code runs on: compute capability of the GPU, such as ``9.0``, or vector instructions of the CPU."""
-    torch: str
+    torch: Name
     """Version of PyTorch, with that of CUDA."""
     processor: str
     """Name of the GPU that the package was compiled on; empty on a CPU."""
-    batch: int
+    batch: Batch
     """Number of images of a full batch."""
-    sizes: tuple[tuple[int, int], ...]
+    sizes: tuple[tuple[Side, Side], ...]
     """(height, width) of the padded images."""
-    agreement: tuple[int, int] | None
+    agreement: tuple[Count, Count] | None
     """Number of detections that agreed with eager PyTorch in fp32 after the build, and of all; None if unchecked."""
     command: str
     """The command line that compiles the package again."""
@@ -63,12 +74,14 @@ class CompiledSidecar:
         try:
             return from_json(ModelConfig, self.config)
         except ValueError as error:
-            raise UserError(f"{sidecar_path(path)}: unreadable configuration ({error}); {self.again}") from error
+            raise UserError(
+                f"{sidecar_path(path)}: unreadable configuration ({one_line(error)}); {self.again}"
+            ) from error
 
     @property
     def again(self) -> str:
         """What to do about a package that does not fit."""
-        return f"compile it again: {self.command}"
+        return f"compile it again: {one_line(self.command, COMMAND_SHOWN)}"
 
 
 def this_target(device: str) -> str:
@@ -96,21 +109,24 @@ def read_compiled_sidecar(package: str | os.PathLike[str]) -> CompiledSidecar:
             f"{package}: has no sidecar {path.name}, so its origin is unknown, and a package can run any code; compile "
             f"it here: python -m engines.build MODEL.safetensors -o {package}"
         )
+    sidecar = read_fields(path, CompiledSidecar, "compile the package again")
     try:
-        content = json.loads(path.read_text())
-        agreement = content["agreement"] and tuple(content["agreement"])
-        content |= {"sizes": tuple(map(tuple, content["sizes"])), "agreement": agreement}
-        sidecar = CompiledSidecar(**content)
         Canvases(batch=sidecar.batch, sizes=sidecar.sizes)
-        return sidecar
-    except (ValueError, TypeError, KeyError, UserError) as error:
+    except UserError as error:
         raise UserError(
-            f"{path}: not a sidecar of python -m engines.build ({error}); compile the package again"
+            f"{path}: not a sidecar of python -m engines.build ({one_line(error)}); compile the package again"
         ) from error
+    return sidecar
 
 
-def check_compiled_sidecar(sidecar: CompiledSidecar, package: str | os.PathLike[str], device: str) -> None:
+def check_compiled_sidecar(sidecar: CompiledSidecar, package: str | os.PathLike[str], digest: str, device: str) -> None:
     """Refuse a package that is not the file its sidecar describes, or was not compiled for this machine.
+
+    Args:
+        sidecar: the package's sidecar.
+        package: the package, as errors name it.
+        digest: SHA-256 of what is to be loaded.
+        device: kind of device that it is to run on.
 
     Raises:
         UserError: something differs; the message names it, and the command that compiles the package again.
@@ -123,7 +139,7 @@ def check_compiled_sidecar(sidecar: CompiledSidecar, package: str | os.PathLike[
     differences = [
         f"{what} is {found}, the package's is {expected}"
         for what, found, expected in (
-            ("its SHA-256", sha256(package), sidecar.package_sha256),
+            ("its SHA-256", digest, sidecar.package_sha256),
             ("PyTorch", torch.__version__, sidecar.torch),
             ("the device's target", this_target(device), sidecar.target),
         )

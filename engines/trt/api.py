@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from refinemask.extras import install_command
 from refinemask.files import UserError
+from refinemask.foreign import one_line, reason
 
 Flavour = Literal["tensorrt", "tensorrt_rtx"]
 OLDEST, TOO_NEW = (10, 7), (12, 0)
@@ -27,7 +28,7 @@ def import_tensorrt(flavour: Flavour) -> Any:
     try:
         trt = importlib.import_module(flavour)
     except (ImportError, OSError) as error:
-        raise UserError(f"{flavour} cannot be imported ({error}); {install_command(flavour)}") from error
+        raise UserError(f"{flavour} cannot be imported ({reason(error)}); {install_command(flavour)}") from error
     if flavour == "tensorrt":
         require_known(trt.__version__)
     return trt
@@ -88,9 +89,9 @@ def load_plugins(trt: Any, library: str | os.PathLike[str] | None, logger: Any) 
         return
     known = len(logger.errors)
     if trt.get_plugin_registry().load_library(str(path)) is None:
-        reason = next(iter(logger.errors[known:]), "no reason given").splitlines()[0]
+        said = one_line(next(iter(logger.errors[known:]), ""))
         raise UserError(
-            f"{library}: TensorRT {trt.__version__} cannot load this plugin library: {reason}; build it again on this "
+            f"{library}: TensorRT {trt.__version__} cannot load this plugin library: {said}; build it again on this "
             "machine: python -m trt_plugins.build --force"
         )
     _loaded.add((trt, path))

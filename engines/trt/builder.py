@@ -1,6 +1,5 @@
 """Building an engine through TensorRT's Python API, in this process."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -9,9 +8,11 @@ from typing import Any
 from engines.trt.api import import_tensorrt, load_plugins, make_logger, short_version
 from engines.trt.device import cuda_device
 from engines.trt.plan import BuildPlan, Built
-from engines.trt.precision import inspector_shares, network_shares
+from engines.trt.precision import inspected_layers, inspector_shares, network_shares
 from refinemask.contract import OPERATORS
 from refinemask.files import UserError
+from refinemask.foreign import one_line
+from refinemask.json_files import parse_json
 
 MESSAGE_STARTS = tuple(f"{operator.name}:" for operator in OPERATORS)
 """Beginnings of our plugins' messages."""
@@ -140,7 +141,10 @@ def _inspect(trt: Any, serialized: Any, plan: BuildPlan, logger: Any) -> list[An
     if engine is None:
         raise UserError(f"the engine was built but cannot be loaded: {_first(logger.errors, 'no reason given')}")
     text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
-    return json.loads(text)["Layers"]
+    try:
+        return inspected_layers(parse_json(text))
+    except ValueError as error:
+        raise UserError(f"{plan.onnx}: TensorRT's inspector does not list the engine's layers: {error}") from error
 
 
 def _explain(plan: BuildPlan, reason: str) -> str:
@@ -151,7 +155,7 @@ def _explain(plan: BuildPlan, reason: str) -> str:
 
 
 def _first(errors: Iterable[str], otherwise: object) -> str:
-    return next(iter(errors), str(otherwise)).splitlines()[0]
+    return one_line(next(iter(errors), otherwise))
 
 
 def _make_monitor(trt: Any, progress: Progress) -> Any:

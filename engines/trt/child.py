@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,20 @@ from engines.trt.api import Flavour
 from engines.trt.builder import build_in_process
 from engines.trt.plan import BuildPlan, Built
 from refinemask.files import UserError
+from refinemask.foreign import one_line
+from refinemask.json_files import checked, parse_json
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A line that the child writes."""
+
+    progress: tuple[str, float] = ("", 0.0)
+    """The name of a phase, and the share of it that is done."""
+    result: Built | None = None
+    """What came of the build."""
+    error: str | None = None
+    """Why it failed."""
 
 
 def build_in_child(plan: BuildPlan, engine: Path) -> Built:
@@ -37,15 +51,18 @@ def build_in_child(plan: BuildPlan, engine: Path) -> Built:
     ):
         request = json.dumps({"plan": plan.to_json(), "output": str(engine)})
         command = [sys.executable, "-m", "engines.trt.child", request]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace", env=environment) as child:
             assert child.stdout is not None
             for line in child.stdout:
-                answer = json.loads(line)
-                if "result" in answer:
-                    return Built(**answer["result"])
-                if "error" in answer:
-                    raise UserError(answer["error"])
-                phase, share = answer["progress"]
+                try:
+                    answer = checked(parse_json(line), Answer)
+                except ValueError as error:
+                    raise UserError(f"{plan.onnx}: the build's process answered {one_line(line)!r}") from error
+                if answer.result is not None:
+                    return answer.result
+                if answer.error is not None:
+                    raise UserError(answer.error)
+                phase, share = answer.progress
                 bar.set_description(phase)
                 bar.update(share - bar.n)
     code = child.returncode

@@ -16,6 +16,7 @@ from engines.trt.api import Flavour
 from engines.trt.precision import REQUIRED_SHARE, Shares
 from refinemask.contract import DOMAIN, INPUTS, Bounds, Metadata, read_onnx
 from refinemask.files import UserError, sha256
+from refinemask.json_files import parse_json
 from refinemask.spelling import OptionalPath, OptionalShape
 from trt_plugins import LIBRARY_DIR, PLUGIN_LIBRARY
 
@@ -113,7 +114,7 @@ class BuildPlan:
     @classmethod
     def from_json(cls, text: str) -> "BuildPlan":
         """Read what :meth:`to_json` wrote."""
-        content = json.loads(text)
+        content = parse_json(text)
         onnx = Path(content.pop("onnx"))
         return cls(
             onnx=onnx,

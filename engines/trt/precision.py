@@ -7,9 +7,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from refinemask.files import FailedCheckError
+from refinemask.json_files import checked
 
 Shares = dict[str, dict[str, float]]
 """Share of each type among ``compute`` (convolutions and matrix products), all ``layers`` and all ``tensors``; integers
@@ -34,6 +35,19 @@ PATTERNS = {
 """Patterns of the inspector's spellings of the types, specific ones before general ones."""
 
 
+class Tensors(TypedDict, total=False):
+    """What is read of a layer's record."""
+
+    Inputs: list[dict[str, Any]]
+    Outputs: list[dict[str, Any]]
+
+
+class Inspection(TypedDict):
+    """What is read of an inspector's JSON."""
+
+    Layers: list[Tensors]
+
+
 class PrecisionNotMetError(FailedCheckError):
     """The error of an engine that computes in another precision than its file's."""
 
@@ -53,7 +67,7 @@ def as_tf32(shares: Shares) -> Shares:
 
     Neither a network nor the inspector tells them from those that do not.
     """
-    compute = {"tf32" if name == "fp32" else name: share for name, share in shares["compute"].items()}
+    compute = {"tf32" if name == "fp32" else name: share for name, share in shares.get("compute", {}).items()}
     return {**shares, "compute": compute}
 
 
@@ -75,6 +89,16 @@ def network_shares(trt: Any, network: Any) -> Shares:
             quantised = source.type == trt.LayerType.DEQUANTIZE
             compute.append(_name((source if quantised else layer).get_input(0).dtype))
     return _shares(compute, types, tensors)
+
+
+def inspected_layers(content: Any) -> list[dict[str, Any]]:
+    """The records of the layers in an inspector's JSON.
+
+    Raises:
+        ValueError: the content is something else, as without detailed verbosity, which gives names alone.
+    """
+    checked(content, Inspection)
+    return content["Layers"]
 
 
 def inspector_shares(layers: Iterable[Mapping[str, Any]]) -> Shares:

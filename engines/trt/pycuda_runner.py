@@ -41,6 +41,7 @@ class PycudaEngine(Engine):
             precision=metadata.precision,
             device=device,
             bounds=metadata.bounds,
+            path=path,
         )
 
     def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> dict[str, GPUArray]:

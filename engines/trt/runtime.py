@@ -12,6 +12,8 @@ from engines.trt.device import cuda_device
 from engines.trt.sidecar import check_sidecar, read_sidecar, sidecar_path
 from refinemask.contract import INPUTS, OUTPUTS, Metadata
 from refinemask.files import UserError
+from refinemask.foreign import one_line
+from refinemask.readable import require_readable
 from trt_plugins import library_path
 
 Shape = tuple[int, ...]
@@ -62,7 +64,7 @@ class OpenEngine(NamedTuple):
             raise UserError(f"{self.path}: {what}{self._errors()}")
 
     def _errors(self) -> str:
-        return f": {self.logger.errors[-1]}" if self.logger.errors else ""
+        return f": {one_line(self.logger.errors[-1])}" if self.logger.errors else ""
 
 
 def require_cuda(path: str | os.PathLike[str], device: str) -> None:
@@ -85,16 +87,20 @@ def open_engine(path: str | os.PathLike[str], *, precision: str | None = None, t
             refuses it.
     """
     path = Path(path)
+    require_readable(path)
     device = cuda_device()
     if device is None:
         raise UserError(f"{path}: a TensorRT engine needs a GPU, and this machine has none (or no driver)")
     sidecar = None if trust and not sidecar_path(path).is_file() else read_sidecar(path)
     trt = import_tensorrt(sidecar.flavour if sidecar else "tensorrt")
     library = _library() if sidecar is None or sidecar.plugins else None
+    # Read once: what was hashed is what runs.
+    content = path.read_bytes()
     if sidecar is not None:
         check_sidecar(
             sidecar,
             path,
+            content,
             flavour=sidecar.flavour,
             version=short_version(trt.__version__),
             capability=device.capability,
@@ -106,15 +112,14 @@ def open_engine(path: str | os.PathLike[str], *, precision: str | None = None, t
     if sidecar is not None and sidecar.newer_versions:
         # A version-compatible engine carries, as code, the runtime that it was built with.
         runtime.engine_host_code_allowed = True
-    engine = runtime.deserialize_cuda_engine(path.read_bytes())
+    engine = runtime.deserialize_cuda_engine(content)
     if engine is None:
-        reason = logger.errors[0] if logger.errors else "no reason given"
+        reason = one_line(next(iter(logger.errors), ""))
         raise UserError(f"{path}: TensorRT {trt.__version__} cannot load it: {reason}; build it again here")
     names = {engine.get_tensor_name(index) for index in range(engine.num_io_tensors)}
     if names != {*INPUTS, *OUTPUTS}:
-        raise UserError(
-            f"{path}: not an engine of ours: its tensors are {sorted(names)}; build it: python -m engines.build"
-        )
+        shown = one_line(", ".join(sorted(names)) or "none")
+        raise UserError(f"{path}: not an engine of ours: its tensors are {shown}; build it: python -m engines.build")
     metadata = sidecar.read_metadata(path) if sidecar else _metadata_beside(path, precision)
     if precision not in (None, metadata.precision):
         raise UserError(f"{path}: it was built in {metadata.precision}, not {precision}; export and build again")

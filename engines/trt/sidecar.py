@@ -2,45 +2,68 @@
 
 An engine is native code: to load a file of unknown origin is to run unknown code. An engine also runs only where it was
 built for. So the sidecar is checked before TensorRT sees the file.
+
+It proves that nothing was mixed up: the file, the machine, the versions. It is no signature: whoever can write the
+engine can write its sidecar, too.
 """
 
+import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+import msgspec
 
 from engines.trt.api import Flavour
 from engines.trt.precision import as_tf32
 from refinemask.contract import Metadata
 from refinemask.files import UserError, atomic_write, sha256
+from refinemask.foreign import one_line
+from refinemask.json_files import checked, read_json
+from refinemask.readable import require_readable
+
+T = TypeVar("T")
+
+Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+"""A SHA-256 in hexadecimal."""
+Name = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f]{1,255}\Z")]
+"""The name of a file or of a product, without control characters."""
+Release = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,5}(\.[0-9]{1,5}){1,3}\Z")]
+"""A version of numbers alone, such as ``10.13.0``."""
+Capability = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,3}\.[0-9]\Z")]
+"""A compute capability, such as ``8.9``."""
+COMMAND_SHOWN = 300
+"""Characters of a sidecar's command that an error repeats."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sidecar:
     """An engine's origin."""
 
-    engine_sha256: str
+    engine_sha256: Digest
     """SHA-256 of the engine file."""
-    onnx: str
+    onnx: Name
     """File name of the exported file."""
-    onnx_sha256: str
+    onnx_sha256: Digest
     """SHA-256 of the exported file, as it was when the build was planned."""
-    plugins: str | None
+    plugins: Name | None
     """File name of the plugin library; None if the engine needs none."""
-    plugins_sha256: str | None
+    plugins_sha256: Digest | None
     """SHA-256 of the plugin library; None if the engine needs none."""
     flavour: Flavour
     """Kind of TensorRT: ``tensorrt`` or ``tensorrt_rtx``."""
-    version: str
+    version: Release
     """Version of TensorRT, such as ``10.13.0``."""
-    cuda: str | None
+    cuda: Name | None
     """Newest CUDA version that the building machine's driver serves; None for a build ahead of time."""
-    driver: str | None
+    driver: Name | None
     """Version of the building machine's driver; None if unknown."""
-    gpu: str | None
+    gpu: Name | None
     """Name of the GPU that built the engine; None for a build ahead of time."""
-    capabilities: tuple[str, ...]
+    capabilities: tuple[Capability, ...]
     """Compute capabilities of the GPUs that run the engine, such as ``8.9``."""
     newer_capabilities: bool = False
     """Whether newer GPUs run the engine too (hardware compatible)."""
@@ -62,6 +85,11 @@ class Sidecar:
             UserError: the metadata cannot be read.
         """
         return Metadata.from_properties(self.metadata, path)
+
+    @property
+    def again(self) -> str:
+        """What to do about an engine that does not fit."""
+        return f"build it again: {one_line(self.command, COMMAND_SHOWN)}"
 
 
 def sidecar_path(engine: str | os.PathLike[str]) -> Path:
@@ -87,31 +115,58 @@ def read_sidecar(engine: str | os.PathLike[str]) -> Sidecar:
             f"{engine}: has no sidecar {path.name}, so its origin is unknown, and an engine can run any code; build it "
             "here (python -m engines.build), or load it with --trust-engine if you built it yourself"
         )
+    dated = False
+
+    def complete(content: dict[str, Any]) -> dict[str, Any]:
+        nonlocal dated
+        dated = "tf32" not in content
+        return {"tf32": True, **content}
+
+    sidecar = read_fields(path, Sidecar, "build the engine again", complete)
+    return _with_tf32(sidecar) if dated else sidecar
+
+
+def read_fields(
+    path: Path, kind: type[T], remedy: str, complete: Callable[[dict[str, Any]], dict[str, Any]] = dict
+) -> T:
+    """A sidecar as a dataclass that has exactly its keys.
+
+    Args:
+        path: the sidecar.
+        kind: the dataclass.
+        remedy: what else to do, for errors.
+        complete: function that adds what older sidecars lack.
+
+    Raises:
+        UserError: the file is no such sidecar.
+    """
+    require_readable(path)
+    expected = "a sidecar of python -m engines.build"
+    content = read_json(path, f"{expected}; {remedy}")
     try:
-        content = _with_tf32(json.loads(path.read_text()))
-        return Sidecar(**{**content, "capabilities": tuple(content["capabilities"])})
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(
-            f"{path}: not a sidecar of python -m engines.build ({error}); build the engine again"
-        ) from error
+        if not isinstance(content, dict):
+            raise ValueError(f"it is no object of fields but {type(content).__name__}")
+        if unknown := set(content) - {field.name for field in fields(kind)}:  # type: ignore[arg-type]
+            raise ValueError(f"it has the unknown field {one_line(min(unknown))!r}")
+        return checked(complete(content), kind)
+    except (ValueError, UserError) as error:
+        raise UserError(f"{path}: not {expected} ({one_line(error)}); {remedy}") from error
 
 
-def _with_tf32(content: dict[str, Any]) -> dict[str, Any]:
-    """The content of a sidecar, completed where it was written before there was a precision ``tf32``.
+def _with_tf32(sidecar: Sidecar) -> Sidecar:
+    """A sidecar that was written before there was a precision ``tf32``, completed.
 
     TensorRT's default was kept then, which is TensorFloat-32: what such a sidecar calls fp32 is tf32.
     """
-    if "tf32" in content:
-        return content
-    metadata, shares = content["metadata"], content["precision"]
-    if metadata["precision"] == "fp32":
-        metadata, shares = {**metadata, "precision": "tf32"}, as_tf32(shares)
-    return {**content, "metadata": metadata, "precision": shares, "tf32": True}
+    if sidecar.metadata.get("precision") != "fp32":
+        return sidecar
+    return replace(sidecar, metadata={**sidecar.metadata, "precision": "tf32"}, precision=as_tf32(sidecar.precision))
 
 
 def check_sidecar(
     sidecar: Sidecar,
     engine: str | os.PathLike[str],
+    content: bytes,
     *,
     flavour: Flavour,
     version: str,
@@ -122,7 +177,8 @@ def check_sidecar(
 
     Args:
         sidecar: the engine's sidecar.
-        engine: the engine file.
+        engine: the engine file, as errors name it.
+        content: the bytes that are to run: of two readings of a file the second may be another's.
         flavour: the flavour of TensorRT here.
         version: the version of TensorRT here.
         capability: compute capability of the GPU here.
@@ -134,13 +190,13 @@ def check_sidecar(
     differences = [
         f"{what} is {found}, the engine's is {expected}"
         for what, found, expected, fits in (
-            ("its SHA-256", sha256(engine), sidecar.engine_sha256, None),
+            ("its SHA-256", hashlib.sha256(content).hexdigest(), sidecar.engine_sha256, None),
             ("TensorRT's flavour", flavour, sidecar.flavour, None),
             ("TensorRT", version, sidecar.version, _version_fits(sidecar, version)),
             (
                 "the GPU's compute capability",
                 capability,
-                " or ".join(sidecar.capabilities),
+                one_line(" or ".join(sidecar.capabilities)) if sidecar.capabilities else "unknown",
                 _capability_fits(sidecar, capability),
             ),
             ("the plugin library's SHA-256", _hash(sidecar, plugins), sidecar.plugins_sha256, None),
@@ -148,7 +204,7 @@ def check_sidecar(
         if not (found == expected if fits is None else fits)
     ]
     if differences:
-        raise UserError(f"{engine}: does not fit: {'; '.join(differences)}; build it again: {sidecar.command}")
+        raise UserError(f"{engine}: does not fit: {'; '.join(differences)}; {sidecar.again}")
 
 
 def _hash(sidecar: Sidecar, plugins: str | os.PathLike[str] | None) -> str | None:
@@ -165,7 +221,7 @@ def _version_fits(sidecar: Sidecar, version: str) -> bool:
 
 
 def _capability_fits(sidecar: Sidecar, capability: str) -> bool:
-    if sidecar.newer_capabilities:
+    if sidecar.newer_capabilities and sidecar.capabilities:
         oldest = min(tuple(map(int, each.split("."))) for each in sidecar.capabilities)
         return tuple(map(int, capability.split("."))) >= oldest
     return capability in sidecar.capabilities

@@ -62,6 +62,7 @@ class TensorRTEngine(SlottedEngine):
             precision=metadata.precision,
             device=device,
             bounds=metadata.bounds,
+            path=path,
         )
 
 

@@ -1,6 +1,5 @@
 """The command line of NVIDIA's ``trtexec`` that builds what a :class:`BuildPlan` describes."""
 
-import json
 import re
 import subprocess
 import sys
@@ -10,8 +9,10 @@ from typing import Any
 
 from engines.trt.api import require_known, short_version
 from engines.trt.plan import BuildPlan, Built
-from engines.trt.precision import inspector_shares
+from engines.trt.precision import inspected_layers, inspector_shares
 from refinemask.files import UserError
+from refinemask.foreign import one_line
+from refinemask.json_files import read_json
 
 
 def trtexec_command(plan: BuildPlan, output: Path, layers: Path, *, major: int) -> list[str]:
@@ -56,10 +57,10 @@ def trtexec_version(trtexec: str) -> str:
         UserError: the program does not run, or is of a version that this project does not know.
     """
     try:
-        printed = subprocess.run([trtexec, "--help"], capture_output=True, text=True, check=False).stdout
+        run = subprocess.run([trtexec, "--help"], capture_output=True, text=True, errors="replace", check=False)
     except OSError as error:
         raise UserError(f"{trtexec}: cannot be run: {error.strerror}") from error
-    match = re.search(r"\[TensorRT v([\d.]+)\]", printed)
+    match = re.search(r"\[TensorRT v([0-9]{1,9}(?:\.[0-9]{1,9})*)\]", run.stdout)
     if match is None:
         raise UserError(f"{trtexec}: is not trtexec; expected a first line with [TensorRT v…]")
     text = match[1]
@@ -82,15 +83,21 @@ def build_with_trtexec(plan: BuildPlan, engine: Path) -> Built:
     with tempfile.TemporaryDirectory() as directory:
         layer_file = Path(directory) / "layers.json"
         command = trtexec_command(plan, engine, layer_file, major=int(version.split(".")[0]))
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        ) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 print(line, end="", file=sys.stderr)
                 if "[E]" in line:
                     errors.append(line.strip())
         if process.returncode:
-            raise UserError(f"{trtexec}: {errors[0] if errors else f'exit code {process.returncode}'}")
-        layers = json.loads(layer_file.read_text())["Layers"]
+            raise UserError(f"{trtexec}: {one_line(errors[0]) if errors else f'exit code {process.returncode}'}")
+        content = read_json(layer_file, f"the layers of the engine, which {trtexec} writes")
+        try:
+            layers = inspected_layers(content)
+        except ValueError as error:
+            raise UserError(f"{trtexec}: does not list the engine's layers: {error}") from error
     _require_plugins(plan, layers)
     return Built(version, inspector_shares(layers), layers)
 

@@ -9,9 +9,9 @@ from engines.trt.child import build_in_child
 from engines.trt.device import cuda_device
 from engines.trt.plan import BuildPlan, Built
 from engines.trt.precision import as_tf32, require_met
-from engines.trt.sidecar import Sidecar, write_sidecar
+from engines.trt.sidecar import Sidecar, sidecar_path, write_sidecar
 from engines.trt.trtexec import build_with_trtexec
-from refinemask.files import UserError, atomic_write, sha256
+from refinemask.files import UserError, atomic_write, require_not_input, sha256
 from trt_plugins import library_path
 
 
@@ -22,16 +22,22 @@ def build_verified(plan: BuildPlan, output: Path) -> Sidecar:
         UserError: TensorRT or the plugin library is missing, TensorRT refuses, or an operator became no plugin layer.
         PrecisionNotMetError: too few layers compute in the precision of the file.
     """
+    if output.suffix != ".engine":
+        raise UserError(f"{output}: expected the name of a .engine file")
+    layers = Path(f"{output}.layers.json")
+    for written in (output, layers, sidecar_path(output)):
+        require_not_input(written, plan.onnx, plan.plugins, plan.options.timing_cache)
     _require_library(plan)
     with atomic_write(output) as engine:
         built = build_with_trtexec(plan, engine) if plan.options.trtexec else build_in_child(plan, engine)
         if plan.tf32:
             built = replace(built, precision=as_tf32(built.precision))
         require_met(built.precision, plan.precision, plan.onnx)
+        digest = sha256(engine)
     if built.layers:
-        with atomic_write(Path(f"{output}.layers.json")) as temporary:
+        with atomic_write(layers) as temporary:
             temporary.write_text(json.dumps(built.layers, indent=1))
-    sidecar = _describe(plan, output, built)
+    sidecar = _describe(plan, output, built, digest)
     write_sidecar(sidecar, output)
     return sidecar
 
@@ -46,11 +52,11 @@ def _require_library(plan: BuildPlan) -> None:
         raise UserError(f"{error}; or name one (--plugins), or build the operators' bodies (--bodies)") from error
 
 
-def _describe(plan: BuildPlan, output: Path, built: Built) -> Sidecar:
+def _describe(plan: BuildPlan, output: Path, built: Built, digest: str) -> Sidecar:
     options = plan.options
     device = None if options.capabilities else cuda_device()
     return Sidecar(
-        engine_sha256=sha256(output),
+        engine_sha256=digest,
         onnx=plan.onnx.name,
         onnx_sha256=plan.onnx_sha256,
         plugins=plan.plugins.name if plan.plugins else None,

@@ -28,6 +28,13 @@ def images(*shape: int) -> np.ndarray:
         (images(1, 3, 64, 64), [[0, 64]], "between 1"),
         (images(3, 3, 64, 64), [[64, 64]] * 3, "batch 3, but this file was exported for a batch of 1 to 2"),
         (images(1, 3, 832, 64), [[64, 64]], "height of 64 to 800"),
+        (torch.ones(1, 3, 64, 64, requires_grad=True), [[64, 64]], "tensors in host memory: .*requires grad"),
+        ([[1, 2], [3]], [[64, 64]], "NumPy arrays or tensors in host memory"),
+        (images(1, 3, 64, 64), [[64], [1, 2]], "NumPy arrays or tensors in host memory"),
+        (images(1, 3, 64, 64), [[float("nan"), 64]], "float64"),
+        (images(1, 3, 64, 64), np.ones((1, 2), "timedelta64[s]"), "timedelta64"),
+        (images(1, 3, 64, 64), np.array([[2**64 - 1, 64]], np.uint64), "between 1"),
+        (images(1, 3, 64, 64), [[2**64, 64]], "expected int64"),
         (images(1, 3, 64, 32), [[32, 32]], "width of 64 to 1344"),
     ],
 )

@@ -1,6 +1,7 @@
 """Loading: the right engine for a file, exact answers for wrong files and wishes, in every runtime alike."""
 
 import json
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ def test_wrong_endings_backends_and_missing_files(tmp_path: Path, toy_onnx: Toy)
     expected = r"no engine for .\.pth. files; expected \.safetensors, \.pt2, \.onnx, \.engine; .*refinemask\.convert "
     with pytest.raises(UserError, match=expected):
         engines.load(tmp_path / "model.pth")
-    with pytest.raises(UserError, match=r"no engine for directories; expected .*\.engine$"):
+    with pytest.raises(UserError, match=r"no engine for directories; expected .*\.engine; name a file in it$"):
         engines.load(tmp_path)
     with pytest.raises(UserError, match="no such file"):
         engines.load(tmp_path / "model.onnx")
@@ -110,7 +111,7 @@ def test_wrong_endings_backends_and_missing_files(tmp_path: Path, toy_onnx: Toy)
 
 @pytest.mark.parametrize("threads", [0, -1])
 def test_less_than_one_thread_is_refused(toy_onnx: Toy, threads: int) -> None:
-    with pytest.raises(UserError, match=rf"toy\.onnx: cannot run on {threads} threads; expected at least 1"):
+    with pytest.raises(UserError, match=rf"on {threads} threads \(--threads\); expected at least 1"):
         engines.load(toy_onnx(), threads=threads)
 
 
@@ -206,3 +207,115 @@ def test_openvino_refuses_what_it_cannot_do(toy_onnx: Toy) -> None:
         engines.load(toy_onnx(precision="fp16"), backend="openvino")
     with pytest.raises(UserError, match="not on cuda in fp32"):
         engines.load(toy_onnx(), backend="openvino", device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("m", r"no engine for such files; expected \.safetensors, "),
+        ("m.ONNX", r"no engine for '\.ONNX' files; .*; rename it: m\.onnx"),
+        ("m.pt", r"python -m refinemask\.convert "),
+        ("m.xml", r"OpenVINO runs the \.onnx file itself"),
+        ("m.plan", r"rename an engine of TensorRT and its sidecar: m\.engine"),
+        ("m.a\nb", r"no engine for '\.a' files"),
+    ],
+)
+def test_files_of_other_kinds_are_refused_with_the_remedy(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(UserError, match=message):
+        engines.load(tmp_path / name)
+
+
+def test_a_device_that_is_none_is_named_with_those_that_are(toy_onnx: Toy) -> None:
+    with pytest.raises(UserError, match=r"there is no device 'gpu' \(--device\); expected cpu or cuda"):
+        engines.load(toy_onnx(), device="gpu")
+
+
+def change(path: Path, edit: Callable[[onnx.ModelProto], None]) -> Path:
+    model = onnx.load(path)
+    edit(model)
+    onnx.save(model, path)
+    return path
+
+
+def node(model: onnx.ModelProto, output: str) -> onnx.NodeProto:
+    return next(node for node in model.graph.node if node.output[0] == output)
+
+
+def insert(model: onnx.ModelProto, output: str, *nodes: onnx.NodeProto) -> None:
+    """Put nodes before the one that gives ``output``."""
+    position = list(model.graph.node).index(node(model, output))
+    for new in reversed(nodes):
+        model.graph.node.insert(position, new)
+
+
+def zero_divided(model: onnx.ModelProto) -> None:
+    """Masks become 0 / 0."""
+    insert(model, "cells", onnx.helper.make_node("Div", ["zeros", "zeros"], ["nan"]))
+    node(model, "cells").input[0] = "nan"
+
+
+def one_class_too_many(model: onnx.ModelProto) -> None:
+    """Labels become one, of a model with one class."""
+    node(model, "labels").input[0] = "ones"
+    labels = onnx.NodeProto()
+    labels.CopyFrom(node(model, "labels"))
+    model.graph.node.remove(node(model, "labels"))
+    model.graph.node.append(labels)
+
+
+def impossible_shape(model: onnx.ModelProto) -> None:
+    """The masks take a shape that depends on the images and does not fit them."""
+    largest = onnx.helper.make_node("ReduceMax", ["num_detections"], ["largest"], keepdims=0)
+    insert(model, "masks", largest, onnx.helper.make_node("Mul", ["mask_shape", "largest"], ["shape"]))
+    node(model, "masks").input[1] = "shape"
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (zero_divided, "its output masks has a value that is not finite"),
+        (one_class_too_many, "its output labels has 1 .*expected 0 to 0"),
+        (impossible_shape, r"(fails on these images: |its output boxes is float32 \[0, )"),
+    ],
+)
+def test_a_graph_that_fails_or_gives_no_detections_is_named_with_its_engine(
+    toy_onnx: Toy, batch: Batch, backend: str, edit: Callable[[onnx.ModelProto], None], message: str
+) -> None:
+    name = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}[backend]
+    engine = engines.load(change(toy_onnx(), edit), backend=backend, threads=1)
+    whole = rf"toy\.onnx: {name} in fp32 on cpu:? {message}"
+    with pytest.raises(UserError, match=whole):
+        engine.infer(*batch)
+    with pytest.raises(UserError, match=whole):
+        engine.detect(*batch, np.ones((2, 4), np.float32), [(64, 96), (50, 80)])
+
+
+def test_a_graph_with_other_outputs_is_no_export(toy_onnx: Toy, backend: str) -> None:
+    def drop(model: onnx.ModelProto) -> None:
+        del model.graph.output[4]
+
+    with pytest.raises(
+        UserError, match="not a RefineMask export: its outputs are boxes, labels, num_detections, scores;"
+    ):
+        engines.load(change(toy_onnx(), drop), backend=backend)
+
+
+def test_engines_are_freed_and_others_run_on(toy_onnx: Toy, batch: Batch) -> None:
+    pytest.importorskip("openvino", reason="needs the extra 'openvino'")
+    kept = engines.load(toy_onnx(), threads=1)
+    expected = kept.infer(*batch)
+    for backend in ("onnxruntime", "openvino") * 5:
+        engine = engines.load(toy_onnx(), backend=backend, threads=1)
+        engine.infer(*batch)
+        session = weakref.ref(engine)
+        del engine
+        assert session() is None, "nothing else may keep an engine"
+        for before, after in zip(expected, kept.infer(*batch), strict=True):
+            np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize(("bounds", "smallest"), [([1, 1, 4], 1), ([2, 2, 2], 2)])
+def test_an_engine_tells_the_smallest_batch(toy_onnx: Toy, bounds: list[int], smallest: int) -> None:
+    text = json.dumps({"batch": bounds, "height": [64, 64, 64], "width": [64, 64, 64]})
+    assert engines.load(toy_onnx(bounds=text), threads=1).smallest_batch == smallest

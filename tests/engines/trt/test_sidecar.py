@@ -49,7 +49,7 @@ def sidecar(engine: Path, plugins: Path, metadata: dict[str, str]) -> Sidecar:
 
 def check(sidecar: Sidecar, engine: Path, plugins: Path | None, **here: Any) -> None:
     machine = {"flavour": "tensorrt", "version": "10.13.0", "capability": "8.9"} | here
-    check_sidecar(sidecar, engine, plugins=plugins, **machine)
+    check_sidecar(sidecar, engine, engine.read_bytes(), plugins=plugins, **machine)
 
 
 def test_round_trip(sidecar: Sidecar, engine: Path) -> None:

@@ -1,0 +1,119 @@
+"""Where an ONNX file's separate weights may lie: in its own folder. Checked before any library opens them.
+
+The libraries differ in what they refuse, and with their versions. The file is walked as it lies on the disk, because
+a machine with nothing but a runtime has no reader of its own for it. Weights are stepped over, so that large files
+take no longer than small ones.
+"""
+
+import mmap
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from refinemask.files import UserError
+from refinemask.foreign import one_line
+from refinemask.readable import require_readable
+
+Data = mmap.mmap | bytes
+
+_TENSOR, _TENSOR_DATA = "tensor", "data of a tensor"
+_MESSAGES: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "graph": {1: "node", 5: _TENSOR, 15: "sparse tensor"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {
+        5: _TENSOR, 6: "graph", 10: _TENSOR, 11: "graph", 22: "sparse tensor", 23: "sparse tensor",
+    },
+    "sparse tensor": {1: _TENSOR, 2: _TENSOR},
+    _TENSOR: {13: _TENSOR_DATA},
+}  # fmt: skip
+"""Fields of ONNX's messages (onnx.proto) by number, each with the kind of message that it holds."""
+_KEY, _VALUE = 1, 2
+"""Fields of an entry of a tensor's ``external_data``."""
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+"""Wire types of protocol buffers."""
+DEEPEST = 100
+"""Depth of messages within messages at which protocol buffers stop reading."""
+
+
+def require_data_inside(path: str | os.PathLike[str]) -> None:
+    """Refuse an ONNX file that names data outside its folder, or data that are not there.
+
+    Absolute paths, ``..``, symbolic links out of the folder and addresses in memory are outside.
+
+    Raises:
+        UserError: so it is, or the file is cut or damaged, or cannot be read.
+    """
+    require_readable(path)
+    try:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            locations = dict.fromkeys(_locations(data, 0, len(data), "model", 0))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{path}: not a readable ONNX file ({error}); export it again (export.to_onnx)") from error
+    for location in locations:
+        _require_inside(path, location)
+
+
+def _require_inside(path: str | os.PathLike[str], location: bytes) -> None:
+    folder, name = os.path.realpath(Path(path).parent), os.fsdecode(location)
+    shown = repr(one_line(name))
+    # ONNX Runtime takes this name for an address in its own memory.
+    if not name or "\0" in name or "_ORT_MEM_ADDR_" in name or os.path.isabs(name) or "\\" in name:
+        raise UserError(f"{path}: keeps data in {shown}, expected the name of a file in its own folder")
+    target = os.path.realpath(os.path.join(folder, name))
+    if ".." in Path(name).parts or os.path.commonpath([folder, target]) != folder:
+        raise UserError(f"{path}: keeps data in {shown}, which is outside its folder; put both into one folder")
+    if not os.path.isfile(target):
+        raise UserError(f"{path}: its data file {shown} is missing; put it beside the file, or export it again")
+
+
+def _locations(data: Data, start: int, end: int, kind: str, depth: int) -> Iterator[bytes]:
+    """The names of data files in a message of a kind, which lies from ``start`` to ``end``."""
+    if depth > DEEPEST:
+        raise ValueError("its messages are nested too deeply")
+    if kind == _TENSOR_DATA:
+        entry = {number: data[first:last] for number, first, last in _fields(data, start, end)}
+        if entry.get(_KEY) == b"location":
+            yield entry.get(_VALUE, b"")
+        return
+    inner = _MESSAGES[kind]
+    for number, first, last in _fields(data, start, end):
+        if number in inner:
+            yield from _locations(data, first, last, inner[number], depth + 1)
+
+
+def _fields(data: Data, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Number, start and end of each field of bytes in a message; the others are stepped over."""
+    while start < end:
+        tag, start = _varint(data, start, end)
+        number, wire = tag >> 3, tag & 7
+        size = 0
+        if wire == _VARINT:
+            _, start = _varint(data, start, end)
+        elif wire == _BYTES:
+            size, start = _varint(data, start, end)
+        elif wire in (_FIXED32, _FIXED64):
+            size = 4 if wire == _FIXED32 else 8
+        else:
+            raise ValueError(f"at byte {start} is no field")
+        # Readers keep 32 bits of a tag, so that a longer one would be another field to them.
+        if number == 0 or tag >> 32 or size > end - start:
+            raise ValueError(f"cut or damaged at byte {start}")
+        if wire == _BYTES:
+            yield number, start, start + size
+        start += size
+
+
+def _varint(data: Data, start: int, end: int) -> tuple[int, int]:
+    """A number of variable length, and where it ends."""
+    value = 0
+    for index, position in enumerate(range(start, min(end, start + 10))):
+        byte = data[position]
+        value |= (byte & 0x7F) << 7 * index
+        if byte < 0x80:
+            return value, position + 1
+    raise ValueError(f"cut or damaged at byte {start}")
