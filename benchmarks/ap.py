@@ -43,10 +43,8 @@ def main(args: Args | None = None) -> int:
 
 def _ap(args: Args) -> None:
     settings = Settings(threads=args.threads, device=args.device, warmup=0)
-    dataset = read_coco(args.annotations)
-    pictures = (args.images / image.file_name for image in dataset.images)
-    require_new_output(args.output, args.engines, args.annotations, *pictures)
-    report = compare(args.engines, dataset, args.images, settings, args.limit)
+    require_new_output(args.output, args.engines, args.annotations, *args.images.rglob("*"))
+    report = compare(args.engines, read_coco(args.annotations), args.images, settings, args.limit)
     write_report(report, args.output)
     print_accuracy(report)
 

@@ -54,10 +54,8 @@ def main(args: Args | Plan | None = None) -> int:
 
 
 def _compare(args: Args) -> None:
-    dataset = read_coco(args.annotations)
-    pictures = (args.images / image.file_name for image in dataset.images)
-    require_new_output(args.output, args.engines, args.annotations, *pictures)
-    report = compare(args.engines, dataset, args.images, args.settings, args.limit)
+    require_new_output(args.output, args.engines, args.annotations, *args.images.rglob("*"))
+    report = compare(args.engines, read_coco(args.annotations), args.images, args.settings, args.limit)
     write_report(report, args.output)
     print_comparison(report)
 

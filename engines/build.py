@@ -18,7 +18,7 @@ from engines.trt.sidecar import sidecar_path
 from engines.trt.trtexec import trtexec_command
 from engines.trt.verified_build import build_verified
 from refinemask.command import execute
-from refinemask.files import UserError
+from refinemask.files import UserError, require_not_input
 from refinemask.spelling import Model, Old, OptionalPath, Output, Size
 from trt_plugins import library_path
 
@@ -71,6 +71,7 @@ def _build(args: Args) -> None:
     if args.print_trtexec is not None:
         print(shlex.join(_trtexec_command(args, args.print_trtexec)))
         return
+    require_not_input(args.output, args.model)
     sidecar = build_verified(make_plan(args.model, args.build), args.output)
     for part, shares in sidecar.precision.items():
         print(f"{part}: {', '.join(f'{share:.1%} {name}' for name, share in shares.items())}")

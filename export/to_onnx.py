@@ -8,6 +8,7 @@ from export.verified_export import export_onnx
 from refinemask.agreement import MismatchError
 from refinemask.command import execute
 from refinemask.contract import Bounds, Masks
+from refinemask.files import require_not_input
 from refinemask.modeling.exported import Precision
 from refinemask.spelling import Model, Old, OptionalNumber, OptionalPath, OptionalSize, Output
 from refinemask.weights import read_config
@@ -57,6 +58,7 @@ def main(args: Args | None = None) -> int:
 
 
 def _export(args: Args) -> None:
+    require_not_input(args.output, args.checkpoint)
     try:
         report = export_onnx(
             args.checkpoint,

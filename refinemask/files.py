@@ -82,8 +82,10 @@ def require_not_input(output: str | os.PathLike[str], *inputs: str | os.PathLike
     An input that is None or does not exist is passed over.
     """
     require_file(output)
+    if not os.path.exists(output):
+        return
     for path in inputs:
-        if path is not None and os.path.exists(path) and os.path.exists(output) and os.path.samefile(path, output):
+        if path is not None and os.path.exists(path) and os.path.samefile(path, output):
             raise UserError(f"{output}: is read by this very command and would be overwritten; name another output")
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from refinemask.files import UserError
 
-LONGEST = 240
+LONGEST = 320
 """Characters of a foreign text that an error repeats."""
 
 

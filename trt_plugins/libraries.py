@@ -108,15 +108,11 @@ def read_report(path: Path) -> dict[str, Any]:
 
 
 def _require_writable(output: Path) -> None:
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output):
-            pass
-    except OSError as error:
-        raise UserError(
-            f"{output}: cannot be written: {error.strerror}; name a folder that can, with --output, or build as a user "
-            "who may write there"
-        ) from error
+    """Raise a UserError, before anything is made, unless files can be made in ``output`` or where it will lie."""
+    existing = next(folder for folder in (output.absolute(), *output.absolute().parents) if folder.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        found = "is read-only for this user" if existing.is_dir() else "is no directory"
+        raise UserError(f"{output}: cannot be written, {existing} {found}; name another folder with --output")
 
 
 def summary(report: dict[str, Any]) -> str:

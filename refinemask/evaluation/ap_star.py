@@ -16,7 +16,7 @@ import tyro
 from refinemask.command import execute
 from refinemask.data.coco import read_entries, read_json_object
 from refinemask.data.lvis import LvisDataset, parse_lvis
-from refinemask.files import UserError, atomic_write
+from refinemask.files import UserError, atomic_write, require_not_input
 from refinemask.json_files import Id
 from refinemask.spelling import SECOND, Old, Output
 
@@ -40,6 +40,7 @@ def main(args: Args | None = None) -> int:
 
 
 def _write_cocofied(args: Args) -> None:
+    require_not_input(args.output, args.lvis)
     content = read_json_object(args.lvis)
     parse_lvis(args.lvis, content)
     cocofied = cocofy(args.lvis, content)

@@ -9,7 +9,7 @@ import pytest
 from refinemask.files import UserError
 from trt_plugins import library_path
 from trt_plugins.build import Args, main
-from trt_plugins.libraries import ARCHITECTURES, build_libraries, find_headers, summary
+from trt_plugins.libraries import ARCHITECTURES, build_libraries, find_headers, read_report, summary
 from trt_plugins.ptxas import parse_ptxas
 
 KERNELS = {
@@ -91,6 +91,28 @@ def test_a_compiler_s_error_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(UserError, match=r"(?s)failed with exit code 3:\nbroken installation"):
         build_libraries(tmp_path / "lib")
     assert not (tmp_path / "lib").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_anything_is_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trt_plugins.libraries.find_nvcc", lambda: pytest.fail("nothing may be looked for"))
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"lib: cannot be written, .*file is no directory; .*--output"):
+        build_libraries(tmp_path / "file" / "lib")
+    # The tests may run as root, whom permissions do not stop.
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(UserError, match=r"new: cannot be written, .* is read-only for this user; .*--output"):
+        build_libraries(tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"sha256": 1}', '{"sha256": "", "libraries": [], "kernels": [{}]}']
+)
+def test_a_damaged_report_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "compile_report.json").write_text(content)
+    with pytest.raises(UserError, match=r"compile_report\.json: not a "):
+        read_report(tmp_path / "compile_report.json")
 
 
 def test_a_missing_library_names_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

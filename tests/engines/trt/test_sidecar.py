@@ -134,3 +134,42 @@ def test_a_foreign_sidecar(sidecar: Sidecar, engine: Path, change: dict[str, Any
     sidecar_path(engine).write_text(json.dumps({k: v for k, v in content.items() if v is not None or k == "cuda"}))
     with pytest.raises(UserError, match="not a sidecar"):
         read_sidecar(engine)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("capabilities", ["8.9", "new"], r"capabilities\[1\]: expected text matching"),
+        ("capabilities", "8.9", "capabilities: expected list"),
+        ("version", "10", "version: expected text matching"),
+        ("version", 10.13, "version: expected text"),
+        ("engine_sha256", "0" * 63, "engine_sha256: expected text matching"),
+        ("metadata", {"bounds": 1}, r"metadata.*: expected text"),
+        ("metadata", [], "metadata: expected object"),
+        ("precision", {"compute": {"fp32": "all"}}, "precision.*: expected number"),
+        ("flavour", "other", "flavour: "),
+        ("onnx", "a\x1b[31m", "onnx: expected text matching"),
+    ],
+)
+def test_fields_of_another_kind_are_named(sidecar: Sidecar, engine: Path, field: str, value: Any, message: str) -> None:
+    write_sidecar(sidecar, engine)
+    content = json.loads(sidecar_path(engine).read_text())
+    sidecar_path(engine).write_text(json.dumps({**content, field: value}))
+    with pytest.raises(UserError, match=rf"model\.engine\.json: not a sidecar .*\({message}"):
+        read_sidecar(engine)
+
+
+def test_an_old_sidecar_without_metadata_of_a_precision_is_no_key_error(sidecar: Sidecar, engine: Path) -> None:
+    write_sidecar(sidecar, engine)
+    content = json.loads(sidecar_path(engine).read_text())
+    del content["tf32"]
+    sidecar_path(engine).write_text(json.dumps({**content, "metadata": {}, "precision": {}}))
+    assert read_sidecar(engine).tf32
+    sidecar_path(engine).write_text(json.dumps({**content, "metadata": {"precision": "fp32"}, "precision": {}}))
+    assert read_sidecar(engine).metadata == {"precision": "tf32"}
+
+
+def test_the_hash_is_of_the_bytes_that_run(sidecar: Sidecar, engine: Path, plugins: Path) -> None:
+    machine: dict[str, Any] = {"flavour": "tensorrt", "version": "10.13.0", "capability": "8.9", "plugins": plugins}
+    with pytest.raises(UserError, match="its SHA-256 is"):
+        check_sidecar(sidecar, engine, b"read before the file was replaced", **machine)
