@@ -87,7 +87,7 @@ def assess(run: Path, args: Args) -> RunReport:
     Raises:
         UserError: the directory holds no finished run, or its data are not there.
     """
-    recipe, records = _read_run(run)
+    recipe, records = read_run(run)
     checkpoint = run / "last.safetensors"
     rates = sorted(record.images_per_second for record in records)
     return RunReport(
@@ -138,7 +138,7 @@ class _Record:
     memory_mb: float
 
 
-def _read_run(run: Path) -> tuple[_Recipe, list[_Record]]:
+def read_run(run: Path) -> tuple[_Recipe, list[_Record]]:
     """The parts of the recipe that are needed here, and the records of the losses."""
     try:
         recipe = checked(parse_json((run / "recipe.json").read_bytes()), _Recipe)

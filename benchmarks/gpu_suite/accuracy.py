@@ -8,12 +8,14 @@ packages that score are missing, the files are scored elsewhere: by the command 
 
 import json
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from benchmarks.gpu_suite.contenders import Contender, Entry, compiled, eager, exported, onnxruntime, tensorrt
 from benchmarks.gpu_suite.context import Context, NotRunError
@@ -28,6 +30,7 @@ from refinemask.data.images import read_image
 from refinemask.data.transforms import NetworkInput, preprocess
 from refinemask.exit_codes import exit_code
 from refinemask.files import UserError, atomic_write
+from refinemask.json_files import Count, Id, checked, read_json
 from refinemask.masks import paste_runs
 from refinemask.structures import Detections
 from refinemask.weights import read_config
@@ -169,17 +172,50 @@ def score(report: AccuracyReport, directory: Path) -> AccuracyReport:
     )
 
 
-def _score_file(contender: ContenderAccuracy, directory: Path, images: int) -> ContenderAccuracy:
-    from pycocotools import mask as coco_mask
+@dataclass(frozen=True)
+class _Runs:
+    size: tuple[Count, Count]
+    counts: list[Count]
 
+
+@dataclass(frozen=True)
+class _Entry:
+    """A detection as :func:`uncompressed_results` makes it."""
+
+    image_id: Id
+    category_id: Id
+    score: float
+    bbox: tuple[float, float, float, float]
+    segmentation: _Runs
+
+
+def read_detections(path: Path, images: Sequence[CocoImage]) -> dict[int, list[Any]]:
+    """The entries of a file that :func:`run_accuracy` wrote, by image id; every image has a list.
+
+    Raises:
+        UserError: the file is no such file, or is of other images.
+    """
+    expected = "expected detections that python -m benchmarks.gpu_suite wrote"
+    sizes = {image.id: (image.height, image.width) for image in images}
+    results: dict[int, list[Any]] = {image.id: [] for image in images}
+    try:
+        for entry in checked(read_json(path, expected.removeprefix("expected ")), list[_Entry]):
+            runs = entry.segmentation
+            if sizes.get(entry.image_id) != runs.size or sum(runs.counts) != runs.size[0] * runs.size[1]:
+                raise ValueError(f"image {entry.image_id} is none of {ANNOTATIONS.name}, or its masks do not fill it")
+            if not np.isfinite([entry.score, *entry.bbox]).all():
+                raise ValueError(f"image {entry.image_id}: a score or box is not finite")
+            results[entry.image_id].append(asdict(entry) | {"bbox": [*entry.bbox]})
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; {expected}") from error
+    return results
+
+
+def _score_file(contender: ContenderAccuracy, directory: Path, images: int) -> ContenderAccuracy:
     from refinemask.evaluation.coco import evaluate_coco
 
     dataset = read_coco(ANNOTATIONS)
-    results: dict[int, list[Any]] = {image.id: [] for image in dataset.images[:images]}
-    for entry in json.loads((directory / contender.file).read_text()):
-        runs = entry["segmentation"]
-        counts = coco_mask.frPyObjects(runs, *runs["size"])["counts"].decode("ascii")
-        results[entry["image_id"]].append(entry | {"segmentation": {"size": runs["size"], "counts": counts}})
+    results = read_detections(directory / contender.file, dataset.images[:images])
     figures = evaluate_coco(dataset, results, iou_types=("segm", "bbox"))
     points = {kind: round(100 * figures[kind]["AP"], 3) for kind in ("segm", "bbox")}
     return replace(contender, mask_ap=points["segm"], box_ap=points["bbox"])
