@@ -78,15 +78,18 @@ def detector_from_official(
         if other := other_model(state):
             raise UserError(f"is {other}; expected {_alternatives(_official_families())} on a plain ResNet with FPN")
         settings = stored_settings(checkpoint.meta)
+        given = config is not None
         if config is None:
             config, remarks = _recognised(state, names, settings)
-            named = names is not None and len(names) == config.num_classes
             if categories is None:
                 remarks += remarks_on_classes(names, config)
-        else:
-            named = True
         if categories is not None:
-            config = with_categories(config, categories, named=named)
+            own = config.class_names if given else names
+            config = with_categories(config, categories, own)
+            if own is None or len(own) != config.num_classes:
+                remarks.append(
+                    f"it has no class names; they and the ids are those of {categories}, in the order of ids"
+                )
         detector = _detector(config, state, settings)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error

@@ -1,6 +1,7 @@
 """The classes of an official checkpoint: their names, and the ids that annotations give them."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -67,37 +68,36 @@ def remarks_on_classes(names: Sequence[str] | None, config: ModelConfig) -> list
     return []
 
 
-def with_categories(config: ModelConfig, path: str | os.PathLike[str], *, named: bool) -> ModelConfig:
-    """``config`` with the category ids of COCO annotations.
+def with_categories(config: ModelConfig, path: str | os.PathLike[str], names: Sequence[str] | None) -> ModelConfig:
+    """``config`` with the class names and category ids of COCO annotations.
 
     Args:
         config: the model's configuration.
         path: the annotations.
-        named: whether the class names are the model's own. If so, they must be those of the annotations; otherwise the
-            classes get names and ids in the order of the ids.
+        names: the model's own class names, which must be those of the annotations. Without them, or with another number
+            of them, the classes get names and ids in the order of the ids.
 
     Raises:
         UserError: the annotations cannot be read, or have other categories.
     """
     categories = read_categories(path)
-    if not named:
+    if names is None or len(names) != config.num_classes:
         if len(categories) != config.num_classes:
             raise UserError(
                 f"has {config.num_classes} classes without names, but {path} has {len(categories)} categories"
             )
         return replace(config, class_names=tuple(categories.values()), category_ids=tuple(categories))
     ids = {name: identifier for identifier, name in categories.items()}
-    missing = [name for name in config.class_names if name not in ids]
-    extra = [name for name in ids if name not in config.class_names]
+    missing = [name for name in names if name not in ids]
+    extra = [name for name in ids if name not in names]
     if missing or extra:
         raise UserError(
             f"{path} has no category for these classes of the model: {first_few(missing)}; and these besides: "
             f"{first_few(extra)}; expected the categories that the model was trained on"
         )
-    for named_twice in (categories.values(), config.class_names):
-        if len(set(named_twice)) < len(named_twice):
-            twice = next(name for name in named_twice if list(named_twice).count(name) > 1)
+    for listed in (list(categories.values()), list(names)):
+        if twice := [name for name, count in Counter(listed).items() if count > 1]:
             raise UserError(
-                f"the name {printable(twice)!r} is that of several categories, which names cannot tell apart"
+                f"the name {printable(twice[0])!r} is that of several categories, which names cannot tell apart"
             )
-    return replace(config, category_ids=tuple(ids[name] for name in config.class_names))
+    return replace(config, class_names=tuple(names), category_ids=tuple(ids[name] for name in names))

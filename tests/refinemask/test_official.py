@@ -141,10 +141,10 @@ def test_converted_checkpoint_reproduces_the_detector(
         assert torch.equal(ours, theirs), name
 
 
-def test_settings_that_are_not_the_official_ones(official_state: OfficialState, tmp_path: Path) -> None:
+def test_settings_that_are_not_the_official_ones(tmp_path: Path) -> None:
     """A configuration that is given wins over that of the file; one of other shapes does not fit the file."""
     source, output = tmp_path / "own.pth", tmp_path / "own.safetensors"
-    state = official_state("mask_rcnn_r50_fpn")
+    state = small_mask_rcnn()
     torch.save({"state_dict": state, "meta": {"config": mmdetection_2(scale="(1000, 600)")}}, source)
     recognised = recognise(state)
     own = replace(recognised, preprocessing=Preprocessing(short_side=384, long_side=640))
@@ -153,7 +153,7 @@ def test_settings_that_are_not_the_official_ones(official_state: OfficialState, 
     assert load_detector(output).config == own
     output.unlink()
     with pytest.raises(UserError, match=r"own\.pth: shapes do not fit the model: box_head\.fc1"):
-        convert_checkpoint(source, output, config=replace(recognised, box_head=BoxHeadConfig(hidden=64)))
+        convert_checkpoint(source, output, config=replace(recognised, box_head=BoxHeadConfig(hidden=32)))
     assert not output.exists()
 
 
@@ -221,6 +221,10 @@ def test_names_of_mmdetection_3_and_ids_of_annotations(tmp_path: Path, capsys: p
     assert main(Args(source, output, categories=annotations)) == 0
     assert load_detector(output).config.category_ids == (7, 0)
     assert "--categories" not in capsys.readouterr().out
+    assert main(Args(save(tmp_path / "unnamed.pth", small_mask_rcnn()), output, categories=annotations)) == 0
+    found = load_detector(output).config
+    assert (found.class_names, found.category_ids) == (("fig", "date"), (0, 7))
+    assert "it has no class names; they and the ids are those of" in capsys.readouterr().out
 
 
 def test_the_moving_average_is_taken_where_it_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

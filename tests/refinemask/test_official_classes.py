@@ -53,10 +53,11 @@ def write(path: Path, *categories: tuple[int, str]) -> Path:
 
 def test_ids_come_from_annotations_by_name_or_by_order(tmp_path: Path) -> None:
     annotations = write(tmp_path / "a.json", (9, "fig"), (0, "date"))
-    assert with_categories(config_of("date", "fig"), annotations, named=True).category_ids == (0, 9)
-    assert with_categories(config_of("fig", "date"), annotations, named=True).category_ids == (9, 0)
-    unnamed = with_categories(config_of("class 0", "class 1"), annotations, named=False)
+    assert with_categories(config_of("a", "b"), annotations, ("date", "fig")).category_ids == (0, 9)
+    assert with_categories(config_of("a", "b"), annotations, ("fig", "date")).category_ids == (9, 0)
+    unnamed = with_categories(config_of("class 0", "class 1"), annotations, None)
     assert (unnamed.class_names, unnamed.category_ids) == (("date", "fig"), (0, 9))
+    assert with_categories(config_of("a", "b"), annotations, ("of", "another", "number")) == unnamed
 
 
 @pytest.mark.parametrize(
@@ -81,5 +82,5 @@ def test_other_categories_are_refused(
 ) -> None:
     annotations = write(tmp_path / "a.json", *categories)
     with pytest.raises(UserError, match=reason) as error:
-        with_categories(config_of(*names), annotations, named=named)
+        with_categories(config_of(*names), annotations, names if named else None)
     assert len(str(error.value)) < 600
