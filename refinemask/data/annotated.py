@@ -24,6 +24,9 @@ def locate(directory: str | os.PathLike[str], file_name: str) -> Path:
     """
     if "://" in file_name:
         raise UserError(f"{short(file_name)}: is a URL, expected the name of a file below {directory}; download it")
+    # Lone surrogates, which JSON may have, are no characters.
+    if "\0" in file_name or file_name.encode(errors="ignore").decode() != file_name:
+        raise UserError(f"{directory}: no file there can have the name {short(file_name)}")
     path = Path(os.path.join(directory, file_name))
     if "\\" in file_name and not os.path.exists(path):
         path = Path(os.path.join(directory, file_name.replace("\\", "/")))

@@ -126,4 +126,5 @@ def _runs(counts: Any) -> NDArray[np.int64]:
     try:
         return np.array(checked(counts, list[_RunLength]), np.int64)
     except ValueError as error:
-        raise ValueError(f"segmentation.counts{error}; expected run lengths") from error
+        place = "" if str(error).startswith("[") else ": "
+        raise ValueError(f"segmentation.counts{place}{error}; expected run lengths or COCO's string of them") from error

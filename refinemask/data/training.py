@@ -123,13 +123,14 @@ class TrainingDataset(Dataset[TrainingImage]):
                 left_out[f"images under {SMALLEST_SIDE} pixels"] += 1
             elif annotations:
                 self._entries.append((image, annotations))
-            else:
-                left_out["images without an object to train on"] += 1
+            elif not coco.annotations[image.id]:
+                left_out["images without annotations"] += 1
         self.left_out: str = ", ".join(f"{count} {reason}" for reason, count in left_out.most_common())
         """What is not trained on and why, in a few words; empty if that is nothing."""
         if not self._entries:
-            why = f": {self.left_out}" if self.left_out else ""
-            raise UserError(f"{coco.path}: none of its {len(coco.images)} images has an object to train on{why}")
+            raise UserError(
+                f"{coco.path}: none of its {len(coco.images)} images has an object to train on: {self.left_out}"
+            )
         require_files([image for image, _ in self._entries], self._directory, coco.path)
         if self._semantic_directory is not None:
             maps = [replace(image, file_name=self._map_name(image)) for image, _ in self._entries]

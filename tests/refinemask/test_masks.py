@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from refinemask.masks import coco_string, decode, paste_rle, pycocotools_has_room, segmentation_rle
+from refinemask.masks import coco_runs, coco_string, decode, paste_rle, pycocotools_has_room, segmentation_rle
 from tests.support.tolerances import TOLERANCES
 
 
@@ -148,6 +148,11 @@ def runs_of(string: bytes) -> list[int]:
 @given(RUNS)
 def test_a_string_stands_for_its_runs(runs: list[int]) -> None:
     assert runs_of(coco_string(runs)) == runs
+
+
+@given(st.lists(st.integers(0, 2**29 - 1), max_size=30))
+def test_a_string_is_read_as_it_was_written(runs: list[int]) -> None:
+    assert coco_runs(coco_string(runs)).tolist() == runs
 
 
 @given(RUNS)

@@ -123,7 +123,7 @@ def test_bad_content_is_named(tmp_path: Path, content: Any, message: str) -> Non
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("segmentation", [[], [[1, 2, 3, 4]]])
+@pytest.mark.parametrize("segmentation", [[], [[]], None, [[1, 2, 3, 4]], {"size": [10, 20], "counts": []}])
 def test_objects_of_two_points_are_counted_and_left_out(
     tmp_path: Path, segmentation: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,6 +132,59 @@ def test_objects_of_two_points_are_counted_and_left_out(
     assert "a.json: 1 objects without a polygon of at least three points, the first is annotation 5" in (
         capsys.readouterr().err
     )
+
+
+def test_objects_without_a_segmentation_are_counted_and_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = read_coco(write(tmp_path / "a.json", without("annotations", "segmentation")))
+    assert [annotation.id for annotation in dataset.annotations[7]] == [6]
+    assert capsys.readouterr().err.count("1 objects without") == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "value"),
+    [
+        ({"id": 5.0, "image_id": 7.0}, "image_id", 7),
+        ({"id": 0}, "id", 0),
+        ({"id": 6}, "id", 6),
+        ({"iscrowd": True}, "iscrowd", True),
+        ({"iscrowd": 1.0}, "iscrowd", True),
+        ({"iscrowd": "0"}, "iscrowd", False),
+        ({"iscrowd": None}, "iscrowd", False),
+        ({"score": float("nan"), "keypoints": [None], "attributes": {"a": [1]}}, "id", 5),
+        ({"area": 6}, "area", 6.0),
+    ],
+)
+def test_what_tools_write_is_read(tmp_path: Path, changes: dict[str, Any], field: str, value: Any) -> None:
+    first = read_coco(write(tmp_path / "a.json", replaced("annotations", **changes))).annotations[7][0]
+    assert getattr(first, field) == value
+    assert type(getattr(first, field)) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("key", "changes", "message"),
+    [
+        ("annotations", {"area": float("inf")}, "annotation 5: its box or area has a number that is not finite"),
+        ("annotations", {"bbox": [0, 0, float("nan"), 1]}, "annotation 5: its box or area has a number"),
+        ("annotations", {"bbox": [0, 0, 1e200, 1]}, "too large for any image"),
+        ("annotations", {"bbox": [0, 0, 10**400, 1]}, "annotation 5: bbox"),
+        ("annotations", {"bbox": None}, "annotation 5: bbox: expected list, found null"),
+        ("annotations", {"id": float("inf")}, "entry 0 of 'annotations': id"),
+        ("annotations", {"id": None}, "entry 0 of 'annotations': id"),
+        ("annotations", {"image_id": 10**30}, "annotation 5: image_id"),
+        ("annotations", {"category_id": "car"}, "annotation 5: category_id: expected whole number, found text"),
+        ("annotations", {"iscrowd": 2}, "annotation 5: iscrowd: expected 0 or 1, found 2"),
+        ("images", {"height": float("inf")}, "image 7: height"),
+        ("images", {"height": 10**12}, "image 7: its size is"),
+        ("images", {"height": -1, "width": -1}, "image 7: its size is -1x-1"),
+        ("images", {"file_name": None}, "image 7: file_name: expected text, found null"),
+        ("categories", {"name": ["car"]}, "category 90: name"),
+    ],
+)
+def test_numbers_of_no_image_are_named(tmp_path: Path, key: str, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_coco(write(tmp_path / "a.json", replaced(key, **changes)))
 
 
 def test_an_object_keeps_its_proper_polygons(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -101,6 +101,38 @@ def test_useless_objects_are_dropped(tmp_path: Path, useless: dict[str, Any]) ->
         dataset(tmp_path, [annotation(**useless)])
 
 
+def test_what_is_left_out_is_counted_by_its_reason(tmp_path: Path) -> None:
+    objects = [annotation(iscrowd=1)] * 3 + [annotation(area=0), annotation(bbox=[0.1, 0.2, 0.2, 0.3])]
+    left_out = dataset(tmp_path, [*objects, annotation(bbox=[90, 20, 20, 30]), annotation()], count=2).left_out
+    for count, reason in [(3, "crowds"), (1, "objects without area"), (1, "objects with a box under a pixel"),
+                          (1, "objects outside their image"), (1, "images without annotations")]:  # fmt: skip
+        assert f"{count} {reason}" in left_out
+    assert not dataset(tmp_path, [annotation()]).left_out
+
+
+@pytest.mark.parametrize(
+    ("useless", "reason"),
+    [
+        ({"iscrowd": 1}, r"2 crowds \(iscrowd 1; if each is one object, write 0\)"),
+        (
+            {"bbox": [0.1, 0.2, 0.3, 0.4]},
+            r"2 objects with a box under a pixel \(boxes are x, y, width, height in pixels",
+        ),
+        ({"segmentation": None}, "1 images without annotations"),
+    ],
+)
+def test_the_reasons_why_nothing_is_left_are_named(tmp_path: Path, useless: dict[str, Any], reason: str) -> None:
+    with pytest.raises(UserError, match=f"none of its 1 images has an object to train on: {reason}"):
+        dataset(tmp_path, [annotation(**useless)] * 2)
+
+
+def test_far_polygons_and_foreign_boxes_train(tmp_path: Path) -> None:
+    far = annotation(segmentation=[[10, 20, 1e12, 20, 1e12, 50, 10, 50]], bbox=[10, 20, 1e12, 30])
+    targets = dataset(tmp_path, [far])[Pick(0, 0)].targets
+    assert targets.boxes.tolist() == [[20, 40, 160, 100]]
+    assert rasterise(targets.masks[0], 120, 160)[40:100, 20:].all()
+
+
 def test_boxes_are_clipped_to_the_image() -> None:
     assert resize_boxes([(-5, 10, 100, 100)], (60, 80), (60, 80)).tolist() == [[0, 10, 80, 60]]
 
