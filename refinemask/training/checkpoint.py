@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,6 +35,10 @@ class Progress:
     """The last epoch after which the detector was evaluated."""
     best_ap: float = -1.0
     """Best mask AP so far, in 0..1; -1 before the first evaluation."""
+    unreported: int = 0
+    """Iterations done since the last record of losses, where a run stopped between two records."""
+    unreported_losses: dict[str, float] = field(default_factory=dict)
+    """Sum of each loss term over those iterations."""
 
 
 def run_hash(configs: Sequence[Any], image_ids: Sequence[int]) -> str:
