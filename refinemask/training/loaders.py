@@ -52,11 +52,16 @@ def load(dataset: TrainingDataset, batches: Any, workers: int, pin_memory: bool)
 
 
 def _start(loader: DataLoader[TrainingImage]) -> Any:
-    before = set(active_children())
-    try:
+    if not loader.num_workers:
         return iter(loader)
+    before = set(active_children())
+    loader.check_worker_number_rationality()
+    iterator = _MultiProcessingDataLoaderIter.__new__(_MultiProcessingDataLoaderIter)
+    try:
+        iterator.__init__(loader)  # type: ignore[misc]
     except BaseException as error:
-        # Those that had started would be left, as above.
+        # It cannot end by itself what it has half begun: those that had started would be left, as above.
+        iterator._shutdown = True
         for process in set(active_children()) - before:
             process.kill()
             process.join()
@@ -66,6 +71,7 @@ def _start(loader: DataLoader[TrainingImage]) -> Any:
                 "give fewer, or 0"
             ) from error
         raise
+    return iterator
 
 
 def _begin(trainer: int, worker: int) -> None:
