@@ -5,7 +5,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from refinemask.exit_codes import name_missing_packages
+from refinemask.exit_codes import interrupt_imports_at_once, name_missing_packages
 from refinemask.extras import needed_by
 
 __version__ = "0.2.0"
@@ -74,4 +74,6 @@ class _Package(ModuleType):
 
 
 sys.modules[__name__].__class__ = _Package
-name_missing_packages((__name__, "export", "engines", "trt_plugins", "benchmarks"))
+_PACKAGES = (__name__, "export", "engines", "trt_plugins", "benchmarks")
+interrupt_imports_at_once(_PACKAGES)
+name_missing_packages(_PACKAGES)

@@ -6,9 +6,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from refinemask import __version__
-from refinemask.exit_codes import exit_code
+from refinemask.exit_codes import exit_code, interrupted_at_once
 from refinemask.extras import needed_by
 from refinemask.files import UserError
+from refinemask.nearest import nearest
 
 COMMANDS = {
     "convert": ("refinemask.convert", "convert an official checkpoint"),
@@ -45,14 +46,14 @@ def _run_command() -> int:
         print(f"refinemask {__version__}")
         return 0
     if name not in COMMANDS:
-        raise UserError(f"{name!r} is no command; expected {', '.join(COMMANDS)}")
+        raise UserError(f"{name!r} is no command{nearest(name, COMMANDS)}; expected {', '.join(COMMANDS)}")
     # Each command is heavy in its own way, so only the one asked for is imported.
     package = COMMANDS[name][0].partition(".")[0]
     for ours in dict.fromkeys(("engines", package)):
         _require_own(ours)
     # The benchmarks lie in a checkout, too, where no package index has to know them.
     here = "in a checkout pip install -e benchmarks" if package == "benchmarks" else ""
-    with needed_by(f"refinemask {name}", extra=package, otherwise=here):
+    with interrupted_at_once(), needed_by(f"refinemask {name}", extra=package, otherwise=here):
         door = import_module(COMMANDS[name][0])
     sys.argv = [f"refinemask {name}", *sys.argv[2:]]
     return door.main()

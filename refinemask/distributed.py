@@ -1,6 +1,7 @@
 """What training and evaluation need to know of other processes. In a single process, each function is the identity."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from refinemask.files import UserError
+from refinemask.orphans import end_with_parent
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +30,9 @@ def process_group(device: str) -> Iterator[str]:
     import torch
     from torch import distributed
 
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        # Of a launcher that was killed nobody would tell. At SIGTERM a training saves its state.
+        end_with_parent(os.getppid(), signal.SIGTERM)
     _require_device(device)
     cuda = torch.device(device).type == "cuda"
     if cuda:
@@ -48,12 +53,12 @@ def _require_device(name: str) -> None:
     except ImportError:
         # The engine that needs no PyTorch finds the device by itself.
         return
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UserError(f"--device is {name}; expected cpu or cuda") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"device '{name}' was asked for, but PyTorch sees no GPU; use --device cpu")
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name in {"cuda", "cuda:0"} and not gpus:
+        raise UserError(f"--device is {name}, but PyTorch sees no GPU; use --device cpu")
+    if name not in {"cuda", *(f"cuda:{index}" for index in range(gpus))}:
+        found = ", ".join(["cpu", *(f"cuda:{index} ({torch.cuda.get_device_name(index)})" for index in range(gpus))])
+        raise UserError(f"--device is {name}; this project computes on cpu or cuda, and here there is {found}")
 
 
 def world() -> tuple[int, int]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import current_thread, main_thread
 from types import FrameType, TracebackType
+from typing import Any
 
 from refinemask.extras import MissingPackageError, missing_package
 from refinemask.files import UNWRITABLE, FailedCheckError, UserError
@@ -81,11 +82,47 @@ def _terminable() -> Iterator[None]:
     if current_thread() is not main_thread():
         yield
         return
+    if signal.getsignal(signal.SIGINT) is _end_at_once:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     previous = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    # What imports in C may swallow or turn an exception into another one.
+    os.write(2, b"interrupted\n")
+    os._exit(INTERRUPTED)
+
+
+@contextmanager
+def interrupted_at_once() -> Iterator[None]:
+    """Within the block, which has nothing to undo, Ctrl-C ends the process on the spot."""
+    previous = _hear_interrupt(_end_at_once)
+    try:
+        yield
+    finally:
+        _hear_interrupt(previous)
+
+
+def _hear_interrupt(handler: Any) -> Any:
+    """Set what Ctrl-C does, and return what it did. A process that ignores it, as in the background, still does."""
+    previous = signal.getsignal(signal.SIGINT)
+    if current_thread() is main_thread() and previous in (signal.default_int_handler, _end_at_once):
+        signal.signal(signal.SIGINT, handler)
+    return previous
+
+
+def interrupt_imports_at_once(packages: Sequence[str]) -> None:
+    """In a process that ``python -m`` started for a command of one of ``packages``, Ctrl-C is one line from now on.
+
+    The command imports what it needs, such as PyTorch, which takes seconds, before :func:`exit_code` is called. That
+    makes Ctrl-C a ``KeyboardInterrupt`` again. No other process is changed.
+    """
+    if _module_that_starts().partition(".")[0] in packages:
+        _hear_interrupt(_end_at_once)
 
 
 def name_missing_packages(packages: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -137,8 +138,11 @@ def _to_disk(path: Path) -> None:
 
 def _why_unwritable(error: Exception, directory: Path) -> str:
     """The file system's fault behind a writer's error, or nothing: many writers pass on no error number."""
-    if isinstance(error, OSError) and error.errno in UNWRITABLE:
-        return os.strerror(error.errno)
+    # Writers in Rust, such as safetensors, pass on the number in their words.
+    told = re.search(r"\(os error (\d+)\)$", str(error))
+    number = int(told[1]) if told else error.errno if isinstance(error, OSError) else None
+    if number in UNWRITABLE:
+        return os.strerror(number)
     if not isinstance(error, UserError):
         with suppress(OSError):
             status = os.statvfs(directory)

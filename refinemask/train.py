@@ -17,10 +17,11 @@ from refinemask.bundled import NUCLEI
 from refinemask.command import execute
 from refinemask.distributed import is_main, process_group
 from refinemask.files import UserError
+from refinemask.nearest import nearest
 from refinemask.recipes import RECIPES, Recipe
 from refinemask.spelling import OptionalName, OptionalNumber, OptionalOutput, OptionalPath
 from refinemask.training.loop import Execution, Precision
-from refinemask.training.preemption import EXIT_CODE, catch_preemption
+from refinemask.training.preemption import catch_preemption
 from refinemask.training.run import Plan, train
 
 LIMITS: list[tuple[tuple[str, ...], Callable[[float], bool], str]] = [
@@ -87,7 +88,8 @@ def resolve(args: Args) -> Recipe:
         UserError: there is no such recipe, or an override makes no sense.
     """
     if args.recipe not in RECIPES:
-        raise UserError(f"no recipe {args.recipe!r}; there are {', '.join(RECIPES)}")
+        meant = nearest(args.recipe, RECIPES)
+        raise UserError(f"no recipe {args.recipe!r}{meant}; there are {', '.join(RECIPES)}")
     for names, fits, expected in LIMITS:
         for name in names:
             if (value := getattr(args, name)) is not None and not fits(value):
@@ -173,7 +175,7 @@ def main(args: Args | None = None) -> int:
     """The command line.
 
     Returns:
-        0; 2 for bad input; 143 when SIGTERM stopped the run, whose state is then saved.
+        0; 2 for bad input; 130 and 143 when Ctrl-C or SIGTERM stopped the run, whose state is then saved.
     """
     return execute(Args, _train, args, __doc__)
 
@@ -188,7 +190,7 @@ def _train(args: Args) -> int:
             if run.profile is not None:
                 print(run.profile)
             print(run.output if run.finished else f"stopped; go on with --resume auto --output {run.output}")
-    return 0 if run.finished else EXIT_CODE
+    return 0 if run.finished else preemption.exit_code
 
 
 if __name__ == "__main__":

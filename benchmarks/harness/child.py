@@ -14,6 +14,7 @@ from multiprocessing import get_context
 from typing import Generic, ParamSpec, TypeVar
 
 from refinemask.files import UserError
+from refinemask.orphans import end_with_parent
 
 Options = ParamSpec("Options")
 Answer = TypeVar("Answer")
@@ -30,7 +31,7 @@ class Child(Generic[Answer]):
             name: name for errors.
             niceness: how far the process stands back behind others where processors are scarce, 0 to 19.
         """
-        self._pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=_lead, initargs=(niceness,))
+        self._pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=_lead, initargs=(os.getpid(), niceness))
         self._pid = self._pool.submit(os.getpid)
         self._call = self._pool.submit(_answer, function)
         self._begun = self._ended = time.monotonic()
@@ -86,7 +87,8 @@ class Child(Generic[Answer]):
             os.killpg(self._pid.result(), signal.SIGKILL)
 
 
-def _lead(niceness: int) -> None:
+def _lead(parent: int, niceness: int) -> None:
+    end_with_parent(parent)
     # In a session of its own, so that it can be ended together with the processes that it starts.
     os.setsid()
     os.nice(niceness)

@@ -27,6 +27,7 @@ from refinemask.bundled import PHOTO
 from refinemask.contract import InputError
 from refinemask.data.transforms import NetworkInput
 from refinemask.files import UserError
+from refinemask.orphans import end_with_parent
 from refinemask.spelling import Model, Size
 
 R50 = ("fcn", (3, 4, 6, 3))
@@ -68,7 +69,12 @@ def measure_beside_torchvision(plan: Plan) -> TorchvisionReport:
         torchvision_detector.export(theirs, batch.images)
         contenders = list_contenders(plan.exported, theirs)
         # A process for each contender, so that memory and threads are its own.
-        workers = [stack.enter_context(ProcessPoolExecutor(1, get_context("spawn"))) for _ in contenders]
+        workers = [
+            stack.enter_context(
+                ProcessPoolExecutor(1, get_context("spawn"), initializer=end_with_parent, initargs=(os.getpid(),))
+            )
+            for _ in contenders
+        ]
         pids = [
             worker.submit(open_contender, each, batch.images, batch.image_sizes, plan.threads).result()
             for worker, each in zip(workers, contenders, strict=True)

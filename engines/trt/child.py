@@ -1,12 +1,13 @@
 """Building an engine in a child process: a crash in TensorRT, or the kernel's out-of-memory killer, leaves a parent to
 report it.
 
-The child takes one JSON argument, ``{"plan": …, "output": …}``, and answers in JSON lines: ``{"progress": …}`` while it
-builds, then ``{"result": …}`` or ``{"error": …}``.
+The child takes one JSON argument, ``{"plan": …, "output": …, "parent": …}``, and answers in JSON lines:
+``{"progress": …}`` while it builds, then ``{"result": …}`` or ``{"error": …}``.
 """
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,9 +23,11 @@ from tqdm import tqdm
 from engines.trt.api import Flavour
 from engines.trt.builder import build_in_process
 from engines.trt.plan import BuildPlan, Built
+from refinemask.exit_codes import BAD_INPUT, INTERRUPTED
 from refinemask.files import UserError
 from refinemask.foreign import one_line
 from refinemask.json_files import checked, parse_json
+from refinemask.orphans import end_with_parent
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def build_in_child(plan: BuildPlan, engine: Path) -> Built:
         child_environment(plan.flavour) as environment,
         tqdm(total=1.0, bar_format="{desc}: {bar}", disable=None) as bar,
     ):
-        request = json.dumps({"plan": plan.to_json(), "output": str(engine)})
+        request = json.dumps({"plan": plan.to_json(), "output": str(engine), "parent": os.getpid()})
         command = [sys.executable, "-m", "engines.trt.child", request]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace", env=environment) as child:
             assert child.stdout is not None
@@ -96,13 +99,18 @@ def main() -> int:
         print(json.dumps(content), file=answers, flush=True)
 
     request = json.loads(sys.argv[1])
+    end_with_parent(request["parent"])
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         plan = BuildPlan.from_json(request["plan"])
         built = build_in_process(plan, Path(request["output"]), lambda phase, share: answer(progress=[phase, share]))
         answer(result=asdict(built))
     except UserError as error:
         answer(error=str(error))
-        return 2
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        # The parent heard it, too, and says so.
+        return INTERRUPTED
     return 0
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
@@ -40,6 +40,10 @@ class Progress:
     """The last epoch after which the detector was evaluated."""
     best_ap: Annotated[float, Meta(ge=-1, le=1)] = -1.0
     """Best mask AP so far, in 0..1; -1 before the first evaluation."""
+    unreported: Count = 0
+    """Iterations done since the last record of losses, where a run stopped between two records."""
+    unreported_losses: dict[str, float] = field(default_factory=dict)
+    """Sum of each loss term over those iterations."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,9 @@
 """The training loop: one iteration after another until the schedule ends."""
 
 import math
-import signal
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -15,18 +14,17 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
-from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from refinemask.config import TrainConfig
 from refinemask.data.sampler import BatchSampler, RankShare
-from refinemask.data.training import TrainingBatch, TrainingDataset, collate
+from refinemask.data.training import TrainingBatch, TrainingDataset
 from refinemask.distributed import any_rank, gather, mean_over_ranks, share, world
 from refinemask.files import UserError
 from refinemask.float32 import float32_products
 from refinemask.modeling.detector import Detector
 from refinemask.training.checkpoint import Progress, Stateful, load_state, save_state
 from refinemask.training.fingerprint import Fingerprint
+from refinemask.training.loaders import load, named_deaths, next_batch
 from refinemask.training.objective import DetectionObjective
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
@@ -172,13 +170,13 @@ class Trainer:
             Whether the end was reached.
 
         Raises:
-            UserError: the loss is not finite, or too many images cannot be read.
+            UserError: the loss is not finite, too many images cannot be read, or a process that loads them was killed.
         """
         per_epoch = self.sampler.iterations_per_epoch
         epochs, rest = divmod(self.progress.iteration, per_epoch)
         if epochs and not rest:
             on_epoch(epochs)
-        with closing(self.steps()) as steps:
+        with named_deaths(), closing(self.steps()) as steps:
             for step in steps:
                 done = self.progress.iteration
                 on_step(done, step)
@@ -200,26 +198,11 @@ class Trainer:
                 self.progress = replace(self.progress, iteration=iteration + 1)
                 yield step
 
-    @contextmanager
-    def _batches(self) -> Iterator[Iterator[TrainingBatch]]:
+    def _batches(self) -> AbstractContextManager[Iterator[TrainingBatch]]:
         rank, size = world()
         start, accumulate = self.progress.iteration, self.execution.accumulate
-        loader = DataLoader(
-            self.dataset,
-            batch_sampler=RankShare(self.sampler, start, self.iterations, rank, size, accumulate),
-            collate_fn=collate,
-            num_workers=self.execution.workers,
-            worker_init_fn=_outlive_signals,
-            pin_memory=self.execution.device.type == "cuda",
-        )
-        batches = iter(loader)
-        try:
-            yield batches
-        finally:
-            # An exception's traceback keeps the iterator alive. Its processes ignore SIGTERM, which is how Python ends
-            # them at its exit: it would wait for them for ever.
-            if isinstance(batches, _MultiProcessingDataLoaderIter):
-                batches._shutdown_workers()
+        picks = RankShare(self.sampler, start, self.iterations, rank, size, accumulate)
+        return load(self.dataset, picks, self.execution.workers, self.execution.device.type == "cuda")
 
     def _step(self, batches: Iterator[TrainingBatch], rate: float) -> Step:
         for group in self.optimizer.param_groups:
@@ -228,7 +211,7 @@ class Trainer:
         waited, skipped, totals = 0.0, [], []
         for part in range(self.execution.accumulate):
             start = time.perf_counter()
-            batch = _next(batches).to(self.execution.device)
+            batch = next_batch(batches).to(self.execution.device)
             waited += time.perf_counter() - start
             skipped += batch.skipped
             last = part + 1 == self.execution.accumulate
@@ -267,23 +250,6 @@ class Trainer:
         return torch.autocast(self.execution.device.type, TYPES[self.execution.precision])
 
 
-def _outlive_signals(worker: int) -> None:
-    """Ignore what is sent to all processes at once: the trainer needs its loaders until it has saved its state.
-
-    At Ctrl-C, too, the trainer ends them. One that ended by itself would wait for ever to hand over its last batch.
-    """
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
-
-
-def _next(batches: Iterator[TrainingBatch]) -> TrainingBatch:
-    try:
-        return next(batches)
-    except UserError as error:
-        # A loader process wraps the message in its traceback.
-        raise UserError(str(error).strip().rpartition("UserError: ")[2]) from error
-
-
 def _average(detector: Detector, decay: float | None) -> AveragedModel | None:
     if decay is None:
         return None
@@ -304,7 +270,7 @@ def profile(trainer: Trainer, path: Path | None, steps: int = 20) -> str:
     activities = [torch.profiler.ProfilerActivity.CPU]
     if trainer.execution.device.type == "cuda":
         activities.append(torch.profiler.ProfilerActivity.CUDA)
-    with closing(trainer.steps()) as iterator:
+    with named_deaths(), closing(trainer.steps()) as iterator:
         next(iterator)  # Compilation and memory allocation are no part of a step.
         with torch.profiler.profile(activities=activities) as profiler:
             for _ in islice(iterator, steps):

@@ -2,12 +2,14 @@
 
 import json
 import math
+import os
 import resource
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from refinemask.extras import needed_by
-from refinemask.files import atomic_write
+from refinemask.files import UserError, atomic_write
 from refinemask.json_files import Count, checked, parse_json
+from refinemask.training.checkpoint import Progress
 from refinemask.training.loop import Step
 
 
@@ -26,13 +29,21 @@ class Report:
     """Averages over ``every`` iterations, shown beside the bar and appended to the metrics file."""
 
     def __init__(
-        self, directory: Path, *, start: int, total: int, per_epoch: int, images: int, every: int, tensorboard: bool
+        self,
+        directory: Path,
+        *,
+        start: Progress,
+        total: int,
+        per_epoch: int,
+        images: int,
+        every: int,
+        tensorboard: bool,
     ) -> None:
         """Open the files of the report.
 
         Args:
             directory: directory of the run.
-            start: iterations already done; records of later iterations, left by a run that was killed, are dropped.
+            start: where the run stands; records of what it has still to do, left by a run that was killed, are dropped.
             total: iterations of the whole run.
             per_epoch: iterations per epoch.
             images: images per iteration.
@@ -42,26 +53,33 @@ class Report:
         Raises:
             UserError: TensorBoard is asked for and not installed.
         """
-        path = directory / "metrics.jsonl"
-        _drop_after(path, start)
-        self._events = _event_writer(directory, start) if tensorboard else None
-        self._file = path.open("a", encoding="utf-8")
-        self._bar = tqdm(total=total, initial=start, unit="it", dynamic_ncols=True)
+        self._path = directory / "metrics.jsonl"
+        evaluated = start.evaluated_epoch * per_epoch == start.iteration
+        _drop_after(self._path, start.iteration, evaluated)
+        self._events = _event_writer(directory, start.iteration) if tensorboard else None
+        self._file = self._path.open("a", encoding="utf-8")
+        self._bar = tqdm(total=total, initial=start.iteration, unit="it", dynamic_ncols=True)
         self._per_epoch, self._images, self._every = per_epoch, images, every
-        self._clear()
+        self._begin_record(start.unreported, start.unreported_losses)
 
-    def _clear(self) -> None:
-        self._sums: Counter[str] = Counter()
-        self._count, self._waited, self._since = 0, 0.0, time.perf_counter()
+    def _begin_record(self, count: int = 0, sums: Mapping[str, float] | None = None) -> None:
+        self._sums: Counter[str] = Counter(sums)
+        # What an earlier process did has not taken this one's time.
+        self._count, self._timed, self._waited, self._since = count, 0, 0.0, time.perf_counter()
+
+    def unreported(self, progress: Progress) -> Progress:
+        """The same progress with the iterations that are not in the metrics file yet."""
+        return replace(progress, unreported=self._count, unreported_losses=dict(self._sums))
 
     def step(self, iteration: int, step: Step) -> None:
         """Record what an iteration, counted from 1, did."""
         self._sums.update(step.losses)
         self._count += 1
+        self._timed += 1
         self._waited += step.waited
         self._bar.update()
         self.skip(iteration, step.skipped)
-        if self._count == self._every or iteration % self._per_epoch == 0:
+        if self._count >= self._every or iteration % self._per_epoch == 0:
             losses = {name: value / self._count for name, value in self._sums.items()}
             loss, seconds = sum(losses.values()), time.perf_counter() - self._since
             record = {
@@ -69,7 +87,7 @@ class Report:
                 "loss": loss,
                 "losses": losses,
                 "learning_rate": step.learning_rate,
-                "images_per_second": self._count * self._images / seconds,
+                "images_per_second": self._timed * self._images / seconds,
                 "waiting_share": self._waited / seconds,
                 "memory_mb": _peak_memory_mb(),
             }
@@ -78,7 +96,7 @@ class Report:
                 f"loss {loss:.3f}, lr {step.learning_rate:.2g}, {record['images_per_second']:.2f} images/s, "
                 f"{record['waiting_share']:.0%} waiting, {record['memory_mb']:.0f} MB"
             )
-            self._clear()
+            self._begin_record()
 
     def skip(self, iteration: int, reasons: Sequence[str]) -> None:
         """Report why images were left out."""
@@ -87,9 +105,18 @@ class Report:
             self.write(iteration, {"skipped": reason})
 
     def write(self, iteration: int, record: Mapping[str, Any]) -> None:
-        """Append a record to the metrics file, and its numbers to TensorBoard's."""
-        self._file.write(json.dumps({"iteration": iteration, **record}) + "\n")
-        self._file.flush()
+        """Append a record to the metrics file, and its numbers to TensorBoard's.
+
+        Raises:
+            UserError: the file has vanished, or the disk is full.
+        """
+        try:
+            self._file.write(json.dumps({"iteration": iteration, **record}) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise UserError(f"{self._path}: cannot be written: {error.strerror}") from error
+        if not os.path.exists(self._path):
+            raise UserError(f"{self._path}: has vanished while the run wrote it; give another --output")
         if self._events is not None:
             for name, value in _numbers(record):
                 self._events.add_scalar(name, value, iteration)
@@ -104,7 +131,9 @@ class Report:
     def close(self) -> None:
         """Finish the bar and the files."""
         self._bar.close()
-        self._file.close()
+        # What a full disk did not take was an error when it was written.
+        with suppress(OSError):
+            self._file.close()
         if self._events is not None:
             self._events.close()
 
@@ -117,10 +146,17 @@ def _numbers(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield prefix + name, value
 
 
-def _drop_after(path: Path, iteration: int) -> None:
+def _drop_after(path: Path, iteration: int, evaluated: bool) -> None:
+    """Drop what a run will write again that goes on from an iteration, which was evaluated or is still to be."""
     if path.is_file():
-        lines = path.read_bytes().splitlines()
-        kept = [line for line in lines if _iteration(line) <= iteration]
+        kept = []
+        for line in path.read_bytes().splitlines():
+            found = _iteration(line)
+            if found <= iteration:
+                kept.append(line)
+            if found == iteration and not evaluated and "losses" in parse_json(line):
+                # What follows is of an evaluation whose end did not get into the state.
+                break
         with atomic_write(path) as temporary:
             temporary.write_bytes(b"".join(line + b"\n" for line in kept))
 

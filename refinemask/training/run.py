@@ -7,7 +7,8 @@ for a resumed run, ``last.safetensors`` and ``best.safetensors`` are for the res
 import json
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from refinemask.distributed import gather, is_main, world
 from refinemask.evaluation.measurement import Measurement
 from refinemask.evaluation.metrics import METRICS
 from refinemask.files import UserError, atomic_write
+from refinemask.locks import locked
 from refinemask.modeling.detector import Detector
 from refinemask.modeling.families import family_of
 from refinemask.provenance import git_revision
@@ -90,15 +92,21 @@ def train(plan: Plan, should_stop: Callable[[], bool] = lambda: False) -> Traini
         should_stop: called after every iteration; once it returns true, the state is saved and the run ends.
 
     Raises:
-        UserError: the data, the weights or the state do not fit, or the training diverged.
+        UserError: the data, the weights or the state do not fit, the training diverged, the output is in use or cannot
+            be written, or a process that loads images was killed.
     """
+    # A profile is no run: its only file is written whole.
+    with _own_directory(plan.output) if is_main() and not plan.profile else nullcontext():
+        return _train(plan, should_stop)
+
+
+def _train(plan: Plan, should_stop: Callable[[], bool]) -> TrainingRun:
     trainer, model = _prepare(plan)
-    plan.output.mkdir(parents=True, exist_ok=True)
     if plan.resume is not None:
         trainer.resume(plan.resume)
     _require_same_start(trainer, plan.output)
     if plan.profile:
-        table = profile(trainer, plan.output / "profile.json.gz" if is_main() else None)
+        table = profile(trainer, _make(plan.output) / "profile.json.gz" if is_main() else None)
         return TrainingRun(output=plan.output, finished=True, profile=table)
     validation = _validation(plan, model)
     if is_main():
@@ -117,19 +125,42 @@ def _run_and_report(
     _write_json(plan.output / "environment.json", environment(plan.execution))
     report = Report(
         plan.output,
-        start=trainer.progress.iteration,
+        start=trainer.progress,
         total=trainer.iterations,
         per_epoch=trainer.sampler.iterations_per_epoch,
         images=plan.recipe.train.batch_size,
         every=plan.log_every,
         tensorboard=plan.tensorboard,
     )
+    trainer.progress = replace(trainer.progress, unreported=0, unreported_losses={})
     try:
         finished = trainer.run(report.step, _Epochs(plan, trainer, validation, report), should_stop)
+        trainer.progress = report.unreported(trainer.progress)
         trainer.save(plan.output / "state.pt")
     finally:
         report.close()
     return finished
+
+
+@contextmanager
+def _own_directory(output: Path) -> Iterator[None]:
+    """Make the directory of a run, and keep it from other runs within the block."""
+    with ExitStack() as stack:
+        try:
+            free = stack.enter_context(locked(_make(output) / ".lock"))
+        except OSError as error:
+            raise UserError(f"{output}: cannot be written: {error.strerror}") from error
+        if not free:
+            raise UserError(f"{output}: another process trains there; wait for its end, or give another --output")
+        yield
+
+
+def _make(directory: Path) -> Path:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{directory}: cannot be made: {error.strerror}") from error
+    return directory
 
 
 def _prepare(plan: Plan) -> tuple[Trainer, ModelConfig]:

@@ -45,6 +45,12 @@ def test_what_is_no_command_is_named(monkeypatch: pytest.MonkeyPatch, capsys: py
     assert capsys.readouterr().err.startswith("error: 'fly' is no command; expected convert, train")
 
 
+def test_the_nearest_command_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["refinemask", "evalute"])
+    assert main() == 2
+    assert capsys.readouterr().err.startswith("error: 'evalute' is no command (did you mean 'evaluate'?); expected ")
+
+
 def test_the_version_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["refinemask", "--version"])
     assert main() == 0

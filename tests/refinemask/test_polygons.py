@@ -50,7 +50,7 @@ def test_cutting_changes_pixels_on_the_outline_alone(spread: float, monkeypatch:
         changed = np.argwhere(drawn(polygon) != directly(polygon))
         assert len(changed) < 0.01 * HEIGHT * WIDTH
         # Corners are rounded to a fifth of a pixel, and a pixel's corner is 0.71 from its centre.
-        assert (distance_to_outline(polygon, changed[:, ::-1] + 0.5) < 1).all()
+        assert (distance_to_outline(polygon, changed[:, ::-1].astype(np.float64) + 0.5) < 1).all()
     assert cut > 20
 
 

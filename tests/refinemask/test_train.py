@@ -5,8 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from multiprocessing import active_children
 from pathlib import Path
@@ -18,12 +17,14 @@ from safetensors.torch import load_file
 
 from refinemask import load_detector
 from refinemask.evaluation.measurement import Measurement
+from refinemask.locks import locked
 from refinemask.recipes import RECIPES, ValidationData
 from refinemask.train import Args, main, resolve
 from refinemask.training import run
 from refinemask.training.loop import Trainer
 from refinemask.weights import read_metadata
 from tests.support import tiny_training
+from tests.support.processes import needs_proc, session, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,26 @@ def arguments(data_root: Path, output: Path, **overrides: Any) -> Args:
 
 def records(output: Path) -> list[dict]:
     return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+
+
+def lasting(output: Path) -> list[dict]:
+    """The records without what a clock or the machine decides."""
+    passing = {"images_per_second", "waiting_share", "memory_mb"}
+    return [{key: value for key, value in record.items() if key not in passing} for record in records(output)]
+
+
+def _then(function: Callable[..., Any], fail: Callable[..., None], count: int) -> Callable[..., Any]:
+    """The same function, which fails when it has been called for the ``count``-th time."""
+    calls = []
+
+    def called(*args: Any, **options: Any) -> Any:
+        result = function(*args, **options)
+        calls.append(args)
+        if len(calls) == count:
+            fail()
+        return result
+
+    return called
 
 
 def losses(output: Path) -> list[dict[str, float]]:
@@ -173,6 +194,34 @@ def test_an_evaluation_that_was_cut_off_is_made_up_for(data_root: Path, tmp_path
     assert (output / "best.safetensors").is_file()
 
 
+@pytest.mark.parametrize("cut_off", ["evaluation", "best weights"])
+def test_a_run_that_was_cut_off_after_an_evaluation_has_every_record_once(
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut_off: str
+) -> None:
+    class PowerCutError(Exception):
+        pass
+
+    def fail(*_: object, **__: object) -> None:
+        raise PowerCutError
+
+    data = tiny_training.draw_dataset(tmp_path / "data")
+    # Skipped in training and in each evaluation.
+    (data / "images" / "3.png").write_bytes(b"")
+    whole, cut = (arguments(data, tmp_path / name, evaluate_every=1) for name in ("whole", "cut"))
+    assert main(whole) == 0
+    with monkeypatch.context() as patch:
+        if cut_off == "evaluation":
+            patch.setattr(run._Epochs, "_tell", _then(run._Epochs._tell, fail, 1))
+        else:
+            patch.setattr(run, "save_detector", _then(run.save_detector, fail, 2))
+        with pytest.raises(PowerCutError):
+            main(cut)
+    assert "average_precision" in records(tmp_path / "cut")[-1]
+    assert main(replace(cut, resume="auto")) == 0
+    assert sum("average_precision" in record for record in records(tmp_path / "cut")) == 2
+    assert lasting(tmp_path / "cut") == lasting(tmp_path / "whole")
+
+
 def test_validation_data_are_checked_before_the_first_iteration(
     data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -231,51 +280,115 @@ def test_an_error_in_a_loader_process_is_one_line(
     assert told.startswith("error: 10 images in a row cannot be read; the first: ")
 
 
-def test_an_exception_leaves_no_loader_process(
-    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(*_: object) -> object:
-        assert len(active_children()) == 2
-        raise RuntimeError("CUDA out of memory")
-
-    monkeypatch.setattr(Trainer, "_update", fails)
-    with pytest.raises(RuntimeError, match="out of memory") as raised:
-        main(arguments(data_root, tmp_path / "run", workers=2))
-    # As long as the traceback is kept, so is the iterator that would end them when it goes.
-    assert raised.tb is not None
-    assert active_children() == []
+Start = Callable[..., "subprocess.Popen[str]"]
 
 
-def test_ctrl_c_in_a_terminal_ends_the_loader_processes_too(data_root: Path, tmp_path: Path) -> None:
-    command = [sys.executable, tiny_training.__file__, "--recipe", "tiny", "--data-root", str(data_root)]
-    command += ["--output", str(tmp_path / "run"), "--device", "cpu", "--workers", "2", "--epochs", "1000"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), "OMP_NUM_THREADS": "1"}
-    # A terminal sends the signal to a whole group of processes, which is the session's own here.
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True) as run:
+@pytest.fixture
+def start(data_root: Path, tmp_path: Path) -> Iterator[Start]:
+    """Start a training with two loader processes as a session of its own, and wait for its first iteration."""
+    processes = []
+
+    def begin(*options: str, program: str = "") -> "subprocess.Popen[str]":
+        command = [sys.executable, *(["-c", program] if program else [tiny_training.__file__])]
+        command += ["--recipe", "tiny", "--data-root", str(data_root), "--output", str(tmp_path / "run")]
+        command += ["--device", "cpu", "--workers", "2", "--epochs", "1000", "--log-every", "1", *options]
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), "OMP_NUM_THREADS": "1"}
+        run = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        processes.append(run)
         metrics = tmp_path / "run" / "metrics.jsonl"
-        while run.poll() is None and not (metrics.is_file() and metrics.read_text()):
-            time.sleep(0.1)
-        os.killpg(run.pid, signal.SIGINT)
-        assert run.communicate(timeout=120)[1].splitlines()[-1] == "interrupted"
+        wait_until(lambda: run.poll() is not None or (metrics.is_file() and bool(metrics.read_text())), 120)
+        return run
+
+    yield begin
+    for process in processes:
+        for pid in session(process.pid):
+            os.kill(pid, signal.SIGKILL)
+        process.communicate()
+
+
+FAILS = """
+from refinemask.training.loop import Trainer
+from tests.support import tiny_training
+from tests.support.processes import needs_proc, session, wait_until
+
+def fail(self):
+    raise MemoryError("of a GPU")
+
+Trainer._update = fail
+tiny_training.RECIPES["tiny"] = tiny_training.RECIPE
+raise SystemExit(tiny_training.main())
+"""
+
+
+@needs_proc
+def test_a_training_that_fails_ends_with_its_traceback_and_code_1(start: Start) -> None:
+    run = start(program=FAILS)
+    assert run.communicate(timeout=120)[1].splitlines()[-1] == "MemoryError: of a GPU"
+    assert run.returncode == 1
+    assert session(run.pid) == []
+
+
+@needs_proc
+def test_ctrl_c_in_a_terminal_saves_the_state_and_ends_the_loader_processes(start: Start, tmp_path: Path) -> None:
+    run = start()
+    # A terminal sends the signal to a whole group of processes, which is the session's own here.
+    os.killpg(run.pid, signal.SIGINT)
+    assert "Ctrl-C once more stops at once" in run.communicate(timeout=120)[1]
     assert run.returncode == 130
-    with pytest.raises(ProcessLookupError):
-        os.killpg(run.pid, 0)
+    assert session(run.pid) == []
+    assert (tmp_path / "run" / "state.pt").is_file()
 
 
-def test_sigterm_in_the_first_epoch_saves_the_state(data_root: Path, tmp_path: Path) -> None:
-    output = tmp_path / "run"
+@needs_proc
+def test_a_trainer_that_is_killed_takes_its_loaders_along_and_gives_its_directory_free(
+    start: Start, data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = start()
+    assert main(arguments(data_root, tmp_path / "run", resume="auto")) == 2
+    expected = f"error: {tmp_path / 'run'}: another process trains there; wait for its end, or give another --output"
+    assert capsys.readouterr().err.splitlines()[-1] == expected
+    loaders = [pid for pid in session(run.pid) if pid != run.pid]
+    assert len(loaders) == 2
+    run.kill()
+    run.wait()
+    assert wait_until(lambda: not session(run.pid))
+    with locked(tmp_path / "run" / ".lock") as free:
+        assert free
+
+
+def test_a_second_ctrl_c_ends_at_once(data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     step = Trainer._step
 
-    def interrupted(self: Trainer, *args: Any) -> object:
-        signal.raise_signal(signal.SIGTERM)
+    def interrupted_twice(self: Trainer, *args: Any) -> object:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        return step(self, *args)
+
+    monkeypatch.setattr(Trainer, "_step", interrupted_twice)
+    assert main(arguments(data_root, tmp_path / "run", workers=2)) == 130
+    assert active_children() == []
+    assert not (tmp_path / "run" / "state.pt").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_between_two_records_saves_the_state_and_the_resumed_run_is_the_same(
+    data_root: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    whole, cut = (arguments(data_root, tmp_path / name, log_every=2, batch_size=2) for name in ("whole", "cut"))
+    assert main(whole) == 0
+    step = Trainer._step
+
+    def stopped(self: Trainer, *args: Any) -> object:
+        signal.raise_signal(number)
         return step(self, *args)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "_step", interrupted)
-        assert main(arguments(data_root, output)) == 143
-    assert len(losses(output)) == 1
-    assert main(arguments(data_root, output, resume="auto")) == 0
-    assert len(losses(output)) == 4
+        patch.setattr(Trainer, "_step", stopped)
+        assert main(cut) == code
+        assert losses(tmp_path / "cut") == []
+    assert main(replace(cut, resume="auto")) == 0
+    assert len(losses(tmp_path / "whole")) == 4
+    assert lasting(tmp_path / "cut") == lasting(tmp_path / "whole")
 
 
 def test_profiling_leaves_a_trace_and_no_run(
@@ -307,7 +420,7 @@ def test_print_shows_the_resolved_recipe(capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"recipe": "refinemask-r50"}, "no recipe 'refinemask-r50'; there are refinemask-r50-coco-1x, "),
+        ({"recipe": "nuclei-dem"}, "no recipe 'nuclei-dem' (did you mean 'nuclei-demo'?); there are refinemask-r50-"),
         ({"recipe": "refinemask-r50-coco-1x", "data_root": None}, "--data-root is missing"),
         ({"data_root": Path("/nowhere")}, "/nowhere/train.json: "),
         ({"resume": "/nowhere/state.pt"}, "/nowhere/state.pt: no such training state"),
@@ -318,7 +431,9 @@ def test_print_shows_the_resolved_recipe(capsys: pytest.CaptureFixture[str]) -> 
         ({"amp": "tf32"}, "--amp tf32 does not run on a CPU"),
         ({"ema_decay": 2.0}, "--ema-decay is 2.0; expected a number between 0 and 1"),
         ({"output": Path(__file__)}, "test_train.py: is a file, expected the directory of a run"),
-        ({"device": "gpu"}, "--device is gpu; expected cpu or cuda"),
+        ({"device": "gpu"}, "--device is gpu; this project computes on cpu or cuda, and here there is cpu"),
+        ({"device": "mps"}, "--device is mps; this project computes on cpu or cuda, and here there is cpu"),
+        ({"output": Path(__file__) / "run"}, "test_train.py/run: cannot be made: Not a directory"),
         ({"batch_size": 3, "accumulate": 2}, "batch size 3 cannot be divided into 2 parts"),
         ({"recipe": "tiny-frozen"}, "give --init imagenet"),
         ({"recipe": "tiny-caffe"}, "give --init a file of Caffe's weights"),

@@ -3,6 +3,7 @@
 import os
 import pickle
 import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -14,13 +15,9 @@ from benchmarks.harness.child import Child, call_in_child, start_in_child
 from refinemask.agreement import PARITY, Comparison, MismatchError
 from refinemask.contract import parse_size
 from refinemask.files import UserError
+from tests.support.processes import is_alive, needs_proc, wait_until
 
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_answers_from_another_process() -> None:
@@ -87,14 +84,35 @@ def test_a_call_can_be_ended() -> None:
     done.end()
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+@needs_proc
 def test_a_call_that_takes_too_long_is_ended_with_what_it_started(tmp_path: Path) -> None:
     file = tmp_path / "pids"
     with pytest.raises(TimeoutError):
         call_in_child(5, subprocess.run, ["sh", "-c", f"sleep 600 & echo $$ $! > {file}; wait"])
     pids = [int(pid) for pid in file.read_text().split()]
     assert len(pids) == 2
-    deadline = time.monotonic() + 60
-    while any(map(is_alive, pids)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(is_alive, pids))
+    assert wait_until(lambda: not any(map(is_alive, pids)))
+
+
+PARENT = """
+import time
+from benchmarks.harness.child import Child, start_in_child
+
+if __name__ == "__main__":
+    child = start_in_child(time.sleep, 600)
+    print(child._pid.result(), flush=True)
+    time.sleep(600)
+"""
+
+
+@needs_proc
+def test_a_call_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "parent.py").write_text(PARENT)
+    command = [sys.executable, str(tmp_path / "parent.py")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert is_alive(pid)
+        parent.kill()
+    assert wait_until(lambda: not is_alive(pid))

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from engines.compiled import child
 from engines.compiled.child import check_in_child, compile_in_children
 from refinemask.exit_codes import INTERRUPTED
 from refinemask.files import UserError
+from tests.support.processes import is_alive, needs_proc, session, wait_until
 
 SOURCE = {"checkpoint": "tiny.safetensors", "precision": "fp32", "device": "cpu", "batch": 1}
 JOBS = [(part, (64, 96)) for part in ("features", "boxes", "image_maps", "masks")]
@@ -107,3 +110,25 @@ def test_a_child_without_a_parent_ends_and_says_nothing(capfd: pytest.CaptureFix
         pass
     assert process.returncode == INTERRUPTED
     assert capfd.readouterr().err == ""
+
+
+PARENT = """
+import time
+from engines.compiled.child import _child
+
+with _child("compile", {}) as child:
+    print(child.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+@needs_proc
+def test_a_compile_ends_with_a_parent_that_is_killed() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3])}
+    command = [sys.executable, "-c", PARENT]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert is_alive(pid)
+        parent.kill()
+    assert wait_until(lambda: not session(pid))

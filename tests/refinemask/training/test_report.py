@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from refinemask.training.checkpoint import Progress
 from refinemask.training.report import Report
 
 
@@ -24,7 +25,7 @@ def test_a_damaged_line_is_dropped_and_the_others_stay(damage: bytes, place: int
     later = [json.dumps({"iteration": 3}).encode()]
     lines = [*whole[:place], damage, *whole[place:], *later]
     path.write_bytes(b"\n".join(lines))
-    report = Report(tmp_path, start=2, total=9, per_epoch=3, images=1, every=1, tensorboard=False)
+    report = Report(tmp_path, start=Progress(iteration=2), total=9, per_epoch=3, images=1, every=1, tensorboard=False)
     report.write(3, {"epoch": 1})
     report.close()
     assert path.read_bytes().splitlines() == [*whole, b'{"iteration": 3, "epoch": 1}']
