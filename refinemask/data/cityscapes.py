@@ -29,6 +29,7 @@ from refinemask.command import execute
 from refinemask.data.categories import CITYSCAPES
 from refinemask.data.coco import read_json_object
 from refinemask.files import UserError, atomic_write
+from refinemask.json_files import Id, checked
 
 _LABELS = """unlabeled, ego vehicle, rectification border, out of roi, static, dynamic, ground, road, sidewalk, parking,
 rail track, building, wall, fence, guard rail, bridge, tunnel, pole, polegroup, traffic light, traffic sign,
@@ -163,21 +164,38 @@ def check_polygons(path: Path, height: int, width: int) -> Counter[str]:
     """
     content = read_json_object(path)
     try:
-        size = content["imgHeight"], content["imgWidth"]
-        objects = [(entry["label"], len(entry["polygon"])) for entry in content["objects"]]
-    except (KeyError, TypeError) as error:
+        drawn = checked(content, _Polygons)
+    except ValueError as error:
         raise UserError(
-            f"{path}: not polygons of Cityscapes, expected imgHeight, imgWidth and objects with label and polygon"
+            f"{path}: not polygons of Cityscapes: {error}; expected imgHeight, imgWidth and objects with label and "
+            "polygon"
         ) from error
-    if size != (height, width):
-        raise UserError(f"{path}: is of an image of {size[0]}x{size[1]}, its instance map is {height}x{width}")
-    known = {*LABELS, "license plate"}
+    if (drawn.imgHeight, drawn.imgWidth) != (height, width):
+        raise UserError(
+            f"{path}: is of an image of {drawn.imgHeight}x{drawn.imgWidth}, its instance map is {height}x{width}"
+        )
+    known, objects = {*LABELS, "license plate"}, drawn.objects
     return Counter(
         {
-            "polygons of an unknown class": sum(label.removesuffix("group") not in known for label, _ in objects),
-            "polygons of fewer than three points": sum(points < 3 for _, points in objects),
+            "polygons of an unknown class": sum(entry.label.removesuffix("group") not in known for entry in objects),
+            "polygons of fewer than three points": sum(len(entry.polygon) < 3 for entry in objects),
         }
     )
+
+
+@dataclass(slots=True)
+class _Object:
+    label: str
+    polygon: list[Any]
+
+
+@dataclass(slots=True)
+class _Polygons:
+    """A file of polygons, by Cityscapes' own names."""
+
+    imgHeight: Id  # noqa: N815
+    imgWidth: Id  # noqa: N815
+    objects: list[_Object]
 
 
 def value_masks(instance_map: NDArray[np.integer[Any]]) -> Iterator[tuple[int, dict[str, Any]]]:

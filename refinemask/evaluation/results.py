@@ -31,7 +31,7 @@ def read_results(entries: Any, height: int, width: int, where: str, required: Se
         height: height of the image in pixels.
         width: width of the image in pixels.
         where: what the errors begin with, such as the file and the image.
-        required: which of ``bbox`` and ``segmentation`` every entry must have.
+        required: which of ``bbox`` and ``segmentation`` every entry must have; masks are read only if required.
 
     Raises:
         UserError: an entry lacks something, or has a value of another kind, range or size.
@@ -65,7 +65,7 @@ def _read_result(entry: Any, height: int, width: int, required: Sequence[str]) -
         if not sum(map(abs, known.bbox)) <= LARGEST:
             raise ValueError(f"bbox: expected finite numbers, found {list(known.bbox)}")
         result["bbox"] = list(known.bbox)
-    if entry.get("segmentation") is not None:
+    if "segmentation" in required:
         segmentation = read_segmentation(entry["segmentation"], height, width)
         if segmentation is None:
             raise ValueError("segmentation: expected a mask, found nothing")

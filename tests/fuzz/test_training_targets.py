@@ -43,4 +43,4 @@ def test_damaged_annotations_are_refused_or_trained_on(seeds: Seeds, tmp_path: P
     for seed, random in enumerate(seeds(120)):
         path.write_text(json.dumps(damaged_content(random)))
         refusal(partial(targets, seed))
-    assert trained > 60
+    assert trained > 20

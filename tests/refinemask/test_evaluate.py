@@ -236,3 +236,12 @@ def test_a_smaller_limit_takes_fewer_of_the_kept_predictions(args: Args) -> None
     assert main(replace(args, limit=1)) == 0
     assert {result["image_id"] for result in json.loads((folder / "r.json").read_text())} <= {1}
     assert (folder / "p.jsonl").read_text().count("\n") == 4
+
+
+def test_annotations_without_an_object_that_counts_are_named(args: Args, capsys: pytest.CaptureFixture[str]) -> None:
+    content = json.loads(args.annotations.read_text())
+    for annotation in content["annotations"]:
+        annotation["iscrowd"] = 1
+    args.annotations.write_text(json.dumps(content))
+    assert main(args) == 0
+    assert "nothing to measure: no object of these images counts; crowds (iscrowd 1)" in capsys.readouterr().out

@@ -1,5 +1,7 @@
 """Far polygons are cut off where no pixel shows it; all others stay as they are."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -33,7 +35,7 @@ def test_polygons_that_are_not_far_reach_the_rasteriser_bit_for_bit(spread: floa
         assert np.array_equal(drawn(polygon), directly(polygon))
 
 
-def distance_to_outline(polygon: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
+def distance_to_outline(polygon: NDArray[np.float64], points: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     corners = polygon.reshape(-1, 2)
     start, edge = corners, np.roll(corners, -1, axis=0) - corners
     along = ((points[:, None] - start) * edge).sum(-1) / (edge**2).sum(-1)

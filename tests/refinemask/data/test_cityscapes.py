@@ -192,4 +192,4 @@ def test_polygons_of_another_kind_are_named(root: Path, capsys: pytest.CaptureFi
     (path,) = root.glob("gtFine/val/*/*_polygons.json")
     path.write_text('{"shapes": []}')
     assert main(Args(root=root)) == 2
-    assert f"{path}: not polygons of Cityscapes, expected imgHeight" in capsys.readouterr().err
+    assert f"{path}: not polygons of Cityscapes: lacks 'imgHeight'; expected imgHeight" in capsys.readouterr().err

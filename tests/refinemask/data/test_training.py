@@ -130,9 +130,9 @@ def test_far_polygons_and_foreign_boxes_train(tmp_path: Path) -> None:
     far = annotation(segmentation=[[10, 20, 1e12, 20, 1e12, 50, 10, 50]], bbox=[10, 20, 1e12, 30])
     targets = dataset(tmp_path, [far])[Pick(0, 0)].targets
     assert targets.boxes.tolist() == [[20, 40, 160, 100]]
-    [polygons] = targets.masks
-    assert isinstance(polygons, list)
-    assert rasterise(polygons, 120, 160)[40:100, 20:].all()
+    [mask] = targets.masks
+    assert isinstance(mask, list)
+    assert rasterise(mask, 120, 160)[40:100, 20:].all()
 
 
 def test_boxes_are_clipped_to_the_image() -> None:

@@ -90,3 +90,14 @@ def test_parts_of_an_instance_unite() -> None:
 def test_no_roi_gives_empty_targets() -> None:
     targets = mask_targets([], torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), SIZES)
     assert [tuple(target.shape) for target in targets] == [(0, n, n) for n in SIZES]
+
+
+@pytest.mark.parametrize("far", [1e9, 1e12, 1e300])
+def test_far_polygons_are_cropped_as_their_part_near_the_box(far: float) -> None:
+    box = np.array([10, 20, 38, 48], np.float32)
+    half = [np.array([24, -far, far, -far, far, far, 24, far])]
+    near = [np.array([24.0, 0, 90, 0, 90, 90, 24, 90])]
+    assert np.array_equal(crop_polygons(half, box, 28), crop_polygons(near, box, 28))
+    # A box of a pixel makes a near polygon a far one.
+    tiny = np.array([24, 20, 24.5, 20.5], np.float32)
+    assert crop_polygons([np.array([0, 0, 1e5, 0, 1e5, 1e5, 0, 1e5])], tiny, 112).all()
