@@ -14,7 +14,7 @@ NAN, INF = float("nan"), float("inf")
 
 def detections(**changed: Any) -> Detections:
     """Two images with two and no detections, and padding of anything."""
-    fields = {
+    fields: dict[str, Any] = {
         "boxes": np.ones((2, 3, 4), np.float32),
         "scores": np.ones((2, 3), np.float32),
         "labels": np.ones((2, 3), np.int64),
