@@ -45,7 +45,7 @@ def _images(random: np.random.Generator) -> Any:
         lambda: whole.reshape(random.permutation([1, 3, 64, 96])),
         lambda: torch.ones(1, 3, 64, 96, requires_grad=True),
         lambda: [[1, 2], [3]],
-        lambda: [None, "", b"x", 5, {}][random.integers(5)],
+        lambda: (None, "", b"x", 5, {})[random.integers(5)],
     ]
     return kinds[0 if random.random() < 0.4 else random.integers(len(kinds))]()
 
@@ -63,6 +63,6 @@ def _sizes(random: np.random.Generator) -> Any:
         lambda: [[64], [1, 2]],
         lambda: sizes * 2,
         lambda: torch.tensor([[64.0, 96.0]], requires_grad=True),
-        lambda: [None, "", {}][random.integers(3)],
+        lambda: (None, "", {})[random.integers(3)],
     ]
     return kinds[0 if random.random() < 0.4 else random.integers(len(kinds))]()
