@@ -9,7 +9,7 @@ from refinemask.data.coco import LARGEST
 from refinemask.data.segmentation import read_segmentation
 from refinemask.files import UserError
 from refinemask.json_files import Id, checked
-from refinemask.masks import segmentation_rle
+from refinemask.masks import RLE, fill_image, segmentation_rle
 from refinemask.structures import Result
 
 REQUIRED = ("bbox", "segmentation")
@@ -21,6 +21,12 @@ class _Entry:
     category_id: Id
     score: float
     bbox: tuple[float, float, float, float] | None = None
+
+
+@dataclass(slots=True)
+class _Compressed:
+    size: tuple[int, int]
+    counts: str
 
 
 def read_results(entries: Any, height: int, width: int, where: str, required: Sequence[str] = REQUIRED) -> list[Result]:
@@ -38,21 +44,41 @@ def read_results(entries: Any, height: int, width: int, where: str, required: Se
     """
     if not isinstance(entries, list | tuple):
         raise UserError(f"{where}: expected a list of results, found {type(entries).__name__}")
+    masks = "segmentation" in required and not _masks_are_whole(entries, height, width)
     results = []
     for position, entry in enumerate(entries):
         try:
             try:
-                result = _read_result(entry, height, width, required)
+                result = _read_result(entry, required)
             except ValueError:
                 # Only what is no JSON is copied, so that results from files are read quickly.
-                result = _read_result(_without_arrays(entry), height, width, required)
+                result = _read_result(_without_arrays(entry), required)
+            if masks:
+                result["segmentation"] = _read_mask(result["segmentation"], height, width)
         except ValueError as error:
             raise UserError(f"{where}: result {position}: {error}") from error
         results.append(result)
     return results
 
 
-def _read_result(entry: Any, height: int, width: int, required: Sequence[str]) -> Result:
+def _masks_are_whole(entries: Sequence[Any], height: int, width: int) -> bool:
+    """Whether all masks are compressed run lengths that fill the image, as those of this project are."""
+    try:
+        masks = [checked(entry["segmentation"], _Compressed, lax=False) for entry in entries]
+    except (ValueError, LookupError, TypeError):
+        return False
+    strings = [each.counts.encode("ascii", "replace") for each in masks]
+    return all(each.size == (height, width) for each in masks) and fill_image(strings, height * width)
+
+
+def _read_mask(value: Any, height: int, width: int) -> RLE:
+    segmentation = read_segmentation(_without_arrays(value), height, width)
+    if segmentation is None:
+        raise ValueError("segmentation: expected a mask, found nothing")
+    return segmentation_rle(segmentation, height, width)
+
+
+def _read_result(entry: Any, required: Sequence[str]) -> Result:
     if not isinstance(entry, dict):
         raise ValueError(f"expected an entry of COCO's results, found {type(entry).__name__}")
     if missing := [key for key in required if entry.get(key) is None]:
@@ -65,11 +91,6 @@ def _read_result(entry: Any, height: int, width: int, required: Sequence[str]) -
         if not sum(map(abs, known.bbox)) <= LARGEST:
             raise ValueError(f"bbox: expected finite numbers, found {list(known.bbox)}")
         result["bbox"] = list(known.bbox)
-    if "segmentation" in required:
-        segmentation = read_segmentation(entry["segmentation"], height, width)
-        if segmentation is None:
-            raise ValueError("segmentation: expected a mask, found nothing")
-        result["segmentation"] = segmentation_rle(segmentation, height, width)
     return result
 
 

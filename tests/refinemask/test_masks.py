@@ -6,9 +6,18 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from refinemask.masks import coco_runs, coco_string, decode, paste_rle, pycocotools_has_room, segmentation_rle
+from refinemask.masks import (
+    coco_runs,
+    coco_string,
+    decode,
+    fill_image,
+    paste_rle,
+    pycocotools_has_room,
+    segmentation_rle,
+)
 from tests.support.tolerances import TOLERANCES
 
 
@@ -184,3 +193,37 @@ def test_boxes_as_large_as_numbers_go(size: float) -> None:
     pasted = paste(masks, np.array([*boxes, [-near, -near, near, near]], np.float32), 64, 48)
     assert not pasted[:4].any()
     assert pasted[4].all()
+
+
+def random_runs(random: np.random.Generator, pixels: int) -> NDArray[np.int64]:
+    """Run lengths that fill an image, of which the first may be empty."""
+    edges = np.sort(random.choice(np.arange(1, pixels), int(random.integers(1, 200)), replace=False))
+    runs = np.diff(np.concatenate(([0], edges, [pixels])))
+    return np.concatenate(([0], runs)) if random.random() < 0.3 else runs
+
+
+DAMAGE: dict[str, Callable[[NDArray[np.int64]], NDArray[np.int64]]] = {
+    "a pixel more": lambda runs: np.concatenate((runs[:-1], runs[-1:] + 1)),
+    "a run less": lambda runs: runs[:-1],
+    "an empty run": lambda runs: np.concatenate((runs, [0])),
+    "a run below zero": lambda runs: np.concatenate((runs[:-1], runs[-1:] + 5, [-5])),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_many_strings_fill_an_image_if_each_does(damage: Callable[[NDArray[np.int64]], NDArray[np.int64]]) -> None:
+    random, pixels = np.random.default_rng(0), 480 * 640
+    runs = [random_runs(random, pixels) for _ in range(60)]
+    strings = [coco_string(each.tolist()) for each in runs]
+    assert all(np.array_equal(coco_runs(string), each) for string, each in zip(strings, runs, strict=True))
+    assert fill_image(strings, pixels)
+    for number, each in enumerate(runs):
+        damaged = [*strings[:number], coco_string(damage(each).tolist()), *strings[number + 1 :]]
+        assert not fill_image(damaged, pixels)
+
+
+def test_strings_that_fill_an_image_only_together_do_not() -> None:
+    first, second = coco_string([100, 200, 300]), coco_string([600])
+    assert fill_image([first, second], 600)
+    assert not fill_image([first[:-1], first[-1:] + second], 600)
+    assert not fill_image([first, b"", second], 600)
