@@ -74,7 +74,8 @@ def test_table_report_and_figure(
     assert str(tmp_path) not in (tmp_path / "table.json").read_text()
     assert "boundary AP" in out
     with Image.open(tmp_path / "table.png") as picture:
-        assert picture.size == (1600, 920)
+        # Matplotlib 3.8 rounds the height down.
+        assert picture.size in [(1600, 920), (1600, 919)]
     assert (tmp_path / "table.svg").read_text().startswith("<?xml")
 
 
