@@ -6,7 +6,7 @@ from pathlib import Path
 
 from refinemask.config import ModelConfig
 from refinemask.files import UserError, require_not_input, sha256
-from refinemask.official import detector_from_official
+from refinemask.official.detector import detector_from_official
 from refinemask.weights import save_detector
 
 

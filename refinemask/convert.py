@@ -17,7 +17,8 @@ class Args:
     categories: OptionalPath = None
     """COCO annotations from which each class gets its category id, by its name."""
     ema: bool = False
-    """Take the second set of weights, which a training with a moving average keeps (keys ema_… or ema_state_dict)."""
+    """Take the second set of weights, which a training with a moving average keeps (keys ema_… or ema_state_dict). The
+    hooks of mmcv and MMEngine save the average under the plain keys, and the last weights there."""
 
 
 def main(args: Args | None = None) -> int:

@@ -54,7 +54,7 @@ def official_state() -> "OfficialState":
 def official_detector() -> "OfficialDetector":
     """A detector of ours holding :func:`official_state`."""
     from refinemask.modeling.detector import Detector
-    from refinemask.official import load_official, recognise
+    from refinemask.official.detector import load_official, recognise
 
     @lru_cache(maxsize=2)
     def build(name: str) -> Detector:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from refinemask.config import FCNMaskConfig, ModelConfig
-from refinemask.official import detector_from_official
-from refinemask.official_config import parse_settings
-from refinemask.official_settings import take_over
+from refinemask.official.detector import detector_from_official
+from refinemask.official.settings import take_over
+from refinemask.official.stored_config import parse_settings
 from tests.fuzz.conftest import Seeds
 from tests.support.mutations import ODD_VALUES, mutated_bytes, mutated_json, refusal
 from tests.support.official_files import mmdetection_2, mmdetection_3, save, small_mask_rcnn

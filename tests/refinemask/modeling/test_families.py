@@ -30,7 +30,7 @@ from refinemask.modeling.exported import ExportedDetector
 from refinemask.modeling.families import FAMILIES, family_of
 from refinemask.modeling.family import Family
 from refinemask.modeling.losses import binary_loss
-from refinemask.official import load_official, recognise
+from refinemask.official.detector import load_official, recognise
 from refinemask.ops import pool
 from refinemask.targets.rois import Positives, Supervision, batch_mask_targets
 from refinemask.training.objective import detection_losses

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from refinemask.official import recognise
-from refinemask.official_models import first_few, other_model, printable
+from refinemask.official.detector import recognise
+from refinemask.official.other_models import first_few, other_model, printable
 from tests.support.official_files import outline, small_mask_rcnn
 
 State = dict[str, Tensor]

@@ -7,7 +7,7 @@ import pytest
 from refinemask.config import ModelConfig
 from refinemask.data.categories import CITYSCAPES
 from refinemask.files import UserError
-from refinemask.official_classes import class_names, dataset_of, remarks_on_classes, with_categories
+from refinemask.official.classes import class_names, dataset_of, remarks_on_classes, with_categories
 
 
 @pytest.mark.parametrize(

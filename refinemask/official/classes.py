@@ -9,7 +9,7 @@ from typing import Any
 from refinemask.config import ModelConfig
 from refinemask.data.categories import CITYSCAPES, COCO, LVIS, Dataset, read_categories
 from refinemask.files import UserError
-from refinemask.official_models import first_few, printable
+from refinemask.official.other_models import first_few, printable
 
 
 def class_names(meta: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -9,8 +9,8 @@ from msgspec import Meta
 
 from refinemask.config import HTCConfig, ModelConfig, Preprocessing
 from refinemask.modeling.anchors import STRIDES
-from refinemask.official_config import Unknown, lookup
-from refinemask.official_fixed import fixed_settings, require, unsupported, value_of
+from refinemask.official.fixed_settings import fixed_settings, require, unsupported, value_of
+from refinemask.official.stored_config import Unknown, lookup
 
 T = TypeVar("T")
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -65,7 +65,7 @@ def take_over(config: ModelConfig, settings: Mapping[str, Any]) -> tuple[ModelCo
 
     Args:
         config: what is assumed where the official configuration says nothing.
-        settings: what :func:`refinemask.official_config.stored_settings` found.
+        settings: what :func:`refinemask.official.stored_config.stored_settings` found.
 
     Raises:
         UserError: a setting is none that the detector has; the error names it, its value and what is supported.

@@ -7,8 +7,8 @@ from refinemask.config import HTCConfig, MaskHeadConfig, PointRendConfig
 from refinemask.files import UserError
 from refinemask.json_files import checked
 from refinemask.modeling.anchors import STRIDES
-from refinemask.official_config import Unknown
-from refinemask.official_models import printable
+from refinemask.official.other_models import printable
+from refinemask.official.stored_config import Unknown
 
 _EXTRACTOR: dict[str, tuple[Any, ...]] = {
     "roi_layer.sample_num": (0,),

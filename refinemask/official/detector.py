@@ -16,11 +16,11 @@ from refinemask.finite import require_finite
 from refinemask.modeling.detector import Detector
 from refinemask.modeling.families import FAMILIES, family_of
 from refinemask.modeling.family import OfficialLayout, official_size
-from refinemask.official_classes import class_names, dataset_of, remarks_on_classes, with_categories
-from refinemask.official_config import stored_settings
-from refinemask.official_file import OfficialCheckpoint, read_checkpoint
-from refinemask.official_models import first_few, other_model
-from refinemask.official_settings import normalisation_of, take_over
+from refinemask.official.classes import class_names, dataset_of, remarks_on_classes, with_categories
+from refinemask.official.file import OfficialCheckpoint, read_checkpoint
+from refinemask.official.other_models import first_few, other_model
+from refinemask.official.settings import normalisation_of, take_over
+from refinemask.official.stored_config import stored_settings
 
 # Official key → ours, for the parts that all families share.
 _SHARED_RULES: tuple[tuple[str, str], ...] = (

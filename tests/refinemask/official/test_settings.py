@@ -7,9 +7,9 @@ import torch
 
 from refinemask.config import FCNMaskConfig, HTCConfig, ModelConfig, PointRendConfig, Preprocessing
 from refinemask.files import UserError
-from refinemask.official import recognise
-from refinemask.official_config import parse_settings
-from refinemask.official_settings import normalisation_of, take_over
+from refinemask.official.detector import recognise
+from refinemask.official.settings import normalisation_of, take_over
+from refinemask.official.stored_config import parse_settings
 from tests.support.mutations import refusal
 from tests.support.official_files import mmdetection_2, mmdetection_3, outline
 

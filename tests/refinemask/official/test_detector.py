@@ -22,7 +22,7 @@ from refinemask.convert import Args, main
 from refinemask.data.categories import CITYSCAPES
 from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
-from refinemask.official import detector_from_official, load_official, recognise, translate
+from refinemask.official.detector import detector_from_official, load_official, recognise, translate
 from refinemask.weights import load_detector, read_metadata, save_detector
 from tests.support.fixture_types import OfficialDetector, OfficialState
 from tests.support.official_files import mmdetection_2, mmdetection_3, save, small_mask_rcnn

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from refinemask.convert import Args, main
 from refinemask.files import UserError
-from refinemask.official_file import read_checkpoint
+from refinemask.official.file import read_checkpoint
 from refinemask.weights import save_detector
 from tests.support.mutations import refusal
 from tests.support.official_files import save, small_mask_rcnn

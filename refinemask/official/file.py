@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from refinemask.files import UserError
-from refinemask.official_models import printable
+from refinemask.official.other_models import printable
 from refinemask.weights import read_metadata
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)

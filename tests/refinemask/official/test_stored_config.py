@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from refinemask.files import UserError
-from refinemask.official_config import LONGEST_TEXT, Unknown, lookup, parse_settings, stored_settings
+from refinemask.official.stored_config import LONGEST_TEXT, Unknown, lookup, parse_settings, stored_settings
 from tests.support.official_files import mmdetection_2
 
 
