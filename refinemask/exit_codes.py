@@ -96,7 +96,7 @@ def interrupted_at_once() -> Iterator[None]:
 
 
 def _hear_interrupt(handler: Any) -> Any:
-    """Set what Ctrl-C does, and return what it did; a process that ignores it, as in a script's background, still does."""
+    """Set what Ctrl-C does, and return what it did; a process that ignores it, as in the background, still does."""
     previous = signal.getsignal(signal.SIGINT)
     if current_thread() is main_thread() and previous in (signal.default_int_handler, _end_at_once):
         signal.signal(signal.SIGINT, handler)

@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-
 _held: set[int] = set()
 """Handles of the locks that this process holds."""
 

@@ -1,8 +1,8 @@
 """Building an engine in a child process: a crash in TensorRT, or the kernel's out-of-memory killer, leaves a parent to
 report it.
 
-The child takes one JSON argument, ``{"plan": …, "output": …, "parent": …}``, and answers in JSON lines: ``{"progress": …}`` while it
-builds, then ``{"result": …}`` or ``{"error": …}``.
+The child takes one JSON argument, ``{"plan": …, "output": …, "parent": …}``, and answers in JSON lines:
+``{"progress": …}`` while it builds, then ``{"result": …}`` or ``{"error": …}``. It ends with its parent.
 """
 
 import json

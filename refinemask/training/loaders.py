@@ -109,8 +109,8 @@ def next_batch(batches: Iterator[TrainingBatch]) -> TrainingBatch:
         if "</torch_" not in str(error):
             raise
         raise UserError(
-            "a process of --workers finds no room for its batch in shared memory; enlarge /dev/shm (Docker: --shm-size), "
-            "or give fewer --workers, or 0"
+            "a process of --workers finds no room for its batch in shared memory; enlarge /dev/shm (Docker: "
+            "--shm-size), or give fewer --workers, or 0"
         ) from error
 
 
@@ -124,6 +124,6 @@ def named_deaths() -> Iterator[None]:
             raise
         reason = " ".join(str(error).split())
         raise UserError(
-            f"{reason.rstrip('.')}: a process of --workers was ended from outside, usually by lack of memory; give fewer "
-            "--workers, or more memory, or a larger /dev/shm (Docker: --shm-size)"
+            f"{reason.rstrip('.')}: a process of --workers was ended from outside, usually by lack of memory; give "
+            "fewer --workers, or more memory, or a larger /dev/shm (Docker: --shm-size)"
         ) from error

@@ -28,7 +28,15 @@ class Report:
     """Averages over ``every`` iterations, shown beside the bar and appended to the metrics file."""
 
     def __init__(
-        self, directory: Path, *, start: Progress, total: int, per_epoch: int, images: int, every: int, tensorboard: bool
+        self,
+        directory: Path,
+        *,
+        start: Progress,
+        total: int,
+        per_epoch: int,
+        images: int,
+        every: int,
+        tensorboard: bool,
     ) -> None:
         """Open the files of the report.
 

@@ -70,9 +70,7 @@ FULL = UserError("state.pt: cannot be written: No space left on device")
         ("epoch", KeyError(3)),
     ],
 )
-def test_whatever_ends_a_training_leaves_no_process(
-    run: Callable[..., None], place: str, error: BaseException
-) -> None:
+def test_whatever_ends_a_training_leaves_no_process(run: Callable[..., None], place: str, error: BaseException) -> None:
     with pytest.raises(type(error)) as raised:
         run(**{f"on_{place}": raises(error)})
     # As long as the traceback is kept, so is the iterator that would end them when it goes.
@@ -80,9 +78,7 @@ def test_whatever_ends_a_training_leaves_no_process(
     assert active_children() == []
 
 
-def test_an_error_in_a_loader_process_keeps_its_kind(
-    run: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_in_a_loader_process_keeps_its_kind(run: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TrainingDataset, "__getitem__", raises(ZeroDivisionError("of a file")))
     with pytest.raises(ZeroDivisionError, match="of a file"):
         run()
@@ -141,9 +137,7 @@ def test_processes_that_cannot_all_be_started_are_an_error_and_none_is_left(
     assert active_children() == []
 
 
-def test_a_loader_process_ignores_what_ends_the_trainer_in_good_order(
-    run: Callable[..., None], tmp_path: Path
-) -> None:
+def test_a_loader_process_ignores_what_ends_the_trainer_in_good_order(run: Callable[..., None], tmp_path: Path) -> None:
     def signal_all() -> None:
         for child in active_children():
             for number in (signal.SIGTERM, signal.SIGINT):
