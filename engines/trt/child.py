@@ -2,7 +2,7 @@
 report it.
 
 The child takes one JSON argument, ``{"plan": …, "output": …, "parent": …}``, and answers in JSON lines:
-``{"progress": …}`` while it builds, then ``{"result": …}`` or ``{"error": …}``.
+``{"progress": …}`` while it builds, then ``{"result": …}`` or ``{"error": …}``. It ends with its parent.
 """
 
 import json

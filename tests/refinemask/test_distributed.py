@@ -23,6 +23,7 @@ from refinemask.modeling.detector import Detector
 from refinemask.training.validation import validate
 from refinemask.weights import load_detector, save_detector
 from tests.support import tiny_training
+from tests.support.processes import is_alive, wait_until
 from tests.support.tolerances import TOLERANCES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -157,6 +158,19 @@ def test_a_killed_process_ends_the_job(start: Callable[..., subprocess.Popen[str
     assert job.returncode != 0
     assert "exitcode  : -9" in told
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+@pytest.mark.slow
+def test_a_launcher_that_is_killed_takes_its_job_along_whose_state_is_saved(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    job = start(TORCHRUN, tmp_path / "run", "--epochs", "1000", "--evaluate-every", "0")
+    wait_for_iterations(job, tmp_path / "run", 1)
+    pids = workers(job)
+    job.kill()
+    assert wait_until(lambda: not any(map(is_alive, pids)))
+    assert len(pids) == 2
+    assert (tmp_path / "run" / "state.pt").is_file()
 
 
 def test_evaluation_by_two_processes_counts_each_image_once(data_root: Path, whole: Path, tmp_path: Path) -> None:

@@ -117,6 +117,14 @@ def test_a_full_disk_is_one_error(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+def test_a_full_disk_is_known_by_the_words_of_a_writer_in_rust(tmp_path: Path) -> None:
+    with (
+        pytest.raises(UserError, match=r"a\.safetensors: cannot be written: No space left on device$"),
+        atomic_write(tmp_path / "a.safetensors"),
+    ):
+        raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+
 def test_an_error_of_the_writer_itself_is_passed_on(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), atomic_write(tmp_path / "a.json"):
         raise ZeroDivisionError

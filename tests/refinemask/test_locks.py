@@ -1,5 +1,7 @@
 import subprocess
 import sys
+import time
+from multiprocessing import get_context
 from pathlib import Path
 
 from refinemask.locks import locked
@@ -26,3 +28,15 @@ def test_a_lock_ends_with_its_holder_however_it_ends(tmp_path: Path) -> None:
         assert free
         with locked(path) as second:
             assert not second, "nor does this process get it twice"
+
+
+def test_a_forked_child_does_not_hold_the_lock_of_its_parent(tmp_path: Path) -> None:
+    with locked(tmp_path / "lock"):
+        child = get_context("fork").Process(target=time.sleep, args=(600,))
+        child.start()
+    try:
+        with locked(tmp_path / "lock") as free:
+            assert free
+    finally:
+        child.kill()
+        child.join()
