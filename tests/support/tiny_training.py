@@ -93,7 +93,12 @@ def _run_lengths(mask: np.ndarray) -> list[int]:
     return np.diff(np.concatenate([[0], ends])).tolist()
 
 
-if __name__ == "__main__":
+def run() -> int:
+    """Train as the command line says; returns the exit code."""
     RECIPES["tiny"] = RECIPE
     RECIPES["tiny-frozen"] = FROZEN_RECIPE
-    raise SystemExit(main())
+    return main()
+
+
+if __name__ == "__main__":
+    raise SystemExit(run())
