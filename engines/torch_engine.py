@@ -124,7 +124,8 @@ def _require_possible(path: str | os.PathLike[str], precision: str, device: str)
         )
     if device != "cpu" and not torch.cuda.is_available():
         raise UserError(f"{path}: device '{device}' was asked for, but PyTorch sees no GPU; use --device cpu")
-    if device != "cpu" and (torch.device(device).index or 0) >= (gpus := torch.cuda.device_count()):
+    index = torch.device(device).index
+    if index is not None and index >= (gpus := torch.cuda.device_count()):
         raise UserError(f"{path}: device '{device}' was asked for, but PyTorch sees {gpus} GPUs, counted from 0")
 
 
