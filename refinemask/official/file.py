@@ -16,9 +16,8 @@ from torch import Tensor
 
 from refinemask.files import UserError
 from refinemask.official.other_models import printable
-from refinemask.weights import read_metadata
+from refinemask.weights import FLOATS, read_metadata
 
-_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # Types that checkpoints hold beside the weights. Inert types stand in for them: none is imported, none is called.
 _CONFIG_DICTS = ("addict.addict.Dict", "mmcv.utils.config.ConfigDict", "mmengine.config.config.ConfigDict")
 _OTHER_TYPES = (
@@ -220,6 +219,6 @@ def _problem(key: str, value: Any) -> str:
     if value.device.type != "cpu":
         return "a tensor without data"
     counts = key.endswith(("num_batches_tracked", "steps"))
-    if value.dtype not in _FLOATS and not counts:
+    if value.dtype not in FLOATS.values() and not counts:
         return f"a tensor of {str(value.dtype).removeprefix('torch.')}"
     return "a tensor without values" if not value.numel() else ""
