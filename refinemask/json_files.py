@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import reprlib
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -21,6 +22,9 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 """A number of things."""
 Positive = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 """A number of things of which there is at least one, such as an image's pixels in a row."""
+
+_shortened = reprlib.Repr()
+_shortened.maxstring = _shortened.maxother = _shortened.maxlong = MOST_SHOWN
 
 # What Python calls them, for whoever reads the message beside the file.
 _KINDS = {"array": "list", "str": "text", "int": "whole number", "float": "number", "bool": "true or false"}
@@ -69,8 +73,8 @@ def checked(value: Any, kind: type[T], *, lax: bool = True) -> T:
 
 
 def short(value: Any) -> str:
-    """A number or text as an error shows it: as Python writes it, and cut off where it is long."""
-    text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
+    """A value as an error shows it: as Python writes it, and cut off where it is long or deep."""
+    text = _shortened.repr(value)
     return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 1]}…"
 
 
