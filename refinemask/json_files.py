@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from refinemask.files import UserError
+from refinemask.readable import require_readable
 
 T = TypeVar("T")
 
@@ -46,12 +47,11 @@ def read_json(path: str | os.PathLike[str], expected: str) -> Any:
     """The content of a JSON file; ``expected`` says in errors what the file should be.
 
     Raises:
-        UserError: the file cannot be read, or is no JSON.
+        UserError: the file cannot be read, is empty or is no JSON.
     """
+    require_readable(path)
     try:
         return parse_json(Path(path).read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise UserError(f"{path}: not a JSON file: {error}; expected {expected}") from error
 

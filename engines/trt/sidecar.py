@@ -22,7 +22,6 @@ from refinemask.contract import Metadata
 from refinemask.files import UserError, atomic_write, sha256
 from refinemask.foreign import one_line
 from refinemask.json_files import checked, read_json
-from refinemask.readable import require_readable
 
 T = TypeVar("T")
 
@@ -130,7 +129,6 @@ def read_fields(path: Path, kind: type[T], remedy: str) -> T:
     Raises:
         UserError: the file is no such sidecar.
     """
-    require_readable(path)
     expected = "a sidecar of python -m engines.build"
     content = read_json(path, f"{expected}; {remedy}")
     try:

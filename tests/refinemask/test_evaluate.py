@@ -190,7 +190,7 @@ def spoil_predictions(args: Args) -> Args:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda args: replace(args, annotations=args.images / "absent.json"), r"absent\.json: cannot be read"),
+        (lambda args: replace(args, annotations=args.images / "absent.json"), r"absent\.json: no such file"),
         (lambda args: replace(args, annotations=args.images / "1.png"), "not a JSON file"),
         (lambda args: replace(args, model=args.images / "absent.safetensors"), "no such file"),
         (lambda args: replace(args, model=args.images / "1.png"), "no engine for '.png' files"),

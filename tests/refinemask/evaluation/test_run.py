@@ -121,7 +121,7 @@ def test_a_wrong_folder_is_one_error_before_the_engine_is_opened(
 
     with pytest.raises(UserError, match=r"elsewhere: has none of the 3 images of .*, such as '1\.png'"):
         evaluate(opened, annotations, tmp_path / "elsewhere")
-    with pytest.raises(UserError, match=r"absent\.json: cannot be read"):
+    with pytest.raises(UserError, match=r"absent\.json: no such file"):
         evaluate(opened, tmp_path / "absent.json", tmp_path)
     assert capsys.readouterr().err == ""
 
