@@ -43,7 +43,7 @@ def main(args: Args | None = None) -> int:
 
 def _ap(args: Args) -> None:
     settings = Settings(threads=args.threads, device=args.device, warmup=0)
-    require_new_output(args.output, args.engines, args.annotations, *args.images.rglob("*"))
+    require_new_output(args.output, args.engines, args.annotations)
     report = compare(args.engines, read_coco(args.annotations), args.images, settings, args.limit)
     write_report(report, args.output)
     print_accuracy(report)

@@ -8,7 +8,7 @@ import engines
 from benchmarks.harness.comparison import compare
 from benchmarks.harness.provenance import cpu
 from benchmarks.harness.report_file import write_report
-from benchmarks.harness.settings import Settings, require_at_least
+from benchmarks.harness.settings import Settings
 from benchmarks.harness.spec import openvino_precisions
 from benchmarks.harness.tables import print_accuracy, print_comparison
 from export import MismatchError, export_onnx
@@ -17,6 +17,7 @@ from refinemask.bundled import DEMO, NUCLEI
 from refinemask.command import execute
 from refinemask.data.coco import read_coco
 from refinemask.files import UserError, require_not_input
+from refinemask.options import require_at_least
 from refinemask.pictures import predict_files, require_drawing
 from refinemask.spelling import Old, OptionalNumber, Output
 

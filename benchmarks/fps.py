@@ -11,11 +11,12 @@ import tyro
 from benchmarks.harness.measure import measure
 from benchmarks.harness.report import build_report
 from benchmarks.harness.report_file import write_report
-from benchmarks.harness.settings import OLD, Settings, require_at_least
+from benchmarks.harness.settings import OLD, Settings
 from benchmarks.harness.spec import require_new_output
 from benchmarks.harness.tables import print_comparison
 from refinemask.command import execute
 from refinemask.data.images import find_images
+from refinemask.options import require_at_least
 from refinemask.spelling import Engines, OptionalNumber, OptionalOutput
 
 
@@ -41,9 +42,8 @@ def main(args: Args | None = None) -> int:
 
 def _fps(args: Args) -> None:
     require_at_least(1, limit=args.limit)
-    images = find_images([args.images])[: args.limit]
-    require_new_output(args.output, args.engines, *images)
-    report = build_report(measure(args.engines, images, args.settings))
+    require_new_output(args.output, args.engines)
+    report = build_report(measure(args.engines, find_images([args.images])[: args.limit], args.settings))
     write_report(report, args.output)
     print_comparison(report)
 

@@ -20,12 +20,12 @@ from torch import Tensor
 from benchmarks.harness.provenance import Provenance, provenance
 from benchmarks.harness.random_detections import random_detections
 from benchmarks.harness.report_file import ABSENT_IF_NONE, print_json
-from benchmarks.harness.settings import require_at_least
 from benchmarks.harness.summary import Quartiles, quartiles
 from engines import on_device
 from refinemask.command import execute
 from refinemask.files import FailedCheckError
 from refinemask.masks import THRESHOLD, paste_rle
+from refinemask.options import require_at_least
 from refinemask.spelling import OldSide, Size
 from trt_plugins.torch_ops import TorchKernels
 

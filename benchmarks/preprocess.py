@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from benchmarks.harness.provenance import Provenance, provenance
 from benchmarks.harness.report_file import print_json
-from benchmarks.harness.settings import require_at_least
 from benchmarks.harness.summary import Percentiles, Ratio, paired_ratio, percentiles
 from refinemask.bundled import PHOTO
 from refinemask.command import execute
@@ -22,6 +21,7 @@ from refinemask.config import STRIDE, Preprocessing
 from refinemask.data.images import read_image
 from refinemask.data.transforms import preprocess, resize, resize_shape
 from refinemask.files import FailedCheckError
+from refinemask.options import require_at_least
 
 PREPROCESSING = Preprocessing()
 MEAN, STD = (np.array([*values, 0.0]) for values in (PREPROCESSING.mean, PREPROCESSING.std))

@@ -13,6 +13,7 @@ for is imported.
 """
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,8 +49,8 @@ BACKENDS = {
     ".engine": ("tensorrt", "pycuda"),
 }
 """Names of the engines that can run a file, by its ending; the first is the default."""
-DEVICES = ("cpu", "cuda")
-"""Devices that an engine may compute on."""
+DEVICE = re.compile(r"cpu|cuda(:[0-9]{1,3})?")
+"""Devices that an engine may compute on; one of several GPUs is PyTorch's alone."""
 
 
 def load(
@@ -78,7 +79,7 @@ def load(
             a GPU, in ``tf32`` or ``fp16``; OpenVINO an fp32 file in ``bf16``; ONNX Runtime an fp32 file in ``tf32`` on
             a GPU.
         threads: CPU threads, at least one; None leaves the number to the engine. TensorRT computes on the GPU.
-        device: ``cpu`` or ``cuda``; TensorRT has ``cuda`` only.
+        device: ``cpu`` or ``cuda``, for PyTorch also one of several GPUs, ``cuda:1``; TensorRT has ``cuda`` only.
         trust_engine: load a TensorRT engine without a sidecar: it can run any code.
         slots: how many batches, of as many threads, may be computed at the same time (backends ``tensorrt``
             and, on a GPU, ``compiled``).
@@ -94,8 +95,8 @@ def load(
     backend = _backend(path, backend)
     if threads is not None and threads < 1:
         raise UserError(f"{path}: cannot run on {threads} threads (--threads); expected at least 1")
-    if device not in DEVICES:
-        raise UserError(f"{path}: there is no device '{device}' (--device); expected {' or '.join(DEVICES)}")
+    if not DEVICE.fullmatch(device):
+        raise UserError(f"{path}: there is no device '{one_line(device)}' (--device); expected cpu or cuda")
     if slots < 1:
         raise UserError(f"{path}: cannot run in {slots} slots; expected at least 1")
     common: dict[str, Any] = {"precision": precision, "device": device}

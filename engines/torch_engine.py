@@ -55,7 +55,7 @@ class TorchEngine(Engine):
             path: the checkpoint.
             precision: arithmetic of the convolutions; None is fp32.
             threads: CPU threads; None leaves the number to PyTorch.
-            device: ``cpu`` or ``cuda``.
+            device: ``cpu``, ``cuda`` or one of several GPUs, such as ``cuda:1``.
             kernels: on a GPU, run this project's kernels where their library is built; otherwise, and where it is
                 not, torchvision's operators run. A CPU has the latter only.
 
@@ -124,6 +124,9 @@ def _require_possible(path: str | os.PathLike[str], precision: str, device: str)
         )
     if device != "cpu" and not torch.cuda.is_available():
         raise UserError(f"{path}: device '{device}' was asked for, but PyTorch sees no GPU; use --device cpu")
+    index = torch.device(device).index
+    if index is not None and index >= (gpus := torch.cuda.device_count()):
+        raise UserError(f"{path}: device '{device}' was asked for, but PyTorch sees {gpus} GPUs, counted from 0")
 
 
 def _make_half(detector: Detector, dtype: torch.dtype) -> None:

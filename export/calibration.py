@@ -24,6 +24,7 @@ from refinemask.data.images import read_image
 from refinemask.data.transforms import NetworkInput
 from refinemask.files import UserError, atomic_write
 from refinemask.json_files import Positive
+from refinemask.readable import require_readable
 
 METHOD = "entropy"
 """Choice of a range; the largest value would cost half a point of mask AP on the nuclei set (benchmarks/results)."""
@@ -57,10 +58,9 @@ def read_calibration(path: Path) -> Calibration:
     Raises:
         UserError: the file is missing, or is no calibration.
     """
+    require_readable(path)
     try:
         return from_json(Calibration, path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise UserError(
             f"{path}: not a calibration written by python -m export.quantize ({error}); calibrate again (--calibration)"

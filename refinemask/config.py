@@ -5,14 +5,13 @@ A configuration travels as JSON inside every checkpoint and exported file; it is
 
 import dataclasses
 import json
-import reprlib
 import typing
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 from msgspec import Meta
 
-from refinemask.json_files import Id, checked, parse_json
+from refinemask.json_files import Id, checked, parse_json, short
 
 T = TypeVar("T")
 
@@ -309,11 +308,11 @@ def _build(kind: Any, value: Any, place: str) -> Any:
     if not dataclasses.is_dataclass(kind):
         return _checked(kind, value, place)
     if not isinstance(value, dict):
-        raise ValueError(f"{place + ' is ' if place else ''}{_shown(value)}, expected an object")
+        raise ValueError(f"{place + ' is ' if place else ''}{short(value)}, expected an object")
     hints = typing.get_type_hints(kind, include_extras=True)
     fields, of_place = {field.name: field for field in dataclasses.fields(kind)}, f" of {place}" if place else ""
     if unknown := sorted(value.keys() - fields.keys()):
-        raise ValueError(f"the field {_shown(unknown[0])}{of_place} is unknown; was it written by a newer version?")
+        raise ValueError(f"the field {short(unknown[0])}{of_place} is unknown; was it written by a newer version?")
     if missing := [name for name, field in fields.items() if name not in value and _is_required(field)]:
         raise ValueError(f"lacks the field {missing[0]!r}{of_place}")
     arguments = {name: _build(hints[name], item, f"{place}.{name}".lstrip(".")) for name, item in value.items()}
@@ -328,16 +327,11 @@ def _checked(kind: Any, value: Any, place: str) -> Any:
         return checked(value, kind)
     except ValueError as error:
         reason = str(error)
-        raise ValueError(f"{place}{reason}" if reason[0] == "[" else f"{place} is {_shown(value)}, {reason}") from error
+        raise ValueError(f"{place}{reason}" if reason[0] == "[" else f"{place} is {short(value)}, {reason}") from error
 
 
 def _is_required(field: "dataclasses.Field[Any]") -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-
-
-def _shown(value: Any) -> str:
-    """A value from a file, short enough for a message."""
-    return reprlib.repr(value)[:60]
 
 
 def _mask_head_of_kind(value: Any, place: str) -> type[MaskHeadConfig]:
@@ -347,7 +341,7 @@ def _mask_head_of_kind(value: Any, place: str) -> type[MaskHeadConfig]:
     kind = value.get("kind") if isinstance(value, dict) else None
     if not isinstance(kind, str) or kind not in kinds:
         raise ValueError(
-            f"{place}: no mask head of the kind {_shown(kind)} is known, only {', '.join(kinds)}; "
+            f"{place}: no mask head of the kind {short(kind)} is known, only {', '.join(kinds)}; "
             "import the module that defines it"
         )
     return kinds[kind]

@@ -16,7 +16,7 @@ from refinemask.evaluation.coco import IoUType
 from refinemask.evaluation.metrics import METRICS, MetricName
 from refinemask.evaluation.run import Evaluation, evaluate
 from refinemask.files import atomic_write
-from refinemask.options import require_counts, require_own_files
+from refinemask.options import require_at_least, require_own_files
 from refinemask.spelling import Model, Old, OptionalName, OptionalNumber, OptionalOutput, OptionalPath
 
 SHOWN_REASONS = 10
@@ -67,7 +67,7 @@ def _evaluate(args: Args) -> None:
     # The engines are built on this package; only its command lines reach up to them.
     import engines
 
-    require_counts(threads=args.threads)
+    require_at_least(1, threads=args.threads)
     outputs = {"--output": args.output, "--predictions": args.predictions, "--results": args.results}
     require_own_files(outputs, args.annotations, args.model)
     with process_group(args.device) as device:

@@ -43,14 +43,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(target)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=_prefix(target), suffix=_suffix(target))
+        handle, temporary = _own_temporary(target)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from error
-    temporary = Path(name)
     try:
-        # Held until the writer ends or dies, so that others see whether the file is abandoned.
-        with suppress(OSError):
-            lock(handle)
         yield temporary
         _publish(temporary, target)
     except Exception as error:
@@ -99,6 +95,24 @@ def _prefix(target: Path) -> str:
 def _suffix(target: Path) -> str:
     """The target's own suffix, by which some writers choose the format, unless it is no suffix."""
     return target.suffix if len(target.suffix) <= NAMED_CHARACTERS else ""
+
+
+def _own_temporary(target: Path) -> tuple[int, Path]:
+    """A new file beside ``target``, locked until its writer ends or dies: so others see whether it is abandoned."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=_prefix(target), suffix=_suffix(target))
+        # Another writer may have taken it for abandoned between these two lines, and removes it then.
+        if _is_locked(handle) and os.fstat(handle).st_nlink:
+            return handle, Path(name)
+        os.close(handle)
+
+
+def _is_locked(handle: int) -> bool:
+    try:
+        return lock(handle)
+    except OSError:
+        # Without locks nobody takes it for abandoned.
+        return True
 
 
 def _remove_abandoned(target: Path) -> None:

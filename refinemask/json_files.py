@@ -3,12 +3,14 @@
 import json
 import os
 import re
+import reprlib
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from refinemask.files import UserError
+from refinemask.readable import require_readable
 
 T = TypeVar("T")
 
@@ -21,6 +23,9 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 """A number of things."""
 Positive = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 """A number of things of which there is at least one, such as an image's pixels in a row."""
+
+_shortened = reprlib.Repr()
+_shortened.maxstring = _shortened.maxother = _shortened.maxlong = MOST_SHOWN
 
 # What Python calls them, for whoever reads the message beside the file.
 _KINDS = {"array": "list", "str": "text", "int": "whole number", "float": "number", "bool": "true or false"}
@@ -42,12 +47,11 @@ def read_json(path: str | os.PathLike[str], expected: str) -> Any:
     """The content of a JSON file; ``expected`` says in errors what the file should be.
 
     Raises:
-        UserError: the file cannot be read, or is no JSON.
+        UserError: the file cannot be read, is empty or is no JSON.
     """
+    require_readable(path)
     try:
         return parse_json(Path(path).read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise UserError(f"{path}: not a JSON file: {error}; expected {expected}") from error
 
@@ -69,8 +73,8 @@ def checked(value: Any, kind: type[T], *, lax: bool = True) -> T:
 
 
 def short(value: Any) -> str:
-    """A number or text as an error shows it: as Python writes it, and cut off where it is long."""
-    text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
+    """A value as an error shows it: as Python writes it, and cut off where it is long or deep."""
+    text = _shortened.repr(value)
     return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 1]}…"
 
 

@@ -10,11 +10,11 @@ from refinemask.files import UserError, require_not_input
 OptionalFile = str | os.PathLike[str] | None
 
 
-def require_counts(**counts: int | None) -> None:
-    """Raise a UserError that names the option unless each number that is given is at least one."""
+def require_at_least(least: int, **counts: int | None) -> None:
+    """Raise a UserError that names the option unless each number that is given is at least so large."""
     for name, count in counts.items():
-        if count is not None and count < 1:
-            raise UserError(f"--{name.replace('_', '-')} is {count}; expected at least 1")
+        if count is not None and count < least:
+            raise UserError(f"--{name.replace('_', '-')} is {count}; expected at least {least}")
 
 
 def require_own_files(outputs: Mapping[str, OptionalFile], *inputs: OptionalFile) -> None:
@@ -27,7 +27,7 @@ def require_own_files(outputs: Mapping[str, OptionalFile], *inputs: OptionalFile
     given = {option: path for option, path in outputs.items() if path is not None}
     for option, path in given.items():
         require_not_input(path, *inputs)
-        if os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES and os.path.exists(path):
+        if os.path.splitext(os.path.realpath(path))[1].lower() in IMAGE_SUFFIXES and os.path.exists(path):
             raise UserError(f"{option} {path}: is an image and would be overwritten; name another file")
     for (first, path), (second, other) in combinations(given.items(), 2):
         if os.path.realpath(path) == os.path.realpath(other):

@@ -41,6 +41,9 @@ def _watch(parent: int, number: signal.Signals) -> None:
 def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except OSError:
+    except PermissionError:
+        # It lives, as another user.
+        return True
+    except ProcessLookupError:
         return False
     return True

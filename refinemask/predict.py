@@ -11,7 +11,7 @@ import tyro
 from refinemask.command import execute
 from refinemask.data.images import find_images
 from refinemask.files import UserError
-from refinemask.options import require_counts
+from refinemask.options import require_at_least
 from refinemask.pictures import predict_files, require_drawing
 from refinemask.prediction import DRAWN_SCORE
 from refinemask.spelling import Old, OptionalName, OptionalNumber, Output
@@ -48,7 +48,7 @@ def _predict(args: Args) -> int:
     # The engines are built on this package; only its command lines reach up to them.
     import engines
 
-    require_counts(threads=args.threads)
+    require_at_least(1, threads=args.threads)
     if not math.isfinite(args.draw_score):
         raise UserError(f"--draw-score is {args.draw_score}; expected a number, such as {DRAWN_SCORE}")
     if args.draw:

@@ -22,7 +22,7 @@ def require_readable(path: str | os.PathLike[str]) -> None:
         if not stat.S_ISREG(mode):
             raise UserError(f"{path}: is no regular file")
         with open(path, "rb") as file:
-            beginning = file.read(64).lstrip().lower()
+            beginning = file.read(64)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(f"{path}: no such file") from error
     # A name with a null character is a ValueError.
@@ -32,5 +32,5 @@ def require_readable(path: str | os.PathLike[str]) -> None:
     if not beginning:
         raise UserError(f"{path}: is empty; download or write it again")
     for start, found in BEGINNINGS.items():
-        if beginning.startswith(start):
+        if beginning.lstrip().lower().startswith(start):
             raise UserError(f"{path}: {found}")

@@ -13,11 +13,12 @@ from safetensors.torch import save_file
 from refinemask.config import ModelConfig, from_json, to_json
 from refinemask.files import UserError, atomic_write
 from refinemask.finite import require_finite
+from refinemask.foreign import reason
 from refinemask.modeling.detector import Detector
 from refinemask.readable import require_readable
 
-FLOATS = ("F16", "BF16", "F32", "F64")
-"""Types of weights in a file, all of which become float32."""
+FLOATS = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
+"""Types of weights in a file, by safetensors' names; all of them become float32."""
 TENSORS_OF_BLOCK = 15
 """Fewest tensors of a backbone's block: three convolutions, each with the four of a batch norm."""
 CONVERTED = (".pth", ".pt")
@@ -85,13 +86,12 @@ def open_safetensors(path: str | os.PathLike[str]) -> Iterator[Any]:
     try:
         opened = safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         advice = "it may be truncated: write or download it again"
         if Path(path).suffix in CONVERTED:
             advice = (
                 f"an official checkpoint is converted first: python -m refinemask.convert {path} -o OUTPUT.safetensors"
             )
-        raise UserError(f"{path}: not a safetensors file ({reason}); {advice}") from error
+        raise UserError(f"{path}: not a safetensors file ({reason(error)}); {advice}") from error
     with opened as file:
         yield file
 

@@ -8,7 +8,7 @@ import tyro
 
 from benchmarks.breakdown.operator_times import OperatorTimes
 from benchmarks.harness.provenance import Provenance
-from benchmarks.harness.settings import require_at_least
+from refinemask.options import require_at_least
 from refinemask.spelling import Size
 
 

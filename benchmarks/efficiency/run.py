@@ -23,13 +23,14 @@ from benchmarks.harness.measure import measure
 from benchmarks.harness.provenance import cpu
 from benchmarks.harness.report import ComparisonReport, EngineReport, build_report, with_accuracy
 from benchmarks.harness.report_file import read_report, write_report
-from benchmarks.harness.settings import Settings, require_at_least
+from benchmarks.harness.settings import Settings
 from benchmarks.harness.spec import openvino_precisions
 from refinemask.bundled import PHOTOS
 from refinemask.data.coco import read_coco
 from refinemask.data.images import find_images
 from refinemask.evaluation.ap_star import read_cocofied
 from refinemask.files import UserError, require_not_input, sha256
+from refinemask.options import require_at_least
 from refinemask.spelling import OptionalNumber, OptionalPath, Output, Size
 
 DETECTIONS = 100

@@ -8,16 +8,17 @@ from pathlib import Path
 
 from benchmarks.harness.measure import measure
 from benchmarks.harness.report import Accuracy, ComparisonReport, build_report
-from benchmarks.harness.settings import Settings, require_at_least
+from benchmarks.harness.settings import Settings
 from benchmarks.harness.worker import Worker
-from refinemask.data.annotated import read_annotated
-from refinemask.data.coco import CocoDataset
+from refinemask.data.annotated import locate, read_annotated
+from refinemask.data.coco import CocoDataset, CocoImage
 from refinemask.data.lvis import LvisDataset
 from refinemask.evaluation.coco import evaluate_coco
 from refinemask.evaluation.lvis import evaluate_lvis
 from refinemask.evaluation.metrics import METRICS, classes, listed
 from refinemask.evaluation.prediction_file import PredictionFile
 from refinemask.files import UserError
+from refinemask.options import require_at_least
 from refinemask.structures import Result
 
 
@@ -62,7 +63,7 @@ def compare(
 
         measurement = measure(
             engines,
-            [directory / i.file_name for i in images],
+            [_place(directory, image) for image in images],
             settings,
             collect,
             check=partial(_require_classes, dataset, ap_star),
@@ -73,6 +74,14 @@ def compare(
             for figures, results in zip(accuracy, predictions, strict=True):
                 figures["ap_star"] = evaluate_lvis(ap_star, results)
         return build_report(measurement, accuracy)
+
+
+def _place(directory: Path, image: CocoImage) -> Path:
+    try:
+        return locate(directory, image.file_name)
+    except UserError:
+        # Reading it says why it is left out.
+        return directory / image.file_name
 
 
 def _require_classes(dataset: CocoDataset, ap_star: LvisDataset | None, workers: Sequence[Worker]) -> None:

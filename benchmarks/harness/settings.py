@@ -1,26 +1,15 @@
-"""How engines are measured, and the check of counts that every benchmark's options share."""
+"""How engines are measured."""
 
 from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
 
-from refinemask.files import UserError
+from refinemask.options import require_at_least
 from refinemask.spelling import Old, OptionalNumber, Size
 
 OLD = {"--canvas": Old("--size", numbers=2)}
 """Old spellings of the settings on a command line."""
-
-
-def require_at_least(least: int, **counts: int | None) -> None:
-    """Refuse counts that are given and too small.
-
-    Raises:
-        UserError: there is one; it is called as the option of that name.
-    """
-    for name, count in counts.items():
-        if count is not None and count < least:
-            raise UserError(f"--{name} is {count}; expected at least {least}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from refinemask.files import UserError, require_not_input
+from refinemask.files import UserError
+from refinemask.options import require_own_files
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,8 @@ class EngineSpec:
 
 
 def require_new_output(output: Path | None, engines: Iterable[str], *inputs: Path | None) -> None:
-    """Raise a UserError if a report would take the place of an engine's file or of another input, or of no file."""
-    if output is not None:
-        require_not_input(output, *inputs, *(EngineSpec.parse(text).path for text in engines))
+    """Raise a UserError unless a report takes the place of no engine's file, image or other input."""
+    require_own_files({"--output": output}, *inputs, *(EngineSpec.parse(text).path for text in engines))
 
 
 def openvino_precisions() -> list[str]:

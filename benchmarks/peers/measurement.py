@@ -16,7 +16,6 @@ import engines
 from benchmarks.harness.load import ForeignLoad, peak_memory_bytes
 from benchmarks.harness.pipeline import read_input
 from benchmarks.harness.provenance import provenance
-from benchmarks.harness.settings import require_at_least
 from benchmarks.harness.spec import EngineSpec, openvino_precisions
 from benchmarks.harness.summary import paired_ratio, percentiles
 from benchmarks.peers import torchvision_detector
@@ -27,6 +26,7 @@ from refinemask.bundled import PHOTO
 from refinemask.contract import InputError
 from refinemask.data.transforms import NetworkInput
 from refinemask.files import UserError
+from refinemask.options import require_at_least
 from refinemask.orphans import end_with_parent
 from refinemask.spelling import Model, Size
 

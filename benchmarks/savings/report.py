@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from benchmarks.harness.provenance import Provenance
-from benchmarks.harness.settings import require_at_least
 from benchmarks.harness.summary import Ratio
+from refinemask.options import require_at_least
 
 
 @dataclass(frozen=True, kw_only=True)

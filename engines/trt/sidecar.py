@@ -10,10 +10,9 @@ engine can write its sidecar, too.
 import hashlib
 import json
 import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -23,7 +22,6 @@ from refinemask.contract import Metadata
 from refinemask.files import UserError, atomic_write, sha256
 from refinemask.foreign import one_line
 from refinemask.json_files import checked, read_json
-from refinemask.readable import require_readable
 
 T = TypeVar("T")
 
@@ -71,8 +69,9 @@ class Sidecar:
     """Whether newer TensorRT of the same major version runs the engine too (version compatible)."""
     metadata: dict[str, str]
     """Metadata properties of the ONNX file, with the precision and the bounds of the engine."""
-    tf32: bool
-    """Whether products of float32 may be computed in TensorFloat-32: in the precision ``tf32`` alone."""
+    tf32: bool | None = None
+    """Whether products of float32 may be computed in TensorFloat-32: in the precision ``tf32`` alone. A file from
+    before there was that precision does not say."""
     precision: dict[str, dict[str, float]]
     """Share of each type among the compute layers, all layers and all tensors."""
     command: str
@@ -115,32 +114,21 @@ def read_sidecar(engine: str | os.PathLike[str]) -> Sidecar:
             f"{engine}: has no sidecar {path.name}, so its origin is unknown, and an engine can run any code; build it "
             "here (python -m engines.build), or load it with --trust-engine if you built it yourself"
         )
-    dated = False
-
-    def complete(content: dict[str, Any]) -> dict[str, Any]:
-        nonlocal dated
-        dated = "tf32" not in content
-        return {"tf32": True, **content}
-
-    sidecar = read_fields(path, Sidecar, "build the engine again", complete)
-    return _with_tf32(sidecar) if dated else sidecar
+    sidecar = read_fields(path, Sidecar, "build the engine again")
+    return _with_tf32(sidecar) if sidecar.tf32 is None else sidecar
 
 
-def read_fields(
-    path: Path, kind: type[T], remedy: str, complete: Callable[[dict[str, Any]], dict[str, Any]] = dict
-) -> T:
+def read_fields(path: Path, kind: type[T], remedy: str) -> T:
     """A sidecar as a dataclass that has exactly its keys.
 
     Args:
         path: the sidecar.
         kind: the dataclass.
         remedy: what else to do, for errors.
-        complete: function that adds what older sidecars lack.
 
     Raises:
         UserError: the file is no such sidecar.
     """
-    require_readable(path)
     expected = "a sidecar of python -m engines.build"
     content = read_json(path, f"{expected}; {remedy}")
     try:
@@ -148,8 +136,8 @@ def read_fields(
             raise ValueError(f"it is no object of fields but {type(content).__name__}")
         if unknown := set(content) - {field.name for field in fields(kind)}:  # type: ignore[arg-type]
             raise ValueError(f"it has the unknown field {one_line(min(unknown))!r}")
-        return checked(complete(content), kind)
-    except (ValueError, UserError) as error:
+        return checked(content, kind)
+    except ValueError as error:
         raise UserError(f"{path}: not {expected} ({one_line(error)}); {remedy}") from error
 
 
@@ -158,6 +146,7 @@ def _with_tf32(sidecar: Sidecar) -> Sidecar:
 
     TensorRT's default was kept then, which is TensorFloat-32: what such a sidecar calls fp32 is tf32.
     """
+    sidecar = replace(sidecar, tf32=True)
     if sidecar.metadata.get("precision") != "fp32":
         return sidecar
     return replace(sidecar, metadata={**sidecar.metadata, "precision": "tf32"}, precision=as_tf32(sidecar.precision))

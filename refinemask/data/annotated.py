@@ -31,11 +31,20 @@ def locate(directory: str | os.PathLike[str], file_name: str) -> Path:
     if "\\" in file_name and not os.path.exists(path):
         path = Path(os.path.join(directory, file_name.replace("\\", "/")))
     place = Path(os.path.abspath(path))
-    if not any(place.is_relative_to(folder) for folder in (os.path.abspath(directory), os.path.realpath(directory))):
+    # The second, which asks the file system for every folder on the way, is for absolute names alone.
+    if not place.is_relative_to(os.path.abspath(directory)) and not place.is_relative_to(os.path.realpath(directory)):
         raise UserError(f"{short(str(path))}: is not below the folder {directory}; name a folder that has all images")
-    if os.path.exists(path) and not os.path.isfile(path):
+    if not os.path.isfile(path) and os.path.exists(path):
         raise UserError(f"{short(str(path))}: is no regular file, expected an image")
     return path
+
+
+def is_there(directory: str | os.PathLike[str], image: CocoImage) -> bool:
+    """Whether :func:`read_annotated` finds a file of the image."""
+    try:
+        return os.path.isfile(locate(directory, image.file_name))
+    except UserError:
+        return False
 
 
 def require_files(

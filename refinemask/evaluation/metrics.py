@@ -14,6 +14,7 @@ from refinemask.evaluation.coco import IOU_TYPES, IoUType, default_max_detection
 from refinemask.evaluation.lvis import IOU_TYPES as LVIS_IOU_TYPES
 from refinemask.evaluation.lvis import MAX_DETECTIONS, evaluate_lvis
 from refinemask.files import UserError
+from refinemask.foreign import one_line
 from refinemask.structures import Result
 
 MetricName = Literal["coco", "lvis", "ap-star"]
@@ -69,8 +70,9 @@ class Metric(Generic[Data]):
             raise UserError(f"{detector}: finds {len(known)} classes; AP* is for a detector of COCO's 80")
         for category, name in dataset.categories.items():
             if category not in known or (self.same_names and known[category] != name):
+                shown = one_line(name, LISTED_CHARACTERS)
                 raise UserError(
-                    f"{detector}: finds {listed(known)}, of which none is category {category} ({_short(name)}) of "
+                    f"{detector}: finds {listed(known)}, of which none is category {category} ({shown}) of "
                     f"{dataset.path}; evaluate it on annotations of its own classes, or give it these ids and names "
                     f"when it is converted: python -m refinemask.convert … --categories {dataset.path}"
                 )
@@ -83,13 +85,9 @@ def classes(config: ModelConfig) -> dict[int, str]:
 
 def listed(names: Mapping[int, str]) -> str:
     """Classes as errors list them: their number and the first ones, such as ``80 classes (1 person, 2 bicycle, …)``."""
-    first = [f"{category} {_short(name)}" for category, name in list(names.items())[:LISTED_CLASSES]]
-    return f"{len(names)} classes ({', '.join(first)}{', …' if len(names) > LISTED_CLASSES else ''})"
-
-
-def _short(name: str) -> str:
-    line = " ".join(name.split())
-    return line if len(line) <= LISTED_CHARACTERS else line[:LISTED_CHARACTERS] + "…"
+    first = list(names.items())[:LISTED_CLASSES]
+    shown = ", ".join(f"{category} {one_line(name, LISTED_CHARACTERS)}" for category, name in first)
+    return f"{len(names)} classes ({shown}{', …' if len(names) > LISTED_CLASSES else ''})"
 
 
 def _lvis_figures(

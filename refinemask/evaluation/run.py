@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from refinemask.data.annotated import is_there
 from refinemask.data.coco import CocoDataset
 from refinemask.evaluation.coco import IoUType
 from refinemask.evaluation.measurement import Measurement, measure
 from refinemask.evaluation.metrics import METRICS, Metric, MetricName
 from refinemask.files import UserError, sha256
-from refinemask.options import require_counts, require_own_files
+from refinemask.json_files import short
+from refinemask.options import require_at_least, require_own_files
 from refinemask.prediction import Predictor
 
 
@@ -79,7 +81,7 @@ def evaluate(
     """
     if not hasattr(engine, "detect") and not callable(engine):
         raise UserError(f"{engine}: expected an engine; open the file with engines.load")
-    require_counts(limit=limit, batch_size=batch_size, max_detections=max_detections)
+    require_at_least(1, limit=limit, batch_size=batch_size, max_detections=max_detections)
     if predictions is not None and model is None:
         raise UserError(f"{predictions}: kept predictions belong to a model's file; name it, too: model=…")
     require_own_files({"--predictions": predictions, "--results": results}, annotations, model)
@@ -125,8 +127,8 @@ def _require_images(dataset: CocoDataset, directory: str | os.PathLike[str]) -> 
     """Raise a UserError unless an image of ``dataset`` is in ``directory``."""
     if not dataset.images:
         raise UserError(f"{dataset.path}: its list 'images' is empty, expected the annotated images")
-    if not any(os.path.isfile(os.path.join(directory, image.file_name)) for image in dataset.images):
+    if not any(is_there(directory, image) for image in dataset.images):
         raise UserError(
             f"{directory}: has none of the {len(dataset.images)} images of {dataset.path}, such as "
-            f"{dataset.images[0].file_name}; name the folder that their file names begin from (--images)"
+            f"{short(dataset.images[0].file_name)}; name the folder that their file names begin from (--images)"
         )

@@ -3,7 +3,6 @@
 import os
 import pickle
 import re
-import stat
 import warnings
 import zipfile
 from collections import Counter, OrderedDict
@@ -16,9 +15,9 @@ from torch import Tensor
 
 from refinemask.files import UserError
 from refinemask.official.other_models import printable
-from refinemask.weights import read_metadata
+from refinemask.readable import require_readable
+from refinemask.weights import FLOATS, read_metadata
 
-_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # Types that checkpoints hold beside the weights. Inert types stand in for them: none is imported, none is called.
 _CONFIG_DICTS = ("addict.addict.Dict", "mmcv.utils.config.ConfigDict", "mmengine.config.config.ConfigDict")
 _OTHER_TYPES = (
@@ -100,31 +99,19 @@ def read_checkpoint(path: str | os.PathLike[str]) -> OfficialCheckpoint:
 
 def _require_checkpoint(path: str | os.PathLike[str]) -> int:
     """The size in bytes of a file that may be a checkpoint of PyTorch."""
-    try:
-        status = os.stat(path)
-        if stat.S_ISDIR(status.st_mode):
-            raise UserError(f"{path}: is a directory, expected an official .pth file")
-        if not stat.S_ISREG(status.st_mode):
-            raise UserError(f"{path}: is no regular file, expected an official .pth file")
-        with open(path, "rb") as file:
-            head = file.read(256)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    require_readable(path)
+    with open(path, "rb") as file:
+        head = file.read(16)
     if found := _other_format(path, head):
         raise UserError(f"{path}: {found}")
+    size = os.path.getsize(path)
     if head.startswith(b"PK\3\4"):
-        _require_zip(path, status.st_size)
-    return status.st_size
+        _require_zip(path, size)
+    return size
 
 
 def _other_format(path: str | os.PathLike[str], head: bytes) -> str:
     """What a file is that begins with ``head``, and what to do; empty if it may be a checkpoint."""
-    if head.lstrip()[:1] == b"<":
-        return "is an HTML page, not a checkpoint; download the file itself"
-    if head.startswith(b"version https://git-lfs"):
-        return "is a pointer of Git LFS, not the file itself; fetch it with git lfs pull"
     if os.fspath(path).endswith(".pkl"):
         return "is a pickle, as detectron2 and the first Mask R-CNN have them; expected an official .pth file"
     # A safetensors file begins with the length of its header in eight bytes, and the header is JSON.
@@ -220,6 +207,6 @@ def _problem(key: str, value: Any) -> str:
     if value.device.type != "cpu":
         return "a tensor without data"
     counts = key.endswith(("num_batches_tracked", "steps"))
-    if value.dtype not in _FLOATS and not counts:
+    if value.dtype not in FLOATS.values() and not counts:
         return f"a tensor of {str(value.dtype).removeprefix('torch.')}"
     return "a tensor without values" if not value.numel() else ""

@@ -1,11 +1,10 @@
 """Settings of official configurations of which this project has one value, and what is said of any other."""
 
-from reprlib import repr as short
 from typing import Any
 
 from refinemask.config import HTCConfig, MaskHeadConfig, PointRendConfig
 from refinemask.files import UserError
-from refinemask.json_files import checked
+from refinemask.json_files import checked, short
 from refinemask.modeling.anchors import STRIDES
 from refinemask.official.other_models import printable
 from refinemask.official.stored_config import Unknown
@@ -136,6 +135,6 @@ def unsupported(where: str, value: Any, supported: Any) -> UserError:
     """The error of a setting with a value that this project does not have."""
     found = f"something that only running it would tell ({printable(value.text)})" if isinstance(value, Unknown) else ""
     return UserError(
-        f"its configuration sets {printable(where)} to {found or printable(short(value))}, which this project does not "
+        f"its configuration sets {printable(where)} to {found or short(value)}, which this project does not "
         f"have; supported: {supported}"
     )

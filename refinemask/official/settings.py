@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from reprlib import repr as short
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 from msgspec import Meta
 
 from refinemask.config import HTCConfig, ModelConfig, Preprocessing
+from refinemask.json_files import short
 from refinemask.modeling.anchors import STRIDES
 from refinemask.official.fixed_settings import fixed_settings, require, unsupported, value_of
 from refinemask.official.stored_config import Unknown, lookup

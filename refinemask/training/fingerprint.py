@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from refinemask.config import to_json
+from refinemask.json_files import short
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +34,7 @@ class Fingerprint:
 def _differences(found: Any, expected: Any, place: str) -> Iterator[str]:
     if not isinstance(expected, Mapping) or not isinstance(found, dict):
         if found != expected:
-            yield f"{place} is {_shown(found)}, this run's is {_shown(expected)}"
+            yield f"{place} is {short(found)}, this run's is {short(expected)}"
         return
     for name, value in expected.items():
         yield from _differences(found.get(name), value, f"{place}.{name}".lstrip("."))
-
-
-def _shown(value: Any) -> str:
-    return reprlib.repr(value)[:60]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from refinemask.finite import require_finite
-from refinemask.json_files import Count, checked
+from refinemask.json_files import Count, checked, short
 
 
 class ScalerState(TypedDict):
@@ -71,7 +71,7 @@ def _require_keys(found: Any, expected: Mapping[Any, Any], place: str) -> None:
         raise ValueError(f"{place} lacks {missing[0]!r}")
     if len(found) > len(expected):
         unknown = next(key for key in found if key not in expected)
-        raise ValueError(f"{place} has an unknown entry, {str(unknown)[:60]!r}")
+        raise ValueError(f"{place} has an unknown entry, {short(unknown)}")
 
 
 def require_like(found: Any, own: Tensor, place: str) -> None:

@@ -1,23 +1,20 @@
 """Weights to start a training from: a whole detector of this project, or a backbone trained on ImageNet."""
 
 import re
-import reprlib
 from collections.abc import Mapping
 from operator import attrgetter
 
 import torchvision
-from torch import Tensor, bfloat16, float16, float32, float64, nn, strided
+from torch import Tensor, nn, strided
 
 from refinemask.config import BackboneConfig, ModelConfig
 from refinemask.files import UserError
 from refinemask.finite import require_finite
+from refinemask.json_files import short
 from refinemask.modeling.detector import Detector
 from refinemask.readable import require_readable
 from refinemask.training.checkpoint import read_tensors
-from refinemask.weights import first_of, load_detector, open_safetensors
-
-FLOATS = (float16, bfloat16, float32, float64)
-"""Types of weights in a file, all of which become float32."""
+from refinemask.weights import FLOATS, first_of, load_detector, open_safetensors
 
 IMAGENET = {
     (3, 4, 6, 3): torchvision.models.ResNet50_Weights.IMAGENET1K_V1,
@@ -136,8 +133,7 @@ def _require_same(found: ModelConfig, expected: ModelConfig, source: str) -> Non
         theirs, ours = attrgetter(name)(found), attrgetter(name)(expected)
         if theirs != ours:
             raise UserError(
-                f"{source}: does not fit the recipe's model: its {name} is {reprlib.repr(theirs)}, expected "
-                f"{reprlib.repr(ours)}"
+                f"{source}: does not fit the recipe's model: its {name} is {short(theirs)}, expected {short(ours)}"
             )
 
 
@@ -155,7 +151,7 @@ def _fault(key: str, found: Tensor | None, own: Tensor) -> str | None:
     """What is wrong with a tensor of a file in the place of ``own``."""
     if found is None:
         return f"{key} is missing"
-    if found.dtype not in FLOATS or found.layout != strided or found.device.type != "cpu":
+    if found.dtype not in FLOATS.values() or found.layout != strided or found.device.type != "cpu":
         return f"{key} is no plain tensor of floats"
     if found.shape != own.shape:
         return f"{key} is of shape {list(found.shape)[:8]}, expected {list(own.shape)}"

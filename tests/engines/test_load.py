@@ -12,6 +12,7 @@ import onnx.reference
 import pytest
 
 import engines
+from refinemask.bundled import DEMO
 from refinemask.contract import InputError
 from refinemask.data.transforms import preprocess
 from refinemask.files import UserError
@@ -229,6 +230,15 @@ def test_files_of_other_kinds_are_refused_with_the_remedy(tmp_path: Path, name: 
 def test_a_device_that_is_none_is_named_with_those_that_are(toy_onnx: Toy) -> None:
     with pytest.raises(UserError, match=r"there is no device 'gpu' \(--device\); expected cpu or cuda"):
         engines.load(toy_onnx(), device="gpu")
+
+
+@pytest.mark.parametrize("device", ["cuda:0", "cuda:1"])
+def test_one_of_several_gpus_is_a_device_of_pytorch(device: str) -> None:
+    torch = pytest.importorskip("torch", reason="needs the extra 'train'")
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(UserError, match=f"device '{device}' was asked for, but PyTorch sees no GPU"):
+        engines.load(DEMO / "weights" / "refinemask-nuclei.safetensors", device=device)
 
 
 def change(path: Path, edit: Callable[[onnx.ModelProto], None]) -> Path:

@@ -57,5 +57,5 @@ def test_something_else_is_no_calibration(tmp_path: Path) -> None:
     (tmp_path / "wrong.json").write_text("{}")
     with pytest.raises(UserError, match=r"not a calibration written by python -m export.quantize"):
         read_calibration(tmp_path / "wrong.json")
-    with pytest.raises(UserError, match=r"absent.json: cannot be read"):
+    with pytest.raises(UserError, match=r"absent.json: no such file"):
         read_calibration(tmp_path / "absent.json")

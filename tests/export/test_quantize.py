@@ -54,7 +54,7 @@ def test_the_table_stands_before_the_verdict(
         ({"model": Path("absent.onnx")}, "no such file"),
         ({"calibration": None}, "give either --calibration"),
         ({"ranges": Path("absent.json")}, "give either --calibration"),
-        ({"calibration": None, "ranges": Path("absent.json")}, "absent.json: cannot be read"),
+        ({"calibration": None, "ranges": Path("absent.json")}, "absent.json: no such file"),
         ({"calibration": Path("absent.json")}, "absent.json"),
         ({"images": Path("absent")}, "cannot be read"),
         ({"count": 0}, "--count 0: expected at least one"),

@@ -190,7 +190,7 @@ def spoil_predictions(args: Args) -> Args:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda args: replace(args, annotations=args.images / "absent.json"), r"absent\.json: cannot be read"),
+        (lambda args: replace(args, annotations=args.images / "absent.json"), r"absent\.json: no such file"),
         (lambda args: replace(args, annotations=args.images / "1.png"), "not a JSON file"),
         (lambda args: replace(args, model=args.images / "absent.safetensors"), "no such file"),
         (lambda args: replace(args, model=args.images / "1.png"), "no engine for '.png' files"),
@@ -201,7 +201,7 @@ def spoil_predictions(args: Args) -> Args:
         (lambda args: replace(as_lvis(args), max_detections=5), "always 300 detections per image"),
         (lambda args: replace(as_lvis(args), metric="ap-star"), "its categories are not COCO's; make"),
         (lambda args: as_lvis(args, category=4), r"none is category 4 \(lvis 3\)"),
-        (spoil_images, r"elsewhere: has none of the 3 images of .*annotations\.json, such as 1\.png"),
+        (spoil_images, r"elsewhere: has none of the 3 images of .*annotations\.json, such as '1\.png'"),
         (spoil_classes, r"none is category 3 \(person\)"),
         (spoil_predictions, r"p\.jsonl: holds predictions of other annotations and another model; name another file"),
         (lambda args: replace(args, threads=0), "--threads is 0; expected at least 1"),

@@ -2,11 +2,16 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from refinemask import files
 from refinemask.files import UserError, atomic_write, require_not_input
+from refinemask.locks import lock
 
 WRITER = """
 import os, sys
@@ -141,3 +146,30 @@ def test_no_name_of_an_input_is_taken_as_output(tmp_path: Path) -> None:
             require_not_input(output, None, tmp_path / "absent", data)
     require_not_input(tmp_path / "new.json", data)
     require_not_input(data, tmp_path / "absent", None)
+
+
+@pytest.mark.parametrize("removed", [True, False])
+def test_a_file_that_another_writer_takes_for_abandoned_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, removed: bool
+) -> None:
+    made: list[str] = []
+    other: list[int] = []
+
+    def raced(**options: Any) -> tuple[int, str]:
+        handle, name = tempfile.mkstemp(**options)
+        if not made:
+            # What another writer does before this one has locked its file.
+            other.append(os.open(name, os.O_RDONLY))
+            assert lock(other[0])
+            if removed:
+                os.unlink(name)
+                os.close(other.pop())
+        made.append(name)
+        return handle, name
+
+    monkeypatch.setattr(files, "tempfile", SimpleNamespace(mkstemp=raced))
+    write(tmp_path / "a.json")
+    assert (tmp_path / "a.json").read_text() == "new"
+    assert len(made) == 2
+    for handle in other:
+        os.close(handle)

@@ -26,8 +26,9 @@ def test_what_stands_in_for_a_file_is_named(content: bytes, message: str, tmp_pa
 
 
 def test_any_other_content_is_left_to_its_reader(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"\x00")
-    require_readable(tmp_path / "a")
+    for content in (b"\x00", b" " * 100 + b"{}"):
+        (tmp_path / "a").write_bytes(content)
+        require_readable(tmp_path / "a")
 
 
 def test_no_file_a_folder_and_a_pipe_are_told_apart(tmp_path: Path) -> None:

@@ -119,9 +119,9 @@ def test_a_wrong_folder_is_one_error_before_the_engine_is_opened(
     def opened() -> BrightBox:
         raise AssertionError("the engine was opened")
 
-    with pytest.raises(UserError, match=r"elsewhere: has none of the 3 images of .*annotations\.json, such as 1\.png"):
+    with pytest.raises(UserError, match=r"elsewhere: has none of the 3 images of .*, such as '1\.png'"):
         evaluate(opened, annotations, tmp_path / "elsewhere")
-    with pytest.raises(UserError, match=r"absent\.json: cannot be read"):
+    with pytest.raises(UserError, match=r"absent\.json: no such file"):
         evaluate(opened, tmp_path / "absent.json", tmp_path)
     assert capsys.readouterr().err == ""
 
@@ -165,3 +165,15 @@ def test_two_outputs_are_two_files(annotations: Path) -> None:
     files = {"predictions": folder / "a.json", "results": folder / "x" / ".." / "a.json"}
     with pytest.raises(UserError, match=r"--predictions and --results are both .*a\.json; name two files"):
         evaluate(BrightBox(), annotations, folder, model=annotations, **files)  # type: ignore[arg-type]
+
+
+def test_names_with_backslashes_are_found_in_folders(annotations: Path) -> None:
+    content = json.loads(annotations.read_text())
+    folder = annotations.parent / "sub"
+    folder.mkdir()
+    for image in content["images"]:
+        (annotations.parent / image["file_name"]).rename(folder / image["file_name"])
+        image["file_name"] = f"sub\\{image['file_name']}"
+    annotations.write_text(json.dumps(content))
+    found = evaluate(BrightBox(), annotations, annotations.parent, iou_types=("bbox",))
+    assert (found.images, found.skipped) == (3, ())

@@ -76,7 +76,7 @@ def test_values_that_are_not_finite_are_refused(value: float) -> None:
         ("model", lambda state: state.update({"more": 1}), "model has an unknown entry, 'more'"),
         ("optimizer", lambda state: state.pop("state"), "optimizer lacks 'state'"),
         ("optimizer", lambda state: state["state"].pop(1), "optimizer.state lacks 1"),
-        ("optimizer", lambda state: state["state"].update({7: {}}), "optimizer.state has an unknown entry, '7'"),
+        ("optimizer", lambda state: state["state"].update({7: {}}), "optimizer.state has an unknown entry, 7"),
         ("optimizer", lambda state: state["state"][0].clear(), "optimizer.state.0 lacks 'momentum_buffer'"),
         ("optimizer", lambda state: state["state"].update({0: []}), "optimizer.state.0 is a list, expected a dict"),
         ("optimizer", lambda state: state.update(state=[1]), "optimizer.state is a list, expected a dict"),
