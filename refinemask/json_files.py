@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from pathlib import Path
+import stat
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -45,11 +45,22 @@ def read_json(path: str | os.PathLike[str], expected: str) -> Any:
         UserError: the file cannot be read, or is no JSON.
     """
     try:
-        return parse_json(Path(path).read_bytes())
+        return parse_json(_bytes(path))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise UserError(f"{path}: not a JSON file: {error}; expected {expected}") from error
+
+
+def _bytes(path: str | os.PathLike[str]) -> bytes:
+    # A named pipe that nobody writes to would be waited for; so it is empty.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with open(handle, "rb") as file:
+        mode = os.fstat(handle).st_mode
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            raise UserError(f"{path}: cannot be read: it is a device, which may have no end; expected a file")
+        os.set_blocking(handle, True)
+        return file.read()
 
 
 def checked(value: Any, kind: type[T], *, lax: bool = True) -> T:

@@ -1,5 +1,8 @@
+import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -36,6 +39,26 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
         read_json(tmp_path / "absent.json", "things")
     with pytest.raises(UserError, match="cannot be read: Is a directory"):
         read_json(tmp_path, "things")
+
+
+def test_a_device_without_an_end_is_refused() -> None:
+    with pytest.raises(UserError, match="/dev/zero: cannot be read: it is a device"):
+        read_json("/dev/zero", "things")
+
+
+def test_a_pipe_is_read_and_one_that_nobody_writes_to_is_empty(tmp_path: Path) -> None:
+    pipe = tmp_path / "a.json"
+    os.mkfifo(pipe)
+    with pytest.raises(UserError, match="not a JSON file"):
+        read_json(pipe, "things")
+    writer = Thread(target=lambda: pipe.write_text("[" + "1," * 50_000 + "1]"))
+    writer.start()
+    while True:
+        # Nobody may have begun to write.
+        with suppress(UserError):
+            assert read_json(pipe, "things") == [1] * 50_001
+            break
+    writer.join()
 
 
 def test_whole_numbers_may_be_written_as_floats_or_text() -> None:
