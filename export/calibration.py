@@ -23,7 +23,7 @@ from refinemask.data.coco import read_coco
 from refinemask.data.images import read_image
 from refinemask.data.transforms import NetworkInput
 from refinemask.files import UserError, atomic_write
-from refinemask.json_files import Positive
+from refinemask.json_files import Positive, file_bytes
 
 METHOD = "entropy"
 """Choice of a range; the largest value would cost half a point of mask AP on the nuclei set (benchmarks/results)."""
@@ -58,7 +58,7 @@ def read_calibration(path: Path) -> Calibration:
         UserError: the file is missing, or is no calibration.
     """
     try:
-        return from_json(Calibration, path.read_bytes())
+        return from_json(Calibration, file_bytes(path))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:

@@ -45,15 +45,20 @@ def read_json(path: str | os.PathLike[str], expected: str) -> Any:
         UserError: the file cannot be read, or is no JSON.
     """
     try:
-        return parse_json(_bytes(path))
+        return parse_json(file_bytes(path))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise UserError(f"{path}: not a JSON file: {error}; expected {expected}") from error
 
 
-def _bytes(path: str | os.PathLike[str]) -> bytes:
-    # A named pipe that nobody writes to would be waited for; so it is empty.
+def file_bytes(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a file or a pipe; a named pipe that nobody writes to is not waited for, and empty.
+
+    Raises:
+        OSError: it cannot be read.
+        UserError: it is a device.
+    """
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     with open(handle, "rb") as file:
         mode = os.fstat(handle).st_mode

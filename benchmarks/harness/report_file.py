@@ -6,11 +6,10 @@ import os
 import re
 import types
 import typing
-from pathlib import Path
 from typing import Any, TypeVar
 
 from refinemask.files import UserError, atomic_write
-from refinemask.json_files import parse_json
+from refinemask.json_files import file_bytes, parse_json
 
 Report = TypeVar("Report")
 
@@ -59,7 +58,7 @@ def read_report(kind: type[Report], path: str | os.PathLike[str]) -> Report:
         UserError: the file cannot be read, or holds something else.
     """
     try:
-        return _build(kind, parse_json(Path(path).read_bytes()))
+        return _build(kind, parse_json(file_bytes(path)))
     except (OSError, TypeError, LookupError, AttributeError, ValueError) as error:
         raise UserError(f"{path}: expected the JSON of {kind.__name__}: {str(error)[:300]}; measure anew") from error
 
