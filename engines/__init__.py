@@ -51,6 +51,8 @@ BACKENDS = {
 """Names of the engines that can run a file, by its ending; the first is the default."""
 DEVICE = re.compile(r"cpu|cuda(:[0-9]{1,3})?")
 """Devices that an engine may compute on; one of several GPUs is PyTorch's alone."""
+MOST_THREADS = 1024
+"""CPU threads that an engine may have; PyTorch and OpenMP end the process where the system gives them fewer."""
 
 
 def load(
@@ -78,7 +80,7 @@ def load(
         precision: None is the file's own, ``fp32`` for a checkpoint. PyTorch can run a checkpoint in ``bf16`` and, on
             a GPU, in ``tf32`` or ``fp16``; OpenVINO an fp32 file in ``bf16``; ONNX Runtime an fp32 file in ``tf32`` on
             a GPU.
-        threads: CPU threads, at least one; None leaves the number to the engine. TensorRT computes on the GPU.
+        threads: CPU threads, 1 to 1024; None leaves the number to the engine. TensorRT computes on the GPU.
         device: ``cpu`` or ``cuda``, for PyTorch also one of several GPUs, ``cuda:1``; TensorRT has ``cuda`` only.
         trust_engine: load a TensorRT engine without a sidecar: it can run any code.
         slots: how many batches, of as many threads, may be computed at the same time (backends ``tensorrt``
@@ -93,8 +95,8 @@ def load(
     """
     path = Path(path)
     backend = _backend(path, backend)
-    if threads is not None and threads < 1:
-        raise UserError(f"{path}: cannot run on {threads} threads (--threads); expected at least 1")
+    if threads is not None and not (isinstance(threads, int) and 1 <= threads <= MOST_THREADS):
+        raise UserError(f"{path}: cannot run on {threads!r} threads (--threads); expected 1 to {MOST_THREADS}")
     if not DEVICE.fullmatch(device):
         raise UserError(f"{path}: there is no device '{one_line(device)}' (--device); expected cpu or cuda")
     if slots < 1:

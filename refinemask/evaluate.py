@@ -15,6 +15,7 @@ from refinemask.distributed import is_main, process_group
 from refinemask.evaluation.coco import IoUType
 from refinemask.evaluation.metrics import METRICS, MetricName
 from refinemask.evaluation.run import Evaluation, evaluate
+from refinemask.exit_codes import printable
 from refinemask.files import atomic_write
 from refinemask.options import require_at_least, require_own_files
 from refinemask.spelling import Model, Old, OptionalName, OptionalNumber, OptionalOutput, OptionalPath
@@ -93,7 +94,7 @@ def _evaluate(args: Args) -> None:
 
 def _show(found: Evaluation) -> None:
     for reason in found.skipped[:SHOWN_REASONS]:
-        print(f"skipped: {reason}", file=sys.stderr)
+        print(f"skipped: {printable(reason)}", file=sys.stderr)
     if len(found.skipped) > SHOWN_REASONS:
         print(f"skipped: and {len(found.skipped) - SHOWN_REASONS} more", file=sys.stderr)
     heading = f"{found.model} · {found.engine} {found.precision} · {found.metric} · {found.images} images"

@@ -157,6 +157,11 @@ def _module_that_starts() -> str:
     return word.partition("m")[2] if word.startswith("-") else word
 
 
+def printable(text: str) -> str:
+    """A text in one line: names of files may hold line breaks, and what a terminal obeys."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
 def _end(line: str, code: int) -> int:
-    print(line, file=sys.stderr)
+    print(printable(line), file=sys.stderr)
     return code

@@ -10,6 +10,7 @@ import tyro
 
 from refinemask.command import execute
 from refinemask.data.images import find_images
+from refinemask.exit_codes import printable
 from refinemask.files import UserError
 from refinemask.options import require_at_least
 from refinemask.pictures import predict_files, require_drawing
@@ -59,7 +60,7 @@ def _predict(args: Args) -> int:
     if skipped and len(paths) == 1:
         raise UserError(skipped[0])
     for reason in skipped:
-        print(f"skipped: {reason}", file=sys.stderr)
+        print(f"skipped: {printable(reason)}", file=sys.stderr)
     print(
         f"{len(paths) - len(skipped)} of {len(paths)} images predicted, {len(skipped)} skipped "
         f"({engine.name} {engine.precision}): {args.output}"

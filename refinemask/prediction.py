@@ -183,7 +183,7 @@ class Prediction:
         if Path(name).name != name or Path(name).suffix != ".png":
             raise UserError(f"{name}: expected the name of a .png file, without a folder")
         target = Path(directory) / name
-        if self.path is not None and target.resolve() == self.path.resolve():
+        if self.path is not None and os.path.realpath(target) == os.path.realpath(self.path):
             raise UserError(f"{target}: is the predicted image and would be overwritten; give another directory")
         picture = cv2.cvtColor(self.draw(image, min_score=min_score), cv2.COLOR_RGB2BGR)
         written, data = cv2.imencode(".png", picture)

@@ -6,11 +6,11 @@ import os
 import re
 import types
 import typing
-from pathlib import Path
 from typing import Any, TypeVar
 
 from refinemask.files import UserError, atomic_write
 from refinemask.json_files import parse_json
+from refinemask.readable import require_readable
 
 Report = TypeVar("Report")
 
@@ -58,6 +58,7 @@ def read_report(kind: type[Report], path: str | os.PathLike[str]) -> Report:
     Raises:
         UserError: the file cannot be read, or holds something else.
     """
+    require_readable(path)
     try:
         return _build(kind, parse_json(Path(path).read_bytes()))
     except (OSError, TypeError, LookupError, AttributeError, ValueError) as error:

@@ -81,7 +81,7 @@ def load_plugins(trt: Any, library: str | os.PathLike[str] | None, logger: Any) 
     if library is None:
         return
     # A bare file name would go through the search path of the dynamic linker.
-    path = Path(library).resolve()
+    path = Path(os.path.realpath(library))
     if not path.is_file():
         raise UserError(f"{library}: no such plugin library; build it with: python -m trt_plugins.build")
     # The registry refuses names that it already has.

@@ -1,5 +1,6 @@
 """The command line of NVIDIA's ``trtexec`` that builds what a :class:`BuildPlan` describes."""
 
+import os
 import re
 import subprocess
 import sys
@@ -34,7 +35,7 @@ def trtexec_command(plan: BuildPlan, output: Path, layers: Path, *, major: int) 
     if not plan.tf32:
         command.append("--noTF32")
     if plan.plugins is not None:
-        command.append(f"--dynamicPlugins={plan.plugins.resolve()}")
+        command.append(f"--dynamicPlugins={os.path.realpath(plan.plugins)}")
     if not plan.static:
         for index, option in enumerate(("minShapes", "optShapes", "maxShapes")):
             shapes = (f"{name}:{'x'.join(map(str, limits[index]))}" for name, limits in plan.shapes().items())

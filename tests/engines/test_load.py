@@ -110,9 +110,9 @@ def test_wrong_endings_backends_and_missing_files(tmp_path: Path, toy_onnx: Toy)
         engines.load(toy_onnx(), backend="tensorrt")
 
 
-@pytest.mark.parametrize("threads", [0, -1])
-def test_less_than_one_thread_is_refused(toy_onnx: Toy, threads: int) -> None:
-    with pytest.raises(UserError, match=rf"on {threads} threads \(--threads\); expected at least 1"):
+@pytest.mark.parametrize("threads", [0, -1, 1025, 10**6, 1 << 31, 1 << 63, 10**30, "2", 1.5])
+def test_a_number_of_threads_that_no_machine_has_is_refused(toy_onnx: Toy, threads: Any) -> None:
+    with pytest.raises(UserError, match=rf"on {threads!r} threads \(--threads\); expected 1 to 1024"):
         engines.load(toy_onnx(), threads=threads)
 
 

@@ -59,3 +59,5 @@ def test_something_else_is_no_calibration(tmp_path: Path) -> None:
         read_calibration(tmp_path / "wrong.json")
     with pytest.raises(UserError, match=r"absent.json: no such file"):
         read_calibration(tmp_path / "absent.json")
+    with pytest.raises(UserError, match="/dev/zero: is no regular file"):
+        read_calibration(Path("/dev/zero"))

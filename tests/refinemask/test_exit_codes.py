@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from refinemask.exit_codes import exit_code
+from refinemask.files import UserError
+
 ROOT = Path(__file__).resolve().parents[2]
 SWALLOWS = """
 import time
@@ -39,3 +42,11 @@ def test_a_process_that_ignores_ctrl_c_still_does(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "refinemask.train"]
     ignoring = f"import os, signal; signal.signal(2, signal.SIG_IGN); os.execv({sys.executable!r}, {command!r})"
     assert subprocess.run([sys.executable, "-c", ignoring], env=environment, cwd=tmp_path).returncode == 7
+
+
+def test_an_error_is_one_line_whatever_a_file_is_called(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        raise UserError("a\nb\x1b[31m\udcff é.json: no such file")
+
+    assert exit_code(fail) == 2
+    assert capsys.readouterr().err == "error: a\\nb\\x1b[31m\\udcff é.json: no such file\n"

@@ -1,3 +1,4 @@
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,13 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
         read_json(tmp_path / "absent.json", "things")
     with pytest.raises(UserError, match=r"is a directory, expected a file"):
         read_json(tmp_path, "things")
+
+
+def test_a_device_and_a_pipe_which_may_have_no_end_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (Path("/dev/zero"), tmp_path / "pipe"):
+        with pytest.raises(UserError, match=f"{path}: is no regular file"):
+            read_json(path, "things")
 
 
 def test_whole_numbers_may_be_written_as_floats_or_text() -> None:

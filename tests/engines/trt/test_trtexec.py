@@ -70,6 +70,13 @@ def test_static_file_on_tensorrt_11() -> None:
     assert not any("Typed" in option or "Shapes" in option or "Plugins" in option for option in command)
 
 
+def test_a_library_whose_link_leads_to_itself_is_given_by_its_name(tmp_path: Path) -> None:
+    library = tmp_path / "plugins.so"
+    library.symlink_to(library)
+    command = trtexec_command(replace(PLAN, plugins=library), Path("a.engine"), Path("a.json"), major=11)
+    assert f"--dynamicPlugins={library}" in command
+
+
 def test_tf32_only_where_it_was_asked_for() -> None:
     def command(file: str, asked: str | None = None) -> list[str]:
         metadata = replace(PLAN.metadata, precision=file)
