@@ -6,6 +6,7 @@ import os
 import re
 import types
 import typing
+from pathlib import Path
 from typing import Any, TypeVar
 
 from refinemask.files import UserError, atomic_write

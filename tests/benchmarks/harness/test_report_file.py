@@ -71,5 +71,5 @@ def test_something_else_is_one_line(text: str, tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"absent\.json: expected the JSON of Drawing"):
+    with pytest.raises(UserError, match=r"absent\.json: no such file"):
         read_report(Drawing, tmp_path / "absent.json")
