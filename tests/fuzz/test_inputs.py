@@ -30,7 +30,7 @@ def test_odd_inputs_are_refused_or_computed_as_their_plain_copy(seeds: Seeds, tm
             refused += 1
             with pytest.raises(InputError):
                 engine.infer(images, sizes)
-    assert 30 < refused < 300
+    assert 0.1 < refused / (refused + computed) < 0.9
 
 
 def _images(random: np.random.Generator) -> Any:
