@@ -57,7 +57,7 @@ def read_json(path: str | os.PathLike[str], expected: str) -> Any:
 
 
 def checked(value: Any, kind: type[T], *, lax: bool = True) -> T:
-    """``value``, which JSON or a file of plain values gave, as a ``kind``: a dataclass, or any type that ``msgspec.convert`` builds.
+    """``value``, which JSON or a file of plain values gave, as a ``kind``: any type that ``msgspec.convert`` builds.
 
     A whole number may be written as a float, and if ``lax`` a number as text, as some tools do.
 
