@@ -57,7 +57,7 @@ def read_json(path: str | os.PathLike[str], expected: str) -> Any:
 
 
 def checked(value: Any, kind: type[T], *, lax: bool = True) -> T:
-    """``value``, which JSON gave, as a ``kind``: a dataclass, or any type that ``msgspec.convert`` builds.
+    """``value``, which JSON or a file of plain values gave, as a ``kind``: any type that ``msgspec.convert`` builds.
 
     A whole number may be written as a float, and if ``lax`` a number as text, as some tools do.
 
@@ -68,6 +68,9 @@ def checked(value: Any, kind: type[T], *, lax: bool = True) -> T:
         return msgspec.convert(value, kind, strict=not lax)
     except msgspec.ValidationError as error:
         raise ValueError(_plain(str(error))) from error
+    except AttributeError as error:
+        # msgspec takes what has items, such as a tensor in a training state, for a mapping.
+        raise ValueError(f"expected values as in JSON, found another kind ({error})") from error
     except RecursionError as error:
         raise ValueError("lists or objects are nested too deeply") from error
 

@@ -26,7 +26,8 @@ from refinemask.training.run import Plan, train
 
 LIMITS: list[tuple[tuple[str, ...], Callable[[float], bool], str]] = [
     (("epochs", "batch_size", "accumulate", "log_every"), lambda value: value >= 1, "at least 1"),
-    (("workers", "evaluate_every", "seed"), lambda value: value >= 0, "at least 0"),
+    (("workers", "evaluate_every"), lambda value: value >= 0, "at least 0"),
+    (("seed",), lambda value: 0 <= value < 1 << 63, "0 to 2^63 - 1"),
     (("learning_rate",), lambda value: 0 < value < math.inf, "more than 0"),
     (("ema_decay",), lambda value: 0 < value < 1, "a number between 0 and 1"),
 ]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from refinemask.files import UserError, atomic_write
+from refinemask.foreign import one_line
 from refinemask.json_files import parse_json
 from refinemask.readable import require_readable
 
@@ -63,7 +64,7 @@ def read_report(kind: type[Report], path: str | os.PathLike[str]) -> Report:
     try:
         return _build(kind, parse_json(Path(path).read_bytes()))
     except (OSError, TypeError, LookupError, AttributeError, ValueError) as error:
-        raise UserError(f"{path}: expected the JSON of {kind.__name__}: {str(error)[:300]}; measure anew") from error
+        raise UserError(f"{path}: expected the JSON of {kind.__name__}: {one_line(error)}; measure anew") from error
 
 
 def _build(kind: Any, value: Any) -> Any:

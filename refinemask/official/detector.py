@@ -21,6 +21,7 @@ from refinemask.official.file import OfficialCheckpoint, read_checkpoint
 from refinemask.official.other_models import first_few, other_model
 from refinemask.official.settings import normalisation_of, take_over
 from refinemask.official.stored_config import stored_settings
+from refinemask.weights import first_of
 
 # Official key → ours, for the parts that all families share.
 _SHARED_RULES: tuple[tuple[str, str], ...] = (
@@ -229,7 +230,7 @@ def _translated(detector: Detector, state: Mapping[str, Tensor], bgr: bool | Non
         if ours[name].shape != expected[name].shape
     ]
     if wrong:
-        raise UserError(f"shapes do not fit the model: {first_few(wrong)}")
+        raise UserError(f"shapes do not fit the model: {first_of(wrong)}")
     # As the detector will hold them: what float64 takes may be infinite in float32.
     require_finite({name: tensor.float() for name, tensor in ours.items()})
     if layout.caffe_backbone if bgr is None else bgr:

@@ -6,22 +6,17 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 
 from msgspec import Meta
 
-from refinemask.config import HTCConfig, ModelConfig, Preprocessing
+from refinemask.config import Boxes, Fraction, HTCConfig, Level, ModelConfig, Preprocessing, Scale, Side
 from refinemask.json_files import short
 from refinemask.modeling.anchors import STRIDES
 from refinemask.official.fixed_settings import fixed_settings, require, unsupported, value_of
 from refinemask.official.stored_config import Unknown, lookup
 
 T = TypeVar("T")
-Share = Annotated[float, Meta(ge=0, le=1)]
-Number = Annotated[float, Meta(ge=-1e6, le=1e6)]
-Size = Annotated[float, Meta(gt=0, le=1e6)]
-Pixels = Annotated[int, Meta(ge=1, le=100_000)]
-Boxes = Annotated[int, Meta(ge=1, le=20_000)]
 Detected = Annotated[int, Meta(ge=1, le=3840)]
-Ratios = Annotated[tuple[Size, ...], Meta(min_length=1, max_length=100)]
-Colours, PositiveColours = tuple[Number, Number, Number], tuple[Size, Size, Size]
-Deltas = tuple[Size, Size, Size, Size]
+Ratios = Annotated[tuple[Scale, ...], Meta(min_length=1, max_length=100)]
+Colours, PositiveColours = tuple[Level, Level, Level], tuple[Scale, Scale, Scale]
+Deltas = tuple[Scale, Scale, Scale, Scale]
 
 # Where a test pipeline may be, the one that was used first.
 _PIPELINES = (
@@ -169,7 +164,7 @@ def _test_size(settings: Mapping[str, Any]) -> tuple[int, int] | None:
 def _one_size(where: str, value: Any) -> tuple[int, int]:
     if isinstance(value, list | tuple) and len(value) == 1:
         value = value[0]
-    return value_of(where, value, tuple[Pixels, Pixels])
+    return value_of(where, value, tuple[Side, Side])
 
 
 def _with_anchors(config: ModelConfig, settings: Mapping[str, Any]) -> ModelConfig:
@@ -197,7 +192,7 @@ def _with_thresholds(config: ModelConfig, settings: Mapping[str, Any]) -> ModelC
     head = config.box_head
     head = replace(
         head,
-        score_threshold=_take(settings, "test_cfg.rcnn.score_thr", Share, head.score_threshold),
+        score_threshold=_take(settings, "test_cfg.rcnn.score_thr", Fraction, head.score_threshold),
         nms_iou=_nms_iou(settings, "test_cfg.rcnn", head.nms_iou),
         detections=_take(settings, "test_cfg.rcnn.max_per_img", Detected, head.detections),
     )
@@ -206,7 +201,7 @@ def _with_thresholds(config: ModelConfig, settings: Mapping[str, Any]) -> ModelC
 
 def _nms_iou(settings: Mapping[str, Any], place: str, assumed: float) -> float:
     for name in ("nms_thr", "nms.iou_thr", "nms.iou_threshold"):
-        assumed = _take(settings, f"{place}.{name}", Share, assumed)
+        assumed = _take(settings, f"{place}.{name}", Fraction, assumed)
     return assumed
 
 

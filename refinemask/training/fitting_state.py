@@ -53,9 +53,8 @@ def _optimizer_state(part: Optimizer, own: dict[str, Any], saved: dict[str, Any]
     numbers = [index for group in own["param_groups"] for index in group["params"]]
     parameters = dict(zip(numbers, [p for group in part.param_groups for p in group["params"]], strict=True))
     state = saved["state"]
-    # A run before its first step has no momentum.
-    if state != {}:
-        _require_keys(state, parameters, f"{name}.state")
+    # What has had no gradient has no momentum: all before the first step, and HTC's semantic branch without maps.
+    _require_keys(state, parameters, f"{name}.state", complete=False)
     for number, entry in state.items():
         place = f"{name}.state.{number}"
         _require_keys(entry, {"momentum_buffer": None}, place)
@@ -64,14 +63,13 @@ def _optimizer_state(part: Optimizer, own: dict[str, Any], saved: dict[str, Any]
     return {"state": state, "param_groups": own["param_groups"]}
 
 
-def _require_keys(found: Any, expected: Mapping[Any, Any], place: str) -> None:
+def _require_keys(found: Any, expected: Mapping[Any, Any], place: str, *, complete: bool = True) -> None:
     if not isinstance(found, dict):
         raise ValueError(f"{place} is a {type(found).__name__}, expected a dict")
-    if missing := [key for key in expected if key not in found]:
+    if complete and (missing := [key for key in expected if key not in found]):
         raise ValueError(f"{place} lacks {missing[0]!r}")
-    if len(found) > len(expected):
-        unknown = next(key for key in found if key not in expected)
-        raise ValueError(f"{place} has an unknown entry, {short(unknown)}")
+    if unknown := [key for key in found if key not in expected]:
+        raise ValueError(f"{place} has an unknown entry, {short(unknown[0])}")
 
 
 def require_like(found: Any, own: Tensor, place: str) -> None:

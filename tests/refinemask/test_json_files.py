@@ -3,6 +3,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from refinemask.files import UserError
@@ -68,6 +69,11 @@ def test_whole_numbers_may_be_written_as_floats_or_text() -> None:
 def test_what_is_wrong_is_said_with_its_place(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}$"):
         checked(GOOD | change, Thing)
+
+
+def test_what_only_looks_like_a_mapping_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected values as in JSON, found another kind"):
+        checked({**GOOD, "names": np.zeros(2)}, Thing)
 
 
 def test_what_is_missing_is_named() -> None:

@@ -427,6 +427,7 @@ def test_print_shows_the_resolved_recipe(capsys: pytest.CaptureFixture[str]) -> 
         ({"init": "/nowhere/w.safetensors"}, "/nowhere/w.safetensors: no such file"),
         ({"epochs": 0}, "--epochs is 0; expected at least 1"),
         ({"workers": -1}, "--workers is -1; expected at least 0"),
+        ({"seed": 1 << 63}, "--seed is 9223372036854775808; expected 0 to 2^63 - 1"),
         ({"learning_rate": -1.0}, "--learning-rate is -1.0; expected more than 0"),
         ({"amp": "tf32"}, "--amp tf32 does not run on a CPU"),
         ({"ema_decay": 2.0}, "--ema-decay is 2.0; expected a number between 0 and 1"),
