@@ -133,3 +133,8 @@ def test_no_name_of_an_input_is_taken_as_output(tmp_path: Path) -> None:
             require_not_input(output, None, tmp_path / "absent", data)
     require_not_input(tmp_path / "new.json", data)
     require_not_input(data, tmp_path / "absent", None)
+
+
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot be written: .*null"), atomic_write(tmp_path / "a\0b"):
+        pass
