@@ -65,8 +65,10 @@ def require_file(path: str | os.PathLike[str]) -> None:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
         return
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+    # A name with a null character is a ValueError.
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{path}: cannot be written: {reason}") from error
     if stat.S_ISDIR(mode):
         raise UserError(f"{path}: is a directory, expected the name of a file")
     if not stat.S_ISREG(mode):

@@ -5,6 +5,9 @@ from typing import Annotated
 
 import tyro
 
+from refinemask.contract import STRIDE
+from refinemask.data.segmentation import MOST_PIXELS
+from refinemask.files import UserError
 from refinemask.options import require_at_least
 from refinemask.spelling import Old, OptionalNumber, Size
 
@@ -36,3 +39,8 @@ class Settings:
     def __post_init__(self) -> None:
         require_at_least(1, threads=self.threads, batch=self.batch, rounds=self.rounds)
         require_at_least(0, warmup=self.warmup)
+        if self.canvas is not None:
+            height, width = self.canvas
+            if min(height, width) < STRIDE or height % STRIDE or width % STRIDE or height * width > MOST_PIXELS:
+                expected = f"expected multiples of {STRIDE}, such as 800x1344, and at most {MOST_PIXELS} pixels"
+                raise UserError(f"--size is {height}x{width}; {expected}")

@@ -152,8 +152,9 @@ def main() -> int:
         answer: dict[str, Any]
         try:
             if engine is None:
-                cv2.setNumThreads(request["threads"])
                 engine = engines.load(**request)
+                # A number that was too large for it has been refused.
+                cv2.setNumThreads(request["threads"])
                 answer = {"name": engine.name, "precision": engine.precision, "config": to_json(engine.config)}
             else:
                 sample, results = process(engine, **request)

@@ -173,3 +173,8 @@ def test_a_file_that_another_writer_takes_for_abandoned_is_made_anew(
     assert len(made) == 2
     for handle in other:
         os.close(handle)
+
+
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot be written: .*null"), atomic_write(tmp_path / "a\0b"):
+        pass

@@ -83,3 +83,8 @@ def test_a_killed_child_is_reported(toy_onnx: Path, pictures: list[Path]) -> Non
         os.kill(worker.pid, signal.SIGKILL)
         with pytest.raises(UserError, match=r"toy\.onnx: its process ended with signal 9"):
             worker.process(pictures[:1])
+
+
+def test_a_number_of_threads_that_no_machine_has_is_an_error(toy_onnx: Path) -> None:
+    with pytest.raises(UserError, match=f"on {10**20} threads"):
+        Worker(EngineSpec(toy_onnx), threads=10**20)
