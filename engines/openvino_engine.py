@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.checker
 import onnx.inliner
 
 from engines.base import Engine
@@ -143,6 +144,8 @@ def compile_network(
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = threads
     with foreign_errors(f"{path}: OpenVINO cannot compile it", "export it again (export.to_onnx)"):
+        # OpenVINO does not check: an operator set of 2^40 keeps its reader busy for ever.
+        onnx.checker.check_model(model)
         network = core.read_model(model.SerializeToString())
         # bf16 is 4 px coarse above 512. OpenVINO keeps in fp32 what leads to an output with no convolution on the way,
         # so the coordinates of the RoIs become outputs, too.
