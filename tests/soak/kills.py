@@ -7,7 +7,6 @@ end the figures are those of the undisturbed run, and nothing else is left in th
 
 import json
 import os
-import platform
 import random
 import signal
 import subprocess
@@ -15,16 +14,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-
+from benchmarks.harness.provenance import provenance
 from refinemask.command import execute
 from refinemask.files import FailedCheckError, atomic_write
-from refinemask.provenance import git_revision
 from refinemask.spelling import OptionalOutput
 from tests.soak.jobs import Job, damaged, make_jobs
 from tests.support.processes import session, wait_until
@@ -80,19 +77,18 @@ def main(args: Args | None = None) -> int:
 
 
 def _run(args: Args) -> None:
-    table = campaign(args.kills, args.seed)
-    print(json.dumps(table, indent=2))
+    jobs = campaign(args.kills, args.seed)
+    print(json.dumps(jobs, indent=1))
     if args.output is not None:
         with atomic_write(args.output) as temporary:
-            temporary.write_text(json.dumps(table, indent=2) + "\n")
-    faults = sum(job[kind] for job in table["jobs"].values() for kind in Faults.KINDS)
+            temporary.write_text(json.dumps({"provenance": asdict(provenance()), **jobs}, indent=1) + "\n")
+    faults = sum(job[kind] for job in jobs.values() for kind in Faults.KINDS)
     if faults:
         raise FailedCheckError(f"{faults} faults after {args.kills} kills, expected none; they stand above")
 
 
-def campaign(kills: int, seed: int) -> dict[str, Any]:
-    """The table of a campaign: counts by job, and the conditions."""
-    start = time.monotonic()
+def campaign(kills: int, seed: int) -> dict[str, dict[str, int]]:
+    """What became of so many kills: counts by job."""
     with TemporaryDirectory() as scratch:
         jobs = make_jobs(Path(scratch) / "inputs")
         shares = [kills // len(jobs) + (index < kills % len(jobs)) for index in range(len(jobs))]
@@ -100,16 +96,7 @@ def campaign(kills: int, seed: int) -> dict[str, Any]:
         for job, share in zip(jobs, shares, strict=True):
             print(f"{job.name}: {share} kills", flush=True)
             counts[job.name] = _Attack(job, Path(scratch) / job.name, random.Random(f"{seed} {job.name}")).run(share)
-    return {
-        "kills": kills,
-        "seed": seed,
-        "seconds": round(time.monotonic() - start),
-        "git_revision": git_revision(),
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "jobs": counts,
-    }
+    return counts
 
 
 class _Attack:

@@ -6,6 +6,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 import engines
+from benchmarks.harness.provenance import provenance
 from refinemask.data.coco import read_coco
 from refinemask.evaluation.metrics import METRICS
 from refinemask.masks import paste_rle
@@ -59,9 +61,13 @@ def soak(name: str, count: int, work: Callable[[int], object]) -> None:
 def _tell(name: str, count: int, uses: list[Use]) -> None:
     if path := os.environ.get("SOAK_TABLE"):
         table = json.loads(Path(path).read_text()) if Path(path).exists() else {}
-        rows = {when: each._asdict() for when, each in zip(("third", "two thirds", "end"), uses, strict=True)}
-        table[name] = {"repetitions": count, **rows}
-        Path(path).write_text(json.dumps(table, indent=2) + "\n")
+        figures = {
+            f"{what} after {when}": number
+            for when, each in zip(("a third", "two thirds", "all"), uses, strict=True)
+            for what, number in each._asdict().items()
+        }
+        table |= {"provenance": asdict(provenance()), name: {"repetitions": count, **figures}}
+        Path(path).write_text(json.dumps(table, indent=1) + "\n")
 
 
 SIZES = [(height, width) for height in range(20, 129, 12) for width in range(14, 129, 6)]
