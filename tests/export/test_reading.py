@@ -22,7 +22,7 @@ def test_two_nodes_of_one_output_are_no_graph(tmp_path: Path) -> None:
     path = write(
         tmp_path / "twice.onnx", [helper.make_node("Neg", ["x"], ["y"]), helper.make_node("Abs", ["x"], ["y"])]
     )
-    with pytest.raises(UserError, match=r"twice.onnx: not a readable ONNX file .*export it again"):
+    with pytest.raises(UserError, match=r"twice.onnx: not a readable ONNX file: .*export it again"):
         read_model(path)
 
 

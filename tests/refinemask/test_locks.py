@@ -5,6 +5,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from refinemask.locks import locked
+from tests.support.processes import wait_until
 
 HOLDER = """
 import sys
@@ -34,9 +35,14 @@ def test_a_forked_child_does_not_hold_the_lock_of_its_parent(tmp_path: Path) -> 
     with locked(tmp_path / "lock"):
         child = get_context("fork").Process(target=time.sleep, args=(600,))
         child.start()
-    try:
+
+    def is_free() -> bool:
         with locked(tmp_path / "lock") as free:
-            assert free
+            return free
+
+    try:
+        # The child closes its handle as it begins.
+        assert wait_until(is_free, 30)
     finally:
         child.kill()
         child.join()

@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path(__file__).resolve().parent / "hidden_packages"
-BASE = ["numpy", "opencv-python-headless", "pillow", "pycocotools", "rich", "tqdm", "tyro"]
+BASE = ["msgspec", "numpy", "opencv-python-headless", "pillow", "pycocotools", "rich", "tqdm", "tyro"]
 OURS = {"refinemask", "export", "engines", "trt_plugins", "benchmarks"}
 
 

@@ -209,7 +209,7 @@ def test_a_changed_package_is_refused_before_any_of_its_code_runs(
 @pytest.mark.parametrize("content", ["", "no JSON", "[]", "{}", '{"sizes": 3, "agreement": null}'])
 def test_an_unreadable_sidecar_is_refused(package: Path, content: str) -> None:
     sidecar_path(package).write_text(content)
-    with pytest.raises(UserError, match=r"tiny\.pt2\.json: not a sidecar of python -m engines\.build"):
+    with pytest.raises(UserError, match=r"tiny\.pt2\.json: (is empty|not a (sidecar of python|JSON file))"):
         engines.load(package)
 
 
@@ -217,7 +217,7 @@ def test_an_unreadable_sidecar_is_refused(package: Path, content: str) -> None:
     ("fields", "message"),
     [
         ({"sizes": []}, r"tiny\.pt2\.json: not a sidecar of python -m engines\.build"),
-        ({"batch": "1"}, r"tiny\.pt2\.json: not a sidecar of python -m engines\.build"),
+        ({"batch": "one"}, r"tiny\.pt2\.json: not a sidecar of python -m engines\.build"),
         ({"config": "{}"}, r"tiny\.pt2\.json: unreadable configuration \(.*\); compile it again"),
         (
             {"sizes": [[96, 64]]},
@@ -244,9 +244,9 @@ def archive(name: str) -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "PyTorch cannot load it: .*"),
-        (b"no archive", "PyTorch cannot load it: .*"),
-        (archive("a"), "holds no code for 'features_64x96', which its sidecar promises"),
+        (b"", "is empty; download or write it again"),
+        (b"no archive", "PyTorch cannot load it: .*; compile it again: python"),
+        (archive("a"), "holds no code for 'features_64x96', which its sidecar promises; compile it again: python"),
     ],
     ids=["empty", "no archive", "archive of something"],
 )
@@ -255,7 +255,7 @@ def test_a_file_that_is_no_package_is_refused_in_one_line_though_its_sidecar_fit
 ) -> None:
     package.write_bytes(content)
     change(package_sha256=sha256(package))
-    with pytest.raises(UserError, match=rf"tiny\.pt2: {message}; compile it again: python") as caught:
+    with pytest.raises(UserError, match=rf"tiny\.pt2: {message}") as caught:
         engines.load(package)
     assert "\n" not in str(caught.value)
 
@@ -267,7 +267,7 @@ def test_a_file_that_is_no_package_is_refused_in_one_line_though_its_sidecar_fit
         ({"slots": 2}, r"tiny\.pt2: backend 'compiled' has no slots on device 'cpu'; leave it out"),
         ({"cuda_graph": False}, r"tiny\.pt2: backend 'compiled' has no cuda_graph on device 'cpu'; leave it out"),
         ({"kernels": False}, r"tiny\.pt2: backend 'compiled' has no kernels on device 'cpu'; leave it out"),
-        ({"threads": 0}, "cannot run on 0 threads; expected at least 1"),
+        ({"threads": 0}, "cannot run on 0 threads .*; expected 1 to 1024"),
         ({"backend": "onnxruntime"}, "backend 'onnxruntime' cannot run it; expected compiled"),
     ],
 )
