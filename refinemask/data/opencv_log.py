@@ -3,9 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
+from typing import Any
 
-from cv2.utils import logging
+import cv2
 
+_SILENT = 0
+# OpenCV 4 has these functions at its top, OpenCV 5 in a module.
+_log: Any = getattr(cv2.utils, "logging", cv2)
 _lock = Lock()
 _users = 0
 _level = 0
@@ -17,8 +21,8 @@ def silent_opencv() -> Iterator[None]:
     global _users, _level
     with _lock:
         if _users == 0:
-            _level = logging.getLogLevel()
-            logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+            _level = _log.getLogLevel()
+            _log.setLogLevel(_SILENT)
         _users += 1
     try:
         yield
@@ -26,4 +30,4 @@ def silent_opencv() -> Iterator[None]:
         with _lock:
             _users -= 1
             if _users == 0:
-                logging.setLogLevel(_level)
+                _log.setLogLevel(_level)

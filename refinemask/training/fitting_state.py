@@ -60,7 +60,9 @@ def _optimizer_state(part: Optimizer, own: dict[str, Any], saved: dict[str, Any]
         _require_keys(entry, {"momentum_buffer": None}, place)
         require_like(entry["momentum_buffer"], parameters[number], f"{place}.momentum_buffer")
     require_finite({f"the momentum of parameter {number}": entry["momentum_buffer"] for number, entry in state.items()})
-    return {"state": state, "param_groups": own["param_groups"]}
+    # A momentum of zero steps as none does, and the fused optimizer takes momentum of all or of none.
+    absent = {number: {"momentum_buffer": torch.zeros_like(parameters[number])} for number in parameters if state}
+    return {"state": absent | state, "param_groups": own["param_groups"]}
 
 
 def _require_keys(found: Any, expected: Mapping[Any, Any], place: str, *, complete: bool = True) -> None:
