@@ -248,7 +248,8 @@ def test_libraries_print_nothing(tmp_path: Path, picture: np.ndarray) -> None:
     write(tmp_path / "damaged.png", encode(picture, "PNG")[:-40] + bytes(28) + encode(picture, "PNG")[-12:])
     write(tmp_path / "damaged.avif", encode(picture, "PNG")[:8] + bytes(50) + b"IEND")
     script = (
-        "import sys\nfrom cv2.utils import logging\nfrom refinemask.data.images import read_image\n"
+        "import sys\nfrom refinemask.data.opencv_log import _log as logging\n"
+        "from refinemask.data.images import read_image\n"
         "from refinemask.files import UserError\nlevel = logging.getLogLevel()\n"
         "for path in sys.argv[1:]:\n    try:\n        print(read_image(path).shape)\n"
         "    except UserError:\n        print('refused')\n"
