@@ -36,9 +36,15 @@ class OnnxRuntimeEngine(Engine):
         if precision == "tf32" and device == "cpu":
             raise UserError(f"{path}: tf32 does not run on a CPU: TensorFloat-32 is a type of GPUs; use --device cuda")
         self.session = _open(path, threads, device, tf32=precision == "tf32")
-        metadata = Metadata.from_properties(self.session.get_modelmeta().custom_metadata_map, path)
-        values = self.session.get_inputs(), self.session.get_outputs()
-        require_tensors(path, *([value.name for value in group] for group in values))
+        # Texts in the file need not be UTF-8.
+        with foreign_errors(
+            f"{path}: ONNX Runtime cannot read what it says of itself", "export it again (export.to_onnx)"
+        ):
+            properties = self.session.get_modelmeta().custom_metadata_map
+            values = self.session.get_inputs(), self.session.get_outputs()
+            names = [[value.name for value in group] for group in values]
+        metadata = Metadata.from_properties(properties, path)
+        require_tensors(path, *names)
         # TensorFloat-32 is no type of a file, but a way to multiply float32.
         wanted = "fp32" if precision == "tf32" else precision
         if wanted not in (None, metadata.precision):
