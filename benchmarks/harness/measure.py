@@ -84,17 +84,7 @@ def measure(
     if not engines or not images:
         raise UserError(f"nothing to measure: {len(engines)} engines and {len(images)} images; expected one at least")
     with ExitStack() as stack:
-        workers = [
-            stack.enter_context(
-                Worker(
-                    EngineSpec.parse(text),
-                    threads=settings.threads,
-                    device=settings.device,
-                    trust_engine=settings.trust_engine,
-                )
-            )
-            for text in engines
-        ]
+        workers = [stack.enter_context(_worker(text, settings)) for text in engines]
         if check is not None:
             check(workers)
         usable = _usable(images, read or (lambda number: read_image(images[number])))
@@ -125,6 +115,15 @@ def measure(
         ]
     skipped = [images[number] for number in sorted({*range(len(images))} - {*usable})]
     return Measurement(settings, batches, skipped, rounds, runs, foreign_load)
+
+
+def _worker(engine: str, settings: Settings) -> Worker:
+    return Worker(
+        EngineSpec.parse(engine),
+        threads=settings.threads,
+        device=settings.device,
+        trust_engine=settings.trust_engine,
+    )
 
 
 def _usable(images: Sequence[Path], read: Read) -> list[int]:

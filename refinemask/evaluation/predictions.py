@@ -44,17 +44,26 @@ def predict_dataset(
     skipped = []
     pending = [image for image in images if image.id not in predictions]
     for start in trange(0, len(pending), batch_size, desc="predicting", unit="batch", disable=None):
-        batch, pixels = [], []
+        batch = []
         for image in pending[start : start + batch_size]:
             try:
-                pixels.append(read_annotated(directory, image))
-                batch.append(image)
+                batch.append((image, read_annotated(directory, image), _identity(directory, image)))
             except UserError as error:
                 skipped.append(str(error))
         if batch:
-            for image, prediction in zip(batch, predict(predictor, pixels), strict=True):
-                predictions.append(image.id, prediction.to_coco(), sha256(locate(directory, image.file_name)))
+            found = predict(predictor, [pixels for _, pixels, _ in batch])
+            for (image, _, picture), prediction in zip(batch, found, strict=True):
+                predictions.append(image.id, prediction.to_coco(), picture)
     return skipped
+
+
+def _identity(directory: str | os.PathLike[str], image: CocoImage) -> str:
+    """SHA-256 of an image's file; raises a UserError if it has vanished meanwhile."""
+    path = locate(directory, image.file_name)
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def require_same_pictures(
