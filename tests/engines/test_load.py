@@ -98,6 +98,15 @@ def test_a_truncated_onnx_file_is_refused(toy_onnx: Toy, backend: str) -> None:
         engines.load(path, backend=backend)
 
 
+def test_texts_that_are_no_utf_8_are_one_line(toy_onnx: Toy, backend: str) -> None:
+    path = toy_onnx(recipe="a name")
+    path.write_bytes(path.read_bytes().replace(b"a name", b"a n\xf6me"))
+    with pytest.raises(
+        UserError, match=r"^[^\n]*\.onnx: [^\n]*(what it says of itself|unreadable RefineMask metadata)[^\n]*$"
+    ):
+        engines.load(path, backend=backend)
+
+
 def test_wrong_endings_backends_and_missing_files(tmp_path: Path, toy_onnx: Toy) -> None:
     expected = r"no engine for .\.pth. files; expected \.safetensors, \.pt2, \.onnx, \.engine; .*refinemask\.convert "
     with pytest.raises(UserError, match=expected):

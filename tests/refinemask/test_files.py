@@ -1,5 +1,6 @@
 import os
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -68,6 +69,24 @@ def test_every_name_that_the_file_system_takes_is_written(tmp_path: Path, name: 
 def test_a_name_that_is_too_long_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be written: File name too long"):
         write(tmp_path / ("a" * 256))
+
+
+def test_the_data_reach_the_disk_before_they_get_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+    synced, replaced = os.fsync, os.replace
+
+    def fsync(handle: int) -> None:
+        events.append("directory" if stat.S_ISDIR(os.fstat(handle).st_mode) else "data")
+        synced(handle)
+
+    def replace(source: Path, target: Path) -> None:
+        events.append("name")
+        replaced(source, target)
+
+    monkeypatch.setattr(files.os, "fsync", fsync)
+    monkeypatch.setattr(files.os, "replace", replace)
+    write(tmp_path / "a.json")
+    assert events == ["data", "name", "directory"]
 
 
 @pytest.mark.parametrize("exists", [True, False])

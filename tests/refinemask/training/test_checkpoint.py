@@ -67,6 +67,20 @@ def test_nothing_is_restored_of_a_state_that_does_not_fit(tmp_path: Path) -> Non
         assert str(other[name].state_dict()) == str(untouched[name].state_dict())
 
 
+def test_momentum_that_a_state_lacks_is_zero(tmp_path: Path) -> None:
+    """A parameter may have had no gradient yet; the fused optimizer takes momentum of all parameters or of none."""
+    path = tmp_path / "state.pt"
+    save_state(path, parts(0), Progress(), RUN)
+    state = torch.load(path, weights_only=True)
+    del state["parts"]["optimizer"]["state"][0]
+    torch.save(state, path)
+    other = parts(1)
+    load_state(path, other, RUN)
+    momentum = other["optimizer"].state_dict()["state"]
+    assert momentum[0]["momentum_buffer"].equal(torch.zeros(2, 3))
+    assert momentum[1]["momentum_buffer"].equal(parts(0)["optimizer"].state_dict()["state"][1]["momentum_buffer"])
+
+
 def test_a_flipped_bit_is_found_by_the_checksums(tmp_path: Path) -> None:
     path, weight = tmp_path / "state.pt", parts(0)["model"].state_dict()["weight"].numpy().tobytes()
     save_state(path, parts(0), Progress(), RUN)
