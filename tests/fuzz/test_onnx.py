@@ -1,7 +1,7 @@
 """Damaged and hostile ONNX files: read, run and computed to detections, or refused in one line.
 
-Each input is opened in a process of its own kind of failure: the libraries are native code. One child takes many
-inputs; what it says of each is counted by the parent.
+The libraries are native code, so a child process opens the inputs. It takes many, and the parent counts what it says
+of each. It is no fork: the libraries' threads, which other tests started here, would not be in it.
 """
 
 import multiprocessing
@@ -64,7 +64,7 @@ def in_children(use: Callable[[Path], None], paths: list[Path]) -> list[Any]:
     reasons: list[Any] = []
     while len(reasons) < len(paths):
         ours, theirs = multiprocessing.Pipe()
-        child = multiprocessing.get_context("fork").Process(target=_answer, args=(theirs, use, paths[len(reasons) :]))
+        child = multiprocessing.get_context("spawn").Process(target=_answer, args=(theirs, use, paths[len(reasons) :]))
         child.start()
         theirs.close()
         try:

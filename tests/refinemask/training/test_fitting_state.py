@@ -102,14 +102,21 @@ def test_rates_are_this_runs_and_not_the_files() -> None:
     assert fitting_state(OPTIMIZER, state, "optimizer")["param_groups"] == OPTIMIZER.state_dict()["param_groups"]
 
 
-def test_a_parameter_without_gradient_has_no_momentum() -> None:
+def test_a_parameter_without_gradient_gets_a_momentum_of_zero() -> None:
     """Such as those of HTC's semantic branch where there are no maps to learn it from."""
     modules = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
     optimizer = torch.optim.SGD(modules.parameters(), 0.1, momentum=0.9)
     modules[0](torch.ones(1, 2)).sum().backward()
     optimizer.step()
     state = optimizer.state_dict()
-    assert [*fitting_state(optimizer, state, "optimizer")["state"]] == [0, 1]
+    assert [*state["state"]] == [0, 1]
+    found = fitting_state(optimizer, state, "optimizer")["state"]
+    assert {number: bool(entry["momentum_buffer"].any()) for number, entry in found.items()} == {
+        0: True,
+        1: True,
+        2: False,
+        3: False,
+    }
 
 
 def test_a_run_before_its_first_step_has_no_momentum() -> None:
