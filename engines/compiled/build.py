@@ -1,9 +1,7 @@
 """Compile a detector, prove that it agrees with eager PyTorch, and only then write it, with its sidecar."""
 
 import io
-import os
 import shlex
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,6 +12,7 @@ from rich.progress import track
 
 from engines.compiled.canvases import Canvases, Size
 from engines.compiled.child import check_in_child, compile_in_children
+from engines.compiled.compiler import require_compiler
 from engines.compiled.engine import require_runnable
 from engines.compiled.parts import PARTS
 from engines.compiled.program import Source
@@ -59,7 +58,7 @@ def compile_verified(
         verification_images(pictures)
     if output.suffix != ".pt2":
         raise UserError(f"{output}: expected the name of a .pt2 file")
-    _require_compiler(checkpoint)
+    require_compiler(checkpoint)
     with atomic_write(output) as package:
         content = _compiled(Source(checkpoint, precision, device, batch), shapes.sizes)
         try:
@@ -96,15 +95,6 @@ def _precision(checkpoint: Path, precision: str | None, device: str) -> str:
             f"{checkpoint}: '{precision}' cannot be compiled for device '{device}'; expected {', '.join(possible)}"
         )
     return precision or possible[0]
-
-
-def _require_compiler(checkpoint: Path) -> None:
-    compiler = os.environ.get("CXX", "g++")
-    if shutil.which(compiler) is None:
-        raise UserError(
-            f"{checkpoint}: compiling needs a C++ compiler, and there is no program '{compiler}'; install g++, or name "
-            "another compiler in the variable CXX"
-        )
 
 
 def _compiled(source: Source, sizes: Sequence[Size]) -> bytes:
