@@ -71,19 +71,21 @@ def check_in_child(package: Path, **options: Any) -> list[Comparison]:
     Raises:
         UserError: it cannot be loaded, or crashes.
     """
-    with _child("check", {"package": str(package), **options}) as child:
+    # Compiled code relies on the strides of what it is given, and does not look at them otherwise.
+    with _child("check", {"package": str(package), **options}, AOTI_RUNTIME_CHECK_INPUTS="1") as child:
         (answer,) = _answers(child, "check", options["output"])
     return [Comparison.of(fields) for fields in answer]
 
 
 @contextmanager
-def _child(task: str, request: dict[str, Any]) -> Iterator["subprocess.Popen[str]"]:
-    """A child process, which ends with the block."""
+def _child(task: str, request: dict[str, Any], **variables: str) -> Iterator["subprocess.Popen[str]"]:
+    """A child process with these variables in its environment, which ends with the block."""
     paths = (str(ROOT), os.environ.get("PYTHONPATH"))
     environment = {
         # PyTorch would start as many compilers as there are cores, in every child.
         "TORCHINDUCTOR_COMPILE_THREADS": str(CORES_PER_CHILD),
         **os.environ,
+        **variables,
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
     }
     # Where the process crashes, its last words are then the Python lines that it died in.

@@ -23,7 +23,10 @@ def _conv_relu(
     padding: Sequence[int],
     dilation: Sequence[int],
 ) -> Tensor:
-    """``relu(conv2d(x, weight, bias) + residual)``, without groups.
+    """``relu(conv2d(x, weight, bias) + residual)``, without groups, channels last.
+
+    Compiled code takes the strides of the result for granted. What cuDNN chooses, and what PyTorch expects of it while
+    it compiles, is not always the same.
 
     Args:
         x: [B, C, H, W].
@@ -35,7 +38,7 @@ def _conv_relu(
         dilation: distance of taps.
     """
     sums = F.conv2d(x, weight, bias, stride, padding, dilation)
-    return F.relu(sums if residual is None else sums + residual)
+    return F.relu(sums if residual is None else sums + residual).contiguous(memory_format=torch.channels_last)
 
 
 conv_relu = torch.library.custom_op("refinemask::conv_relu", _conv_relu, mutates_args=())
@@ -45,8 +48,10 @@ conv_relu.register_fake(_conv_relu)
 @conv_relu.register_kernel("cuda")
 def _(x: Tensor, weight: Tensor, bias: Tensor, residual: Tensor | None, *geometry: Sequence[int]) -> Tensor:
     if residual is None:
-        return _aten.cudnn_convolution_relu(x, weight, bias, *geometry, 1)
-    return _aten.cudnn_convolution_add_relu(x, weight, residual, 1.0, bias, *geometry, 1)
+        found = _aten.cudnn_convolution_relu(x, weight, bias, *geometry, 1)
+    else:
+        found = _aten.cudnn_convolution_add_relu(x, weight, residual, 1.0, bias, *geometry, 1)
+    return found.contiguous(memory_format=torch.channels_last)
 
 
 def fuse_conv_relu(module: fx.GraphModule) -> int:

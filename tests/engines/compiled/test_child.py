@@ -39,6 +39,14 @@ def test_answers_come_line_by_line(interpreter: Path) -> None:
     assert list(compile_in_children(SOURCE, JOBS[:1])) == [["a", ["f"]], ["b", []]]
 
 
+def test_the_check_looks_at_what_compiled_code_is_given(interpreter: Path) -> None:
+    interpreter.write_text('#!/bin/sh\nprintf \'{"error": "%s"}\\n\' "$AOTI_RUNTIME_CHECK_INPUTS"\n')
+    with pytest.raises(UserError, match=r"^1$"):
+        check(Path("tiny.pt2"))
+    with pytest.raises(UserError, match=r"^$"):
+        list(compile_in_children(SOURCE, JOBS))
+
+
 def test_jobs_are_shared_where_there_are_many_cores(interpreter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The last argument is the request.
     interpreter.write_text('#!/bin/sh\nfor last; do :; done\nprintf \'{"result": %s}\\n\' "$last"\n')

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from engines.compiled.conv_relu import conv_relu, fuse_conv_relu
 from tests.support.tiny_families import MASK_HEADS
@@ -36,8 +37,9 @@ Together = Callable[[Layers, Tensor], object]
 
 
 def traced(together: Together) -> tuple[fx.GraphModule, Tensor]:
-    x = torch.randn(2, 8, 6, 7, generator=torch.Generator().manual_seed(1))
-    return export_module(Layers(together), x), x
+    x = torch.randn(2, 8, 6, 7, generator=torch.Generator().manual_seed(1)).to(memory_format=torch.channels_last)
+    layers = Layers(together).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return export_module(layers, x), x
 
 
 def unfused(module: fx.GraphModule) -> list[fx.Node]:
@@ -95,7 +97,26 @@ def test_one_operator_takes_the_place_of_all(together: Together) -> None:
     assert RELU not in targets(module)
     assert ADD not in targets(module)
     assert torch.equal(module(x), expected)
-    assert module(x).stride() == expected.stride()
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("summed", [False, True])
+def test_the_result_is_channels_last_as_a_compiler_is_told(
+    layout: torch.memory_format, size: int, summed: bool
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, weight = torch.randn(2, 8, 6, 7, generator=generator), torch.randn(8, 8, size, size, generator=generator)
+    residual = torch.randn(2, 8, 6, 7, generator=generator).to(memory_format=layout) if summed else None
+    tensors = x.to(memory_format=layout), weight.to(memory_format=layout), torch.zeros(8), residual
+    geometry = [1, 1], [size // 2] * 2, [1, 1]
+    found = conv_relu(*tensors, *geometry)
+    with FakeTensorMode() as mode:
+        told = conv_relu(*(None if each is None else mode.from_tensor(each) for each in tensors), *geometry)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert found.stride() == told.stride()
+    sums = F.conv2d(*tensors[:3], *geometry)
+    assert torch.equal(found, F.relu(sums if residual is None else sums + residual))
 
 
 def test_of_two_convolutions_the_later_one_takes_the_others_result() -> None:
