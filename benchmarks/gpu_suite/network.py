@@ -18,6 +18,7 @@ from benchmarks.gpu_suite.memory import MemoryMeter, free_memory
 from benchmarks.gpu_suite.opened import Opened
 from benchmarks.gpu_suite.rounds import Spread, take_turns
 from benchmarks.gpu_suite.subjects import Crowd, Family, Subject, subject
+from refinemask.files import FailedCheckError
 from refinemask.modeling.exported import ExportedDetector
 from refinemask.structures import Detections
 from refinemask.weights import load_detector
@@ -25,6 +26,9 @@ from refinemask.weights import load_detector
 REFERENCE = "eager fp32"
 """Contender whose detections the others' are compared with."""
 ROUNDS, TINY_ROUNDS = 40, 2
+LEAST_MATCHED = 0.9
+"""Share of the reference's detections that a contender must find: below it computes something else, and its time says
+nothing. Half precision finds 0.96 to 0.98 of those of random weights."""
 RESERVED_SECONDS = 30
 """Seconds that every race but the first leaves to the parts that follow."""
 
@@ -72,6 +76,10 @@ class NetworkReport:
         key = (contender, network, batch, crowd)
         return next((t for t in self.times if (t.contender, t.network, t.batch, t.crowd) == key), None)
 
+    def strangers(self) -> list[NetworkTime]:
+        """Contenders that find other detections than the reference."""
+        return [time for time in self.times if time.agreement and time.agreement.matched < LEAST_MATCHED]
+
     def product_share(self, time: NetworkTime) -> float | None:
         """Share of the card's fp16 product rate that a contender reaches; None if it is unknown."""
         if self.fp16_rate is None or time.network not in self.operations or time.crowd != "many":
@@ -104,7 +112,12 @@ def prepare_network(context: Context) -> None:
 
 
 def run_network(context: Context) -> NetworkReport:
-    """Open the contenders of each race, and let them take turns; what is measured is kept race by race."""
+    """Open the contenders of each race, and let them take turns; what is measured is kept race by race.
+
+    Raises:
+        NotRunError: none of them ran.
+        FailedCheckError: one finds other detections than the reference.
+    """
     ceilings = context.report(CeilingsReport)
     report = NetworkReport(times=(), operations={}, fp16_rate=ceilings.fp16_flops if ceilings else None)
     for race in races(context):
@@ -118,7 +131,22 @@ def run_network(context: Context) -> NetworkReport:
         context.keep(report)
     if not report.times:
         raise NotRunError("none of the contenders ran")
+    if not context.tiny:
+        # Half precision goes far astray where a network is tiny.
+        refuse_strangers(report)
     return report
+
+
+def refuse_strangers(report: NetworkReport) -> None:
+    """Raise a FailedCheckError that names the contenders that find other detections than the reference."""
+    if strangers := report.strangers():
+        raise FailedCheckError("; ".join(map(_other_detections, strangers)))
+
+
+def _other_detections(time: NetworkTime) -> str:
+    assert time.agreement is not None
+    shared = f"{time.agreement.matched:.0%} of the {time.agreement.expected} detections of {REFERENCE}"
+    return f"{time.contender}, {time.network}, batch {time.batch}, {time.crowd}: finds {shared}"
 
 
 def _operations(context: Context, family: Family) -> int:

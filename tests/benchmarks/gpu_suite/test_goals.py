@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks.gpu_suite.agreement import Agreement
 from benchmarks.gpu_suite.all_goals import GOALS
 from benchmarks.gpu_suite.context import Outcome
 from benchmarks.gpu_suite.goal_report import GoalReport, Status
@@ -57,6 +58,23 @@ def test_each_goal_of_the_network_has_its_figure() -> None:
         {name: figure for name, (_, figure) in FIGURES.items()}
     )
     assert {name: goals[name].reason for name in NOT_RUN} == NOT_RUN
+
+
+@pytest.mark.parametrize("stranger", ["compiled fp16", "eager tf32"])
+def test_times_of_other_detections_reach_nothing(stranger: str) -> None:
+    report = full_report()
+    assert report.network is not None
+    other = Agreement(expected=100, found=41, matched=0.0, different_cells=None)
+    times = tuple(replace(t, agreement=other) if t.contender == stranger else t for t in report.network.times)
+    goals = judged(replace(report, network=replace(report.network, times=times)))
+    of_network = [name for name in FIGURES if name.startswith("G") and "G7" not in name]
+    touched = of_network if stranger == "compiled fp16" else ["G2 eager tf32 / compiled fp16, batch 1"]
+    for name in touched:
+        assert (goals[name].status, goals[name].reason) == (
+            "not run",
+            f"{stranger} finds other detections than eager fp32",
+        ), name
+    assert all(goals[name].status == status for name, (status, _) in FIGURES.items() if name not in touched)
 
 
 def test_every_number_of_the_list_has_a_line() -> None:

@@ -5,13 +5,15 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.gpu_suite import network
+from benchmarks.gpu_suite.agreement import Agreement
 from benchmarks.gpu_suite.ceilings import CeilingsReport
 from benchmarks.gpu_suite.contenders import Contender, Entry, Race, eager, exported
 from benchmarks.gpu_suite.context import Context, NotRunError
-from benchmarks.gpu_suite.network import NetworkReport, NetworkTime, run_network
+from benchmarks.gpu_suite.network import NetworkReport, NetworkTime, refuse_strangers, run_network
 from benchmarks.gpu_suite.opened import Opened
 from benchmarks.gpu_suite.rounds import Spread
 from benchmarks.harness.report_file import read_report, write_report
+from refinemask.files import FailedCheckError
 from tests.benchmarks.gpu_suite.conftest import MakeContext
 
 MILLISECONDS = Spread(q1=1.0, median=2.0, q3=3.0, n=9)
@@ -106,3 +108,17 @@ def test_the_report_is_read_as_it_was_written(tmp_path_factory: pytest.TempPathF
     write_report(report, path)
     assert read_report(NetworkReport, path) == report
     assert "compiled fp16 2.00" in report.headline
+
+
+def test_who_finds_other_detections_is_named() -> None:
+    def times(matched: float) -> tuple[NetworkTime, ...]:
+        agreement = Agreement(expected=100, found=41, matched=matched, different_cells=None)
+        return replace(TIME, contender="eager tf32"), replace(TIME, agreement=agreement)
+
+    report = NetworkReport(times=times(0.9), operations={}, fp16_rate=None)
+    refuse_strangers(report)
+    with pytest.raises(FailedCheckError) as caught:
+        refuse_strangers(replace(report, times=times(0.89)))
+    assert str(caught.value) == (
+        "compiled fp16, refinemask, batch 1, many: finds 89% of the 100 detections of eager fp32"
+    )
