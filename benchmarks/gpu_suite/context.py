@@ -153,7 +153,8 @@ class Context:
             # What breaks must not take the other results with it.
             status, reason, trace = "failed", f"{type(error).__name__}: {error}", _trace(error)
         spent = round(time.monotonic() - began, 2)
-        line = reason and " ".join(reason.split())[:REASON_LENGTH]
+        # Files of the scratch directory by their names alone: reports outlive it.
+        line = reason and " ".join(reason.replace(f"{self.scratch}/", "").split())[:REASON_LENGTH]
         self.outcomes.append(Outcome(name=name, status=status, seconds=spent, reason=line, trace=trace))
         self.save()
         return answer

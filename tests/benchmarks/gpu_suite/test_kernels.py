@@ -1,6 +1,7 @@
 """Checks and times of the kernels, compiled for the CPU."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,13 @@ from benchmarks.gpu_suite import kernel_checks, kernel_times, kernel_times_repor
 from benchmarks.gpu_suite.cases import MergeCase, NMSCase, RoIAlignCase, TopKCase
 from benchmarks.gpu_suite.kernel_checks import run_numerics
 from benchmarks.gpu_suite.kernel_times_report import KernelTimesReport, run_kernel_times
-from benchmarks.gpu_suite.timing import CpuTimer
+from benchmarks.gpu_suite.timing import CpuTimer, Timing
 from benchmarks.gpu_suite.workload import Workload
 from benchmarks.harness.report_file import read_report, write_report
 from refinemask.files import FailedCheckError
 from refinemask.ops import fixed_nms
 from tests.benchmarks.gpu_suite.conftest import MakeContext
+from trt_plugins import torch_ops
 from trt_plugins.c_api import Kernels
 from trt_plugins.torch_ops import TorchKernels
 
@@ -90,6 +92,25 @@ def test_times_name_their_rivals_and_count_bytes(kernels: TorchKernels) -> None:
         "merge 2 × 8² → 16²",
     ]
     assert all(time.counted_bytes for time in times.values())
+
+
+def test_the_eager_rival_runs_without_our_kernels(kernels: TorchKernels, monkeypatch: pytest.MonkeyPatch) -> None:
+    off: list[str] = []
+    during: list[list[str]] = []
+
+    @contextmanager
+    def disabled(device: str) -> Iterator[None]:
+        off.append(device)
+        yield
+        off.remove(device)
+
+    def timer(variants: Sequence[Callable[[], object]], graph: bool = True) -> Timing:
+        during.append([*off])
+        return TIMER(variants, graph)
+
+    monkeypatch.setattr(torch_ops, "disabled", disabled)
+    list(kernel_times.time_merge(kernels, timer, "cpu", [MERGE_CASE]))
+    assert during == [["cpu"], []]
 
 
 def test_stored_times_are_found_by_the_same_workloads(

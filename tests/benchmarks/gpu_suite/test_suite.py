@@ -85,6 +85,16 @@ def test_a_step_that_breaks_leaves_its_part_going(make_context: MakeContext) -> 
     assert context.report(Words) == Words("[None, 7]")
 
 
+def test_reasons_name_files_of_the_scratch_directory_without_it(make_context: MakeContext) -> None:
+    context = make_context()
+
+    def refuse() -> None:
+        raise UserError(f"{context.scratch / 'r50.pt2'}: not written")
+
+    context.attempt("compile", refuse)
+    assert context.outcomes[-1].reason == "r50.pt2: not written"
+
+
 def test_what_does_not_fit_the_time_is_listed(make_context: MakeContext) -> None:
     context = make_context(minutes=0.5)
     long = make_part("long", lambda _: pytest.fail("ran"), seconds=60)
