@@ -37,6 +37,7 @@ KINDS: dict[str, type] = {
     "cpu-savings": SavingsReport,
     "efficiency-800x1344": EfficiencyReport,
     "h200-kernels": GpuReport,
+    "h200-suite": GpuReport,
     "nuclei-other-models": TrainingReport,
     "nuclei": TrainingReport,
 }
