@@ -63,7 +63,10 @@ class OpenVINOEngine(Engine):
     def run(self, inputs: dict[str, np.ndarray]) -> Any:
         with self.running():
             request = self.model.create_infer_request()
-            request.infer(inputs, share_inputs=True)
+            # OpenVINO's infer() swallows what a node raises, and leaves the failed run in a queue that later models
+            # share: it runs again before theirs, although its own model may be gone by then.
+            request.start_async(inputs, share_inputs=True)
+            request.wait()
             return request
 
     def download(self, outputs: Any) -> Detections:

@@ -1,6 +1,7 @@
 """The configuration that an official checkpoint carries as Python text: parsed for its plain values, never run."""
 
 import ast
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,16 @@ from refinemask.files import UserError
 
 LONGEST_TEXT = 1_000_000
 """Characters of a configuration; mmdetection's have up to 30,000."""
+
+
+LONGEST_ITEM = 1_000
+"""Tokens between two commas of a configuration; mmdetection's have up to 20."""
+
+TOKEN = re.compile(
+    r"""#[^\n]*|(?P<prefix>[A-Za-z]{0,2})(?P<quote>\"{3}|'{3}|["'])(?:\\.|(?!(?P=quote)).)*(?:(?P=quote)|\Z)|\w+|\\\n|\n|[^\w\s]""",
+    re.DOTALL,
+)
+"""A comment, a string (to the end of the text where nothing closes it), a word, an end of a line, another sign."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,8 @@ def parse_settings(text: str) -> dict[str, Any]:
     """
     if len(text) > LONGEST_TEXT:
         raise _unreadable(f"it has {len(text)} characters")
+    if _longest_item(text) > LONGEST_ITEM:
+        raise _unreadable("it is nested too deeply")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -62,6 +75,29 @@ def parse_settings(text: str) -> dict[str, Any]:
     except ValueError as error:
         raise _unreadable("it is no text of Python") from error
     return settings
+
+
+def _longest_item(text: str) -> int:
+    """Most tokens without a comma among them, each pair of brackets by itself.
+
+    ``a.a.a`` and ``a()()()`` nest as deeply as they are long, and the parser of Python 3.10 crashes on deep ones. A
+    formatted string counts by its characters: it holds expressions.
+    """
+    longest, lengths = 0, [0]
+    for token in TOKEN.finditer(text.replace("\r\n", "\n").replace("\r", "\n")):
+        sign = token[0]
+        if sign in ("(", "[", "{"):
+            lengths[-1] += 1
+            lengths.append(0)
+        elif sign in (")", "]", "}"):
+            if len(lengths) > 1:
+                lengths.pop()
+        elif sign in (",", ";") or (sign == "\n" and len(lengths) == 1):
+            lengths[-1] = 0
+        elif sign != "\n" and not sign.startswith("#"):
+            lengths[-1] += len(sign) if "f" in (token["prefix"] or "").lower() else 1
+        longest = max(longest, lengths[-1])
+    return longest
 
 
 def _unreadable(reason: str) -> UserError:

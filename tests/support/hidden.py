@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from importlib.metadata import distribution, packages_distributions
+from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -20,17 +20,29 @@ def without(packages: Iterable[str]) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, "HIDDEN_PACKAGES": " ".join(packages), "OMP_NUM_THREADS": "1"}
 
 
-def all_but(*distributions: str) -> set[str]:
-    """Top-level packages of this environment that come from neither the base nor ``distributions``."""
-    kept = {each for name in [*BASE, *distributions] for each in _needs(name)}
-    owners = packages_distributions()
-    return {name for name, found in owners.items() if not kept & {canonicalize_name(each) for each in found}} - OURS
+def all_but(*names: str) -> set[str]:
+    """Top-level packages of this environment that come from neither the base nor the distributions ``names``."""
+    kept = {each for name in [*BASE, *names] for each in needs(name)}
+    found = {True: set[str](), False: set[str]()}
+    for each in distributions():
+        found[canonicalize_name(each.metadata["Name"]) in kept].update(_packages(each))
+    return found[False] - found[True] - OURS
 
 
-def _needs(name: str) -> Iterator[str]:
+def _packages(installed: Distribution) -> Iterator[str]:
+    """Names of the packages and modules that a distribution puts beside those of others.
+
+    ``packages_distributions`` of Python 3.10 knows only those that a distribution lists in ``top_level.txt``.
+    """
+    for file in installed.files or []:
+        if file.suffix in {".py", ".so", ".pyd"} and not file.parts[0].startswith(("..", "__")):
+            yield file.parts[0].split(".")[0]
+
+
+def needs(name: str) -> Iterator[str]:
     """A distribution and all that it needs, by its canonical name."""
     yield canonicalize_name(name)
     for text in distribution(name).requires or []:
         requirement = Requirement(text)
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            yield from _needs(requirement.name)
+            yield from needs(requirement.name)

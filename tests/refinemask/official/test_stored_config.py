@@ -50,13 +50,22 @@ def test_statements_are_not_run() -> None:
 @pytest.mark.parametrize(
     "text",
     ["x = (", "(" * 1000, "-" * 100_000 + "1", "x = " + "a." * 50_000 + "a", "x = " + "[" * 5000, "9" * 10_000 + " = 1",
-     "\x00", "\ud800", "x" * (LONGEST_TEXT + 1), "x = " + "not " * 50_000 + "1", "x=" + "{1:" * 3000, "\t x = 1\n y"],
+     "\x00", "\ud800", "x" * (LONGEST_TEXT + 1), "x = " + "not " * 50_000 + "1", "x=" + "{1:" * 3000, "\t x = 1\n y",
+     "x = " + "a." * 499_000 + "a", "x = a" + "()" * 499_000, "x = a" + "[0,0]" * 190_000,
+     "x = " + "1+" * 499_000 + "1", "x = " + "a.\\\r\n" * 190_000 + "a", "x = f'{" + "a." * 499_000 + "a}'",
+     "x = (" + "a.\n" * 330_000 + "a)", "x = " + "a.\\\n" * 249_000 + "a"],
 )  # fmt: skip
 def test_text_that_is_no_configuration_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(UserError, match="unreadable configuration") as error:
         parse_settings(text)
     assert len(str(error.value)) < 300
     assert "\n" not in str(error.value)
+
+
+def test_long_texts_that_are_not_deep_are_read() -> None:
+    names = [f"a name, no. {number}; ({number})" for number in range(20_000)]
+    text = f"# {'a.' * 2000}\nx = {names!r}\ny = '{'a.' * 2000}'\n" + "z = dict(a=1.5)\n" * 2000
+    assert parse_settings(text) == {"x": names, "y": "a." * 2000, "z": {"a": 1.5}}
 
 
 def test_the_text_is_found_in_the_metadata_of_both_versions() -> None:
