@@ -51,7 +51,10 @@ def shares_cpp_library(compiler: str) -> bool:
         source, library = Path(directory, "program.cpp"), Path(directory, "program.so")
         source.write_text(PROGRAM)
         command = [compiler, "-shared", "-fPIC", str(source), "-o", str(library)]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        except OSError as error:
+            raise UserError(f"'{compiler}' cannot be run: {error.strerror}; name another compiler in CXX") from error
         if done.returncode or not library.is_file():
             said = one_line((done.stderr.strip().splitlines() or ["nothing was said"])[-1])
             raise UserError(f"'{compiler}' cannot make a shared library: {said}; name another compiler in CXX")

@@ -11,11 +11,8 @@ from refinemask.files import UserError
 
 LONGEST_TEXT = 1_000_000
 """Characters of a configuration; mmdetection's have up to 30,000."""
-
-
 LONGEST_ITEM = 1_000
 """Tokens between two commas of a configuration; mmdetection's have up to 20."""
-
 TOKEN = re.compile(
     r"""#[^\n]*|(?P<prefix>[A-Za-z]{0,2})(?P<quote>\"{3}|'{3}|["'])(?:\\.|(?!(?P=quote)).)*(?:(?P=quote)|\Z)|\w+|\\\n|\n|[^\w\s]""",
     re.DOTALL,

@@ -63,6 +63,15 @@ def test_one_that_links_nothing_is_refused_with_its_last_words(monkeypatch: pyte
         require_compiler(CHECKPOINT)
 
 
+def test_one_that_is_no_program_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "compiler"
+    path.write_bytes(b"\x7fELF no program")
+    path.chmod(0o755)
+    monkeypatch.setenv("CXX", str(path))
+    with pytest.raises(UserError, match=r"compiler' cannot be run: Exec format error; name another compiler in CXX$"):
+        require_compiler(CHECKPOINT)
+
+
 @pytest.mark.parametrize("name", ["g++-99", "", "/tmp"])
 def test_a_missing_one_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("CXX", name)
