@@ -42,12 +42,32 @@ Scale = Annotated[float, Meta(ge=1e-6, le=1e6)]
 """A positive factor, finite and not zero in float32."""
 Level = Annotated[float, Meta(ge=-1e6, le=1e6)]
 """A value of a pixel."""
+Value = Annotated[float, Meta(ge=-1e30, le=1e30)]
+"""A value of a pixel of any type."""
 Weight = Annotated[float, Meta(ge=0, le=1e6)]
 """A factor that may be zero."""
 Steps = Annotated[int, Meta(ge=0, le=1 << 40)]
 """Number of iterations or epochs."""
 Some = Annotated[int, Meta(ge=1, le=1 << 40)]
 """Number of things of which there is at least one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """The values of an image of more than 8 bits that become 0 and 255; those between are mapped in proportion."""
+
+    low: Value
+    """Value that becomes 0, as do all below it."""
+    high: Value
+    """Value that becomes 255, as do all above it."""
+    percentile: bool = False
+    """Whether both are percentiles of each image's own values, 0 to 100, instead of values."""
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ValueError(f"low is {self.low}, expected less than high, {self.high}")
+        if self.percentile and not 0 <= self.low < self.high <= 100:
+            raise ValueError(f"the percentiles are {self.low} and {self.high}, expected 0 to 100")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +82,8 @@ class Preprocessing:
     long_side: Side = 1333
     mean: tuple[Level, Level, Level] = (123.675, 116.28, 103.53)
     std: tuple[Scale, Scale, Scale] = (58.395, 57.12, 57.375)
+    window: Window | None = None
+    """How images of more than 8 bits become images of 8; None takes images of 8 bits only."""
 
     def __post_init__(self) -> None:
         if self.short_side > self.long_side:
@@ -231,6 +253,26 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """What happens to training images beside sides and flips; all of it is off in published recipes."""
+
+    scale_jitter: tuple[Scale, Scale] | None = None
+    """Smallest and largest factor of an image's size, drawn evenly on a logarithmic scale; None keeps the size."""
+    crop: tuple[Side, Side] | None = None
+    """Largest (height, width) of a training image, in pixels of the network's input; a part is cut out at random."""
+    colour: Fraction = 0.0
+    """Largest relative change of brightness, contrast and saturation; the hue changes by a tenth of it."""
+    rotation: Fraction = 0.0
+    """Probability of a turn by 90, 180 or 270 degrees."""
+    copy_paste: Fraction = 0.0
+    """Probability that objects of another image are pasted in."""
+
+    def __post_init__(self) -> None:
+        if self.scale_jitter is not None and self.scale_jitter[0] > self.scale_jitter[1]:
+            raise ValueError(f"scale_jitter is {self.scale_jitter}, expected the smaller factor first")
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """Training data and its augmentation."""
 
@@ -251,13 +293,20 @@ class DataConfig:
     """Probability of a left-right flip."""
     vertical_flip: Fraction = 0.0
     """Probability of a top-bottom flip."""
+    background_images: bool = False
+    """Whether images without objects are trained on, as negatives."""
+    crowd_as_object: bool = False
+    """Whether objects that are marked as crowds (``iscrowd`` 1) are trained on as one object each."""
+    augmentation: Augmentation = Augmentation()
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Optimisation: SGD, linear warm-up, learning rate divided by ten at each step."""
+    """Optimisation: SGD, linear warm-up, then the schedule of the learning rate."""
 
     epochs: Some = 12
+    schedule: typing.Literal["step", "cosine"] = "step"
+    """Whether the rate is divided by ten at each of ``step_epochs``, or falls to zero along half a cosine."""
     step_epochs: tuple[Steps, ...] = (8, 11)
     batch_size: Some = 16
     """Images per iteration, over all processes."""
@@ -281,6 +330,8 @@ class TrainConfig:
     """Number of RoIs per image that the heads are trained on."""
     positive_fraction: Fraction = 0.25
     """Largest share of positive RoIs among the RoIs of an image."""
+    early_stop: Some | None = None
+    """Number of evaluations without a gain in mask AP after which training ends; None trains every epoch."""
     seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)] = 0
 
 

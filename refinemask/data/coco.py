@@ -4,11 +4,12 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from refinemask.data.findings import Finding
 from refinemask.data.segmentation import MOST_PIXELS, Segmentation, read_segmentation
 from refinemask.files import UserError
 from refinemask.json_files import Id, checked, read_json, short
@@ -54,6 +55,8 @@ class CocoDataset:
     """The objects of each image id, in file order; an image without objects has an empty tuple."""
     categories: dict[int, str]
     """Category names by ascending id. A label is a category's position in this order."""
+    findings: tuple[Finding, ...] = field(default=(), kw_only=True)
+    """What the reader mended and left out."""
 
     @property
     def category_ids(self) -> tuple[int, ...]:
