@@ -5,6 +5,11 @@ from refinemask.data.coco import CocoAnnotation, CocoImage
 SMALLEST_SIDE = 32
 """Shortest side, in pixels, of an image that is trained on."""
 
+CROWD = "crowds (iscrowd 1; if each is one object, write 0)"
+NO_AREA = "objects without area (area 0)"
+UNDER_A_PIXEL = "objects with a box under a pixel (boxes are x, y, width, height in pixels)"
+OUTSIDE = "objects outside their image"
+
 
 def why_left_out(annotation: CocoAnnotation, image: CocoImage) -> str | None:
     """Why an object is not trained on, as words behind a number; None if it is."""
@@ -12,13 +17,13 @@ def why_left_out(annotation: CocoAnnotation, image: CocoImage) -> str | None:
     visible_width = min(x + width, image.width) - max(x, 0)
     visible_height = min(y + height, image.height) - max(y, 0)
     if annotation.iscrowd:
-        return "crowds (iscrowd 1; if each is one object, write 0)"
+        return CROWD
     if not annotation.area > 0:
-        return "objects without area (area 0)"
+        return NO_AREA
     if not (width >= 1 and height >= 1):
-        return "objects with a box under a pixel (boxes are x, y, width, height in pixels)"
+        return UNDER_A_PIXEL
     if not (visible_width > 0 and visible_height > 0):
-        return "objects outside their image"
+        return OUTSIDE
     return None
 
 

@@ -37,7 +37,7 @@ def histogram(counts: Sequence[int], labels: Sequence[str], marks: Mapping[str, 
     shapes = []
     for place, (count, label) in enumerate(zip(counts, labels, strict=True)):
         # A single object must be seen, too.
-        height = max((_BASE - _TOP) * count / largest, 1.5) if count else 0.0
+        height = max((_BASE - _TOP) * count / largest, 1.5 * (count > 0))
         shapes.append(
             f'<rect x="{place * step + 1:.1f}" y="{_BASE - height:.1f}" width="{step - 2:.1f}" height="{height:.1f}" '
             f'rx="2"><title>{count:,}</title></rect>'

@@ -24,7 +24,7 @@ def share(count: int, total: int) -> str:
 
 
 def _spread(spread: Spread) -> str:
-    return f"{spread.smallest:,g} to {spread.largest:,g}, {spread.median:,g}"
+    return f"{spread.smallest:,g} to {spread.largest:,g}, median {spread.median:,g}"
 
 
 def _objects(numbers: Statistics, lost: int) -> Facts:
@@ -36,15 +36,15 @@ def _objects(numbers: Statistics, lost: int) -> Facts:
         "objects": f"{numbers.objects:,}",
         "crowds": share(numbers.crowds, numbers.objects),
         "lost to training": share(lost, numbers.trainable + lost),
-        "objects per image (range, median)": _spread(numbers.objects_per_image),
+        "objects per image": _spread(numbers.objects_per_image),
     }
 
 
 def _sizes(numbers: Statistics) -> Facts:
     sizes = numbers.sizes
     return {
-        "image height (range, median)": _spread(numbers.heights),
-        "image width (range, median)": _spread(numbers.widths),
+        "image height": _spread(numbers.heights),
+        "image width": _spread(numbers.widths),
         "different image sizes": f"{numbers.image_sizes:,}",
         "small objects (under 32² pixels)": share(sizes["small"], numbers.trainable),
         "medium objects (under 96² pixels)": share(sizes["medium"], numbers.trainable),
@@ -57,7 +57,7 @@ def _sizes(numbers: Statistics) -> Facts:
 def _crowding(numbers: Statistics) -> Facts:
     return {
         "boxes overlapping by IoU > 0.5": share(numbers.overlapping, numbers.trainable),
-        "of them, one of the same class": share(numbers.overlapping_same_class, numbers.trainable),
+        "of them, with one of their class": share(numbers.overlapping_same_class, numbers.trainable),
         "most objects in an image": f"{numbers.most_objects:,}",
         "the model's detections per image": f"{numbers.detections:,}",
         "images with more objects": share(numbers.images_over_detections, numbers.images),

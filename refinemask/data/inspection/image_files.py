@@ -140,8 +140,17 @@ def same_content(files: Iterable[ImageFile]) -> dict[Path, str]:
     return dict(zip(paths, in_threads(digest, paths, "comparing files"), strict=True))
 
 
-def summarise(files: Sequence[ImageFile], contents: dict[Path, str], directory: str | os.PathLike[str]) -> FileSummary:
-    """Count what was found; ``contents`` is what :func:`same_content` says of the files."""
+def summarise(
+    files: Sequence[ImageFile], contents: dict[Path, str], directory: str | os.PathLike[str], named: set[str]
+) -> FileSummary:
+    """Count what was found.
+
+    Args:
+        files: those of a data set.
+        contents: what :func:`same_content` says of them.
+        directory: folder of the files.
+        named: absolute paths of all files that some annotation names.
+    """
 
     def those(chosen: Callable[[ImageFile], bool]) -> Counted:
         return counted([file.image.file_name for file in files if chosen(file)])

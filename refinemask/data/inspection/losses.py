@@ -10,11 +10,10 @@ from refinemask.data.trainable import SMALLEST_SIDE, why_left_out
 
 UNDER_SMALLEST_SIDE = f"objects of images under {SMALLEST_SIDE} pixels"
 OF_FILES: dict[Problem, str] = {
-    "missing": "objects of images without a file (check --images and file_name)",
-    "unreadable": "objects of images that cannot be read (copy them again, or convert them to JPEG or PNG)",
-    "of another size": "objects of images of another size than annotated (scale one to the other)",
-    "unrotated": "objects annotated on the unrotated picture (remove the orientation from the files: exiftool "
-    "-Orientation= FILES)",
+    "missing": "objects of images without a file",
+    "unreadable": "objects of images that cannot be read",
+    "of another size": "objects of images of another size than annotated",
+    "unrotated": "objects annotated on the unrotated picture",
 }
 """Why the objects of an image whose file has a problem are lost, as words behind a number."""
 

@@ -10,12 +10,14 @@ from refinemask import __version__
 from refinemask.data.inspection.charts import bar, histogram, octaves, stack
 from refinemask.data.inspection.facts import facts, share
 from refinemask.data.inspection.overlays import Overlay, make_overlays
-from refinemask.data.inspection.remarks import LEVELS, Remark, remarks_on
+from refinemask.data.inspection.remarks import LEVELS, Remark, remarks_on_training, remarks_on_validation
 from refinemask.data.inspection.run import DatasetInspection, Inspection
 from refinemask.data.inspection.statistics import COUNT_EDGES, SIDE_EDGES, ClassCount, Statistics
 
 MOST_CLASSES = 80
 """Largest number of classes that are listed; of more, the most frequent and the rarest."""
+ONE_COLUMN = 12
+"""Largest number of classes that stand in one column."""
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """What a browser may load for the page: nothing but its own styles and pictures."""
 STYLE = Path(__file__).with_name("page.css")
@@ -49,11 +51,11 @@ def _parts(inspection: Inspection, overlays: Iterator[Overlay]) -> Iterator[str]
     yield f'<p class="verdict {kind}">{escape(verdict)}.</p>'
     yield _tiles(training)
     yield "<h2>What deserves a look</h2>"
-    yield _remarks(remarks_on(inspection, training))
-    if validation is not None:
+    yield _remarks(remarks_on_training(inspection))
+    if validation is not None and inspection.comparison is not None:
         yield "<h2>What deserves a look in the data for validation</h2>"
         yield f'<p class="soft path">{escape(validation.annotations)}, images in {escape(validation.images)}</p>'
-        yield _remarks(remarks_on(inspection, validation))
+        yield _remarks(remarks_on_validation(validation, inspection.comparison))
     yield "<h2>Objects</h2>"
     yield _charts(training.statistics, inspection.recipe or "recipes for COCO")
     yield "<h2>Classes</h2>"
@@ -90,14 +92,14 @@ def _remarks(remarks: Sequence[Remark]) -> str:
             f"<td>{escape(remark.remedy)}</td></tr>"
         )
     head = '<tr><th></th><th class="n">number</th><th>what</th><th>what helps</th></tr>'
-    return f'<div class="card"><table>{head}{"".join(rows)}</table></div>'
+    return f'<div class="card"><table class="remarks">{head}{"".join(rows)}</table></div>'
 
 
 def _charts(numbers: Statistics, model: str) -> str:
     sides = ["", *(f"{edge:g}" if edge == int(edge) else "" for edge in SIDE_EDGES)]
     anchor = octaves(numbers.smallest_anchor, SIDE_EDGES[0], 2)
     anchor = min(max(anchor, 0), len(sides))
-    counts = ["0", *(f"{edge:,}" for edge in COUNT_EDGES)]
+    counts = ["0", *(f"{edge}" if edge < 1024 else f"{edge >> 10}k" for edge in COUNT_EDGES)]
     detections = min(octaves(numbers.detections, COUNT_EDGES[0], 1), len(counts))
     size_chart = histogram(
         numbers.sides, sides, {f"smallest anchor {numbers.smallest_anchor:g}": anchor}, "pixels of the network's input"
@@ -131,30 +133,27 @@ def _classes(classes: Sequence[ClassCount]) -> str:
             if place == MOST_CLASSES // 2:
                 rows.append(f'<tr><td class="soft">… {len(ranked) - MOST_CLASSES:,} more</td></tr>')
             continue
-        rows.append(
-            f'<tr><td>{escape(each.name)}</td><td>{bar(each.trainable, largest)}</td><td class="n">'
-            f'{each.trainable:,}</td><td class="n">{each.objects:,}</td><td class="n">{each.images:,}</td></tr>'
-        )
+        numbers = "".join(f'<td class="n">{number:,}</td>' for number in (each.trainable, each.objects, each.images))
+        rows.append(f"<tr><td>{escape(each.name)}</td><td>{bar(each.trainable, largest)}</td>{numbers}</tr>")
     titles = "".join(f'<th class="n">{title}</th>' for title in ("trained on", "objects", "images"))
     head = f"<tr><th>class</th><th></th>{titles}</tr>"
-    return f'<div class="card"><table class="classes">{head}{"".join(rows)}</table></div>'
+    # A long list stands in two columns.
+    half = len(rows) if len(rows) <= ONE_COLUMN else -(-len(rows) // 2)
+    columns = ["".join(rows[start : start + half]) for start in range(0, len(rows), half)]
+    cards = (f'<div class="card"><table class="classes">{head}{column}</table></div>' for column in columns)
+    return f'<div class="cards">{"".join(cards)}</div>'
 
 
 def _facts(training: DatasetInspection, validation: DatasetInspection | None) -> str:
     columns = [facts(found) for found in (training, validation) if found is not None]
-    titles = '<th class="n">training</th><th class="n">validation</th>' if len(columns) > 1 else '<th class="n"></th>'
-    cards = []
-    for topic, rows in columns[0].items():
-        body = "".join(
-            f"<tr><td>{escape(name)}</td>"
-            + "".join(
-                f'<td class="{"kinds" if name == "kinds" else "n"}">{escape(c[topic][name])}</td>' for c in columns
-            )
-            + "</tr>"
-            for name in rows
-        )
-        cards.append(f'<div class="card"><table><tr><th>{topic}</th>{titles}</tr>{body}</table></div>')
-    return f'<div class="cards">{"".join(cards)}</div>'
+    titles = '<th class="n">training</th><th class="n">validation</th>' if len(columns) > 1 else "<th></th>"
+    rows = []
+    for topic, names in columns[0].items():
+        rows.append(f"<tr><th>{topic}</th>{titles}</tr>")
+        for name in names:
+            cells = "".join(f'<td class="n">{escape(column[topic][name])}</td>' for column in columns)
+            rows.append(f"<tr><td>{escape(name)}</td>{cells}</tr>")
+    return f'<div class="card"><table class="facts">{"".join(rows)}</table></div>'
 
 
 def _pictures(overlays: Iterator[Overlay], images: int) -> Iterator[str]:
@@ -176,9 +175,7 @@ def _figure(overlay: Overlay) -> str:
     height, width = overlay.size
     source = f"data:image/jpeg;base64,{b64encode(overlay.jpeg).decode()}"
     noun = "object" if overlay.trainable == 1 else "objects"
-    lost = "".join(
-        f'<div class="red" style="all:revert">{count:,} {escape(what)}</div>' for what, count in overlay.lost.items()
-    )
+    lost = "".join(f'<span class="red">{count:,} {escape(what)}</span>' for what, count in overlay.lost.items())
     problem = f'<p class="red">{escape(overlay.problem)}</p>' if overlay.problem else ""
     return (
         f'<figure><div><img src="{source}" width="{width}" height="{height}" alt="{escape(overlay.name)}" '

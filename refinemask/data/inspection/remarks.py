@@ -4,15 +4,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from refinemask.data.inspection.counted import Counted
-from refinemask.data.inspection.losses import OF_FILES
+from refinemask.data.inspection.counted import Counted, counted
+from refinemask.data.inspection.image_files import FileSummary, Problem
+from refinemask.data.inspection.losses import OF_FILES, UNDER_SMALLEST_SIDE
 from refinemask.data.inspection.run import Comparison, DatasetInspection, Inspection
 from refinemask.data.inspection.statistics import COCO_DETECTIONS, Statistics
+from refinemask.data.trainable import CROWD, NO_AREA, OUTSIDE, UNDER_A_PIXEL
 
 FEW_OBJECTS = 10
 """A class with fewer objects is hardly learnt."""
 MANY_UNDER_ANCHOR = 0.1
 """Share of objects under half of the smallest anchor from which on smaller anchors help."""
+REMEDIES = {
+    CROWD: "if each is one object: --crowd-as-object, or iscrowd 0",
+    NO_AREA: "write the area of their mask",
+    UNDER_A_PIXEL: "check that boxes are x, y, width, height in pixels",
+    OUTSIDE: "check that boxes are x, y, width, height in pixels of the annotated image",
+    UNDER_SMALLEST_SIDE: "scale or join the images",
+}
+"""What helps against each loss."""
 
 Level = Literal["stops", "lost", "look", "note"]
 """Whether training does not start, loses objects, may learn or measure something wrong, or nothing is wrong."""
@@ -39,75 +49,103 @@ class Remark:
     """Where to look for one."""
 
 
-def remarks_on(inspection: Inspection, found: DatasetInspection) -> list[Remark]:
-    """The remarks on the data for training or validation, the gravest first."""
-    remarks = [*_on_losses(found), *_on_files(found), *_on_statistics(found.statistics), *_on_findings(found)]
-    if found is inspection.validation and inspection.comparison is not None:
-        remarks += _on_comparison(inspection.comparison)
+def remarks_on_training(inspection: Inspection) -> list[Remark]:
+    """The remarks on the data to train on, the gravest first."""
+    found = inspection.training
+    return _sorted(
+        *_on_broken_files(found, "stops"),
+        *_on_losses(found),
+        *_on_findings(found),
+        *_on_kinds(found.files),
+        *_on_classes(found.statistics),
+        *_on_objects(found.statistics),
+        *_on_crowding(found.statistics),
+    )
+
+
+def remarks_on_validation(found: DatasetInspection, comparison: Comparison) -> list[Remark]:
+    """The remarks on the data to measure on, the gravest first."""
+    crowds, none = found.statistics.crowds, _without_objects(found.statistics)
+    return _sorted(
+        *_on_broken_files(found, "lost"),
+        *_on_findings(found),
+        *_on_kinds(found.files),
+        Remark("note", crowds, "crowds", "nothing: detections there neither count nor harm"),
+        Remark("note", none.count, "classes without an object", "nothing: they are not measured", none.first),
+        *_on_crowding(found.statistics),
+        *_on_comparison(comparison),
+    )
+
+
+def _sorted(*remarks: Remark) -> list[Remark]:
     return sorted((each for each in remarks if each.count), key=lambda remark: list(LEVELS).index(remark.level))
 
 
+def _remark(level: Level, these: Counted, what: str, remedy: str) -> Remark:
+    return Remark(level, these.count, what, remedy, these.first)
+
+
+def _on_broken_files(found: DatasetInspection, missing: Level) -> Iterator[Remark]:
+    """The files that cannot be used, with their objects; ``missing`` is how grave it is that there is none."""
+    files = found.files
+
+    def what(words: str, problem: Problem) -> str:
+        objects = found.losses.reasons.get(OF_FILES[problem], 0)
+        return f"{words}, with {objects:,} {'object' if objects == 1 else 'objects'}"
+
+    yield _remark(missing, files.missing, what("missing image files", "missing"), "check --images and file_name")
+    yield _remark(
+        "lost",
+        files.unreadable,
+        what("image files that cannot be read", "unreadable"),
+        "copy them again, or convert them to JPEG or PNG",
+    )
+    yield _remark(
+        "lost",
+        files.of_another_size,
+        what("images of another size than annotated", "of another size"),
+        "scale the images or the annotations",
+    )
+    yield _remark(
+        "lost",
+        files.unrotated,
+        what("images annotated on the unrotated picture", "unrotated"),
+        "remove the EXIF orientation from the files: exiftool -Orientation= FILES",
+    )
+
+
 def _on_losses(found: DatasetInspection) -> Iterator[Remark]:
-    # What the reader left out is a finding, and has its first entry there.
-    read = {finding.what for finding in found.findings}
     for reason, count in found.losses.reasons.items():
-        if reason not in read:
-            what, _, remedy = reason.partition(" (")
-            yield Remark("lost", count, what, remedy.removesuffix(")"))
+        if reason in REMEDIES:
+            yield Remark("lost", count, reason.partition(" (")[0], REMEDIES[reason])
 
 
 def _on_findings(found: DatasetInspection) -> Iterator[Remark]:
     for finding in found.findings:
-        what, _, remedy = finding.what.partition(" (")
         level: Level = "lost" if finding.kind == "left out" else "note"
-        yield Remark(level, finding.count, f"{what}: {finding.kind}", remedy.removesuffix(")"), finding.first)
+        yield Remark(level, finding.count, f"{finding.what}: {finding.kind}", "", finding.first)
 
 
-def _on_files(found: DatasetInspection) -> Iterator[Remark]:
-    files = found.files
-
-    def remark(level: Level, these: Counted, what: str, remedy: str) -> Remark:
-        return Remark(level, these.count, what, remedy, these.first)
-
-    def remedy_of(reason: str) -> str:
-        return reason.partition(" (")[2].removesuffix(")")
-
-    yield remark("stops", files.missing, "image files are missing", remedy_of(OF_FILES["missing"]))
-    yield remark("lost", files.unreadable, "image files cannot be read", remedy_of(OF_FILES["unreadable"]))
-    yield remark(
-        "lost", files.of_another_size, "images of another size than annotated", remedy_of(OF_FILES["of another size"])
-    )
-    yield remark("lost", files.unrotated, "images annotated on the unrotated picture", remedy_of(OF_FILES["unrotated"]))
-    yield remark(
-        "look",
-        files.deep,
-        "images of more than 8 bits per channel",
-        "say which of their values become black and white: --window LOW HIGH, or --window percentile 0.1 99.9",
-    )
-    yield remark(
-        "look",
-        files.duplicates,
-        "images with the bytes of another one",
-        "keep one of each, or they count twice",
-    )
-    yield remark(
-        "note",
-        files.turned,
-        "images turned upright by their EXIF orientation",
-        "nothing, if the masks fit the pictures below",
-    )
-    yield remark("note", files.alpha, "images with an alpha channel", "nothing: it is dropped")
-    yield remark("note", files.palette, "images with a palette", "nothing: they are read as RGB")
-    yield remark("note", files.cmyk, "images in CMYK", "nothing: they are read as RGB")
-    yield remark("note", files.several, "files of several pictures", "nothing, if the first is the annotated one")
-    yield remark("note", files.unnamed, "image files that no annotation names", "nothing: they are not used")
+def _on_kinds(files: FileSummary) -> Iterator[Remark]:
+    window = "say which of their values become black and white: --window LOW HIGH, or --window percentile 0.1 99.9"
+    yield _remark("look", files.deep, "images of more than 8 bits per channel", window)
+    yield _remark("look", files.duplicates, "images with the bytes of another one", "keep one, or they count twice")
+    fits = "nothing, if the masks fit the pictures of the page (--output)"
+    yield _remark("note", files.turned, "images turned upright by their EXIF orientation", fits)
+    yield _remark("note", files.alpha, "images with an alpha channel", "nothing: it is dropped")
+    yield _remark("note", files.palette, "images with a palette", "nothing: they are read as RGB")
+    yield _remark("note", files.cmyk, "images in CMYK", "nothing: they are read as RGB")
+    yield _remark("note", files.several, "files of several pictures", "nothing, if the first is the annotated one")
+    yield _remark("note", files.unnamed, "image files that no annotation names", "nothing: they are not used")
 
 
-def _on_statistics(numbers: Statistics) -> Iterator[Remark]:
-    none = [each.name for each in numbers.classes if not each.trainable]
-    few = [each.name for each in numbers.classes if 0 < each.trainable < FEW_OBJECTS]
-    yield Remark("look", len(none), "classes without an object", "remove them, or annotate some", _first(none))
-    yield Remark("look", len(few), f"classes with fewer than {FEW_OBJECTS} objects", "annotate more", _first(few))
+def _on_classes(numbers: Statistics) -> Iterator[Remark]:
+    few = counted([each.name for each in numbers.classes if 0 < each.trainable < FEW_OBJECTS])
+    yield _remark("look", _without_objects(numbers), "classes without an object", "remove them, or annotate some")
+    yield _remark("look", few, f"classes with fewer than {FEW_OBJECTS} objects", "annotate more")
+
+
+def _on_objects(numbers: Statistics) -> Iterator[Remark]:
     yield Remark("note", numbers.empty_images, "images without an object", "--background-images trains on them, too")
     yield Remark("look", numbers.twice, "objects annotated twice, with the same box and class", "remove the second")
     if numbers.under_half_anchor > MANY_UNDER_ANCHOR * numbers.trainable:
@@ -117,6 +155,9 @@ def _on_statistics(numbers: Statistics) -> Iterator[Remark]:
             f"objects under half of the smallest anchor, {numbers.smallest_anchor:g} pixels of the network's input",
             f"--anchor-scale {numbers.proposed_anchor_scale:g}, or larger images: --image-size SHORTxLONG",
         )
+
+
+def _on_crowding(numbers: Statistics) -> Iterator[Remark]:
     yield Remark(
         "look",
         numbers.images_over_detections,
@@ -128,33 +169,30 @@ def _on_statistics(numbers: Statistics) -> Iterator[Remark]:
             "note",
             numbers.images_over_coco,
             f"images with more objects than the {COCO_DETECTIONS} that COCO's evaluation counts",
-            f"nothing: --max-detections {numbers.most_objects} is chosen by itself",
+            "nothing: refinemask evaluate counts more by itself (--max-detections)",
         )
 
 
 def _on_comparison(comparison: Comparison) -> Iterator[Remark]:
-    yield Remark(
+    yield _remark(
         "look",
-        comparison.same_content.count,
-        "images with the bytes of an image for training",
-        "remove them from one of the two, or the accuracy is that of known images",
-        comparison.same_content.first,
+        comparison.same_content,
+        "images with the bytes of an image to train on",
+        "remove them from one of the two, or what is measured was learnt",
     )
-    yield Remark(
+    yield _remark(
         "note",
-        comparison.same_name.count,
-        "images with the file name of another image for training",
+        comparison.same_name,
+        "images with the file name of another image to train on",
         "nothing, if they are different pictures",
-        comparison.same_name.first,
     )
-    yield Remark(
+    yield _remark(
         "look",
-        comparison.unknown_classes.count,
+        comparison.unknown_classes,
         "classes that training has no object of",
         "name them alike in both files, or annotate some",
-        comparison.unknown_classes.first,
     )
 
 
-def _first(names: list[str]) -> str:
-    return names[0] if names else ""
+def _without_objects(numbers: Statistics) -> Counted:
+    return counted([each.name for each in numbers.classes if not each.trainable])

@@ -83,7 +83,8 @@ class Inspection:
         """Why training would end before its first iteration, in a few words; empty if it would not."""
         losses, missing = self.training.losses, self.training.files.missing
         if missing:
-            return f"{missing.count} image files are missing, the first is {missing.first}"
+            images = self.training.statistics.images
+            return f"{missing.count:,} of {images:,} image files are missing, the first is {missing.first}"
         return "" if losses.lost < losses.objects else "no object can be trained on"
 
     @property

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from refinemask.data.inspection.facts import facts
-from refinemask.data.inspection.remarks import LEVELS, Level, Remark, remarks_on
+from refinemask.data.inspection.remarks import LEVELS, Level, Remark, remarks_on_training, remarks_on_validation
 from refinemask.data.inspection.run import DatasetInspection, Inspection
 from refinemask.data.inspection.statistics import ClassCount
 from refinemask.exit_codes import printable
@@ -28,12 +28,10 @@ def show(inspection: Inspection) -> None:
     console.print(_plain(f"model: {inspection.recipe or 'as in the recipes for COCO'}"), soft_wrap=True)
     console.print(_facts_table(given))
     console.print(_class_table(inspection.training.statistics.classes))
-    for name, found in given.items():
-        remarks = remarks_on(inspection, found)
-        if remarks:
-            console.print(_remarks_table(name, remarks))
-        else:
-            console.print(_plain(f"{name}: nothing to mend"))
+    console.print(_remarks_table("training", remarks_on_training(inspection)))
+    if inspection.validation is not None and inspection.comparison is not None:
+        remarks = remarks_on_validation(inspection.validation, inspection.comparison)
+        console.print(_remarks_table("validation", remarks))
     style = "bold green" if inspection.passed else "bold red"
     console.print(Text(printable(inspection.verdict), style=style), soft_wrap=True)
 
@@ -49,6 +47,7 @@ def _table(*titles: str) -> Table:
 
 def _facts_table(sets: dict[str, DatasetInspection]) -> Table:
     table = _table("", *sets)
+    table.columns[0].no_wrap = True
     columns = [facts(found) for found in sets.values()]
     for topic, rows in columns[0].items():
         table.add_row(Text(topic, style="bold"), *("" for _ in columns))
@@ -77,7 +76,9 @@ def _align_numbers(table: Table) -> None:
         column.justify = "right"
 
 
-def _remarks_table(name: str, remarks: Sequence[Remark]) -> Table:
+def _remarks_table(name: str, remarks: Sequence[Remark]) -> Table | Text:
+    if not remarks:
+        return _plain(f"{name}: nothing to mend")
     table = _table(name, "number", "what", "what helps")
     table.columns[1].justify = "right"
     table.columns[1].no_wrap = True
