@@ -40,6 +40,8 @@ class Args:
     """Share of the objects that training may lose, from 0 to 1."""
     recipe: OptionalName = None
     """The recipe to train by, whose sizes of images and anchors count; if not given, those of the recipes for COCO."""
+    crowd_as_object: bool = False
+    """Training takes each crowd (iscrowd 1) for one object."""
     decode: bool = False
     """Decode every image, which finds files that are damaged behind their header, and takes longer."""
     pictures: int = 24
@@ -62,6 +64,7 @@ def _inspect(args: Args) -> int:
         validation_images=args.val_images,
         tolerated=args.tolerate,
         recipe=args.recipe or "",
+        crowd_as_object=args.crowd_as_object,
         decode=args.decode,
     )
     show(found)

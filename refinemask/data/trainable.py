@@ -5,10 +5,11 @@ from refinemask.data.coco import CocoAnnotation, CocoImage
 SMALLEST_SIDE = 32
 """Shortest side, in pixels, of an image that is trained on."""
 
-CROWD = "crowds (iscrowd 1; if each is one object, write 0)"
+CROWDS = "crowds (iscrowd 1; if each is one object: --crowd-as-object)"
 NO_AREA = "objects without area (area 0)"
 UNDER_A_PIXEL = "objects with a box under a pixel (boxes are x, y, width, height in pixels)"
 OUTSIDE = "objects outside their image"
+"""Why objects are left out, as words behind a number."""
 
 
 def why_left_out(annotation: CocoAnnotation, image: CocoImage) -> str | None:
@@ -17,7 +18,7 @@ def why_left_out(annotation: CocoAnnotation, image: CocoImage) -> str | None:
     visible_width = min(x + width, image.width) - max(x, 0)
     visible_height = min(y + height, image.height) - max(y, 0)
     if annotation.iscrowd:
-        return CROWD
+        return CROWDS
     if not annotation.area > 0:
         return NO_AREA
     if not (width >= 1 and height >= 1):

@@ -37,15 +37,15 @@ def histogram(counts: Sequence[int], labels: Sequence[str], marks: Mapping[str, 
     shapes = []
     for place, (count, label) in enumerate(zip(counts, labels, strict=True)):
         # A single object must be seen, too.
-        height = max((_BASE - _TOP) * count / largest, 1.5 * (count > 0))
+        top = _BASE - max((_BASE - _TOP) * count / largest, 1.5 * (count > 0))
         shapes.append(
-            f'<rect x="{place * step + 1:.1f}" y="{_BASE - height:.1f}" width="{step - 2:.1f}" height="{height:.1f}" '
+            f'<rect x="{place * step + 1:.1f}" y="{top:.1f}" width="{step - 2:.1f}" height="{_BASE - top:.1f}" '
             f'rx="2"><title>{count:,}</title></rect>'
         )
         if label:
             shapes.append(f'<text x="{place * step:.1f}" y="{_BASE + 15}" text-anchor="middle">{escape(label)}</text>')
-    for name, place in marks.items():
-        x = place * step
+    for name, distance in marks.items():
+        x = distance * step
         anchor = "end" if x > _WIDTH / 2 else "start"
         shift = -5 if anchor == "end" else 5
         shapes.append(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="6" y2="{_BASE}"/>')

@@ -75,7 +75,7 @@ def _files(found: DatasetInspection) -> Facts:
         "of more than 8 bits per channel": files.deep,
         "duplicates by content": files.duplicates,
     }
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in files.kinds.items())
+    kinds = "; ".join(f"{count:,} {kind}" for kind, count in files.kinds.items())
     return {
         **{name: share(each.count, images) for name, each in counts.items()},
         "named by no annotation": f"{files.unnamed.count:,}",

@@ -175,7 +175,7 @@ def _figure(overlay: Overlay) -> str:
     height, width = overlay.size
     source = f"data:image/jpeg;base64,{b64encode(overlay.jpeg).decode()}"
     noun = "object" if overlay.trainable == 1 else "objects"
-    lost = "".join(f'<span class="red">{count:,} {escape(what)}</span>' for what, count in overlay.lost.items())
+    lost = "".join(f'<span class="red">{escape(what)}: {count:,}</span>' for what, count in overlay.lost.items())
     problem = f'<p class="red">{escape(overlay.problem)}</p>' if overlay.problem else ""
     return (
         f'<figure><div><img src="{source}" width="{width}" height="{height}" alt="{escape(overlay.name)}" '

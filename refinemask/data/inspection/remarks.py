@@ -9,14 +9,14 @@ from refinemask.data.inspection.image_files import FileSummary, Problem
 from refinemask.data.inspection.losses import OF_FILES, UNDER_SMALLEST_SIDE
 from refinemask.data.inspection.run import Comparison, DatasetInspection, Inspection
 from refinemask.data.inspection.statistics import COCO_DETECTIONS, Statistics
-from refinemask.data.trainable import CROWD, NO_AREA, OUTSIDE, UNDER_A_PIXEL
+from refinemask.data.trainable import CROWDS, NO_AREA, OUTSIDE, UNDER_A_PIXEL
 
 FEW_OBJECTS = 10
 """A class with fewer objects is hardly learnt."""
 MANY_UNDER_ANCHOR = 0.1
 """Share of objects under half of the smallest anchor from which on smaller anchors help."""
 REMEDIES = {
-    CROWD: "if each is one object: --crowd-as-object, or iscrowd 0",
+    CROWDS: "if each is one object: --crowd-as-object, or iscrowd 0",
     NO_AREA: "write the area of their mask",
     UNDER_A_PIXEL: "check that boxes are x, y, width, height in pixels",
     OUTSIDE: "check that boxes are x, y, width, height in pixels of the annotated image",
@@ -53,7 +53,7 @@ def remarks_on_training(inspection: Inspection) -> list[Remark]:
     """The remarks on the data to train on, the gravest first."""
     found = inspection.training
     return _sorted(
-        *_on_broken_files(found, "stops"),
+        *_on_broken_files(found, "stops" if inspection.unstartable else "look"),
         *_on_losses(found),
         *_on_findings(found),
         *_on_kinds(found.files),

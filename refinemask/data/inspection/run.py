@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from refinemask.data.coco import CocoDataset, read_coco
 from refinemask.data.findings import Finding
 from refinemask.data.inspection.counted import Counted, counted
 from refinemask.data.inspection.image_files import FileSummary, ImageFile, look_at_files, same_content, summarise
-from refinemask.data.inspection.losses import Losses, Reasons, count_losses, find_reasons
+from refinemask.data.inspection.losses import OF_FILES, Losses, Reasons, count_losses, find_reasons
 from refinemask.data.inspection.statistics import Statistics, compute_statistics
 from refinemask.extras import needed_by
 from refinemask.files import UserError
@@ -82,7 +82,8 @@ class Inspection:
     def unstartable(self) -> str:
         """Why training would end before its first iteration, in a few words; empty if it would not."""
         losses, missing = self.training.losses, self.training.files.missing
-        if missing:
+        # The file of an image without an object to train on is not asked for.
+        if OF_FILES["missing"] in losses.reasons:
             images = self.training.statistics.images
             return f"{missing.count:,} of {images:,} image files are missing, the first is {missing.first}"
         return "" if losses.lost < losses.objects else "no object can be trained on"
@@ -124,6 +125,7 @@ def inspect(
     validation_images: str | os.PathLike[str] | None = None,
     tolerated: float = TOLERATED,
     recipe: str = "",
+    crowd_as_object: bool = False,
     decode: bool = False,
 ) -> Inspection:
     """Look into a data set before training on it.
@@ -137,6 +139,7 @@ def inspect(
         validation_images: folder of their images; ``images`` if not given.
         tolerated: share of the objects that training may lose.
         recipe: name of the recipe to train by, which needs PyTorch; if empty, what the recipes for COCO have.
+        crowd_as_object: whether training takes each crowd for one object.
         decode: whether to decode every image, too, which finds files that are damaged behind their header.
 
     Raises:
@@ -145,8 +148,8 @@ def inspect(
     if not 0 <= tolerated <= 1:
         raise UserError(f"--tolerate is {tolerated}; expected a share from 0 to 1, such as {TOLERATED}")
     model = _model_of(recipe)
-    training = _read(annotations, images, decode)
-    other = None if validation is None else _read(validation, validation_images or images, decode)
+    training = _read(annotations, images, crowd_as_object, decode)
+    other = None if validation is None else _read(validation, validation_images or images, False, decode)
     sources = [training, *([other] if other else [])]
     contents = same_content([file for source in sources for file in source.files])
     named = {os.path.abspath(file.path) for source in sources for file in source.files if file.path is not None}
@@ -185,10 +188,17 @@ def _model_of(recipe: str) -> ModelConfig:
     return RECIPES[recipe].model
 
 
-def _read(annotations: str | os.PathLike[str], images: str | os.PathLike[str], decode: bool) -> Source:
+def _read(
+    annotations: str | os.PathLike[str], images: str | os.PathLike[str], crowd_as_object: bool, decode: bool
+) -> Source:
     if not os.path.isdir(images):
         raise UserError(f"{images}: no such folder, expected the images of {annotations}")
     dataset = read_coco(annotations)
+    if crowd_as_object:
+        objects = {
+            image: tuple(replace(each, iscrowd=False) for each in group) for image, group in dataset.annotations.items()
+        }
+        dataset = replace(dataset, annotations=objects)
     files = look_at_files(dataset.images, images, decode)
     return Source(dataset, files, find_reasons(dataset, files))
 
