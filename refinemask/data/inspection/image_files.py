@@ -5,6 +5,7 @@ import os
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -199,40 +200,34 @@ def _look_at_file(image: CocoImage, directory: str | os.PathLike[str]) -> ImageF
     if not path.is_file():
         return ImageFile(image, "missing", f"{path}: no such file")
     try:
-        size = path.stat().st_size
         with Image.open(path) as header:
-            return _described(image, path, size, header)
-    except Exception as error:  # Pillow's readers raise a dozen kinds.
-        return ImageFile(image, "unreadable", _why_unreadable(path, error), path)
+            return _described(image, path, header)
+    except Exception:  # Pillow's readers raise a dozen kinds.
+        return _decoded(image, path)
 
 
-def _why_unreadable(path: Path, error: Exception) -> str:
+def _decoded(image: CocoImage, path: Path) -> ImageFile:
+    """An image's file whose header Pillow cannot read, as training reads it."""
     try:
-        read_image(path)
-    except UserError as told:
-        return str(told)
-    return f"{path}: its header cannot be read: {' '.join(str(error).split())}"
+        shape = read_image(path).shape
+    except UserError as error:
+        return ImageFile(image, "unreadable", str(error), path)
+    problem, reason = _compared(image, path, (shape[0], shape[1]), (shape[0], shape[1]))
+    return ImageFile(image, problem, reason, path, path.stat().st_size)
 
 
-def _described(image: CocoImage, path: Path, size: int, header: Image.Image) -> ImageFile:
+def _described(image: CocoImage, path: Path, header: Image.Image) -> ImageFile:
     """An image's file by its open header, compared with the annotated size."""
     orientation = _orientation(header)
     raw = _raw_size(header)
-    upright = raw[::-1] if orientation in _SIDEWAYS else raw
-    annotated = image.height, image.width
-    problem: Problem | None = None
-    reason = ""
-    if annotated != upright:
-        problem = "unrotated" if annotated == raw else "of another size"
-        shown = f"{upright[0]}x{upright[1]} (height x width, upright by its EXIF orientation)"
-        reason = f"{path}: is {shown}, but was annotated at {annotated[0]}x{annotated[1]}"
+    problem, reason = _compared(image, path, raw, raw[::-1] if orientation in _SIDEWAYS else raw)
     bits, is_float = _bits(header, path)
     return ImageFile(
         image=image,
         problem=problem,
         reason=reason,
         path=path,
-        bytes=size,
+        bytes=path.stat().st_size,
         kind=f"{_colour(header)}, {bits} bits{' float' if is_float else ''}",
         bits=bits,
         turned=orientation in range(2, 9),
@@ -241,13 +236,28 @@ def _described(image: CocoImage, path: Path, size: int, header: Image.Image) -> 
     )
 
 
+def _compared(
+    image: CocoImage, path: Path, raw: tuple[int, int], upright: tuple[int, int]
+) -> tuple[Problem | None, str]:
+    """What is wrong with an image of these (height, width), stored and as shown, in one line, too."""
+    annotated = image.height, image.width
+    if annotated == upright:
+        return None, ""
+    shown = f"{upright[0]}x{upright[1]} (height x width, upright by its EXIF orientation)"
+    reason = f"{path}: is {shown}, but was annotated at {annotated[0]}x{annotated[1]}"
+    return "unrotated" if annotated == raw else "of another size", reason
+
+
 def _orientation(header: Image.Image) -> int:
     """EXIF's number of the orientation, 1 to 8, as far as it is known without decoding the picture."""
     tags: Any = getattr(header, "tag_v2", None)
     if tags is None:
         tags = Image.Exif()
-        tags.load(header.info.get("exif", b""))
-    return int(tags.get(ExifTags.Base.Orientation, 1))
+        # Damaged metadata turn no picture.
+        with suppress(Exception):
+            tags.load(header.info.get("exif", b""))
+    found = tags.get(ExifTags.Base.Orientation, 1)
+    return found if isinstance(found, int) else 1
 
 
 def _raw_size(header: Image.Image) -> tuple[int, int]:
@@ -268,7 +278,8 @@ def _bits(header: Image.Image, path: Path) -> tuple[int, bool]:
     if tags is not None:
         bits = max(8, *tags.get(_TIFF_BITS, (8,)))
         return bits, _TIFF_FLOAT in tags.get(_TIFF_SAMPLE_FORMAT, ())
-    if header.mode.startswith("I;16"):
+    # PGM's values have 16 bits at most, and Pillow unpacks them to 32.
+    if header.mode.startswith("I;16") or (header.format == "PPM" and header.mode == "I"):
         return 16, False
     return (32 if header.mode in ("I", "F") else 8), header.mode == "F"
 

@@ -81,9 +81,9 @@ def choose(source: Source, number: int, seed: int) -> list[tuple[int, str]]:
         fresh = ((place, why) for place, why in places if place not in chosen)
         chosen.update(islice(fresh, max(0, min(most, number - len(chosen)))))
 
-    take(_with_losses(source, shuffled), number // 4)
-    take(_fullest(source, shuffled), number // 6)
-    take(_of_each_class(source, shuffled), number // 3)
+    take(_with_losses(source, shuffled), -(-number // 4))
+    take(_fullest(source, shuffled), -(-number // 6))
+    take(_of_each_class(source, shuffled), -(-number // 3))
     take(((place, "at random") for place in shuffled), number)
     return list(chosen.items())
 

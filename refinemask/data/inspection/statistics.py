@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -218,7 +219,7 @@ def _overlapping(seen: _Objects) -> tuple[int, int]:
 
     ends = np.flatnonzero(np.diff(seen.image, append=-1)) + 1
     overlapping = same_class = 0
-    for start, end in zip([0, *ends[:-1]], ends, strict=True):
+    for start, end in pairwise([0, *ends.tolist()]):
         boxes, labels = seen.boxes[start:end], seen.label[start:end]
         for first in range(0, len(boxes) if len(boxes) > 1 else 0, _BOXES_AT_ONCE):
             rows = slice(first, first + _BOXES_AT_ONCE)
