@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-_WIDTH, _HEIGHT, _BASE, _TOP = 560, 190, 158, 22
+_WIDTH, _HEIGHT, _BASE, _TOP = 560, 198, 158, 22
 
 
 def bar(value: int, largest: int) -> str:
