@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from refinemask.data.categories import CITYSCAPES
-from refinemask.data.cityscapes import LABELS, Args, main, value_masks
+from refinemask.data.cityscapes import LABELS, Args, main
 from refinemask.data.coco import read_coco
 from refinemask.evaluation.coco import evaluate_coco
 from tests.support.coco_results import group_by_image
