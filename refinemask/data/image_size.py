@@ -7,6 +7,7 @@ from PIL import ExifTags, Image
 from refinemask.files import UserError
 from refinemask.readable import require_readable
 
+_SIDES = (ExifTags.Base.ImageWidth, ExifTags.Base.ImageLength)
 _TURNED = {5, 6, 7, 8}
 """EXIF's numbers of orientations that exchange height and width."""
 
@@ -22,7 +23,9 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     require_readable(path)
     try:
         with Image.open(path) as picture:
-            width, height = picture.size
+            # Some versions of Pillow turn the size of a TIFF, too, but never its tags.
+            tags = getattr(picture, "tag_v2", {})
+            width, height = (tags.get(number, side) for number, side in zip(_SIDES, picture.size, strict=True))
             # Pillow would decode a whole PNG to look for EXIF data behind the pixels.
             known = picture.format != "PNG" or "exif" in picture.info
             orientation = picture.getexif().get(ExifTags.Base.Orientation, 1) if known else 1

@@ -40,10 +40,10 @@ def read_label_map(path: Path) -> NDArray[np.integer[Any]]:
                 pixels = np.asarray(picture)
     except Exception as error:  # Pillow's readers raise a dozen kinds.
         raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
-    if mode not in _VALUES | _COLOURS or frames != 1:
-        raise UserError(
-            f"{path}: holds {frames} pictures of mode {mode}, expected one label map of 8 or 16 bits, or of colours"
-        )
+    if frames != 1:
+        raise UserError(f"{path}: holds {frames} pictures, expected one label map")
+    if mode not in _VALUES | _COLOURS:
+        raise UserError(f"{path}: is of mode {mode}, expected one channel of 8 or 16 bits, or colours")
     if mode in _VALUES:
         if pixels.dtype != np.bool_ and pixels.min(initial=0) < 0:
             raise UserError(f"{path}: has the value {pixels.min()}, expected 0 for background and more for objects")

@@ -99,12 +99,8 @@ def _recognised(path: str | os.PathLike[str], images: Path | None, findings: Fin
     place, split = split_path(path)
     if not os.path.exists(place):
         raise UserError(f"{path}: no such file or folder, expected {EXPECTED}")
-    if place.is_file():
-        return (
-            read_yolo(place, images, findings, split)
-            if place.suffix.lower() in YAML
-            else read_labelme(place, images, findings)
-        )
+    if place.is_file() and place.suffix.lower() in YAML:
+        return read_yolo(place, images, findings, split)
     for name in DATA_FILES:
         if (place / name).is_file():
             return read_yolo(place / name, images, findings, split)
@@ -116,7 +112,7 @@ def _recognised(path: str | os.PathLike[str], images: Path | None, findings: Fin
         return read_yolo(place, images, findings, split)
     if split is not None:
         raise UserError(f"{path}: has a split behind its colon, which only data sets of YOLO and Pascal VOC have")
-    if _has(place, {".json"}):
+    if place.is_file() or _has(place, {".json"}):
         return read_labelme(place, images, findings)
     if _has(place, SUFFIXES):
         return read_instance_masks(place, images, findings, class_name)

@@ -28,8 +28,8 @@ WHAT = "YOLO outlines"
 SPLITS = ("train", "val", "valid", "validation", "test")
 DATA_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 """Names under which the file of a data set is looked for."""
-MOST_BYTES = 1 << 20
-"""Size of the largest file of a data set: the YAML parser takes seconds for a megabyte."""
+MOST_BYTES = 1 << 18
+"""Size of the largest file of a data set: the YAML parser takes seconds for that many."""
 MOST_CLASSES = 1 << 16
 FARTHEST = 1.0
 """How many pictures away an outline may reach. Coordinates in pixels reach farther."""

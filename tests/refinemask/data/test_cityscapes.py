@@ -123,15 +123,6 @@ def test_evaluation_on_the_annotations_equals_pycocotools(tmp_path: Path) -> Non
     )
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (7, 5), (40, 33)])
-def test_run_lengths_equal_those_of_pycocotools(shape: tuple[int, int]) -> None:
-    values = np.random.default_rng(0).choice(np.array([0, 7, 26000, 33012], np.uint16), shape)
-    masks = dict(value_masks(values))
-    assert list(masks) == np.unique(values).tolist()
-    for value, mask in masks.items():
-        assert mask == coco_mask.encode(np.asfortranarray(values == value).view(np.uint8))
-
-
 def test_oddities_are_counted(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pixels = instance_map()
     pixels[0, 0] = 40 * 1000
