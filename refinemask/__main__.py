@@ -13,8 +13,8 @@ from refinemask.nearest import nearest
 
 COMMANDS = {
     "convert": ("refinemask.convert", "convert an official checkpoint"),
-    "convert-data": ("refinemask.data.convert", "write annotations of another format as a COCO file"),
     "train": ("refinemask.train", "train a detector by a recipe"),
+    "convert-data": ("refinemask.data.convert", "write annotations of another format as a COCO file"),
     "evaluate": ("refinemask.evaluate", "measure the average precision of a model"),
     "predict": ("refinemask.predict", "detect objects in images, and draw them"),
     "export": ("export.to_onnx", "export a checkpoint to ONNX, and verify the file"),

@@ -92,9 +92,11 @@ def _region(segmentation: Segmentation, height: int, width: int) -> dict[str, An
     """The fields of an annotation that say where it is; the area is that of the mask."""
     rle = segmentation_rle(segmentation, height, width)
     if isinstance(segmentation, list):
-        xs = [min(max(x, 0), width) for polygon in segmentation for x in polygon[::2]]
-        ys = [min(max(y, 0), height) for polygon in segmentation for y in polygon[1::2]]
-        box = [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
+        xs = [edge for polygon in segmentation for edge in (min(polygon[::2]), max(polygon[::2]))]
+        ys = [edge for polygon in segmentation for edge in (min(polygon[1::2]), max(polygon[1::2]))]
+        left, right = (min(max(edge, 0), width) for edge in (min(xs), max(xs)))
+        top, bottom = (min(max(edge, 0), height) for edge in (min(ys), max(ys)))
+        box = [left, top, right - left, bottom - top]
     else:
         box = coco_mask.toBbox(rle).tolist()
     return {"segmentation": segmentation, "bbox": box, "area": int(coco_mask.area(rle)), "iscrowd": 0}

@@ -36,6 +36,8 @@ CORNERS = {"polygon", "rotation", "oriented_rectangle"}
 """Kinds of shapes whose points are corners of an outline."""
 LEAST_CIRCLE = 12
 """Corners of the smallest circle."""
+LARGEST_RADIUS = 1e6
+"""Pixels of the largest circle, far beyond any picture."""
 
 Group = int | str | None
 
@@ -195,9 +197,15 @@ def _region(shape: _Shape, height: int, width: int, findings: Findings, where: s
 
 
 def _circle(x: float, y: float, radius: float) -> list[float]:
-    """A circle as labelme's exporter draws it: its outline is no farther than a pixel from the circle."""
+    """A circle as labelme's exporter draws it: its outline is no farther than a pixel from the circle.
+
+    Raises:
+        ValueError: it is larger than any picture.
+    """
+    if radius > LARGEST_RADIUS:
+        raise ValueError(f"a circle with a radius of {radius:g} pixels, expected at most {LARGEST_RADIUS:g}")
     corners = max(int(math.pi / math.acos(1 - 1 / radius)), LEAST_CIRCLE) if radius > 1 else LEAST_CIRCLE
-    angles = np.arange(min(corners, 1 << 16)) * (2 * math.pi / corners)
+    angles = np.arange(corners) * (2 * math.pi / corners)
     return np.stack([x + radius * np.sin(angles), y + radius * np.cos(angles)], axis=1).ravel().tolist()
 
 

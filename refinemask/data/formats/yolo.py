@@ -8,6 +8,7 @@ beside the picture where no folder is called ``images``.
 the outlines are lost, and a data set of COCO's size does not fit into memory. Nor does it look for the lists of splits.
 """
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,13 +107,14 @@ def _add_objects(content: Content, image_id: int, labels: Path) -> None:
         before.add(line)
         found = _outline(line, content.categories, findings, entry)
         if found is not None:
-            category, fractions = found
-            polygon = [value * image["height" if i % 2 else "width"] for i, value in enumerate(fractions)]
-            content.add_object(image_id, category, [polygon], entry)
+            category, outline = found
+            outline[::2] = [x * image["width"] for x in outline[::2]]
+            outline[1::2] = [y * image["height"] for y in outline[1::2]]
+            content.add_object(image_id, category, [outline], entry)
 
 
 def _outline(line: str, names: dict[int, str], findings: Findings, entry: str) -> tuple[int, list[float]] | None:
-    """The class and coordinates of a line; None, which is counted, if there is no outline."""
+    """The class and fractions of a line; None, which is counted, if there is no outline."""
     try:
         category, *outline = map(float, line.split())
     except ValueError:
@@ -124,7 +126,7 @@ def _outline(line: str, names: dict[int, str], findings: Findings, entry: str) -
         findings.left_out("boxes without an outline", entry)
     elif len(outline) < 4:
         findings.left_out("objects without an outline of at least three points", entry)
-    elif not all(-FARTHEST <= value <= 1 + FARTHEST for value in outline[: len(outline) // 2 * 2]):
+    elif not _are_fractions(outline[: len(outline) // 2 * 2]):
         findings.left_out("objects with coordinates that are no fractions of the picture's size", entry)
     else:
         if len(outline) % 2:
@@ -132,6 +134,11 @@ def _outline(line: str, names: dict[int, str], findings: Findings, entry: str) -
             outline.pop()
         return int(category), outline
     return None
+
+
+def _are_fractions(outline: list[float]) -> bool:
+    # The least and the largest of numbers with NaN among them are any.
+    return min(outline) >= -FARTHEST and max(outline) <= 1 + FARTHEST and not math.isnan(sum(outline))
 
 
 def _from_labels(

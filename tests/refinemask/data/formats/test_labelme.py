@@ -129,6 +129,8 @@ def test_a_group_with_a_mask_is_their_union(tmp_path: Path) -> None:
         (shape("cat", SQUARE[:4]), "left out: 1 polygons of fewer than three points"),
         (shape("cat", SQUARE[:2], "rectangle"), "left out: 1 malformed shapes"),
         (shape("cat", SQUARE, "circle"), "left out: 1 malformed shapes"),
+        (shape("cat", [0, 0, 1e308, 1e308], "circle"), "left out: 1 malformed shapes"),
+        (shape("cat", [0, 0, 1e7, 0], "circle"), "left out: 1 malformed shapes"),
         (shape("cat", [*SQUARE[:4], 1, math.nan]), "left out: 1 malformed shapes"),
         (shape("cat", [*SQUARE[:4], 1, "2"]), ""),
         ({"label": "cat", "shape_type": "polygon"}, "left out: 1 malformed shapes"),
