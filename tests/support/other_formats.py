@@ -89,11 +89,12 @@ def yolo(root: Path) -> Places:
 
 def labelme_file(path: Path, shapes: Sequence[dict[str, Any]], **fields: Any) -> Path:
     """A file of labelme for the picture of the same name beside it."""
-    content = {"version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": f"{path.stem}.jpg", "imageData": None}
-    return text(path, json.dumps(content | {"imageHeight": HEIGHT, "imageWidth": WIDTH} | fields))
+    content: dict[str, Any] = {"version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": f"{path.stem}.jpg"}
+    content |= {"imageData": None, "imageHeight": HEIGHT, "imageWidth": WIDTH}
+    return text(path, json.dumps(content | fields))
 
 
-def shape(label: Any, polygon: Sequence[float], kind: str | None = "polygon", **fields: Any) -> dict[str, Any]:
+def shape(label: Any, polygon: Sequence[Any], kind: str | None = "polygon", **fields: Any) -> dict[str, Any]:
     """A shape of labelme."""
     points = [[polygon[i], polygon[i + 1]] for i in range(0, len(polygon) - 1, 2)]
     kinds = {} if kind is None else {"shape_type": kind}

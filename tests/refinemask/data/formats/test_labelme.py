@@ -132,7 +132,7 @@ def test_a_group_with_a_mask_is_their_union(tmp_path: Path) -> None:
         (shape("cat", [0, 0, 1e308, 1e308], "circle"), "left out: 1 malformed shapes"),
         (shape("cat", [0, 0, 1e7, 0], "circle"), "left out: 1 malformed shapes"),
         (shape("cat", [*SQUARE[:4], 1, math.nan]), "left out: 1 malformed shapes"),
-        (shape("cat", [*SQUARE[:4], 1, "2"]), ""),
+        (shape("cat", ["3", *SQUARE[1:]]), ""),
         ({"label": "cat", "shape_type": "polygon"}, "left out: 1 malformed shapes"),
         ({"points": [[1, 2], [3, 4], [5, 1]]}, "left out: 1 malformed shapes"),
         ({"label": None, "points": [[1, 2], [3, 4], [5, 1]]}, "left out: 1 malformed shapes"),
