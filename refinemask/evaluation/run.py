@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -93,10 +94,7 @@ def evaluate(
         raise UserError(f"--metric is {metric}; expected {', '.join(METRICS)}")
     chosen: Metric[Any] = METRICS[metric]
     chosen.require_options(iou_types, max_detections)
-    foreign = metric == "coco" and not is_json_file(annotations) and os.path.exists(split_path(annotations)[0])
-    dataset = read_annotations(annotations, images) if foreign else chosen.read(annotations)
-    # Such annotations are many files, and are bound as what they say.
-    digest = hashlib.sha256(dataset_text(dataset).encode()).hexdigest() if foreign else sha256(annotations)
+    dataset, digest = _read(chosen, annotations, images)
     dataset = replace(dataset, images=dataset.images[:limit])
     _require_images(dataset, images)
     predictor = _opened(engine)
@@ -124,6 +122,21 @@ def evaluate(
         precision=predictor.precision,
         sha256=source,
     )
+
+
+def _read(
+    metric: Metric[Any], annotations: str | os.PathLike[str], images: str | os.PathLike[str]
+) -> tuple[CocoDataset, str]:
+    """The annotations, and the SHA-256 of their file; that of the COCO file that they become if they are no such file.
+
+    What was odd in those of another format is printed to standard error.
+    """
+    if metric.name != "coco" or is_json_file(annotations) or not os.path.exists(split_path(annotations)[0]):
+        return metric.read(annotations), sha256(annotations)
+    dataset = read_annotations(annotations, images)
+    for finding in dataset.findings:
+        print(f"{annotations}: {finding}", file=sys.stderr)
+    return dataset, hashlib.sha256(dataset_text(dataset).encode()).hexdigest()
 
 
 def _opened(engine: Predictor | Callable[[], Predictor]) -> Predictor:

@@ -69,7 +69,9 @@ def test_files_are_written_and_the_predictions_go_on(annotations: Path) -> None:
     assert first.sha256 == {"model": sha256(model), "annotations": sha256(annotations)}
 
 
-def test_annotations_of_another_format_are_bound_as_what_they_say(annotations: Path) -> None:
+def test_annotations_of_another_format_are_bound_as_what_they_say(
+    annotations: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = annotations.parent
     data = text(folder / "set" / "data.yaml", "train: images\nval: images\nnames: {4: a, 9: b}")
     for number in (1, 2, 3):
@@ -88,9 +90,10 @@ def test_annotations_of_another_format_are_bound_as_what_they_say(annotations: P
     assert evaluate(again, converted, images, model=model, predictions=kept).sha256 == found.sha256
     assert again.seen == []
 
-    text(folder / "set" / "labels" / "3.txt", "9 0 0 1 0 1 0.5 0 0.5")
+    text(folder / "set" / "labels" / "3.txt", "9 0 0 1 0 1 0.5 0 0.5\n9 0 0 1 1")
     with pytest.raises(UserError, match=r"p\.jsonl: holds predictions of other annotations"):
         evaluate(BrightBox(), source, images, model=model, predictions=kept)
+    assert f"{source}: left out: 1 boxes without an outline, the first is " in capsys.readouterr().err
 
 
 def test_the_report_has_counts_instead_of_reasons() -> None:
