@@ -1,80 +1,92 @@
-"""Read another annotation format: label maps, one PNG an image in which each object has a number of its own.
+"""Read another annotation format: a CSV file of run lengths, as Kaggle's competitions have it, one line an object.
 
     python examples/read_another_format.py [OUT]
 
-It draws such label maps from the bundled nuclei, converts them to the COCO annotations that training and evaluation
-read, and evaluates the bundled model on both. It needs the extra train, no GPU, and less than a minute.
+It writes such a file from the bundled nuclei, converts it to the COCO annotations that training and evaluation read,
+and evaluates the bundled model on both. It needs the extra train, no GPU, and less than a minute.
 docs/extending/data-format.md explains it.
 """
 
+import csv
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 from pycocotools import mask as coco_mask
 
 import engines
 import refinemask
 from refinemask.bundled import DEMO, NUCLEI
 from refinemask.data.coco import read_coco
+from refinemask.data.image_size import image_size
 from refinemask.files import UserError, atomic_write
 
 IMAGES = 4
 """Number of images that are converted and evaluated."""
+COLUMNS = ["ImageId", "EncodedPixels"]
+"""Columns of the file: the name of a picture without its ending, and the runs of one of its objects."""
 
 
-def convert(label_maps: Path, images: Path, output: Path, class_name: str) -> None:
-    """Write COCO annotations of all label maps in a folder.
+def convert(table: Path, images: Path, output: Path, class_name: str) -> None:
+    """Write COCO annotations of all lines of a CSV file.
 
     Args:
-        label_maps: folder of PNG files; 0 is background, and every other value is one object.
-        images: folder of the pictures, which have the names of their label maps.
+        table: the file; ``EncodedPixels`` are pairs of a first pixel, counted from 1 down the columns, and a length.
+        images: folder of the pictures, PNG files.
         output: JSON file to write.
         class_name: name of the one class.
 
     Raises:
-        UserError: there are no label maps, one cannot be read, or its picture is missing.
+        UserError: the file cannot be read, a line is malformed, or a picture is missing.
     """
-    paths = sorted(label_maps.glob("*.png"))
-    if not paths:
-        raise UserError(f"{label_maps}: no label maps there; expected PNG files, one for each picture in {images}")
-    entries: list[dict[str, Any]] = []
+    entries: dict[str, dict[str, Any]] = {}
     annotations: list[dict[str, Any]] = []
-    for image_id, path in enumerate(paths, 1):
-        if not (images / path.name).is_file():
-            raise UserError(f"{path}: has no picture; expected {images / path.name}")
-        label_map = read_label_map(path)
-        height, width = label_map.shape
-        entries.append({"id": image_id, "file_name": path.name, "height": height, "width": width})
-        for value in np.unique(label_map[label_map > 0]):
-            # pycocotools takes a match with annotation 0 for no match, so the numbers begin at 1.
-            ids = {"id": len(annotations) + 1, "image_id": image_id, "category_id": 1}
-            annotations.append(ids | region(label_map == value))
-    content = {"images": entries, "annotations": annotations, "categories": [{"id": 1, "name": class_name}]}
+    for number, (stem, pixels) in enumerate(read_lines(table), 2):
+        if stem not in entries:
+            height, width = image_size(images / f"{stem}.png")
+            names = {"id": len(entries) + 1, "file_name": f"{stem}.png"}
+            entries[stem] = names | {"height": height, "width": width}
+        image = entries[stem]
+        # pycocotools takes a match with annotation 0 for no match, so the numbers begin at 1.
+        ids = {"id": len(annotations) + 1, "image_id": image["id"], "category_id": 1}
+        try:
+            annotations.append(ids | region(pixels, image["height"], image["width"]))
+        except ValueError as error:
+            raise UserError(f"{table}: line {number}: {error}") from error
+    content = {"images": [*entries.values()], "annotations": annotations, "categories": [{"id": 1, "name": class_name}]}
     with atomic_write(output) as temporary:
         temporary.write_text(json.dumps(content))
 
 
-def read_label_map(path: Path) -> NDArray[np.integer[Any]]:
-    """The values [h, w] of a label map, of 8 or 16 bits."""
+def read_lines(table: Path) -> list[list[str]]:
+    """The fields of each line but the first, which names them."""
     try:
-        with Image.open(path) as picture:
-            values = np.asarray(picture)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
-    if values.ndim != 2 or not np.issubdtype(values.dtype, np.integer):
-        raise UserError(f"{path}: is {values.dtype} {list(values.shape)}, expected one channel of 8 or 16 bits")
-    return values
+        with table.open(newline="", encoding="utf-8") as file:
+            first, *lines = csv.reader(file)
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{table}: cannot be read: {error}") from error
+    if first != COLUMNS or any(len(line) != len(COLUMNS) for line in lines):
+        raise UserError(f"{table}: begins with {first}, expected the columns {','.join(COLUMNS)} in every line")
+    return lines
 
 
-def region(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    """The fields of a COCO annotation that say where an object is, from its mask [h, w]."""
-    rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+def region(pixels: str, height: int, width: int) -> dict[str, Any]:
+    """The fields of a COCO annotation that say where an object is.
+
+    Raises:
+        ValueError: these are no runs within the picture.
+    """
+    numbers = np.array([int(word) for word in pixels.split()])
+    if not len(numbers) or len(numbers) % 2:
+        raise ValueError(f"has {len(numbers)} numbers, expected pairs of a first pixel and a length")
+    starts, lengths = numbers[::2] - 1, numbers[1::2]
+    edges = np.stack([starts, starts + lengths], axis=1).ravel()
+    if edges[0] < 0 or edges[-1] > height * width or (np.diff(edges) < 0).any():
+        raise ValueError(f"its runs are not in order within the {height * width} pixels of its picture")
+    counts = np.diff(edges, prepend=0, append=height * width)
+    rle = coco_mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
     return {
         "segmentation": rle | {"counts": rle["counts"].decode()},
         "bbox": coco_mask.toBbox(rle).tolist(),
@@ -83,23 +95,27 @@ def region(mask: NDArray[np.bool_]) -> dict[str, Any]:
     }
 
 
-def draw_label_maps(annotations: Path, output: Path, limit: int) -> None:
-    """Write the first images of COCO annotations as label maps: the other format, for this example to read."""
+def write_table(annotations: Path, output: Path, limit: int) -> None:
+    """Write the first images of COCO annotations as a CSV file: the other format, for this example to read."""
     dataset = read_coco(annotations)
-    output.mkdir(parents=True, exist_ok=True)
-    for image in dataset.images[:limit]:
-        label_map = np.zeros((image.height, image.width), np.uint16)
-        for number, annotation in enumerate(dataset.annotations[image.id], 1):
-            label_map[coco_mask.decode(annotation.segmentation) == 1] = number
-        cv2.imwrite(str(output / image.file_name), label_map)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with output.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(COLUMNS)
+        for image in dataset.images[:limit]:
+            for annotation in dataset.annotations[image.id]:
+                flat = coco_mask.decode(annotation.segmentation).ravel(order="F")
+                edges = np.flatnonzero(np.diff(flat, prepend=0, append=0))
+                runs = np.stack([edges[::2] + 1, edges[1::2] - edges[::2]], axis=1).ravel()
+                table.writerow([Path(image.file_name).stem, " ".join(map(str, runs))])
 
 
 def main(out: Path) -> None:
-    """Make label maps, convert them, and evaluate the bundled model on them and on the bundled annotations."""
+    """Make such a file, convert it, and evaluate the bundled model on it and on the bundled annotations."""
     bundled, images = NUCLEI / "annotations" / "instances_val.json", NUCLEI / "images"
-    draw_label_maps(bundled, out / "label_maps", IMAGES)
+    write_table(bundled, out / "runs.csv", IMAGES)
     converted = out / "instances.json"
-    convert(out / "label_maps", images, converted, class_name="nucleus")
+    convert(out / "runs.csv", images, converted, class_name="nucleus")
     dataset = read_coco(converted)
     print(f"{converted}: {len(dataset.images)} images, {sum(map(len, dataset.annotations.values()))} objects")
 

@@ -15,6 +15,7 @@ COMMANDS = {
     "convert": ("refinemask.convert", "convert an official checkpoint"),
     "inspect": ("refinemask.data.inspect", "look into a data set before training on it"),
     "train": ("refinemask.train", "train a detector by a recipe"),
+    "convert-data": ("refinemask.data.convert", "write annotations of another format as a COCO file"),
     "evaluate": ("refinemask.evaluate", "measure the average precision of a model"),
     "predict": ("refinemask.predict", "detect objects in images, and draw them"),
     "export": ("export.to_onnx", "export a checkpoint to ONNX, and verify the file"),
@@ -41,7 +42,7 @@ def _run_command() -> int:
     if name in ("-h", "--help"):
         print("usage: refinemask COMMAND … | --version    (refinemask COMMAND --help shows its arguments)\n")
         for command, (module, summary) in COMMANDS.items():
-            print(f"  {command:10} {summary}    (python -m {module})")
+            print(f"  {command:12} {summary}    (python -m {module})")
         return 0
     if name == "--version":
         print(f"refinemask {__version__}")

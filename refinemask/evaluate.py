@@ -32,7 +32,8 @@ class Args:
     model: Model
     """A checkpoint (.safetensors), or an exported file of any engine."""
     annotations: Path
-    """COCO or LVIS annotations, as the metric asks; for ap-star, what refinemask.evaluation.ap_star makes."""
+    """COCO or LVIS annotations, as the metric asks; for coco, also those of YOLO (data.yaml:val), labelme, Pascal VOC
+    and PNG instance masks; for ap-star, what refinemask.evaluation.ap_star makes."""
     images: Path
     """Folder of the annotated images; for lvis and ap-star, the folder that holds train2017 and val2017."""
     metric: MetricName = "coco"

@@ -24,6 +24,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "tensorrt_rtx": ("rtx",),
     "torch": ("train",),
     "torchvision": ("train",),
+    "yaml": ("evaluate",),
 }
 """Extras of pyproject.toml that bring each optional module; any one of them does."""
 WHOLE = {

@@ -13,7 +13,6 @@ and pycocotools takes a match with object 0 for no match.
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,8 +27,10 @@ from tqdm import tqdm
 from refinemask.command import execute
 from refinemask.data.categories import CITYSCAPES
 from refinemask.data.coco import read_json_object
+from refinemask.data.label_map import value_masks
 from refinemask.files import UserError, atomic_write
 from refinemask.json_files import Id, checked
+from refinemask.masks import RLE
 
 _LABELS = """unlabeled, ego vehicle, rectification border, out of roi, static, dynamic, ground, road, sidewalk, parking,
 rail track, building, wall, fence, guard rail, bridge, tunnel, pole, polegroup, traffic light, traffic sign,
@@ -132,11 +133,11 @@ def convert(frames: list[Frame], description: str = "") -> tuple[dict[str, Any],
     return {"images": images, "annotations": annotations, "categories": categories}, +oddities
 
 
-def _region(mask: dict[str, Any]) -> dict[str, Any]:
+def _region(mask: RLE) -> dict[str, Any]:
     return {
         "area": int(coco_mask.area(mask)),
         "bbox": coco_mask.toBbox(mask).tolist(),
-        "segmentation": mask | {"counts": mask["counts"].decode()},
+        "segmentation": {**mask, "counts": mask["counts"].decode()},
     }
 
 
@@ -196,25 +197,6 @@ class _Polygons:
     imgHeight: Id  # noqa: N815
     imgWidth: Id  # noqa: N815
     objects: list[_Object]
-
-
-def value_masks(instance_map: NDArray[np.integer[Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Each value of a map [h, w], ascending, with the run-length encoding of its pixels.
-
-    The runs of all values come from one pass over the map. The strings are those of ``pycocotools.mask.encode``.
-    """
-    pixels = instance_map.ravel(order="F")
-    starts = np.flatnonzero(np.concatenate([[True], pixels[1:] != pixels[:-1]]))
-    stops = np.append(starts[1:], pixels.size)
-    values = pixels[starts]
-    for value in np.unique(values):
-        mine = values == value
-        edges = np.stack([starts[mine], stops[mine]], axis=1).ravel()
-        counts = np.diff(edges, prepend=0, append=pixels.size)
-        if edges[-1] == pixels.size:
-            counts = counts[:-1]
-        size = list(instance_map.shape)
-        yield int(value), coco_mask.frPyObjects({"size": size, "counts": counts.tolist()}, *size)
 
 
 if __name__ == "__main__":

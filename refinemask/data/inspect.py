@@ -27,7 +27,7 @@ class Args:
     """
 
     annotations: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ANNOTATIONS")]
-    """What training would learn from."""
+    """What training would learn from, in any format that this project reads."""
     images: Path
     """Folder of the annotated images."""
     output: OptionalOutput = None

@@ -1,7 +1,9 @@
 """The accuracy of an engine on an annotated data set."""
 
+import hashlib
 import json
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -9,6 +11,8 @@ from typing import Any
 
 from refinemask.data.annotated import is_there
 from refinemask.data.coco import CocoDataset
+from refinemask.data.convert import dataset_text
+from refinemask.data.reading import is_json_file, read_annotations, split_path
 from refinemask.evaluation.coco import IoUType
 from refinemask.evaluation.measurement import Measurement, measure
 from refinemask.evaluation.metrics import METRICS, Metric, MetricName
@@ -62,7 +66,8 @@ def evaluate(
     Args:
         engine: what ``engines.load`` opens, another predictor, or a function that opens one; it is called once
             annotations and images have been looked at.
-        annotations: annotation file of the metric's kind.
+        annotations: annotation file of the metric's kind; for coco, annotations of any format that
+            docs/annotation-formats.md describes.
         images: folder of the images that the annotations name.
         metric: ``coco``; ``lvis``; or ``ap-star``, LVIS's figures of a COCO detector on COCO's categories of LVIS.
         iou_types: ``bbox``, ``segm`` and, for coco alone, ``boundary``; None is all of the metric.
@@ -89,13 +94,13 @@ def evaluate(
         raise UserError(f"--metric is {metric}; expected {', '.join(METRICS)}")
     chosen: Metric[Any] = METRICS[metric]
     chosen.require_options(iou_types, max_detections)
-    dataset = chosen.read(annotations)
+    dataset, digest = _read(chosen, annotations, images)
     dataset = replace(dataset, images=dataset.images[:limit])
     _require_images(dataset, images)
     predictor = _opened(engine)
     chosen.require_classes(dataset, predictor.config, str(model or predictor.name))
     source = {} if model is None else {"model": sha256(model)}
-    source["annotations"] = sha256(annotations)
+    source["annotations"] = digest
     measured = measure(
         predictor,
         chosen,
@@ -117,6 +122,21 @@ def evaluate(
         precision=predictor.precision,
         sha256=source,
     )
+
+
+def _read(
+    metric: Metric[Any], annotations: str | os.PathLike[str], images: str | os.PathLike[str]
+) -> tuple[CocoDataset, str]:
+    """The annotations, and the SHA-256 of their file; that of the COCO file that they become if they are no such file.
+
+    What was odd in those of another format is printed to standard error.
+    """
+    if metric.name != "coco" or is_json_file(annotations) or not os.path.exists(split_path(annotations)[0]):
+        return metric.read(annotations), sha256(annotations)
+    dataset = read_annotations(annotations, images)
+    for finding in dataset.findings:
+        print(f"{annotations}: {finding}", file=sys.stderr)
+    return dataset, hashlib.sha256(dataset_text(dataset).encode()).hexdigest()
 
 
 def _opened(engine: Predictor | Callable[[], Predictor]) -> Predictor:

@@ -10,7 +10,6 @@ from pathlib import Path
 from textwrap import indent
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
@@ -150,7 +149,7 @@ def objects(dataset: CocoDataset) -> dict[str, list[tuple[Any, ...]]]:
     }
 
 
-def test_converted_label_maps_are_the_bundled_annotations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_converted_run_lengths_are_the_bundled_annotations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     read_another_format.main(tmp_path)
     converted = read_coco(tmp_path / "instances.json")
     bundled = objects(read_coco(NUCLEI / "annotations" / "instances_val.json"))
@@ -162,22 +161,23 @@ def test_converted_label_maps_are_the_bundled_annotations(tmp_path: Path, capsys
     assert "-" not in figures[0]
 
 
-def test_label_maps_that_do_not_fit_are_named(tmp_path: Path) -> None:
-    output = tmp_path / "instances.json"
-
-    def convert() -> None:
-        read_another_format.convert(tmp_path / "maps", NUCLEI / "images", output, "nucleus")
-
-    (tmp_path / "maps").mkdir()
-    with pytest.raises(UserError, match="maps: no label maps there"):
-        convert()
-    cv2.imwrite(str(tmp_path / "maps" / "0005.png"), np.zeros((256, 256, 3), np.uint8))
-    with pytest.raises(UserError, match=r"0005.png: is uint8 \[256, 256, 3\], expected one channel"):
-        convert()
-    (tmp_path / "maps" / "0005.png").write_bytes(b"no picture")
-    with pytest.raises(UserError, match=r"0005.png: cannot be read"):
-        convert()
-    (tmp_path / "maps" / "0005.png").rename(tmp_path / "maps" / "0000.png")
-    with pytest.raises(UserError, match=r"0000.png: has no picture"):
-        convert()
-    assert not output.exists()
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("", "cannot be read: not enough values"),
+        ("Id,Runs\n0005,1 2\n", r"begins with \['Id', 'Runs'\], expected the columns ImageId,EncodedPixels"),
+        ("ImageId,EncodedPixels\n0005\n", "expected the columns ImageId,EncodedPixels in every line"),
+        ("ImageId,EncodedPixels\n0005,1 2 3\n", "line 2: has 3 numbers, expected pairs"),
+        ("ImageId,EncodedPixels\n0005,1 2\n0005,\n", "line 3: has 0 numbers"),
+        ("ImageId,EncodedPixels\n0005,a b\n", "line 2: invalid literal"),
+        ("ImageId,EncodedPixels\n0005,65536 2\n", "line 2: its runs are not in order within the 65536 pixels"),
+        ("ImageId,EncodedPixels\n0005,0 2\n", "line 2: its runs are not in order"),
+        ("ImageId,EncodedPixels\n0005,9 2 3 1\n", "line 2: its runs are not in order"),
+        ("ImageId,EncodedPixels\n0000,1 2\n", r"0000\.png: no such file"),
+    ],
+)
+def test_run_lengths_that_do_not_fit_are_named(tmp_path: Path, table: str, message: str) -> None:
+    (tmp_path / "runs.csv").write_text(table)
+    with pytest.raises(UserError, match=message):
+        read_another_format.convert(tmp_path / "runs.csv", NUCLEI / "images", tmp_path / "instances.json", "nucleus")
+    assert not (tmp_path / "instances.json").exists()

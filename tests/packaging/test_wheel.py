@@ -22,6 +22,7 @@ DISTRIBUTIONS = {
     "benchmarks": "refinemask-benchmarks",
     "tensorrt": "tensorrt-cu13",
     "tensorrt_lean": "tensorrt-lean-cu13",
+    "yaml": "pyyaml",
 }
 """Names of the distributions that bring a module, where they differ from the module's."""
 ELSEWHERE = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}

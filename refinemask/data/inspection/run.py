@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from refinemask.config import ModelConfig
-from refinemask.data.coco import CocoDataset, read_coco
+from refinemask.data.coco import CocoDataset
 from refinemask.data.findings import Finding
 from refinemask.data.inspection.counted import Counted, counted
 from refinemask.data.inspection.image_files import FileSummary, ImageFile, look_at_files, same_content, summarise
 from refinemask.data.inspection.losses import OF_FILES, Losses, Reasons, count_losses, find_reasons
 from refinemask.data.inspection.statistics import Statistics, compute_statistics
+from refinemask.data.reading import read_annotations
 from refinemask.extras import needed_by
 from refinemask.files import UserError
 from refinemask.nearest import nearest
@@ -133,7 +134,7 @@ def inspect(
     The header of every image file is read, and the content of those that may be duplicates.
 
     Args:
-        annotations: what training would learn from.
+        annotations: what training would learn from, in any format that this project reads.
         images: folder of its images.
         validation: annotations to compare with; None if there are none.
         validation_images: folder of their images; ``images`` if not given.
@@ -193,7 +194,7 @@ def _read(
 ) -> Source:
     if not os.path.isdir(images):
         raise UserError(f"{images}: no such folder, expected the images of {annotations}")
-    dataset = read_coco(annotations)
+    dataset = read_annotations(annotations, images)
     if crowd_as_object:
         objects = {
             image: tuple(replace(each, iscrowd=False) for each in group) for image, group in dataset.annotations.items()

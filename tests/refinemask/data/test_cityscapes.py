@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from refinemask.data.categories import CITYSCAPES
-from refinemask.data.cityscapes import LABELS, Args, main, value_masks
+from refinemask.data.cityscapes import LABELS, Args, main
 from refinemask.data.coco import read_coco
 from refinemask.evaluation.coco import evaluate_coco
 from tests.support.coco_results import group_by_image
@@ -121,15 +121,6 @@ def test_evaluation_on_the_annotations_equals_pycocotools(tmp_path: Path) -> Non
     assert list(found.values()) == pytest.approx(
         reference.stats[:6], abs=TOLERANCES["average precision"].absolute, rel=0
     )
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (7, 5), (40, 33)])
-def test_run_lengths_equal_those_of_pycocotools(shape: tuple[int, int]) -> None:
-    values = np.random.default_rng(0).choice(np.array([0, 7, 26000, 33012], np.uint16), shape)
-    masks = dict(value_masks(values))
-    assert list(masks) == np.unique(values).tolist()
-    for value, mask in masks.items():
-        assert mask == coco_mask.encode(np.asfortranarray(values == value).view(np.uint8))
 
 
 def test_oddities_are_counted(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 import refinemask
+from refinemask.data.convert import Args as Convert
+from refinemask.data.convert import main as convert
 from refinemask.evaluation.run import Evaluation, evaluate
 from refinemask.files import UserError, sha256
 from tests.support.bright_box import BrightBox
+from tests.support.other_formats import text
 
 
 @pytest.fixture
@@ -64,6 +67,33 @@ def test_files_are_written_and_the_predictions_go_on(annotations: Path) -> None:
     assert evaluate(again, annotations, folder, model=model, predictions=kept).images == 3
     assert len(again.seen) == 1
     assert first.sha256 == {"model": sha256(model), "annotations": sha256(annotations)}
+
+
+def test_annotations_of_another_format_are_bound_as_what_they_say(
+    annotations: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = annotations.parent
+    data = text(folder / "set" / "data.yaml", "train: images\nval: images\nnames: {4: a, 9: b}")
+    for number in (1, 2, 3):
+        text(folder / "set" / "labels" / f"{number}.txt", "9 0 0 1 0 1 1 0 1")
+        (folder / "set" / "images").mkdir(exist_ok=True)
+        (folder / f"{number}.png").rename(folder / "set" / "images" / f"{number}.png")
+    model = text(folder / "model.onnx", "weights")
+    source, images, kept = f"{data}:val", folder / "set" / "images", folder / "p.jsonl"
+    found = evaluate(BrightBox(), source, images, model=model, predictions=kept)
+    assert found.figures["segm"]["AP"] == pytest.approx(1)
+    assert found.images == 3
+
+    converted = folder / "converted.json"
+    assert convert(Convert(source, converted, images)) == 0
+    again = BrightBox()
+    assert evaluate(again, converted, images, model=model, predictions=kept).sha256 == found.sha256
+    assert again.seen == []
+
+    text(folder / "set" / "labels" / "3.txt", "9 0 0 1 0 1 0.5 0 0.5\n9 0 0 1 1")
+    with pytest.raises(UserError, match=r"p\.jsonl: holds predictions of other annotations"):
+        evaluate(BrightBox(), source, images, model=model, predictions=kept)
+    assert f"{source}: left out: 1 boxes without an outline, the first is " in capsys.readouterr().err
 
 
 def test_the_report_has_counts_instead_of_reasons() -> None:

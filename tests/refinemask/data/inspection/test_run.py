@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
@@ -140,7 +141,7 @@ def test_what_the_reader_left_out_counts_as_lost(tmp_path: Path, monkeypatch: py
     mended = Finding("mended", "objects without an area", 2, "annotation 4")
     images = Finding("left out", "images without a size", 2, "image 4")
     dataset = run.replace(read_coco(paths[0]), findings=(finding, mended, images))
-    monkeypatch.setattr(run, "read_coco", lambda path: dataset)
+    monkeypatch.setattr(run, "read_annotations", lambda path, images: dataset)
     found = inspect(*paths)
     assert (found.training.losses.objects, found.training.losses.lost) == (30, 6)
     assert not found.passed
@@ -232,6 +233,21 @@ def test_validation_may_lie_in_the_same_folder(tmp_path: Path) -> None:
     assert found.comparison.same_content.first == "3.png (as 3.png)"
     assert found.training.files.unnamed.count == 0
     assert inspect(annotations, images).training.files.unnamed.count == 1
+
+
+def test_other_formats_are_looked_into_as_coco_is(tmp_path: Path) -> None:
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(3):
+        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+        mask[10:30, 5:25], mask[40:60, 30:70] = 1, 2
+        Image.fromarray(mask).save(folder / f"{number}.png")
+        Image.fromarray(noise(number)).save(images / f"{number}.png")
+    found = inspect(folder, images)
+    assert found.verdict == "training would use 6 of 6 objects, and lose 0.0 %"
+    assert found.training.statistics.sizes == {"small": 6, "medium": 0, "large": 0}
 
 
 def test_the_numbers_are_json(tmp_path: Path) -> None:

@@ -1,0 +1,106 @@
+"""Write annotations of another format as a COCO file: ``python -m refinemask.data.convert IN OUT.json``.
+
+IN is data.yaml or a folder of labels of YOLO, a file or folder of labelme, a folder of Pascal VOC with instance masks,
+or a folder of PNG instance masks. A split stands behind a colon, such as data.yaml:val. A COCO file is written
+as it was understood.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from refinemask.command import execute
+from refinemask.data.coco import CocoDataset
+from refinemask.data.lvis import LvisDataset
+from refinemask.data.reading import CLASS_NAME, is_json_file, read_annotations, read_foreign, split_path
+from refinemask.files import UserError, atomic_write, require_not_input
+from refinemask.spelling import OptionalPath
+
+
+@dataclass(frozen=True)
+class Args:
+    """Write annotations of another format as a COCO file."""
+
+    annotations: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
+    """File or folder of annotations; a split stands behind a colon, such as data.yaml:val."""
+    output: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT.json")]
+    """COCO file to write."""
+    images: OptionalPath = None
+    """Folder of the pictures, which file names then begin from; if not given, the one that the format implies."""
+    class_name: str = CLASS_NAME
+    """Class of instance masks that lie in no folder of a class."""
+
+
+def main(args: Args | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    return execute(Args, _convert, args, __doc__)
+
+
+def _convert(args: Args) -> None:
+    place, _ = split_path(args.annotations)
+    _require_own_output(args.output, place)
+    dataset, folder = convert(args.annotations, args.images, args.class_name)
+    with atomic_write(args.output) as temporary:
+        temporary.write_text(dataset_text(dataset))
+    objects = sum(map(len, dataset.annotations.values()))
+    begin = f"; file names begin from {folder}" if folder else ""
+    print(f"{args.output}: {len(dataset.images)} images, {objects} objects, {len(dataset.categories)} classes{begin}")
+    for finding in dataset.findings:
+        print(f"  {finding}")
+
+
+def convert(
+    annotations: str | os.PathLike[str], images: Path | None = None, class_name: str = CLASS_NAME
+) -> tuple[CocoDataset, Path | None]:
+    """Annotations of any format, and the folder that their file names begin from, if it is known.
+
+    Raises:
+        UserError: they cannot be read, or are LVIS's, which have more than a COCO file holds.
+    """
+    if not is_json_file(annotations):
+        return read_foreign(annotations, images, class_name)
+    dataset = read_annotations(annotations, images)
+    if isinstance(dataset, LvisDataset):
+        raise UserError(f"{annotations}: is an LVIS file, which is read as it is (--metric lvis) and not converted")
+    return dataset, images
+
+
+def dataset_text(dataset: CocoDataset) -> str:
+    """The text of the COCO file of a data set."""
+    images = [
+        {"id": image.id, "file_name": image.file_name, "height": image.height, "width": image.width}
+        for image in dataset.images
+    ]
+    annotations: list[dict[str, Any]] = [
+        {
+            "id": annotation.id,
+            "image_id": annotation.image_id,
+            "category_id": annotation.category_id,
+            "bbox": annotation.bbox,
+            "area": annotation.area,
+            "segmentation": annotation.segmentation,
+            "iscrowd": int(annotation.iscrowd),
+        }
+        for group in dataset.annotations.values()
+        for annotation in group
+    ]
+    categories = [{"id": category, "name": name} for category, name in dataset.categories.items()]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    return json.dumps(content, default=bytes.decode)
+
+
+def _require_own_output(output: Path, place: Path) -> None:
+    """Raise a UserError if the output would overwrite what is read, or be read the next time."""
+    require_not_input(output, place)
+    if output.suffix.lower() != ".json":
+        raise UserError(f"{output}: expected the name of a file that ends in .json")
+    if place.is_dir() and Path(os.path.realpath(output)).is_relative_to(os.path.realpath(place)):
+        raise UserError(f"{output}: lies in {place}, whose files are read; name a file outside it")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,123 @@
+"""One reader of annotations, whatever their format: what a path holds is recognised, and read as COCO's content."""
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from refinemask.data.coco import CocoDataset, parse_coco, read_json_object
+from refinemask.data.findings import Findings
+from refinemask.data.formats.content import Content
+from refinemask.data.formats.image_files import files_below
+from refinemask.data.formats.instance_masks import read_instance_masks
+from refinemask.data.formats.labelme import is_labelme, read_labelme
+from refinemask.data.formats.voc import OBJECTS, read_voc
+from refinemask.data.formats.yolo import DATA_FILES, read_yolo
+from refinemask.data.label_map import SUFFIXES
+from refinemask.data.lvis import parse_lvis
+from refinemask.files import UserError
+
+CLASS_NAME = "object"
+"""The class of instance masks that lie in no folder of a class."""
+YAML = {".yaml", ".yml"}
+EXPECTED = (
+    "a JSON file of COCO, LVIS or labelme; a folder of labelme's JSON files; data.yaml or labels of YOLO; "
+    f"a folder with {OBJECTS} of Pascal VOC; or a folder of PNG instance masks"
+)
+"""What annotations may be, for error messages."""
+
+
+def read_annotations(
+    path: str | os.PathLike[str], images: str | os.PathLike[str] | None = None, *, class_name: str = CLASS_NAME
+) -> CocoDataset:
+    """Read annotations of any format that this project knows; docs/annotation-formats.md shows their layouts.
+
+    What a path other than a COCO or LVIS file was recognised as is printed to standard error.
+
+    Args:
+        path: a file or folder. A split of a YOLO or Pascal VOC data set stands behind a colon: ``data.yaml:val``.
+        images: folder that the images' file names begin from; None is the one that the format implies. COCO and LVIS
+            files have the names in them.
+        class_name: the class of instance masks that lie in no folder of a class.
+
+    Raises:
+        UserError: the path is of no such format, files are missing, or the whole is malformed.
+    """
+    if is_json_file(path):
+        content = read_json_object(path)
+        if not is_labelme(content):
+            return _parse(path, content)
+    return read_foreign(path, images, class_name)[0]
+
+
+def read_foreign(
+    path: str | os.PathLike[str], images: str | os.PathLike[str] | None, class_name: str = CLASS_NAME
+) -> tuple[CocoDataset, Path]:
+    """Annotations of another format than COCO's or LVIS's, and the folder that their file names begin from.
+
+    Raises:
+        UserError: as :func:`read_annotations`.
+    """
+    findings = Findings()
+    content = _recognised(path, None if images is None else Path(images), findings, class_name)
+    if not content.images or not content.categories:
+        missing = "no picture with annotations" if not content.images else "no object, so it has no class"
+        raise UserError(f"{path}: read as {content.what}, but has {missing}{_first(findings)}")
+    print(f"{path}: read as {content.what} of pictures in {content.folder}", file=sys.stderr)
+    dataset = parse_coco(path, content.coco())
+    return replace(dataset, findings=(*findings, *dataset.findings)), content.folder
+
+
+def is_json_file(path: str | os.PathLike[str]) -> bool:
+    """Whether annotations are one file that is no ``data.yaml``; only such a file can be COCO's or LVIS's."""
+    return os.path.isfile(path) and Path(path).suffix.lower() not in YAML
+
+
+def split_path(path: str | os.PathLike[str]) -> tuple[Path, str | None]:
+    """The path of annotations, and the split behind its last colon if there is one."""
+    whole = os.fspath(path)
+    place, colon, split = whole.rpartition(":")
+    if not colon or not split or os.path.exists(whole) or not os.path.exists(place):
+        return Path(whole), None
+    return Path(place), split
+
+
+def _parse(path: str | os.PathLike[str], content: dict[str, Any]) -> CocoDataset:
+    images = content.get("images")
+    first = images[0] if isinstance(images, list) and images else None
+    is_lvis = isinstance(first, dict) and "neg_category_ids" in first
+    return parse_lvis(path, content) if is_lvis else parse_coco(path, content)
+
+
+def _first(findings: Findings) -> str:
+    first = next(iter(findings), None)
+    return "" if first is None else f"; {first}"
+
+
+def _recognised(path: str | os.PathLike[str], images: Path | None, findings: Findings, class_name: str) -> Content:
+    place, split = split_path(path)
+    if not os.path.exists(place):
+        raise UserError(f"{path}: no such file or folder, expected {EXPECTED}")
+    if place.is_file() and place.suffix.lower() in YAML:
+        return read_yolo(place, images, findings, split)
+    for name in DATA_FILES:
+        if (place / name).is_file():
+            return read_yolo(place / name, images, findings, split)
+    if (place / OBJECTS).is_dir():
+        return read_voc(place, images, findings, split)
+    # Text beside masks or labelme's files is a note.
+    only_text = _has(place, {".txt"}) and not _has(place, SUFFIXES | {".json"})
+    if (place / "labels").is_dir() or only_text:
+        return read_yolo(place, images, findings, split)
+    if split is not None:
+        raise UserError(f"{path}: has a split behind its colon, which only data sets of YOLO and Pascal VOC have")
+    if place.is_file() or _has(place, {".json"}):
+        return read_labelme(place, images, findings)
+    if _has(place, SUFFIXES):
+        return read_instance_masks(place, images, findings, class_name)
+    raise UserError(f"{path}: nothing in the folder is known; expected {EXPECTED}")
+
+
+def _has(folder: Path, suffixes: set[str]) -> bool:
+    return next(files_below(folder, suffixes), None) is not None

@@ -1,0 +1,78 @@
+"""The converter writes what was read, says what it was, and overwrites nothing that it reads."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from refinemask.data.coco import CocoDataset, read_coco
+from refinemask.data.convert import Args, dataset_text, main
+from refinemask.data.reading import read_annotations
+from tests.support.other_formats import FORMATS, labelme, text, yolo
+from tests.support.small_annotations import CONTENT
+
+SPLIT = {"yolo": ":train"}
+
+
+def assert_same(found: CocoDataset, expected: CocoDataset) -> None:
+    """Both have the same images, objects and classes."""
+    assert found.images == expected.images
+    assert found.categories == expected.categories
+    assert dataset_text(found) == dataset_text(expected)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_converted_file_is_read_as_its_source(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    places, output = FORMATS[name](tmp_path / "set"), tmp_path / "out" / "a.json"
+    source = f"{places.annotations}{SPLIT.get(name, '')}"
+    assert main(Args(source, output)) == 0
+    said = capsys.readouterr()
+    assert f"{source}: read as " in said.err
+    assert f"{output}: 2 images, " in said.out
+    assert "file names begin from " in said.out
+    expected = read_annotations(source)
+    assert sum(map(len, expected.annotations.values())) > 1
+    assert_same(read_coco(output), expected)
+
+
+def test_findings_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    places = yolo(tmp_path / "set")
+    text(tmp_path / "set" / "labels" / "train" / "b.txt", "0 0.5 0.5 0.1 0.1")
+    assert main(Args(f"{places.annotations}:train", tmp_path / "a.json")) == 0
+    assert "  left out: 1 boxes without an outline, the first is " in capsys.readouterr().out
+
+
+def test_a_coco_file_is_written_as_it_was_understood(tmp_path: Path) -> None:
+    content = json.loads(json.dumps(CONTENT))
+    for image in content["images"]:
+        del image["neg_category_ids"]
+    source = text(tmp_path / "a.json", json.dumps(content))
+    assert main(Args(str(source), tmp_path / "b.json")) == 0
+    assert_same(read_coco(tmp_path / "b.json"), read_coco(source))
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "message"),
+    [
+        ("set/a.json", "set/a.json", "is read by this very command"),
+        ("set", "set/new.json", "lies in .*set, whose files are read"),
+        ("set", "set/b.json", "lies in .*set, whose files are read"),
+        ("set", "link/new.json", "lies in .*set, whose files are read"),
+        ("set", "out.txt", "expected the name of a file that ends in .json"),
+        ("set", "set", "is a directory"),
+        ("lvis.json", "out.json", "is an LVIS file"),
+        ("gone", "out.json", "gone: no such file or folder, expected a JSON file"),
+    ],
+)
+def test_what_would_do_harm_is_refused(
+    tmp_path: Path, source: str, output: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labelme(tmp_path / "set")
+    (tmp_path / "link").symlink_to(tmp_path / "set")
+    text(tmp_path / "lvis.json", json.dumps(CONTENT))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert main(Args(str(tmp_path / source), tmp_path / output)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(message, line)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
