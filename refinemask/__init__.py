@@ -13,12 +13,14 @@ __all__ = [
     "Detections",
     "Detector",
     "Evaluation",
+    "Inspection",
     "ModelConfig",
     "Plan",
     "Prediction",
     "UserError",
     "convert_checkpoint",
     "evaluate",
+    "inspect",
     "load_detector",
     "train",
 ]
@@ -26,6 +28,7 @@ __all__ = [
 if TYPE_CHECKING:
     from refinemask.config import ModelConfig
     from refinemask.conversion import convert_checkpoint
+    from refinemask.data.inspection.run import Inspection, inspect
     from refinemask.evaluation.run import Evaluation, evaluate
     from refinemask.files import UserError
     from refinemask.modeling.detector import Detector
@@ -38,12 +41,14 @@ _HOMES = {
     "Detections": "refinemask.structures",
     "Detector": "refinemask.modeling.detector",
     "Evaluation": "refinemask.evaluation.run",
+    "Inspection": "refinemask.data.inspection.run",
     "ModelConfig": "refinemask.config",
     "Plan": "refinemask.training.run",
     "Prediction": "refinemask.prediction",
     "UserError": "refinemask.files",
     "convert_checkpoint": "refinemask.conversion",
     "evaluate": "refinemask.evaluation.run",
+    "inspect": "refinemask.data.inspection.run",
     "load_detector": "refinemask.weights",
     "train": "refinemask.training.run",
 }

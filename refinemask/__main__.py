@@ -13,6 +13,7 @@ from refinemask.nearest import nearest
 
 COMMANDS = {
     "convert": ("refinemask.convert", "convert an official checkpoint"),
+    "inspect": ("refinemask.data.inspect", "look into a data set before training on it"),
     "train": ("refinemask.train", "train a detector by a recipe"),
     "convert-data": ("refinemask.data.convert", "write annotations of another format as a COCO file"),
     "evaluate": ("refinemask.evaluate", "measure the average precision of a model"),

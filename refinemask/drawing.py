@@ -36,7 +36,7 @@ def draw(image: NDArray[np.uint8], results: Sequence[Result], class_names: Mappi
 
     Args:
         image: [h, w, 3] uint8 RGB.
-        results: the objects, best first, in pixels of the image.
+        results: the objects, best first, in pixels of the image; without a score where they are annotated.
         class_names: name of each category id.
 
     Returns:
@@ -77,8 +77,14 @@ def _write_names(
         xyxy=corners[large], class_id=np.array([classes.index(result["category_id"]) for result in named])
     )
     annotator = sv.LabelAnnotator(COLOURS, text_color=TEXT_COLOURS, text_scale=0.4, text_padding=3, smart_position=True)
-    texts = [f"{class_names[result['category_id']]} {result['score']:.2f}" for result in named]
+    texts = [_caption(result, class_names) for result in named]
     return annotator.annotate(scene, detections, texts)
+
+
+def _caption(result: Result, class_names: Mapping[int, str]) -> str:
+    """A name, and the score where there is one: annotated objects have none."""
+    name = class_names[result["category_id"]]
+    return f"{name} {result['score']:.2f}" if "score" in result else name
 
 
 def _corners(results: Sequence[Result], scale: float) -> NDArray[np.float64]:

@@ -19,12 +19,10 @@ from refinemask.data.annotated import locate, read_annotated, require_files
 from refinemask.data.coco import CocoAnnotation, CocoDataset, CocoImage, Segmentation
 from refinemask.data.lvis import repeat_factors
 from refinemask.data.sampler import Pick
+from refinemask.data.trainable import SMALLEST_SIDE, why_left_out
 from refinemask.data.transforms import pad_batch, resize, resize_shape
 from refinemask.files import UserError
 from refinemask.masks import segmentation_rle
-
-SMALLEST_SIDE = 32
-"""Shortest side, in pixels, of an image that is trained on."""
 
 MOST_SKIPPED = 10
 """Number of unreadable images in a row that is no accident, and ends the training."""
@@ -222,27 +220,6 @@ def collate(samples: Sequence[TrainingImage]) -> TrainingBatch:
         [sample.targets for sample in samples],
         [reason for sample in samples for reason in sample.skipped],
     )
-
-
-def why_left_out(annotation: CocoAnnotation, image: CocoImage) -> str | None:
-    """Why an object is not trained on, as words behind a number; None if it is."""
-    x, y, width, height = annotation.bbox
-    visible_width = min(x + width, image.width) - max(x, 0)
-    visible_height = min(y + height, image.height) - max(y, 0)
-    if annotation.iscrowd:
-        return "crowds (iscrowd 1; if each is one object, write 0)"
-    if not annotation.area > 0:
-        return "objects without area (area 0)"
-    if not (width >= 1 and height >= 1):
-        return "objects with a box under a pixel (boxes are x, y, width, height in pixels)"
-    if not (visible_width > 0 and visible_height > 0):
-        return "objects outside their image"
-    return None
-
-
-def is_trainable(annotation: CocoAnnotation, image: CocoImage) -> bool:
-    """Whether an object is no crowd, has an area, a box of at least a pixel, and lies in the image."""
-    return why_left_out(annotation, image) is None
 
 
 def resize_boxes(

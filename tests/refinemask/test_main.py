@@ -42,7 +42,7 @@ def test_nobody_needs_to_read_the_whole_list() -> None:
 def test_what_is_no_command_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["refinemask", "fly"])
     assert main() == 2
-    assert capsys.readouterr().err.startswith("error: 'fly' is no command; expected convert, train")
+    assert capsys.readouterr().err.startswith("error: 'fly' is no command; expected convert, inspect, train")
 
 
 def test_the_nearest_command_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,291 @@
+"""The image files of a data set, by their headers: which are missing, of another size or kind, or the same twice."""
+
+import hashlib
+import os
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from PIL import ExifTags, Image
+from tqdm import tqdm
+
+from refinemask.data.annotated import locate
+from refinemask.data.coco import CocoImage
+from refinemask.data.images import IMAGE_SUFFIXES, read_image
+from refinemask.data.inspection.counted import Counted, counted
+from refinemask.files import UserError
+
+Problem = Literal["missing", "unreadable", "of another size", "unrotated"]
+"""Why an image cannot be trained on; an unrotated one has the size that its file has without its EXIF orientation."""
+
+THREADS = min(32, 4 * (os.cpu_count() or 1))
+"""Number of files that are read at once: most of the time is waiting for the disk."""
+_SIDEWAYS = {5, 6, 7, 8}
+_COLOURS = {"1": "black and white", "P": "palette", "PA": "palette", "CMYK": "CMYK"}
+_TIFF_BITS, _TIFF_SAMPLE_FORMAT, _TIFF_FLOAT = 258, 339, 3
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """What the header of an image's file says."""
+
+    image: CocoImage
+    problem: Problem | None = None
+    """Why the image cannot be trained on."""
+    reason: str = ""
+    """The problem in one line."""
+    path: Path | None = None
+    """The file; None if it is missing."""
+    bytes: int = 0
+    """Size of the file."""
+    kind: str = ""
+    """Colour and bits of each channel, such as ``grey, 16 bits``."""
+    bits: int = 8
+    """Bits of each channel."""
+    turned: bool = False
+    """Whether EXIF says that the picture is shown turned or mirrored."""
+    several: bool = False
+    """Whether it is an animation, or has several pages."""
+
+
+@dataclass(frozen=True)
+class FileSummary:
+    """The image files of a data set, counted; the first of each kind is named."""
+
+    kinds: dict[str, int]
+    """Number of files of each kind, such as ``RGB, 8 bits``, most frequent first."""
+    missing: Counted
+    unreadable: Counted
+    of_another_size: Counted
+    unrotated: Counted
+    """Annotated at the size that the picture has without its EXIF orientation."""
+    deep: Counted
+    """More than 8 bits per channel."""
+    turned: Counted
+    """Turned or mirrored by EXIF, and annotated at the size of the upright picture."""
+    alpha: Counted
+    palette: Counted
+    cmyk: Counted
+    several: Counted
+    """Animations, and files of several pages."""
+    duplicates: Counted
+    """Images whose file has the bytes of another image's file that is listed before."""
+    unnamed: Counted
+    """Image files in the folder that no annotation names."""
+
+
+def look_at_files(
+    images: Sequence[CocoImage], directory: str | os.PathLike[str], decode: bool = False
+) -> list[ImageFile]:
+    """Read the header of every image's file.
+
+    Args:
+        images: the entries of the annotation file.
+        directory: folder of the files.
+        decode: whether to decode the pixels, too, which finds files that are damaged behind their header.
+    """
+    # Pillow finds its readers on first use, and not for several threads at once.
+    Image.init()
+
+    def look(image: CocoImage) -> ImageFile:
+        file = _look_at_file(image, directory)
+        if not decode or file.problem or file.path is None:
+            return file
+        try:
+            read_image(file.path)
+        except UserError as error:
+            return ImageFile(image, "unreadable", str(error), file.path, file.bytes)
+        return file
+
+    with warnings.catch_warnings():
+        # Pillow warns of oddities in metadata that are not read here.
+        warnings.simplefilter("ignore")
+        return in_threads(look, images, "decoding" if decode else "reading headers")
+
+
+def in_threads(function: Callable[[Item], Answer], items: Sequence[Item], title: str) -> list[Answer]:
+    """The answer for each item, in order, computed by several threads under a progress bar."""
+    with ThreadPool(THREADS) as pool:
+        return list(tqdm(pool.imap(function, items, chunksize=16), title, len(items), disable=None, leave=False))
+
+
+def same_content(files: Iterable[ImageFile]) -> dict[Path, str]:
+    """The SHA-256 of the bytes of each file that may be the same as another; files of a size of their own are not read.
+
+    Returns:
+        By path, what two files have in common only if their bytes are the same.
+    """
+    sizes = {file.path: file.bytes for file in files if file.path is not None}
+    frequency = Counter(sizes.values())
+    paths = [path for path, size in sizes.items() if frequency[size] > 1]
+
+    def digest(path: Path) -> str:
+        try:
+            with path.open("rb") as stream:
+                found = hashlib.sha256()
+                while chunk := stream.read(1 << 20):
+                    found.update(chunk)
+        except OSError:
+            # It is counted as unreadable, and is like no other file.
+            return str(path)
+        return found.hexdigest()
+
+    return dict(zip(paths, in_threads(digest, paths, "comparing files"), strict=True))
+
+
+def summarise(
+    files: Sequence[ImageFile], contents: dict[Path, str], directory: str | os.PathLike[str], named: set[str]
+) -> FileSummary:
+    """Count what was found.
+
+    Args:
+        files: those of a data set.
+        contents: what :func:`same_content` says of them.
+        directory: folder of the files.
+        named: absolute paths of all files that some annotation names.
+    """
+
+    def those(chosen: Callable[[ImageFile], bool]) -> Counted:
+        return counted([file.image.file_name for file in files if chosen(file)])
+
+    return FileSummary(
+        kinds=dict(Counter(file.kind for file in files if file.kind).most_common()),
+        missing=those(lambda file: file.problem == "missing"),
+        unreadable=those(lambda file: file.problem == "unreadable"),
+        of_another_size=those(lambda file: file.problem == "of another size"),
+        unrotated=those(lambda file: file.problem == "unrotated"),
+        deep=those(lambda file: file.bits > 8),
+        turned=those(lambda file: file.turned and file.problem is None),
+        alpha=those(lambda file: "alpha" in file.kind),
+        palette=those(lambda file: file.kind.startswith("palette")),
+        cmyk=those(lambda file: file.kind.startswith("CMYK")),
+        several=those(lambda file: file.several),
+        duplicates=_duplicates(files, contents),
+        unnamed=_unnamed(directory, named),
+    )
+
+
+def _duplicates(files: Sequence[ImageFile], contents: dict[Path, str]) -> Counted:
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    for file in files:
+        if file.path is not None:
+            groups[contents.get(file.path, str(file.path))].append(file.image.file_name)
+    copies = [f"{name} (as {first})" for first, *others in groups.values() for name in others]
+    return counted(copies)
+
+
+def _unnamed(directory: str | os.PathLike[str], named: set[str]) -> Counted:
+    root = os.path.abspath(directory)
+    found = []
+    for folder, _, names in os.walk(root):
+        # macOS keeps what other file systems have no place for in files called ._a.jpg, beside a.jpg.
+        pictures = [n for n in names if os.path.splitext(n)[1].lower() in IMAGE_SUFFIXES and not n.startswith("._")]
+        found += [path for name in pictures if (path := os.path.join(folder, name)) not in named]
+    return counted([os.path.relpath(path, root) for path in sorted(found)])
+
+
+def _look_at_file(image: CocoImage, directory: str | os.PathLike[str]) -> ImageFile:
+    try:
+        path = locate(directory, image.file_name)
+    except UserError as error:
+        return ImageFile(image, "missing", str(error))
+    if not path.is_file():
+        return ImageFile(image, "missing", f"{path}: no such file")
+    try:
+        with Image.open(path) as header:
+            return _described(image, path, header)
+    except Exception:  # Pillow's readers raise a dozen kinds.
+        return _decoded(image, path)
+
+
+def _decoded(image: CocoImage, path: Path) -> ImageFile:
+    """An image's file whose header Pillow cannot read, as training reads it."""
+    try:
+        shape = read_image(path).shape
+    except UserError as error:
+        return ImageFile(image, "unreadable", str(error), path)
+    problem, reason = _compared(image, path, (shape[0], shape[1]), (shape[0], shape[1]))
+    return ImageFile(image, problem, reason, path, path.stat().st_size)
+
+
+def _described(image: CocoImage, path: Path, header: Image.Image) -> ImageFile:
+    """An image's file by its open header, compared with the annotated size."""
+    orientation = _orientation(header)
+    raw = _raw_size(header)
+    problem, reason = _compared(image, path, raw, raw[::-1] if orientation in _SIDEWAYS else raw)
+    bits, is_float = _bits(header, path)
+    return ImageFile(
+        image=image,
+        problem=problem,
+        reason=reason,
+        path=path,
+        bytes=path.stat().st_size,
+        kind=f"{_colour(header)}, {bits} bits{' float' if is_float else ''}",
+        bits=bits,
+        turned=orientation in range(2, 9),
+        # Phones put a second, smaller picture into a JPEG, which nobody means.
+        several=header.format != "MPO" and bool(getattr(header, "is_animated", False)),
+    )
+
+
+def _compared(
+    image: CocoImage, path: Path, raw: tuple[int, int], upright: tuple[int, int]
+) -> tuple[Problem | None, str]:
+    """What is wrong with an image of these (height, width), stored and as shown, in one line, too."""
+    annotated = image.height, image.width
+    if annotated == upright:
+        return None, ""
+    shown = f"{upright[0]}x{upright[1]} (height x width, upright by its EXIF orientation)"
+    reason = f"{path}: is {shown}, but was annotated at {annotated[0]}x{annotated[1]}"
+    return "unrotated" if annotated == raw else "of another size", reason
+
+
+def _orientation(header: Image.Image) -> int:
+    """EXIF's number of the orientation, 1 to 8, as far as it is known without decoding the picture."""
+    tags: Any = getattr(header, "tag_v2", None)
+    if tags is None:
+        tags = Image.Exif()
+        # Damaged metadata turn no picture.
+        with suppress(Exception):
+            tags.load(header.info.get("exif", b""))
+    found = tags.get(ExifTags.Base.Orientation, 1)
+    return found if isinstance(found, int) else 1
+
+
+def _raw_size(header: Image.Image) -> tuple[int, int]:
+    """(height, width) of the stored picture; Pillow gives that of the upright one for TIFF alone."""
+    tags: Any = getattr(header, "tag_v2", None)
+    if tags is None:
+        return header.height, header.width
+    return int(tags[ExifTags.Base.ImageLength]), int(tags[ExifTags.Base.ImageWidth])
+
+
+def _bits(header: Image.Image, path: Path) -> tuple[int, bool]:
+    """Bits of each channel, and whether they are a floating-point number."""
+    if header.format == "PNG":
+        # Pillow does not tell colours of 16 bits from those of 8.
+        with path.open("rb") as stream:
+            return max(8, stream.read(25)[24]), False
+    tags: Any = getattr(header, "tag_v2", None)
+    if tags is not None:
+        bits = max(8, *tags.get(_TIFF_BITS, (8,)))
+        return bits, _TIFF_FLOAT in tags.get(_TIFF_SAMPLE_FORMAT, ())
+    # PGM's values have 16 bits at most, and Pillow unpacks them to 32.
+    if header.mode.startswith("I;16") or (header.format == "PPM" and header.mode == "I"):
+        return 16, False
+    return (32 if header.mode in ("I", "F") else 8), header.mode == "F"
+
+
+def _colour(header: Image.Image) -> str:
+    bands = header.getbands()
+    colour = _COLOURS.get(header.mode) or ("grey" if len(bands) < 3 else "RGB")
+    has_alpha = bands[-1] in ("A", "a") or "transparency" in header.info
+    return f"{colour} with alpha" if has_alpha else colour
