@@ -113,12 +113,12 @@ def test_what_is_left_out_is_counted_by_its_reason(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("useless", "reason"),
     [
-        ({"iscrowd": 1}, r"2 crowds \(iscrowd 1; if each is one object, write 0\)"),
+        ({"iscrowd": 1}, r"2 crowds \(iscrowd 1; if each is one object: --crowd-as-object\)"),
         (
             {"bbox": [0.1, 0.2, 0.3, 0.4]},
             r"2 objects with a box under a pixel \(boxes are x, y, width, height in pixels",
         ),
-        ({"segmentation": None}, "1 images without annotations"),
+        ({"segmentation": None}, "1 images of which every object is left out"),
     ],
 )
 def test_the_reasons_why_nothing_is_left_are_named(tmp_path: Path, useless: dict[str, Any], reason: str) -> None:
