@@ -293,6 +293,9 @@ class _Epochs:
         gained = {"best_ap": ap, "best_epoch": epoch, "without_gain": 0}
         lost = {"without_gain": before.without_gain + 1}
         trainer.progress = replace(before, evaluated_epoch=epoch, **(gained if is_best else lost))
+        if trainer.stops_early and self._report is not None:
+            record = {"epoch": epoch, "stopped_early": f"{before.without_gain + 1} evaluations without a gain"}
+            self._report.write(trainer.progress.iteration, record)
         if is_best:
             self._save(epoch, "best", {"mask_ap": f"{ap:.4f}"})
         elif self._report is not None:
