@@ -281,8 +281,9 @@ def _outcome(run: TrainingRun, args: Args) -> str:
     why = f"ended early, after {args.early_stop} evaluations without a gain in mask AP; " if run.stopped_early else ""
     if run.best_ap is None:
         return f"{why}no mask AP was measured: last.safetensors has the weights"
+    when = f" after epoch {run.best_epoch}" if run.best_epoch is not None else ""
     weights = kept_weights(args.ema_decay)
-    return f"{why}best.safetensors: mask AP {run.best_ap:.4f} after epoch {run.best_epoch}, weights: {weights}"
+    return f"{why}best.safetensors: mask AP {run.best_ap:.4f}{when}, weights: {weights}"
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ class TrainingRun:
     best_ap: float | None = None
     """Mask AP in 0..1 of ``best.safetensors``; None if nothing was evaluated."""
     best_epoch: int | None = None
-    """The epoch of ``best.safetensors``; None if nothing was evaluated."""
+    """The epoch of ``best.safetensors``; None if nothing was evaluated, or by an earlier version."""
     stopped_early: bool = False
     """Whether the run reached its end because evaluations brought no more gain."""
     profile: str | None = None
@@ -127,7 +127,7 @@ def _train(plan: Plan, should_stop: Callable[[], bool]) -> TrainingRun:
         output=plan.output,
         finished=finished,
         best_ap=progress.best_ap if measured else None,
-        best_epoch=progress.best_epoch if measured else None,
+        best_epoch=(progress.best_epoch or None) if measured else None,
         stopped_early=trainer.stops_early,
     )
 
