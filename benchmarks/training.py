@@ -68,7 +68,7 @@ class RunReport:
     peak_memory_mib: float
     provenance: Provenance
     accuracy: dict[str, Accuracy]
-    """Figures by set of images; see :data:`SETS`."""
+    """Figures by set of images; see :data:`SETS`. A run without held-out images has none of them."""
     evaluated_images: int | str
     """Limit of the images of each set, or ``all``."""
     curve: tuple[CurvePoint, ...]
@@ -98,7 +98,11 @@ def assess(run: Path, args: Args) -> RunReport:
         images_per_second=rates[len(rates) // 2],
         peak_memory_mib=max(record.memory_mb for record in records),
         provenance=provenance([checkpoint]),
-        accuracy={name: _evaluate(checkpoint, getattr(recipe, part), args) for name, part in SETS.items()},
+        accuracy={
+            name: _evaluate(checkpoint, data, args)
+            for name, part in SETS.items()
+            if (data := getattr(recipe, part)) is not None
+        },
         evaluated_images=args.limit or "all",
         curve=tuple(CurvePoint(record.epoch, record.loss, record.losses) for record in records),
     )
@@ -123,7 +127,7 @@ class _Recipe:
     name: str
     train: _Train
     data: _Data
-    validation: _Data
+    validation: _Data | None
 
 
 @dataclass(frozen=True)
@@ -149,7 +153,7 @@ def read_run(run: Path) -> tuple[_Recipe, list[_Record]]:
     except (OSError, ValueError) as error:
         raise UserError(f"{run}: expected the directory of a run of python -m refinemask.train: {error}") from error
     last, epochs = records[-1].epoch, recipe.train.epochs
-    if last != epochs:
+    if last != epochs and not any("stopped_early" in each for each in metrics):
         raise UserError(f"{run}: stopped in epoch {last} of {epochs}; go on with its command and --resume auto")
     return recipe, records
 
@@ -174,7 +178,11 @@ def table(report: TrainingReport) -> Table:
     for heading in ("iterations", "images/s", *(f"{column}, {name}" for name in SETS for column in COLUMNS)):
         result.add_column(heading, justify="right")
     for run in report.runs:
-        figures = (points(run.accuracy[name][kind]["AP"], 1) for name in SETS for kind in COLUMNS.values())
+        figures = (
+            points(run.accuracy[name][kind]["AP"], 1) if name in run.accuracy else "–"
+            for name in SETS
+            for kind in COLUMNS.values()
+        )
         result.add_row(run.recipe, str(run.iterations), f"{run.images_per_second:.2f}", *figures)
     return result
 

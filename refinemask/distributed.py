@@ -79,6 +79,13 @@ def is_main() -> bool:
     return world()[0] == 0
 
 
+def say(*lines: str) -> None:
+    """Print lines to standard error once, however many processes there are."""
+    if is_main():
+        for line in lines:
+            print(line, file=sys.stderr)
+
+
 def mean_over_ranks(x: "Tensor") -> "Tensor":
     """Mean of a tensor over all processes, without gradient; every process must call it equally often."""
     group = _group()

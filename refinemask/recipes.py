@@ -21,7 +21,7 @@ from refinemask.modeling.families import family_of
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationData:
-    """What a run is evaluated on; paths are relative to the data root."""
+    """What a run is evaluated on; paths are absolute, or relative to the data root."""
 
     annotations: str
     """Annotation file."""
@@ -36,9 +36,9 @@ class Recipe:
     model: ModelConfig
     """Configuration of the model, with placeholders for the classes, which a run takes from the annotations."""
     data: DataConfig
-    """Training data, with paths relative to the data root."""
-    validation: ValidationData
-    """Data for the evaluations during training."""
+    """Training data, with paths that are absolute, or relative to the data root."""
+    validation: ValidationData | None
+    """Data for the evaluations during training; None evaluates nothing."""
     train: TrainConfig
     """Configuration of the optimisation."""
 

@@ -39,6 +39,30 @@ Size = Annotated[
 OptionalSize = Annotated[Size | None, tyro.conf.arg(metavar="HxW")]
 
 
+def _parse_sides(text: str) -> tuple[int, int]:
+    sides = text.split("x")
+    if len(sides) != 2 or not all(side.isdecimal() and side.isascii() and len(side) < 10 for side in sides):
+        raise UserError(f"size {text!r}: expected SHORTxLONG in pixels, such as 800x1333")
+    return int(sides[0]), int(sides[1])
+
+
+OptionalSides = Annotated[
+    Annotated[
+        tuple[int, int],
+        PrimitiveConstructorSpec(
+            nargs=1,
+            metavar="SHORTxLONG",
+            instance_from_str=lambda texts: _parse_sides(texts[0]),
+            is_instance=lambda value: isinstance(value, tuple),
+            str_from_instance=_times,
+        ),
+    ]
+    | None,
+    tyro.conf.arg(metavar="SHORTxLONG"),
+]
+"""Largest (shorter side, longer side) of an image in pixels, written SHORTxLONG."""
+
+
 def _parse_shape(text: str) -> tuple[int, int, int]:
     batch, _, size = text.partition("x")
     if not batch.isdigit():

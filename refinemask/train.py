@@ -9,27 +9,39 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from refinemask.bundled import NUCLEI
 from refinemask.command import execute
-from refinemask.distributed import is_main, process_group
+from refinemask.config import DataConfig, ModelConfig, TrainConfig
+from refinemask.distributed import is_main, process_group, say
 from refinemask.files import UserError
 from refinemask.nearest import nearest
 from refinemask.recipes import RECIPES, Recipe
-from refinemask.spelling import OptionalName, OptionalNumber, OptionalOutput, OptionalPath
-from refinemask.training.loop import Execution, Precision
+from refinemask.spelling import OptionalName, OptionalNumber, OptionalOutput, OptionalPath, OptionalSides
+from refinemask.training.loop import Execution, Precision, kept_weights
+from refinemask.training.overrides import (
+    MOST_DETECTIONS,
+    with_detections,
+    with_frozen_backbone,
+    with_image_size,
+    with_own_data,
+)
 from refinemask.training.preemption import catch_preemption
-from refinemask.training.run import Plan, train
+from refinemask.training.run import Plan, TrainingRun, train
 
 LIMITS: list[tuple[tuple[str, ...], Callable[[float], bool], str]] = [
-    (("epochs", "batch_size", "accumulate", "log_every"), lambda value: value >= 1, "at least 1"),
-    (("workers", "evaluate_every"), lambda value: value >= 0, "at least 0"),
+    (("epochs", "batch_size", "accumulate", "log_every", "early_stop"), lambda value: value >= 1, "at least 1"),
+    (("workers", "evaluate_every", "warmup"), lambda value: value >= 0, "at least 0"),
     (("seed",), lambda value: 0 <= value < 1 << 63, "0 to 2^63 - 1"),
     (("learning_rate",), lambda value: 0 < value < math.inf, "more than 0"),
     (("ema_decay",), lambda value: 0 < value < 1, "a number between 0 and 1"),
+    (("detections",), lambda value: 1 <= value <= MOST_DETECTIONS, f"1 to {MOST_DETECTIONS}"),
+    (("score_threshold",), lambda value: 0 <= value <= 1, "0 to 1"),
+    (("anchor_scale",), lambda value: 1e-6 <= value <= 1e6, "0.000001 to 1000000"),
 ]
 """What the values of the command line's options may be."""
 
@@ -44,6 +56,18 @@ class Args:
     """Directory of the run; runs/RECIPE if not given."""
     data_root: OptionalPath = None
     """Directory under which the recipe's annotation files and image folders lie; the nuclei recipes bring theirs."""
+    annotations: OptionalPath = None
+    """Annotations of your own to train on, in COCO or LVIS format, in place of the recipe's; the classes are theirs."""
+    images: OptionalPath = None
+    """Folder from which the file names in --annotations begin; the folder of that file if not given."""
+    val_annotations: OptionalPath = None
+    """Annotations to evaluate on; with --annotations and without these, nothing is evaluated."""
+    val_images: OptionalPath = None
+    """Folder from which the file names in --val-annotations begin; the folder of that file if not given."""
+    background_images: bool = False
+    """Train on images without annotations, too, in which there is nothing to find."""
+    crowd_as_object: bool = False
+    """Take objects that are marked as crowds (iscrowd 1) as one object each, in training and evaluation."""
     resume: str | None = None
     """A state.pt to go on from with the same recipe and overrides; "auto": that of the output, if there is one."""
     init: str | None = None
@@ -76,6 +100,22 @@ class Args:
     """Learning rate after the warm-up, in place of the recipe's."""
     seed: OptionalNumber = None
     """Seed of everything random, in place of the recipe's."""
+    lr_schedule: Literal["step", "cosine"] | None = None
+    """Whether the learning rate falls by steps, or to zero along half a cosine, in place of the recipe's."""
+    warmup: OptionalNumber = None
+    """Iterations in which the learning rate rises to its full value, in place of the recipe's."""
+    early_stop: OptionalNumber = None
+    """End after so many evaluations without a gain in mask AP; they are --evaluate-every epochs apart."""
+    freeze: Literal["backbone"] | None = None
+    """Leave the weights of this part as they were loaded; it needs --init."""
+    image_size: OptionalSides = None
+    """Largest shorter and longer side of images, in training and afterwards, in place of the recipe's."""
+    detections: OptionalNumber = None
+    """Largest number of detections per image, at most 3840, in place of the recipe's."""
+    score_threshold: float | None = None
+    """Smallest score of a detection, in place of the recipe's."""
+    anchor_scale: float | None = None
+    """Side of a square anchor in strides of its level, which are 4 to 64 pixels, in place of the recipe's."""
     profile: bool = False
     """Write a PyTorch profiler trace of 20 steps to OUTPUT/profile.json.gz, and stop."""
     print: bool = False
@@ -96,23 +136,57 @@ def resolve(args: Args) -> Recipe:
             if (value := getattr(args, name)) is not None and not fits(value):
                 raise UserError(f"--{name.replace('_', '-')} is {value}; expected {expected}")
     recipe = RECIPES[args.recipe]
-    train = recipe.train
+    recipe = with_own_data(recipe, args.annotations, args.images, args.val_annotations, args.val_images)
+    if args.image_size is not None:
+        recipe = with_image_size(recipe, args.image_size)
+    recipe = replace(recipe, model=_model(args, recipe.model), data=_data(args, recipe.data))
+    recipe = replace(recipe, train=_schedule(args, recipe.train))
+    if args.early_stop is not None and (recipe.validation is None or not args.evaluate_every):
+        lacking = "give --val-annotations" if recipe.validation is None else "give --evaluate-every 1 or more"
+        raise UserError(f"--early-stop is {args.early_stop}, but nothing is evaluated; {lacking}")
+    return recipe
+
+
+def _model(args: Args, model: ModelConfig) -> ModelConfig:
+    if args.freeze == "backbone":
+        model = with_frozen_backbone(model)
+    if args.detections is not None:
+        model, raised = with_detections(model, args.detections)
+        if raised:
+            say(f"--detections {args.detections} raises {', '.join(raised)}")
+    if args.score_threshold is not None:
+        model = replace(model, box_head=replace(model.box_head, score_threshold=args.score_threshold))
+    if args.anchor_scale is not None:
+        model = replace(model, rpn=replace(model.rpn, anchor_scale=args.anchor_scale))
+    return model
+
+
+def _data(args: Args, data: DataConfig) -> DataConfig:
+    return replace(
+        data,
+        background_images=args.background_images or data.background_images,
+        crowd_as_object=args.crowd_as_object or data.crowd_as_object,
+    )
+
+
+def _schedule(args: Args, train: TrainConfig) -> TrainConfig:
     if args.epochs is not None:
         steps = tuple(round(step * args.epochs / train.epochs) for step in train.step_epochs)
         train = replace(train, epochs=args.epochs, step_epochs=steps)
     if args.batch_size is not None:
         rate = train.learning_rate * args.batch_size / train.batch_size
         if args.learning_rate is None and rate != train.learning_rate:
-            print(
-                f"learning rate {rate:g}: the recipe's {train.learning_rate:g} is for batches of {train.batch_size}",
-                file=sys.stderr,
-            )
+            say(f"learning rate {rate:g}: the recipe's {train.learning_rate:g} is for batches of {train.batch_size}")
         train = replace(train, batch_size=args.batch_size, learning_rate=rate)
-    if args.learning_rate is not None:
-        train = replace(train, learning_rate=args.learning_rate)
-    if args.seed is not None:
-        train = replace(train, seed=args.seed)
-    return replace(recipe, train=train)
+    given = {
+        "learning_rate": args.learning_rate,
+        "warmup_iterations": args.warmup,
+        "schedule": args.lr_schedule,
+        "early_stop": args.early_stop,
+        "seed": args.seed,
+    }
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    return replace(train, **changes)
 
 
 def plan(args: Args, device: torch.device) -> Plan:
@@ -130,7 +204,7 @@ def plan(args: Args, device: torch.device) -> Plan:
     return Plan(
         name=args.recipe,
         recipe=recipe,
-        data_root=_data_root(args),
+        data_root=_data_root(args, recipe),
         output=output,
         execution=Execution(
             device=device,
@@ -150,12 +224,18 @@ def plan(args: Args, device: torch.device) -> Plan:
     )
 
 
-def _data_root(args: Args) -> Path:
+def _data_root(args: Args, recipe: Recipe) -> Path:
+    """The folder of all data whose paths are relative; of no meaning if there are none."""
     if args.data_root is not None:
         return args.data_root
     if args.recipe.startswith("nuclei-demo"):
         return NUCLEI
-    raise UserError(f"--data-root is missing: the directory that holds {RECIPES[args.recipe].data.annotations}")
+    validation = recipe.validation.annotations if recipe.validation is not None else None
+    for path in (recipe.data.annotations, recipe.data.semantic_maps, validation):
+        if path is not None and not Path(path).is_absolute():
+            own = "; for data of your own give --annotations and --images" if path == recipe.data.annotations else ""
+            raise UserError(f"--data-root is missing: the directory that holds {path}{own}")
+    return Path()
 
 
 def _best_device() -> str:
@@ -190,8 +270,20 @@ def _train(args: Args) -> int:
         if is_main():
             if run.profile is not None:
                 print(run.profile)
+            elif run.finished:
+                print(_outcome(run, args), file=sys.stderr)
             print(run.output if run.finished else f"stopped; go on with --resume auto --output {run.output}")
     return 0 if run.finished else preemption.exit_code
+
+
+def _outcome(run: TrainingRun, args: Args) -> str:
+    """What came of a run, in a line: why it ended, and the best weights."""
+    why = f"ended early, after {args.early_stop} evaluations without a gain in mask AP; " if run.stopped_early else ""
+    if run.best_ap is None:
+        return f"{why}no mask AP was measured: last.safetensors has the weights"
+    when = f" after epoch {run.best_epoch}" if run.best_epoch is not None else ""
+    weights = kept_weights(args.ema_decay)
+    return f"{why}best.safetensors: mask AP {run.best_ap:.4f}{when}, weights: {weights}"
 
 
 if __name__ == "__main__":

@@ -48,14 +48,20 @@ def is_there(directory: str | os.PathLike[str], image: CocoImage) -> bool:
 
 
 def require_files(
-    images: Sequence[CocoImage], directory: str | os.PathLike[str], annotations: str | os.PathLike[str]
+    images: Sequence[CocoImage],
+    directory: str | os.PathLike[str],
+    annotations: str | os.PathLike[str],
+    option: str = "--data-root",
 ) -> None:
-    """Raise a UserError unless the file of every image listed in ``annotations`` is below ``directory``."""
+    """Raise a UserError unless the file of every image listed in ``annotations`` is below ``directory``.
+
+    ``option`` is the one of the command line that names the folder.
+    """
     missing = [image.file_name for image in images if not os.path.isfile(locate(directory, image.file_name))]
     if missing:
         raise UserError(
             f"{directory}: {len(missing)} of the {len(images)} files for the images of {annotations} are missing, "
-            f"the first is {short(missing[0])}; check --data-root"
+            f"the first is {short(missing[0])}; check {option}"
         )
 
 

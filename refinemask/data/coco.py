@@ -57,6 +57,8 @@ class CocoDataset:
     """Category names by ascending id. A label is a category's position in this order."""
     findings: tuple[Finding, ...] = field(default=(), kw_only=True)
     """What the reader mended and left out."""
+    incomplete: frozenset[int] = field(default=frozenset(), kw_only=True)
+    """Ids of the images of which the reader left out an object, so that one without objects may still show some."""
 
     @property
     def category_ids(self) -> tuple[int, ...]:
@@ -102,6 +104,7 @@ def parse_coco(path: str | os.PathLike[str], content: dict[str, Any]) -> CocoDat
     by_id = {image.id: image for image in images}
     by_image: dict[int, list[CocoAnnotation]] = {image.id: [] for image in images}
     degenerate = []
+    incomplete = set()
     for entry in read_entries(path, content, "annotations", _Annotation):
         if entry.image_id not in by_id:
             raise UserError(f"{path}: annotation {entry.id} is of image {entry.image_id}, which is not listed")
@@ -113,6 +116,7 @@ def parse_coco(path: str | os.PathLike[str], content: dict[str, Any]) -> CocoDat
             raise UserError(f"{path}: annotation {entry.id}: {error}") from error
         if annotation is None:
             degenerate.append(entry.id)
+            incomplete.add(entry.image_id)
         else:
             by_image[entry.image_id].append(annotation)
     _report_degenerate(path, degenerate)
@@ -121,6 +125,7 @@ def parse_coco(path: str | os.PathLike[str], content: dict[str, Any]) -> CocoDat
         images=tuple(sorted(images, key=lambda image: image.id)),
         annotations={image_id: tuple(group) for image_id, group in by_image.items()},
         categories=categories,
+        incomplete=frozenset(incomplete),
     )
 
 

@@ -82,11 +82,27 @@ class TrainingImage(NamedTuple):
     """Reasons why the images asked for could not be read, if this is another one."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainingCounts:
+    """What of a data set is trained on."""
+
+    images: int
+    """Number of images that are trained on, each counted once."""
+    background_images: int
+    """Number of those images that have no object."""
+    objects: dict[int, int]
+    """Number of objects that are trained on, by category id."""
+    left_out: dict[str, int]
+    """Number of images and objects that are not trained on, by the reason in words, the most frequent first."""
+
+
 class TrainingDataset(Dataset[TrainingImage]):
     """The images of a COCO file that can be trained on, augmented as a ``Pick``'s seed says.
 
     Crowds and boxes without area or outside the image are dropped, and then images without any object. An image that
-    cannot be read is replaced by the next, so that one bad file does not end a run of days.
+    never had an object is kept as a negative if the configuration says so. One that lost all of its objects is not,
+    because the detector would learn that there is nothing. An image that cannot be read is replaced by the next, so
+    that one bad file does not end a run of days.
     """
 
     def __init__(
@@ -95,6 +111,7 @@ class TrainingDataset(Dataset[TrainingImage]):
         image_dir: str | os.PathLike[str],
         config: DataConfig,
         semantic_dir: str | os.PathLike[str] | None = None,
+        images_option: str = "--data-root",
     ) -> None:
         """List the images that can be trained on.
 
@@ -103,6 +120,7 @@ class TrainingDataset(Dataset[TrainingImage]):
             image_dir: folder of the images' files.
             config: the augmentation.
             semantic_dir: folder of the images' class maps; None if nothing learns from them.
+            images_option: option of the command line that names ``image_dir``, for errors.
 
         Raises:
             UserError: no image can be trained on, or a file of one is missing.
@@ -111,25 +129,19 @@ class TrainingDataset(Dataset[TrainingImage]):
         self._directory = Path(image_dir)
         self._semantic_directory = Path(semantic_dir) if semantic_dir is not None else None
         self._labels = coco.labels
-        self._entries: list[tuple[CocoImage, list[CocoAnnotation]]] = []
-        left_out: Counter[str] = Counter()
-        for image in coco.images:
-            reasons = [why_left_out(annotation, image) for annotation in coco.annotations[image.id]]
-            left_out.update(reason for reason in reasons if reason is not None)
-            annotations = [a for a, reason in zip(coco.annotations[image.id], reasons, strict=True) if reason is None]
-            if min(image.height, image.width) < SMALLEST_SIDE:
-                left_out[f"images under {SMALLEST_SIDE} pixels"] += 1
-            elif annotations:
-                self._entries.append((image, annotations))
-            elif not coco.annotations[image.id]:
-                left_out["images without annotations"] += 1
-        self.left_out: str = ", ".join(f"{count} {reason}" for reason, count in left_out.most_common())
-        """What is not trained on and why, in a few words; empty if that is nothing."""
-        if not self._entries:
+        self._entries, left_out = _entries(coco, config.background_images)
+        self.counts: TrainingCounts = TrainingCounts(
+            images=len(self._entries),
+            background_images=sum(not annotations for _, annotations in self._entries),
+            objects=Counter(a.category_id for _, annotations in self._entries for a in annotations),
+            left_out=dict(left_out.most_common()),
+        )
+        """How much is trained on."""
+        if not self.counts.objects:
             raise UserError(
                 f"{coco.path}: none of its {len(coco.images)} images has an object to train on: {self.left_out}"
             )
-        require_files([image for image, _ in self._entries], self._directory, coco.path)
+        require_files([image for image, _ in self._entries], self._directory, coco.path, images_option)
         if self._semantic_directory is not None:
             maps = [replace(image, file_name=self._map_name(image)) for image, _ in self._entries]
             require_files(maps, self._semantic_directory, coco.path)
@@ -140,6 +152,11 @@ class TrainingDataset(Dataset[TrainingImage]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @property
+    def left_out(self) -> str:
+        """What is not trained on and why, in a few words; empty if that is nothing."""
+        return ", ".join(f"{count} {reason}" for reason, count in self.counts.left_out.items())
 
     @property
     def image_ids(self) -> list[int]:
@@ -200,7 +217,7 @@ class TrainingDataset(Dataset[TrainingImage]):
                 boxes = flip_boxes(boxes, shape, axis)
                 masks = [flip_mask(mask, shape, axis) for mask in masks]
                 semantic = np.flip(semantic, axis) if semantic is not None else None
-        labels = torch.tensor([self._labels[a.category_id] for a in annotations])
+        labels = torch.tensor([self._labels[a.category_id] for a in annotations], dtype=torch.int64)
         targets = ImageTargets(
             boxes=torch.from_numpy(boxes),
             labels=labels,
@@ -209,6 +226,28 @@ class TrainingDataset(Dataset[TrainingImage]):
             semantic=semantic,
         )
         return TrainingImage(pixels, targets, skipped)
+
+
+def _entries(
+    coco: CocoDataset, background_images: bool
+) -> tuple[list[tuple[CocoImage, list[CocoAnnotation]]], Counter[str]]:
+    """The images to train on with their objects, and the number of what is left out by reason."""
+    entries, left_out = [], Counter[str]()
+    for image in coco.images:
+        listed = coco.annotations[image.id]
+        reasons = [why_left_out(annotation, image) for annotation in listed]
+        left_out.update(reason for reason in reasons if reason is not None)
+        annotations = [a for a, reason in zip(listed, reasons, strict=True) if reason is None]
+        is_background = not listed and image.id not in coco.incomplete
+        if min(image.height, image.width) < SMALLEST_SIDE:
+            left_out[f"images under {SMALLEST_SIDE} pixels"] += 1
+        elif annotations or (is_background and background_images):
+            entries.append((image, annotations))
+        elif is_background:
+            left_out["images without annotations (--background-images keeps them)"] += 1
+        else:
+            left_out["images of which every object is left out"] += 1
+    return entries, left_out
 
 
 def collate(samples: Sequence[TrainingImage]) -> TrainingBatch:
@@ -226,7 +265,7 @@ def resize_boxes(
     boxes: Sequence[tuple[float, float, float, float]], old: tuple[int, int], new: tuple[int, int]
 ) -> NDArray[np.float32]:
     """Boxes [G, 4] xyxy, clipped, in an image of (height, width) ``new``, from (x, y, w, h) in one of ``old``."""
-    corners = np.array(boxes, np.float32)
+    corners = np.array(boxes, np.float32).reshape(-1, 4)
     corners[:, 2:] += corners[:, :2]
     scale = np.array([new[1] / old[1], new[0] / old[0]] * 2, np.float32)
     limit = np.array([new[1], new[0]] * 2, np.float32)

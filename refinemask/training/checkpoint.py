@@ -40,6 +40,10 @@ class Progress:
     """The last epoch after which the detector was evaluated."""
     best_ap: Annotated[float, Meta(ge=-1, le=1)] = -1.0
     """Best mask AP so far, in 0..1; -1 before the first evaluation."""
+    best_epoch: Count = 0
+    """The epoch after which it was reached; 0 before the first evaluation."""
+    without_gain: Count = 0
+    """Number of evaluations since then."""
     unreported: Count = 0
     """Iterations done since the last record of losses, where a run stopped between two records."""
     unreported_losses: dict[str, float] = field(default_factory=dict)

@@ -51,6 +51,11 @@ class Execution:
     """Decay of a moving average of the weights; None keeps no average."""
 
 
+def kept_weights(ema_decay: float | None) -> str:
+    """Which weights a run with that decay evaluates and keeps, in words."""
+    return "as trained" if ema_decay is None else f"moving average (EMA), decay {ema_decay:g}"
+
+
 class Step(NamedTuple):
     """What one iteration did."""
 
@@ -64,10 +69,18 @@ class Step(NamedTuple):
 
 
 def learning_rate(config: TrainConfig, iteration: int, iterations_per_epoch: int) -> float:
-    """The rate of an iteration: linear warm-up, and a tenth after each of ``step_epochs``."""
-    rate = config.learning_rate * 0.1 ** sum(iteration >= epoch * iterations_per_epoch for epoch in config.step_epochs)
-    if iteration < config.warmup_iterations:
-        rate *= 1 - (1 - iteration / config.warmup_iterations) * (1 - config.warmup_factor)
+    """The rate of an iteration: linear warm-up, and a tenth after each of ``step_epochs``.
+
+    The schedule ``cosine`` falls to zero along half a cosine instead, from the end of the warm-up to that of the run.
+    """
+    warmup, rate = config.warmup_iterations, config.learning_rate
+    if config.schedule == "step":
+        rate *= 0.1 ** sum(iteration >= epoch * iterations_per_epoch for epoch in config.step_epochs)
+    elif iteration > warmup:
+        progress = (iteration - warmup) / (config.epochs * iterations_per_epoch - warmup)
+        rate *= (1 + math.cos(math.pi * progress)) / 2
+    if iteration < warmup:
+        rate *= 1 - (1 - iteration / warmup) * (1 - config.warmup_factor)
     return rate
 
 
@@ -125,6 +138,12 @@ class Trainer:
         return cast(Detector, self.average.module) if self.average is not None else self.detector
 
     @property
+    def stops_early(self) -> bool:
+        """Whether as many evaluations as the configuration allows have brought no gain."""
+        patience = self.config.early_stop
+        return patience is not None and self.progress.without_gain >= patience
+
+    @property
     def _parts(self) -> dict[str, Stateful]:
         parts: dict[str, Stateful] = {"model": self.detector, "optimizer": self.optimizer}
         if self.scaler.is_enabled():
@@ -167,7 +186,7 @@ class Trainer:
             should_stop: called after each iteration; all processes stop when it returns true in one of them.
 
         Returns:
-            Whether the end was reached.
+            Whether the end was reached, which an early stop is, too.
 
         Raises:
             UserError: the loss is not finite, too many images cannot be read, or a process that loads them was killed.
@@ -176,12 +195,16 @@ class Trainer:
         epochs, rest = divmod(self.progress.iteration, per_epoch)
         if epochs and not rest:
             on_epoch(epochs)
+        if self.stops_early:
+            return True
         with named_deaths(), closing(self.steps()) as steps:
             for step in steps:
                 done = self.progress.iteration
                 on_step(done, step)
                 if done % per_epoch == 0:
                     on_epoch(done // per_epoch)
+                    if self.stops_early:
+                        return True
                 if any_rank(should_stop(), self.execution.device):
                     return done == self.iterations
         return True

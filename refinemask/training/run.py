@@ -1,7 +1,8 @@
 """A training run and its directory.
 
-``recipe.json`` and ``environment.json`` say what is run and where. ``metrics.jsonl`` says how it goes. ``state.pt`` is
-for a resumed run, ``last.safetensors`` and ``best.safetensors`` are for the rest of the project.
+``recipe.json``, ``data.json`` and ``environment.json`` say what is run, on what and where. ``metrics.jsonl`` says how
+it goes. ``state.pt`` is for a resumed run, ``last.safetensors`` and ``best.safetensors`` are for the rest of the
+project.
 """
 
 import json
@@ -16,22 +17,23 @@ from typing import Any
 import torch
 import torchvision
 
-from refinemask.config import ModelConfig
+from refinemask.config import BackboneConfig
 from refinemask.data.annotated import require_files
 from refinemask.data.coco import CocoDataset
 from refinemask.data.training import TrainingDataset
-from refinemask.distributed import gather, is_main, world
+from refinemask.distributed import gather, is_main, say, world
 from refinemask.evaluation.measurement import Measurement
-from refinemask.evaluation.metrics import METRICS
 from refinemask.files import UserError, atomic_write
 from refinemask.locks import locked
 from refinemask.modeling.detector import Detector
 from refinemask.modeling.families import family_of
 from refinemask.provenance import git_revision
 from refinemask.recipes import Recipe
+from refinemask.training.annotations import format_of, metric_of, read_annotations
+from refinemask.training.data_report import UsedData, validation_counts
 from refinemask.training.fingerprint import Fingerprint
-from refinemask.training.initial_weights import initialise
-from refinemask.training.loop import Execution, Step, Trainer, profile
+from refinemask.training.initial_weights import IMAGENET, initialise
+from refinemask.training.loop import Execution, Step, Trainer, kept_weights, profile
 from refinemask.training.report import Report
 from refinemask.training.validation import draw_first, validate
 from refinemask.weights import save_detector
@@ -78,6 +80,10 @@ class TrainingRun:
     """Whether the run reached its end; otherwise its state is saved."""
     best_ap: float | None = None
     """Mask AP in 0..1 of ``best.safetensors``; None if nothing was evaluated."""
+    best_epoch: int | None = None
+    """The epoch of ``best.safetensors``; None if nothing was evaluated, or by an earlier version."""
+    stopped_early: bool = False
+    """Whether the run reached its end because evaluations brought no more gain."""
     profile: str | None = None
     """The profiler's table, if the plan asked for it."""
 
@@ -101,27 +107,38 @@ def train(plan: Plan, should_stop: Callable[[], bool] = lambda: False) -> Traini
 
 
 def _train(plan: Plan, should_stop: Callable[[], bool]) -> TrainingRun:
-    trainer, model = _prepare(plan)
+    pictures, data = _training_data(plan)
+    plan = replace(plan, recipe=_with_classes(plan.recipe, data.dataset))
+    trainer = _prepare(plan, pictures)
     if plan.resume is not None:
         trainer.resume(plan.resume)
     _require_same_start(trainer, plan.output)
     if plan.profile:
         table = profile(trainer, _make(plan.output) / "profile.json.gz" if is_main() else None)
         return TrainingRun(output=plan.output, finished=True, profile=table)
-    validation = _validation(plan, model)
+    validation = _validation_data(plan, data.dataset.path)
     if is_main():
-        finished = _run_and_report(plan, trainer, model, validation, should_stop)
+        finished = _run_and_report(plan, trainer, data, validation, should_stop)
     else:
         finished = trainer.run(_ignore, _Epochs(plan, trainer, validation, None), should_stop)
-    best = trainer.progress.best_ap
-    return TrainingRun(output=plan.output, finished=finished, best_ap=best if best >= 0 else None)
+    progress = trainer.progress
+    measured = progress.best_ap >= 0
+    return TrainingRun(
+        output=plan.output,
+        finished=finished,
+        best_ap=progress.best_ap if measured else None,
+        best_epoch=(progress.best_epoch or None) if measured else None,
+        stopped_early=trainer.stops_early,
+    )
 
 
 def _run_and_report(
-    plan: Plan, trainer: Trainer, model: ModelConfig, validation: CocoDataset | None, should_stop: Callable[[], bool]
+    plan: Plan, trainer: Trainer, data: UsedData, validation: UsedData | None, should_stop: Callable[[], bool]
 ) -> bool:
     """Run in the first process, which writes the files; returns whether the run reached its end."""
-    _write_json(plan.output / "recipe.json", {"name": plan.name, **asdict(replace(plan.recipe, model=model))})
+    _write_json(plan.output / "recipe.json", {"name": plan.name, **asdict(plan.recipe)})
+    sets = {"training": data, "validation": validation}
+    _write_json(plan.output / "data.json", {name: used and used.to_json() for name, used in sets.items()})
     _write_json(plan.output / "environment.json", environment(plan.execution))
     report = Report(
         plan.output,
@@ -163,53 +180,97 @@ def _make(directory: Path) -> Path:
     return directory
 
 
-def _prepare(plan: Plan) -> tuple[Trainer, ModelConfig]:
-    """The trainer, and its model's configuration with the classes of the annotations."""
-    recipe = plan.recipe
-    dataset = METRICS[recipe.data.format].read(plan.data_root / recipe.data.annotations)
-    model = replace(recipe.model, class_names=dataset.class_names, category_ids=dataset.category_ids)
-    torch.manual_seed(recipe.train.seed)
+def _training_data(plan: Plan) -> tuple[TrainingDataset, UsedData]:
+    config = plan.recipe.data
+    annotations, images = plan.data_root / config.annotations, plan.data_root / config.images
+    dataset = read_annotations(annotations, images, config.crowd_as_object)
+    maps, is_own = config.semantic_maps, Path(config.images).is_absolute()
+    pictures = TrainingDataset(
+        dataset,
+        images,
+        config,
+        semantic_dir=None if maps is None else plan.data_root / maps,
+        images_option="--images" if is_own else "--data-root",
+    )
+    data = UsedData(purpose="trained on", dataset=dataset, images=images, counts=pictures.counts)
+    say(*data.lines())
+    return pictures, data
+
+
+def _with_classes(recipe: Recipe, dataset: CocoDataset) -> Recipe:
+    """The recipe with the classes of its data, and their kind."""
+    kind = format_of(dataset)
+    if kind != recipe.data.format:
+        say(f"{dataset.path}: annotations of {kind.upper()}, the recipe's are of {recipe.data.format.upper()}")
+    return replace(
+        recipe,
+        model=replace(recipe.model, class_names=dataset.class_names, category_ids=dataset.category_ids),
+        data=replace(recipe.data, format=kind),
+    )
+
+
+def _prepare(plan: Plan, pictures: TrainingDataset) -> Trainer:
+    """The trainer at the first iteration, with its initial weights."""
+    model, train = plan.recipe.model, plan.recipe.train
+    torch.manual_seed(train.seed)
     detector = Detector(model)
     if plan.init is not None:
         initialise(detector, plan.init)
     elif plan.resume is None and (model.backbone.frozen_norm or model.backbone.frozen_stages >= 0):
-        source = "a file of Caffe's weights" if model.backbone.stride_in_1x1 else "imagenet or a file"
         raise UserError(
-            f"{plan.name} freezes part of its backbone, so it cannot start from nothing; give --init {source}"
+            f"{plan.name} freezes part of its backbone, so it cannot start from nothing; give --init "
+            f"{_sources(model.backbone)}"
         )
-    maps = recipe.data.semantic_maps
-    if maps is None and family_of(model.mask_head).semantic_maps:
-        print(f"{plan.name}: without semantic maps the semantic branch has no loss of its own", file=sys.stderr)
-    images = TrainingDataset(
-        dataset,
-        plan.data_root / recipe.data.images,
-        recipe.data,
-        semantic_dir=None if maps is None else plan.data_root / maps,
-    )
-    if images.left_out and is_main():
-        print(f"not trained on: {dataset.path}: {images.left_out}", file=sys.stderr)
-    fingerprint = Fingerprint.of(images.image_ids, model=model, data=recipe.data, train=recipe.train)
-    return Trainer(detector, images, recipe.train, plan.execution, fingerprint), model
+    if plan.recipe.data.semantic_maps is None and family_of(model.mask_head).semantic_maps:
+        say(f"{plan.name}: without semantic maps the semantic branch has no loss of its own")
+    trainer = Trainer(detector, pictures, train, plan.execution, _fingerprint(plan.recipe, pictures))
+    if train.warmup_iterations >= trainer.iterations:
+        say(
+            f"the warm-up takes {train.warmup_iterations} iterations, the whole run {trainer.iterations}: the learning "
+            "rate never reaches its full value; give a smaller --warmup"
+        )
+    return trainer
 
 
-def _validation(plan: Plan, model: ModelConfig) -> CocoDataset | None:
+def _sources(backbone: BackboneConfig) -> str:
+    if backbone.stride_in_1x1:
+        return "a file of Caffe's weights"
+    return "imagenet or a file" if backbone.blocks in IMAGENET else "a file, such as a detector of the same model"
+
+
+def _fingerprint(recipe: Recipe, pictures: TrainingDataset) -> Fingerprint:
+    """The identity of the run, which is the same wherever data lie that the command line names."""
+    data = recipe.data
+    if Path(data.annotations).is_absolute():
+        data = replace(data, annotations=Path(data.annotations).name, images="")
+    return Fingerprint.of(pictures.image_ids, model=recipe.model, data=data, train=recipe.train)
+
+
+def _validation_data(plan: Plan, training: Path) -> UsedData | None:
     """The data to evaluate on, or None; it is read before the first iteration, so that a mistake in it shows early."""
-    if not plan.evaluate_every:
+    validation = plan.recipe.validation
+    if validation is None:
+        say("nothing is evaluated, for lack of --val-annotations: the run writes last.safetensors, no best.safetensors")
+    if validation is None or not plan.evaluate_every:
         return None
-    validation, metric = plan.recipe.validation, METRICS[plan.recipe.data.format]
-    dataset = metric.read(plan.data_root / validation.annotations)
-    metric.require_classes(dataset, model, f"a model of {plan.data_root / plan.recipe.data.annotations}")
-    require_files(dataset.images, plan.data_root / validation.images, dataset.path)
-    return dataset
+    annotations, images = plan.data_root / validation.annotations, plan.data_root / validation.images
+    dataset = read_annotations(annotations, images, plan.recipe.data.crowd_as_object)
+    metric_of(dataset).require_classes(dataset, plan.recipe.model, f"a model of {training}")
+    is_own = Path(validation.images).is_absolute()
+    require_files(dataset.images, images, dataset.path, "--val-images" if is_own else "--data-root")
+    data = UsedData(purpose="evaluated on", dataset=dataset, images=images, counts=validation_counts(dataset))
+    say(*data.lines())
+    if not data.counts.objects:
+        say(f"{dataset.path}: has no object to find, so no AP is measured, and there will be no best.safetensors")
+    return data
 
 
 class _Epochs:
     """What happens after each epoch: weights and state are written, and at times the detector is evaluated."""
 
-    def __init__(self, plan: Plan, trainer: Trainer, validation: CocoDataset | None, report: Report | None) -> None:
+    def __init__(self, plan: Plan, trainer: Trainer, validation: UsedData | None, report: Report | None) -> None:
         """The first process has a report; without ``validation`` nothing is evaluated."""
         self._plan, self._trainer, self._validation, self._report = plan, trainer, validation, report
-        self._images = plan.data_root / plan.recipe.validation.images
 
     def __call__(self, epoch: int) -> None:
         self._save(epoch, "last")
@@ -220,34 +281,40 @@ class _Epochs:
         every, last = self._plan.evaluate_every, self._plan.recipe.train.epochs
         return epoch > self._trainer.progress.evaluated_epoch and (epoch % every == 0 or epoch == last)
 
-    def _evaluate(self, epoch: int, dataset: CocoDataset) -> None:
+    def _evaluate(self, epoch: int, data: UsedData) -> None:
         trainer = self._trainer
-        metric = METRICS[self._plan.recipe.data.format]
-        measured = validate(trainer.result, metric, dataset, self._images, trainer.execution.device)
+        measured = validate(
+            trainer.result, metric_of(data.dataset), data.dataset, data.images, trainer.execution.device
+        )
         if self._report is not None:
-            self._tell(self._report, epoch, dataset, measured)
-        ap = measured.figures["segm"]["AP"]
-        is_best = ap > trainer.progress.best_ap
-        trainer.progress = replace(trainer.progress, evaluated_epoch=epoch, best_ap=max(ap, trainer.progress.best_ap))
+            self._tell(self._report, epoch, data, measured)
+        ap, before = measured.figures["segm"]["AP"], trainer.progress
+        is_best = ap > before.best_ap
+        gained = {"best_ap": ap, "best_epoch": epoch, "without_gain": 0}
+        lost = {"without_gain": before.without_gain + 1}
+        trainer.progress = replace(before, evaluated_epoch=epoch, **(gained if is_best else lost))
+        if trainer.stops_early and self._report is not None:
+            record = {"epoch": epoch, "stopped_early": f"{before.without_gain + 1} evaluations without a gain"}
+            self._report.write(trainer.progress.iteration, record)
         if is_best:
             self._save(epoch, "best", {"mask_ap": f"{ap:.4f}"})
         elif self._report is not None:
             trainer.save(self._plan.output / "state.pt")
 
-    def _tell(self, report: Report, epoch: int, dataset: CocoDataset, measured: Measurement) -> None:
+    def _tell(self, report: Report, epoch: int, data: UsedData, measured: Measurement) -> None:
         iteration = self._trainer.progress.iteration
         report.skip(iteration, measured.skipped)
         report.write(iteration, {"epoch": epoch, "average_precision": measured.figures})
         if self._plan.tensorboard:
             device = self._trainer.execution.device
-            for image_id, picture in draw_first(self._trainer.result, dataset, self._images, device, PICTURES):
+            for image_id, picture in draw_first(self._trainer.result, data.dataset, data.images, device, PICTURES):
                 report.picture(iteration, f"image {image_id}", picture)
 
     def _save(self, epoch: int, name: str, metadata: dict[str, str] | None = None) -> None:
         if self._report is not None:
             plan = self._plan
             path = plan.output / f"{name}.safetensors"
-            facts = {"epoch": str(epoch), **(metadata or {})}
+            facts = {"epoch": str(epoch), "weights": kept_weights(plan.execution.ema_decay), **(metadata or {})}
             save_detector(self._trainer.result, path, recipe=plan.name, metadata=facts)
             self._trainer.save(plan.output / "state.pt")
 

@@ -48,6 +48,26 @@ def test_a_run_that_stopped_early_is_refused(run: Path, tmp_path: Path, capsys: 
     assert "stopped in epoch 0.5 of 2; go on with its command and --resume auto" in capsys.readouterr().err
 
 
+def test_a_run_that_stopped_by_itself_and_without_held_out_images_has_a_row(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "last.safetensors").symlink_to(run / "last.safetensors")
+    recipe = json.loads((run / "recipe.json").read_text()) | {"validation": None}
+    recipe["data"] |= {name: str(run.parent / "data" / recipe["data"][name]) for name in ("annotations", "images")}
+    recipe["train"]["epochs"] = 9
+    (own / "recipe.json").write_text(json.dumps(recipe))
+    end = json.dumps({"iteration": 4, "epoch": 2, "stopped_early": "3 evaluations without a gain"})
+    (own / "metrics.jsonl").write_text((run / "metrics.jsonl").read_text() + end + "\n")
+    # The recipe's paths are absolute: no data root changes them.
+    assert main(Args(runs=(own,), data_root=tmp_path, output=tmp_path / "result.json", limit=1)) == 0
+    [row] = json.loads((tmp_path / "result.json").read_text())["runs"]
+    assert list(row["accuracy"]) == ["training images"]
+    assert row["epochs"] == 2
+    assert "–" in capsys.readouterr().out
+
+
 def test_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(Args(runs=(tmp_path,), data_root=tmp_path, output=tmp_path / "result.json")) == 2
     assert "expected the directory of a run" in capsys.readouterr().err

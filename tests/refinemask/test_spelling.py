@@ -6,7 +6,18 @@ import pytest
 import tyro
 
 from refinemask.files import UserError
-from refinemask.spelling import SECOND, Model, Old, OldSide, OptionalOutput, OptionalPath, Shape, Size, respell
+from refinemask.spelling import (
+    SECOND,
+    Model,
+    Old,
+    OldSide,
+    OptionalOutput,
+    OptionalPath,
+    OptionalSides,
+    Shape,
+    Size,
+    respell,
+)
 
 OLD: dict[str, Old | OldSide] = {
     "--checkpoint": Old(""),
@@ -27,6 +38,7 @@ class Args:
     timing_cache: OptionalPath = None
     size: Size = (800, 1344)
     opt_shape: Shape | None = None
+    sides: OptionalSides = None
     kinds: tuple[str, ...] = ()
 
 
@@ -96,3 +108,14 @@ def test_the_help_shows_the_new_spelling_alone(capsys: pytest.CaptureFixture[str
 def test_a_wrong_size_is_named(option: str, text: str) -> None:
     with pytest.raises(UserError, match=f"'{text}': expected|'96': expected"):
         tyro.cli(Args, args=["m.onnx", option, text])
+
+
+def test_sides_are_written_with_an_x() -> None:
+    assert tyro.cli(Args, args=["m.onnx", "--sides", "800x1333"]).sides == (800, 1333)
+    assert tyro.cli(Args, args=["m.onnx"]).sides is None
+
+
+@pytest.mark.parametrize("text", ["800", "800x", "axb", "800x1333x3", "-1x5", "٣x٤", "9" * 5000 + "x1"])
+def test_other_sides_are_refused(text: str) -> None:
+    with pytest.raises(UserError, match="expected SHORTxLONG in pixels, such as 800x1333"):
+        tyro.cli(Args, args=["m.onnx", f"--sides={text}"])

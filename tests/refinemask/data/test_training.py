@@ -118,12 +118,49 @@ def test_what_is_left_out_is_counted_by_its_reason(tmp_path: Path) -> None:
             {"bbox": [0.1, 0.2, 0.3, 0.4]},
             r"2 objects with a box under a pixel \(boxes are x, y, width, height in pixels",
         ),
-        ({"segmentation": None}, "1 images without annotations"),
+        ({"segmentation": None}, "1 images of which every object is left out"),
     ],
 )
 def test_the_reasons_why_nothing_is_left_are_named(tmp_path: Path, useless: dict[str, Any], reason: str) -> None:
     with pytest.raises(UserError, match=f"none of its 1 images has an object to train on: {reason}"):
         dataset(tmp_path, [annotation(**useless)] * 2)
+
+
+def test_background_images_are_kept_on_request(tmp_path: Path) -> None:
+    crowd, degenerate = annotation(image_id=2, iscrowd=1), annotation(image_id=3, segmentation=None)
+    objects = [annotation(), crowd, degenerate]
+    without, kept = (
+        dataset(tmp_path, objects, replace(CONFIG, background_images=wanted, horizontal_flip=0.5), count=4)
+        for wanted in (False, True)
+    )
+    assert without.image_ids == [1]
+    # Images 2 and 3 show something that nobody has outlined: they are no background.
+    assert kept.image_ids == [1, 4]
+    assert (kept.counts.images, kept.counts.background_images, kept.counts.objects) == (2, 1, {1: 1})
+    assert kept.counts.left_out["images of which every object is left out"] == 2
+    assert without.counts.left_out["images without annotations (--background-images keeps them)"] == 1
+    for seed in range(4):
+        targets = collate([kept[Pick(1, seed)]]).targets[0]
+        assert (targets.boxes.shape, targets.labels.dtype, list(targets.masks)) == ((0, 4), torch.int64, [])
+
+
+def test_negatives_alone_teach_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="none of its 2 images has an object to train on"):
+        dataset(tmp_path, [], replace(CONFIG, background_images=True), count=2)
+
+
+def test_repeated_images_are_counted_once(tmp_path: Path) -> None:
+    config = replace(CONFIG, repeat_threshold=1.0)
+    objects = [annotation(image_id=i) for i in (1, 2, 3, 4)] + [annotation(image_id=1, category_id=2)]
+    images = dataset(tmp_path, objects, config, count=4)
+    assert images.image_ids == [1, 1, 2, 3, 4]
+    assert (images.counts.images, images.counts.objects) == (4, {1: 4, 2: 1})
+
+
+def test_the_option_of_missing_files_is_named(tmp_path: Path) -> None:
+    path = dataset(tmp_path, [annotation()])._directory / "a.json"
+    with pytest.raises(UserError, match=r"the first is '1\.png'; check --images"):
+        TrainingDataset(read_coco(path), tmp_path / "absent", CONFIG, images_option="--images")
 
 
 def test_far_polygons_and_foreign_boxes_train(tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 import gzip
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -46,6 +47,35 @@ def test_the_learning_rate_warms_up_and_steps_down() -> None:
     rates = {i: learning_rate(config, i, 100) for i in (0, 250, 499, 500, 799, 800, 1099, 1100)}
     expected = {0: 2e-5, 250: 0.02 * 0.5005, 499: 0.02 * (1 - 0.999 / 500), 500: 0.02, 799: 0.02, 800: 2e-3, 1099: 2e-3}
     assert rates == pytest.approx({**expected, 1100: 2e-4})
+
+
+def test_the_cosine_falls_from_the_warm_up_to_zero() -> None:
+    config = TrainConfig(learning_rate=0.02, epochs=12, schedule="cosine", warmup_iterations=200)
+    rates = {i: learning_rate(config, i, 100) for i in (0, 100, 200, 450, 700, 950, 1199)}
+    expected = {0: 2e-5, 100: 0.02 * 0.5005, 200: 0.02, 450: 0.02 * (0.5 + 0.125**0.5), 700: 0.01}
+    assert rates == pytest.approx({**expected, 950: 0.02 * (0.5 - 0.125**0.5), 1199: 0.01 * (math.pi / 1000) ** 2 / 2})
+    everything = [learning_rate(config, i, 100) for i in range(200, 1200)]
+    assert everything == sorted(everything, reverse=True)
+
+
+@pytest.mark.parametrize("warmup", [0, 1199, 1200, 5000])
+@pytest.mark.parametrize("schedule", ["step", "cosine"])
+def test_every_length_of_the_warm_up_has_a_rate(schedule: Literal["step", "cosine"], warmup: int) -> None:
+    config = TrainConfig(learning_rate=0.02, epochs=12, schedule=schedule, warmup_iterations=warmup)
+    rates = [learning_rate(config, i, 100) for i in range(1200)]
+    assert 0 < min(rates) <= max(rates) <= 0.02
+
+
+def test_a_run_that_stops_early_has_reached_its_end(dataset: TrainingDataset) -> None:
+    run = trainer(dataset, early_stop=2, epochs=5)
+    per_epoch, ended = run.sampler.iterations_per_epoch, []
+
+    def without_gain(epoch: int) -> None:
+        ended.append(epoch)
+        run.progress = replace(run.progress, without_gain=run.progress.without_gain + 1)
+
+    assert run.run(lambda iteration, step: None, without_gain)
+    assert (ended, run.progress.iteration) == ([1, 2], 2 * per_epoch)
 
 
 def test_the_optimizer_is_the_official_one(dataset: TrainingDataset) -> None:

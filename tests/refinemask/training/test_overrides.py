@@ -1,0 +1,70 @@
+"""What the command line changes of a recipe."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from refinemask.files import UserError
+from refinemask.recipes import RECIPES, ValidationData
+from refinemask.training.overrides import with_detections, with_frozen_backbone, with_image_size, with_own_data
+
+RECIPE = RECIPES["refinemask-r50-coco-1x"]
+
+
+def test_nothing_given_changes_nothing() -> None:
+    assert with_own_data(RECIPE, None, None, None, None) == RECIPE
+
+
+def test_own_data_leave_the_rest_of_the_recipe(tmp_path: Path) -> None:
+    file, folder = tmp_path / "a.json", tmp_path / "images"
+    own = with_own_data(RECIPE, file, folder, file, folder)
+    assert own.validation == ValidationData(annotations=str(file), images=str(folder))
+    assert own.data == replace(RECIPE.data, annotations=str(file), images=str(folder))
+    assert (own.model, own.train) == (RECIPE.model, RECIPE.train)
+
+
+def test_own_validation_alone_keeps_the_training_data(tmp_path: Path) -> None:
+    own = with_own_data(RECIPE, None, None, tmp_path / "v.json", None)
+    assert own.data == RECIPE.data
+    assert own.validation == ValidationData(annotations=str(tmp_path / "v.json"), images=str(tmp_path))
+
+
+def test_own_training_data_alone_are_evaluated_on_nothing(tmp_path: Path) -> None:
+    assert with_own_data(RECIPE, tmp_path / "a.json", None, None, None).validation is None
+
+
+def test_the_images_of_a_folder_of_annotations_lie_in_it(tmp_path: Path) -> None:
+    assert with_own_data(RECIPE, tmp_path, None, None, None).data.images == str(tmp_path)
+
+
+@pytest.mark.parametrize("option", ["", "val-"])
+def test_images_without_annotations_are_refused(option: str) -> None:
+    given = (None, Path("i"), None, None) if not option else (None, None, None, Path("i"))
+    with pytest.raises(UserError, match=f"--{option}images i: needs --{option}annotations"):
+        with_own_data(RECIPE, *given)
+
+
+def test_the_size_is_that_of_training_and_of_the_model() -> None:
+    small = with_image_size(RECIPES["nuclei-demo"], (128, 256))
+    assert (small.data.short_sides, small.data.long_side) == ((128,), 256)
+    assert (small.model.preprocessing.short_side, small.model.preprocessing.long_side) == (128, 256)
+    assert small.model.preprocessing.mean == RECIPES["nuclei-demo"].model.preprocessing.mean
+
+
+def test_what_detections_raise_is_told() -> None:
+    assert with_detections(RECIPE.model, 1000)[1] == []
+    model, raised = with_detections(RECIPE.model, 3840)
+    assert raised == ["candidates_per_level from 1000 to 3840", "proposals from 1000 to 3840"]
+    assert (model.rpn.proposals, model.rpn.training_proposals, model.box_head.detections) == (3840, 1000, 3840)
+
+
+def test_fewer_detections_lower_nothing_else() -> None:
+    model, raised = with_detections(RECIPE.model, 5)
+    assert (model.rpn, raised) == (RECIPE.model.rpn, [])
+    assert model.box_head == replace(RECIPE.model.box_head, detections=5)
+
+
+def test_a_frozen_backbone_is_frozen_whole() -> None:
+    backbone = with_frozen_backbone(RECIPES["nuclei-demo"].model).backbone
+    assert (backbone.frozen_stages, backbone.frozen_norm, backbone.blocks) == (4, True, (2, 2, 2, 2))
