@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from refinemask.data.coco import CocoDataset, parse_coco, read_entries, read_json_object
+from refinemask.data.coco import CocoDataset, parse_coco
+from refinemask.data.coco_file import read_entries, read_json_object
 from refinemask.files import UserError
 from refinemask.json_files import Id, short
 

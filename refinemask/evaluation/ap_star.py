@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import tyro
 
 from refinemask.command import execute
-from refinemask.data.coco import read_entries, read_json_object
+from refinemask.data.coco_file import read_entries, read_json_object
 from refinemask.data.lvis import LvisDataset, parse_lvis
 from refinemask.files import UserError, atomic_write, require_not_input
 from refinemask.json_files import Id
