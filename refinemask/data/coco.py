@@ -2,14 +2,13 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from refinemask.data.coco_entries import (
-    NEW_NUMBERS,
     AnnotationEntry,
     Box,
     CategoryEntry,
@@ -20,7 +19,7 @@ from refinemask.data.coco_entries import (
     image_entries,
     whole_number,
 )
-from refinemask.data.coco_file import LISTS, read_lists, require_list
+from refinemask.data.coco_file import LISTS, read_lists, require_list, without_garbage_collection
 from refinemask.data.coco_hints import add_hints
 from refinemask.data.findings import Finding, Findings, print_findings
 from refinemask.data.mended_segmentation import mend_segmentation
@@ -105,7 +104,8 @@ def read_coco(
     Raises:
         UserError: the file cannot be read, is no JSON or no COCO file, or nothing in it can be used.
     """
-    return parse_coco(path, read_lists(path), images, crowd_as_object=crowd_as_object)
+    with without_garbage_collection():
+        return parse_coco(path, read_lists(path), images, crowd_as_object=crowd_as_object)
 
 
 def parse_coco(
@@ -130,8 +130,10 @@ def parse_coco(
         for entry in _unique(read_images, "image", findings, lambda image: (image.file_name, image.height, image.width))
     }
     categories = _read_categories(content, category_ids, findings)
-    _require_some(path, "images", by_id, findings)
-    _require_some(path, "categories", categories, findings)
+    _require_some(path, content, "images", by_id, findings)
+    _require_some(path, content, "categories", categories, findings)
+    if not categories:
+        raise UserError(f"{path}: its list 'categories' is empty, expected the classes to find")
     annotations = []
     ids = Ids(content["annotations"])
     for position, entry in annotation_entries(content["annotations"], image_ids, category_ids, findings):
@@ -197,8 +199,11 @@ def _unique(
     return [entry for number, entry in by_id.items() if number not in ambiguous]
 
 
-def _require_some(path: str | os.PathLike[str], key: str, kept: Mapping[int, Any], findings: Findings) -> None:
-    if not kept:
+def _require_some(
+    path: str | os.PathLike[str], content: Mapping[str, Any], key: str, kept: Collection[int], findings: Findings
+) -> None:
+    """Raise a UserError if a list of the file has entries and none of them can be used."""
+    if content[key] and not kept:
         causes = [f"; {finding}" for finding in findings if finding.kind == "left out"]
         raise UserError(f"{path}: its list {key!r} has no entry that can be used{''.join(causes[:1])}")
 
@@ -241,10 +246,12 @@ def _annotation(
     if area is None or not 0 <= area <= LARGEST or (area == 0 and min(box[2:]) >= 1):
         findings.mended("objects without an area (it is that of the mask)", str(name))
         area = _mask_area(segmentation, image)
-    if entry.iscrowd not in (0, 1, None):
+    if entry.iscrowd is None:
+        findings.mended("objects without iscrowd (taken as 0)", str(name))
+    elif entry.iscrowd not in (0, 1):
         findings.mended("objects whose iscrowd is neither 0 nor 1 (taken as 1)", f"{name} ({entry.iscrowd})")
     if entry.id is None:
-        findings.mended(f"objects without an id that is a whole number {NEW_NUMBERS}", str(name))
+        findings.mended("objects without an id that is a whole number (numbered anew)", str(name))
     return CocoAnnotation(
         id=ids.free() if entry.id is None else entry.id,
         image_id=entry.image_id,

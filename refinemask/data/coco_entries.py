@@ -261,25 +261,27 @@ def _mended_annotation(
         return None
     if any(isinstance(entry.get(key), str) for key in ("image_id", "category_id")):
         findings.mended("objects that name their image or category by text", name)
-    fields = {key: _value(entry.get(key), kind) for key, kind in (("bbox", Box), ("area", float))}
-    crowd = _value(entry.get("iscrowd"), bool | float)
-    if crowd is None and entry.get("iscrowd") is not None:
-        findings.mended("objects whose iscrowd is neither 0 nor 1 (taken as 0)", f"{name} ({short(entry['iscrowd'])})")
-        crowd = False
-    if any(isinstance(entry.get(key), str) for key in ("id", "area", "iscrowd")) or _has_text(entry.get("bbox")):
+    read: dict[str, Any] = {
+        "id": whole_number(entry.get("id")),
+        "bbox": _value(entry.get("bbox"), Box),
+        "area": _value(entry.get("area"), float),
+        "iscrowd": _value(entry.get("iscrowd"), bool | float),
+    }
+    if any(value is not None and _has_text(entry.get(key)) for key, value in read.items()):
         findings.mended(f"objects {AS_TEXT}", name)
+    if read["iscrowd"] is None and entry.get("iscrowd") is not None:
+        findings.mended("objects whose iscrowd is neither 0 nor 1 (taken as 0)", f"{name} ({short(entry['iscrowd'])})")
+        read["iscrowd"] = False
     return AnnotationEntry(
         image_id=image_id,
         category_id=category_id,
-        id=whole_number(entry.get("id")),
         segmentation=entry.get("segmentation"),
-        iscrowd=crowd,
-        **fields,
+        **read,
     )
 
 
-def _has_text(values: Any) -> bool:
-    return isinstance(values, list) and any(isinstance(value, str) for value in values)
+def _has_text(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and any(isinstance(part, str) for part in value))
 
 
 def _value(value: Any, kind: Any) -> Any:

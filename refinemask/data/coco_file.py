@@ -1,7 +1,9 @@
 """A COCO annotation file as JSON: its three lists, and what is said of a file without them."""
 
+import gc
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import msgspec
@@ -20,6 +22,22 @@ class _Content(msgspec.Struct):
     images: list[ImageEntry]
     categories: list[CategoryEntry]
     annotations: list[AnnotationEntry]
+
+
+@contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """Within the block Python does not look for garbage.
+
+    There is none while millions of lists are made of a file, and to look through all of them again and again takes as
+    long as the reading.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def read_lists(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def extent(segmentation: Segmentation) -> tuple[float, float, float, float]:
         top = min(min(polygon[1::2]) for polygon in segmentation)
         right = max(max(polygon[0::2]) for polygon in segmentation)
         bottom = max(max(polygon[1::2]) for polygon in segmentation)
-        return left, top, right - left, bottom - top
+        return float(left), float(top), float(right - left), float(bottom - top)
     from pycocotools import mask as coco_mask
 
     return tuple(coco_mask.toBbox(segmentation_rle(segmentation, *segmentation["size"])).tolist())

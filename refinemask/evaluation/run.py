@@ -89,7 +89,7 @@ def evaluate(
         raise UserError(f"--metric is {metric}; expected {', '.join(METRICS)}")
     chosen: Metric[Any] = METRICS[metric]
     chosen.require_options(iou_types, max_detections)
-    dataset = chosen.read(annotations)
+    dataset = chosen.read(annotations, images)
     dataset = replace(dataset, images=dataset.images[:limit])
     _require_images(dataset, images)
     predictor = _opened(engine)

@@ -166,7 +166,8 @@ def _make(directory: Path) -> Path:
 def _prepare(plan: Plan) -> tuple[Trainer, ModelConfig]:
     """The trainer, and its model's configuration with the classes of the annotations."""
     recipe = plan.recipe
-    dataset = METRICS[recipe.data.format].read(plan.data_root / recipe.data.annotations)
+    annotations, folder = plan.data_root / recipe.data.annotations, plan.data_root / recipe.data.images
+    dataset = METRICS[recipe.data.format].read(annotations, folder)
     model = replace(recipe.model, class_names=dataset.class_names, category_ids=dataset.category_ids)
     torch.manual_seed(recipe.train.seed)
     detector = Detector(model)
@@ -197,7 +198,7 @@ def _validation(plan: Plan, model: ModelConfig) -> CocoDataset | None:
     if not plan.evaluate_every:
         return None
     validation, metric = plan.recipe.validation, METRICS[plan.recipe.data.format]
-    dataset = metric.read(plan.data_root / validation.annotations)
+    dataset = metric.read(plan.data_root / validation.annotations, plan.data_root / validation.images)
     metric.require_classes(dataset, model, f"a model of {plan.data_root / plan.recipe.data.annotations}")
     require_files(dataset.images, plan.data_root / validation.images, dataset.path)
     return dataset
