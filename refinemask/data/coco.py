@@ -246,9 +246,8 @@ def _annotation(
     if area is None or not 0 <= area <= LARGEST or (area == 0 and min(box[2:]) >= 1):
         findings.mended("objects without an area (it is that of the mask)", str(name))
         area = _mask_area(segmentation, image)
-    if entry.iscrowd is None:
-        findings.mended("objects without iscrowd (taken as 0)", str(name))
-    elif entry.iscrowd not in (0, 1):
+    # LVIS has no iscrowd, so that its absence is nothing odd.
+    if entry.iscrowd not in (0, 1, None):
         findings.mended("objects whose iscrowd is neither 0 nor 1 (taken as 1)", f"{name} ({entry.iscrowd})")
     if entry.id is None:
         findings.mended("objects without an id that is a whole number (numbered anew)", str(name))

@@ -116,4 +116,5 @@ def test_whole_numbers(value: Any, number: int | None) -> None:
 def test_new_numbers_are_the_smallest_that_no_entry_has() -> None:
     ids = Ids([{"id": 2}, {"id": "3"}, {"id": "x"}, {"id": "y"}, 7, {}])
     assert [ids.new("x"), ids.new("y"), ids.new("x"), ids.free()] == [1, 4, 1, 5]
-    assert [ids.find(value) for value in ("x", "y", "z", 9, "9", None, [])] == [1, 4, None, 9, 9, None, None]
+    references: list[Any] = ["x", "y", "z", 9, "9", None, []]
+    assert [ids.find(reference) for reference in references] == [1, 4, None, 9, 9, None, None]
