@@ -43,7 +43,7 @@ def test_damaged_annotations_are_refused_or_measured(seeds: Seeds, tmp_path: Pat
     path, refused, measured, sound = tmp_path / "a.json", 0, 0, 0
     path.write_text(json.dumps(CONTENT))
     whole = read_coco(path)
-    for random in seeds(250):
+    for random in seeds(120):
         content = damaged_content(random)
         path.write_text(json.dumps(content))
         if refusal(lambda: read_coco(path)) is None:
@@ -53,9 +53,10 @@ def test_damaged_annotations_are_refused_or_measured(seeds: Seeds, tmp_path: Pat
             measured += 1
         else:
             refused += 1
-    assert refused > 0
-    assert measured > 200
-    assert sound > 400
+    # Hardly a damage makes the whole file meaningless.
+    assert refused < measured / 10
+    assert measured > 90
+    assert sound > 200
 
 
 def test_damaged_results_are_refused_or_measured(seeds: Seeds, tmp_path: Path) -> None:
