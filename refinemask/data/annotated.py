@@ -4,20 +4,17 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from refinemask.data.coco import CocoImage
 from refinemask.data.images import read_image
 from refinemask.files import UserError
 from refinemask.foreign import reason
 from refinemask.json_files import short
-
-if TYPE_CHECKING:
-    from refinemask.data.coco import CocoImage
 
 SIDEWAYS = (5, 6, 7, 8)
 """EXIF's orientations of pictures that are shown turned by a quarter."""
@@ -97,7 +94,7 @@ def shown_size(directory: str | os.PathLike[str], file_name: str) -> tuple[int, 
     return (width, height) if orientation in SIDEWAYS else (height, width)
 
 
-def is_there(directory: str | os.PathLike[str], image: "CocoImage") -> bool:
+def is_there(directory: str | os.PathLike[str], image: CocoImage) -> bool:
     """Whether :func:`read_annotated` finds a file of the image."""
     try:
         return os.path.isfile(locate(directory, image.file_name))
@@ -106,7 +103,7 @@ def is_there(directory: str | os.PathLike[str], image: "CocoImage") -> bool:
 
 
 def require_files(
-    images: Sequence["CocoImage"], directory: str | os.PathLike[str], annotations: str | os.PathLike[str]
+    images: Sequence[CocoImage], directory: str | os.PathLike[str], annotations: str | os.PathLike[str]
 ) -> None:
     """Raise a UserError unless the file of every image listed in ``annotations`` is below ``directory``.
 
@@ -136,7 +133,7 @@ def require_files(
         )
 
 
-def read_annotated(directory: str | os.PathLike[str], image: "CocoImage") -> NDArray[np.uint8]:
+def read_annotated(directory: str | os.PathLike[str], image: CocoImage) -> NDArray[np.uint8]:
     """Decode an image in ``directory`` as [h, w, 3] RGB.
 
     Raises:

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from refinemask.data.annotated import shown_size
 from refinemask.data.findings import Findings
 from refinemask.data.segmentation import MOST_PIXELS
 from refinemask.files import UserError
@@ -220,6 +219,9 @@ def _size(
     found = f" (height {short(values[0])}, width {short(values[1])})"
     if folder is None:
         raise ValueError("images without a size; give the folder of the images, from whose files it is read", found)
+    # Image libraries are for files that lack sizes alone.
+    from refinemask.data.annotated import shown_size
+
     try:
         size = shown_size(folder, file_name)
     except UserError as error:
