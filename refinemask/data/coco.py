@@ -242,8 +242,8 @@ def _annotation(
         findings.mended("objects without a box of four finite numbers (it is that of the mask)", str(name))
         box = extent(segmentation)
     area = entry.area
-    # Area 0 is right where there is no box, either. The comparisons are false for NaN.
-    if area is None or not 0 <= area <= LARGEST or (area == 0 and min(box[2:]) >= 1):
+    # False for NaN, too. Area 0 is kept, because evaluators that others compare with count by it.
+    if area is None or not 0 <= area <= LARGEST:
         findings.mended("objects without an area (it is that of the mask)", str(name))
         area = _mask_area(segmentation, image)
     # LVIS has no iscrowd, so that its absence is nothing odd.

@@ -45,6 +45,14 @@ def add_hints(
             f"annotation {crowds[0].id}",
             len(crowds),
         )
+    flat = [annotation for annotation in annotations if annotation.area == 0 and min(annotation.bbox[2:]) >= 1]
+    _note_most(
+        findings,
+        f"of {len(annotations)} objects have area 0, though not their boxes: training leaves them out; remove 'area' "
+        "from the file, and it is computed from the masks",
+        flat,
+        len(annotations),
+    )
     compared = annotations[:: len(annotations) // MOST_COMPARED + 1]
     _hint_at_boxes(
         findings, images, [annotation for annotation in compared if isinstance(annotation.segmentation, list)]

@@ -38,6 +38,7 @@ def test_ordinary_objects_give_no_note(tmp_path: Path) -> None:
     ("odd", "note"),
     [
         ({"iscrowd": 1}, "of 3 objects are marked as crowds (iscrowd 1), as CVAT marks every brush mask"),
+        ({"area": 0}, "of 3 objects have area 0, though not their boxes: training leaves them out; remove 'area'"),
         ({"bbox": [100, 100, 150, 160]}, "of 3 boxes that were compared are not where their polygons are"),
         (
             {"segmentation": [[0.1, 0.1, 0.5, 0.1, 0.5, 0.9]], "bbox": [0.1, 0.1, 0.4, 0.8], "area": 0.2},

@@ -166,7 +166,7 @@ def test_impossible_heights_are_read_from_the_picture(tmp_path: Path, height: st
     assert len(dataset.annotations[1]) == 2
 
 
-@pytest.mark.parametrize("area", ["1" + "0" * 400, "1e400", "-Infinity", "NaN", "null", "0"])
+@pytest.mark.parametrize("area", ["1" + "0" * 400, "1e400", "-Infinity", "NaN", "null"])
 def test_impossible_areas_are_those_of_the_mask(tmp_path: Path, area: str) -> None:
     (tmp_path / "a.json").write_text(json.dumps(content(RLE)).replace('"area": 74.0', f'"area": {area}'))
     dataset = read_coco(tmp_path / "a.json")
