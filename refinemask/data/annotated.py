@@ -1,42 +1,97 @@
 """The image files that annotations belong to."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ExifTags, Image
 
 from refinemask.data.coco import CocoImage
 from refinemask.data.images import read_image
+from refinemask.distributed import say
 from refinemask.files import UserError
+from refinemask.foreign import reason
 from refinemask.json_files import short
+
+SIDEWAYS = (5, 6, 7, 8)
+"""EXIF's orientations of pictures that are shown turned by a quarter."""
 
 
 def locate(directory: str | os.PathLike[str], file_name: str) -> Path:
     """Where the file of an image is: below ``directory``, so that annotations of others lead to no other files.
 
-    An absolute name may lead below it too, and links in the folder lead where their maker wanted. Backslashes, which
-    exports on Windows write, separate folders unless a file has one in its name.
+    An absolute name may lead below it too, and links in the folder lead where their maker wanted. Where there is no
+    such file, backslashes, which exports on Windows write, separate folders; then the first folders of the name are
+    left out one by one, which are those of another machine; then the name's ending may be in capitals or not.
 
     Raises:
-        UserError: the name is a URL, leads out of the folder, or to something that is no regular file.
+        UserError: no file below the folder is meant, and the name is a URL, leads out of the folder, or to something
+            that is no regular file.
     """
-    if "://" in file_name:
-        raise UserError(f"{short(file_name)}: is a URL, expected the name of a file below {directory}; download it")
     # Lone surrogates, which JSON may have, are no characters.
     if "\0" in file_name or file_name.encode(errors="ignore").decode() != file_name:
         raise UserError(f"{directory}: no file there can have the name {short(file_name)}")
     path = Path(os.path.join(directory, file_name))
-    if "\\" in file_name and not os.path.exists(path):
-        path = Path(os.path.join(directory, file_name.replace("\\", "/")))
-    place = Path(os.path.abspath(path))
-    # The second, which asks the file system for every folder on the way, is for absolute names alone.
-    if not place.is_relative_to(os.path.abspath(directory)) and not place.is_relative_to(os.path.realpath(directory)):
-        raise UserError(f"{short(str(path))}: is not below the folder {directory}; name a folder that has all images")
+    is_url = "://" in file_name
+    if not is_url and os.path.isfile(path) and _is_below(path, directory):
+        return path
+    for tail in _tails(file_name):
+        if os.path.isfile(place := Path(os.path.join(directory, tail))) and _is_below(place, directory):
+            return place
+    if is_url:
+        raise UserError(f"{short(file_name)}: is a URL, expected the name of a file below {directory}; download it")
+    for place in (path, Path(os.path.join(directory, file_name.replace("\\", "/")))):
+        if not _is_below(place, directory):
+            raise UserError(
+                f"{short(str(place))}: is not below the folder {directory}; name a folder that has all images"
+            )
     if not os.path.isfile(path) and os.path.exists(path):
         raise UserError(f"{short(str(path))}: is no regular file, expected an image")
     return path
+
+
+def _is_below(path: Path, directory: str | os.PathLike[str]) -> bool:
+    place = Path(os.path.abspath(path))
+    # The second, which asks the file system for every folder on the way, is for absolute names alone.
+    return place.is_relative_to(os.path.abspath(directory)) or place.is_relative_to(os.path.realpath(directory))
+
+
+def _tails(file_name: str) -> Iterator[str]:
+    """Other names under which the file of an image may be found, the likeliest first: none leads out of a folder."""
+    if "://" in file_name:
+        file_name = file_name.split("://", 1)[1].split("?", 1)[0]
+    for name in dict.fromkeys((file_name, file_name.replace("\\", "/"), unquote(file_name).replace("\\", "/"))):
+        if "\0" in name:
+            continue
+        parts = [part for part in name.split("/") if part not in ("", ".")]
+        # A name that leads up from a folder is meant for there, or for no good.
+        if ".." in parts:
+            continue
+        for start in range(len(parts)):
+            tail = "/".join(parts[start:])
+            stem, ending = os.path.splitext(tail)
+            yield from dict.fromkeys((tail, stem + ending.lower(), stem + ending.upper()))
+
+
+def shown_size(directory: str | os.PathLike[str], file_name: str) -> tuple[int, int]:
+    """Height and width of an image as it is shown, upright by its EXIF orientation; only the file's header is read.
+
+    Raises:
+        UserError: there is no such file below ``directory``, or its header cannot be read.
+    """
+    path = locate(directory, file_name)
+    try:
+        with Image.open(path) as header:
+            width, height = header.size
+            orientation = header.getexif().get(ExifTags.Base.Orientation, 1)
+    except FileNotFoundError as error:
+        raise UserError(f"{short(str(path))}: no such file") from error
+    except Exception as error:  # Pillow's readers raise a dozen kinds.
+        raise UserError(f"{short(str(path))}: its size cannot be read: {reason(error)}") from error
+    return (width, height) if orientation in SIDEWAYS else (height, width)
 
 
 def is_there(directory: str | os.PathLike[str], image: CocoImage) -> bool:
@@ -55,13 +110,29 @@ def require_files(
 ) -> None:
     """Raise a UserError unless the file of every image listed in ``annotations`` is below ``directory``.
 
+    How many lie elsewhere than their names say is printed to standard error; no two names may lead to one file.
     ``option`` is the one of the command line that names the folder.
     """
-    missing = [image.file_name for image in images if not os.path.isfile(locate(directory, image.file_name))]
+    places = [locate(directory, image.file_name) for image in images]
+    missing = [image.file_name for image, path in zip(images, places, strict=True) if not os.path.isfile(path)]
     if missing:
         raise UserError(
             f"{directory}: {len(missing)} of the {len(images)} files for the images of {annotations} are missing, "
             f"the first is {short(missing[0])}; check {option}"
+        )
+    elsewhere: dict[Path, str] = {}
+    for image, path in zip(images, places, strict=True):
+        named = Path(os.path.join(directory, image.file_name.replace("\\", "/")))
+        if path != named and (other := elsewhere.setdefault(path, image.file_name)) != image.file_name:
+            raise UserError(
+                f"{path}: {short(other)} and {short(image.file_name)} of {annotations} both lead to this file; name a "
+                "folder in which the files lie as the annotations say"
+            )
+    if elsewhere:
+        path, name = next(iter(elsewhere.items()))
+        say(
+            f"{annotations}: mended: {len(elsewhere)} file names that lead elsewhere, the first is {short(name)} "
+            f"(found as {path})"
         )
 
 

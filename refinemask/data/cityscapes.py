@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from refinemask.command import execute
 from refinemask.data.categories import CITYSCAPES
-from refinemask.data.coco import read_json_object
+from refinemask.data.coco_file import read_json_object
 from refinemask.data.label_map import value_masks
 from refinemask.files import UserError, atomic_write
 from refinemask.json_files import Id, checked

@@ -49,8 +49,6 @@ def _convert(args: Args) -> None:
     objects = sum(map(len, dataset.annotations.values()))
     begin = f"; file names begin from {folder}" if folder else ""
     print(f"{args.output}: {len(dataset.images)} images, {objects} objects, {len(dataset.categories)} classes{begin}")
-    for finding in dataset.findings:
-        print(f"  {finding}")
 
 
 def convert(

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from refinemask.data.coco import CocoDataset, parse_coco, read_entries, read_json_object
+from refinemask.data.coco import CocoDataset, parse_coco
+from refinemask.data.coco_file import read_entries, read_json_object, without_garbage_collection
 from refinemask.files import UserError
 from refinemask.json_files import Id, short
 
@@ -27,36 +28,48 @@ class LvisDataset(CocoDataset):
     """The categories of which each image id may have more objects than are annotated."""
 
 
-def read_lvis(path: str | os.PathLike[str]) -> LvisDataset:
+def read_lvis(path: str | os.PathLike[str], images: str | os.PathLike[str] | None = None) -> LvisDataset:
     """Read an LVIS annotation file, or the COCO categories of one (``refinemask.evaluation.ap_star``).
 
     LVIS takes its images, those of val too, from both folders of COCO 2017. So ``file_name`` is ``train2017/….jpg`` or
     ``val2017/….jpg``, relative to where the folders are, whatever the file itself says (v0.5 has names of COCO 2014).
+    What is odd about sizes and objects is mended or left out as :func:`refinemask.data.coco.read_coco` does; what LVIS
+    adds must be as it should be, because a metric without it would be wrong.
+
+    Args:
+        path: the annotation file.
+        images: folder of the image files, which tell the sizes that the annotations lack; None if it is not known.
 
     Raises:
-        UserError: the file cannot be read, is no LVIS file, or an entry is incomplete or refers to nothing.
+        UserError: the file cannot be read, is no LVIS file, an entry lacks what LVIS adds, or nothing can be used.
     """
-    return parse_lvis(path, read_json_object(path))
+    with without_garbage_collection():
+        return parse_lvis(path, read_json_object(path), images)
 
 
-def parse_lvis(path: str | os.PathLike[str], content: dict[str, Any]) -> LvisDataset:
-    """Check the content of an LVIS annotation file; ``path`` is what errors name.
+def parse_lvis(
+    path: str | os.PathLike[str], content: dict[str, Any], images: str | os.PathLike[str] | None = None
+) -> LvisDataset:
+    """Read the content of an LVIS annotation file as :func:`read_lvis` does; ``path`` is what errors name.
 
     Raises:
-        UserError: it is no LVIS file, or an entry is incomplete or refers to nothing.
+        UserError: it is no LVIS file, an entry lacks what LVIS adds, or nothing can be used.
     """
     _require_negatives(path, content)
-    images = list(read_entries(path, content, "images", _Image))
+    entries = list(read_entries(path, content, "images", _Image))
+    frequencies = {entry.id: entry.frequency for entry in read_entries(path, content, "categories", _Category)}
     located = [
         {**entry, "file_name": "/".join(image.coco_url.split("/")[-2:])}
-        for entry, image in zip(content["images"], images, strict=True)
+        for entry, image in zip(content["images"], entries, strict=True)
     ]
-    coco = parse_coco(path, {**content, "images": located})
+    coco = parse_coco(path, {**content, "images": located}, images)
+    if unknown := coco.categories.keys() - frequencies.keys():
+        raise UserError(f"{path}: does not list category {min(unknown)}, expected all categories and their frequencies")
     return LvisDataset(
         **vars(coco),
-        frequencies={entry.id: entry.frequency for entry in read_entries(path, content, "categories", _Category)},
-        negative={image.id: frozenset(image.neg_category_ids) for image in images},
-        not_exhaustive={image.id: frozenset(image.not_exhaustive_category_ids) for image in images},
+        frequencies=frequencies,
+        negative={image.id: frozenset(image.neg_category_ids) for image in entries},
+        not_exhaustive={image.id: frozenset(image.not_exhaustive_category_ids) for image in entries},
     )
 
 

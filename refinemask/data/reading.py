@@ -1,13 +1,13 @@
 """One reader of annotations, whatever their format: what a path holds is recognised, and read as COCO's content."""
 
 import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from refinemask.data.coco import CocoDataset, parse_coco, read_json_object
-from refinemask.data.findings import Findings
+from refinemask.data.coco import CocoDataset, parse_coco
+from refinemask.data.coco_file import read_lists, without_garbage_collection
+from refinemask.data.findings import Findings, print_findings
 from refinemask.data.formats.content import Content
 from refinemask.data.formats.image_files import files_below
 from refinemask.data.formats.instance_masks import read_instance_masks
@@ -16,6 +16,7 @@ from refinemask.data.formats.voc import OBJECTS, read_voc
 from refinemask.data.formats.yolo import DATA_FILES, read_yolo
 from refinemask.data.label_map import SUFFIXES
 from refinemask.data.lvis import parse_lvis
+from refinemask.distributed import say
 from refinemask.files import UserError
 
 CLASS_NAME = "object"
@@ -29,25 +30,32 @@ EXPECTED = (
 
 
 def read_annotations(
-    path: str | os.PathLike[str], images: str | os.PathLike[str] | None = None, *, class_name: str = CLASS_NAME
+    path: str | os.PathLike[str],
+    images: str | os.PathLike[str] | None = None,
+    *,
+    crowd_as_object: bool = False,
+    class_name: str = CLASS_NAME,
 ) -> CocoDataset:
     """Read annotations of any format that this project knows; docs/annotation-formats.md shows their layouts.
 
-    What a path other than a COCO or LVIS file was recognised as is printed to standard error.
+    What a path other than a COCO or LVIS file was recognised as is printed to standard error, and so is every kind of
+    oddity that was mended or left out.
 
     Args:
         path: a file or folder. A split of a YOLO or Pascal VOC data set stands behind a colon: ``data.yaml:val``.
-        images: folder that the images' file names begin from; None is the one that the format implies. COCO and LVIS
-            files have the names in them.
+        images: folder that the images' file names begin from; None is the one that the format implies. For COCO and
+            LVIS files it tells the sizes that the annotations lack.
+        crowd_as_object: whether what is marked as a crowd is one object; only COCO has crowds.
         class_name: the class of instance masks that lie in no folder of a class.
 
     Raises:
         UserError: the path is of no such format, files are missing, or the whole is malformed.
     """
     if is_json_file(path):
-        content = read_json_object(path)
-        if not is_labelme(content):
-            return _parse(path, content)
+        with without_garbage_collection():
+            content = read_lists(path)
+            if not is_labelme(content):
+                return _parse(path, content, images, crowd_as_object)
     return read_foreign(path, images, class_name)[0]
 
 
@@ -64,7 +72,8 @@ def read_foreign(
     if not content.images or not content.categories:
         missing = "no picture with annotations" if not content.images else "no object, so it has no class"
         raise UserError(f"{path}: read as {content.what}, but has {missing}{_first(findings)}")
-    print(f"{path}: read as {content.what} of pictures in {content.folder}", file=sys.stderr)
+    say(f"{path}: read as {content.what} of pictures in {content.folder}")
+    print_findings(path, findings)
     dataset = parse_coco(path, content.coco())
     return replace(dataset, findings=(*findings, *dataset.findings)), content.folder
 
@@ -83,11 +92,17 @@ def split_path(path: str | os.PathLike[str]) -> tuple[Path, str | None]:
     return Path(place), split
 
 
-def _parse(path: str | os.PathLike[str], content: dict[str, Any]) -> CocoDataset:
-    images = content.get("images")
-    first = images[0] if isinstance(images, list) and images else None
-    is_lvis = isinstance(first, dict) and "neg_category_ids" in first
-    return parse_lvis(path, content) if is_lvis else parse_coco(path, content)
+def _parse(
+    path: str | os.PathLike[str],
+    content: dict[str, Any],
+    images: str | os.PathLike[str] | None,
+    crowd_as_object: bool,
+) -> CocoDataset:
+    entries = content.get("images")
+    first = entries[0] if isinstance(entries, list) and entries else None
+    if isinstance(first, dict) and "neg_category_ids" in first:
+        return parse_lvis(path, content, images)
+    return parse_coco(path, content, images, crowd_as_object=crowd_as_object)
 
 
 def _first(findings: Findings) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refinemask.json_files import checked, short
-from refinemask.masks import coco_runs, compress, without_empty_runs
+from refinemask.masks import coco_runs, compress, segmentation_rle, without_empty_runs
 from refinemask.polygons import FAR, near_image, outline_length
 
 Segmentation = list[list[float]] | dict[str, Any]
@@ -83,6 +83,19 @@ def _near_image(polygon: list[float], height: int, width: int) -> list[float]:
     return near.tolist()
 
 
+def extent(segmentation: Segmentation) -> tuple[float, float, float, float]:
+    """The box (x, y, width, height) of a segmentation that was read: of all its corners, or of all its pixels."""
+    if isinstance(segmentation, list):
+        left = min(min(polygon[0::2]) for polygon in segmentation)
+        top = min(min(polygon[1::2]) for polygon in segmentation)
+        right = max(max(polygon[0::2]) for polygon in segmentation)
+        bottom = max(max(polygon[1::2]) for polygon in segmentation)
+        return float(left), float(top), float(right - left), float(bottom - top)
+    from pycocotools import mask as coco_mask
+
+    return tuple(coco_mask.toBbox(segmentation_rle(segmentation, *segmentation["size"])).tolist())
+
+
 def read_run_lengths(value: Any, height: int, width: int) -> dict[str, Any] | None:
     """The run lengths of a mask of that size, as a list or as COCO's string; None if there is no run.
 
@@ -101,7 +114,7 @@ def read_run_lengths(value: Any, height: int, width: int) -> dict[str, Any] | No
             f"{[height, width]}"
         )
     counts = value["counts"]
-    runs = _runs(counts)
+    runs = run_lengths(counts)
     if not len(runs):
         return None
     if runs.min() < 0:
@@ -116,7 +129,12 @@ def read_run_lengths(value: Any, height: int, width: int) -> dict[str, Any] | No
     return {"size": size, "counts": counts if isinstance(counts, str | bytes) else runs.tolist()}
 
 
-def _runs(counts: Any) -> NDArray[np.int64]:
+def run_lengths(counts: Any) -> NDArray[np.int64]:
+    """The run lengths that a list or COCO's string of them stands for.
+
+    Raises:
+        ValueError: it is neither.
+    """
     if isinstance(counts, str | bytes):
         string = counts.encode(errors="surrogatepass") if isinstance(counts, str) else counts
         try:

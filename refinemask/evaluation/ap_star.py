@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import tyro
 
 from refinemask.command import execute
-from refinemask.data.coco import read_entries, read_json_object
+from refinemask.data.coco_file import read_entries, read_json_object
 from refinemask.data.lvis import LvisDataset, parse_lvis
 from refinemask.files import UserError, atomic_write, require_not_input
 from refinemask.json_files import Id
@@ -50,16 +50,20 @@ def _write_cocofied(args: Args) -> None:
     print(f"{args.output}: {len(kept)} of {len(content['annotations'])} annotations, {len(categories)} categories")
 
 
-def read_cocofied(path: str | os.PathLike[str]) -> LvisDataset:
+def read_cocofied(path: str | os.PathLike[str], images: str | os.PathLike[str] | None = None) -> LvisDataset:
     """Read a file that this command made.
 
     The ``AP`` that ``evaluate_lvis`` gives a COCO detector on such a file is the paper's AP*.
+
+    Args:
+        path: the annotation file.
+        images: folder of the image files, which tell the sizes that the annotations lack; None if it is not known.
 
     Raises:
         UserError: the file cannot be read, is no LVIS file, or its categories are not COCO's.
     """
     content = read_json_object(path)
-    dataset = parse_lvis(path, content)
+    dataset = parse_lvis(path, content, images)
     synsets = coco_synsets()
     if any(synsets.get(synset) != category for category, synset in _synsets(path, content)):
         raise UserError(
@@ -91,8 +95,9 @@ def cocofy(path: str | os.PathLike[str], lvis: dict[str, Any]) -> dict[str, Any]
         image | {key: [coco_ids[c] for c in image[key] if c in coco_ids] for key in CATEGORY_LISTS}
         for image in lvis["images"]
     ]
-    kept = [annotation for annotation in lvis["annotations"] if annotation["category_id"] in coco_ids]
-    annotations = [a | {"id": number, "category_id": coco_ids[a["category_id"]]} for number, a in enumerate(kept, 1)]
+    objects = zip(lvis["annotations"], read_entries(path, lvis, "annotations", _Object), strict=True)
+    kept = [(entry, coco_ids[each.category_id]) for entry, each in objects if each.category_id in coco_ids]
+    annotations = [entry | {"id": number, "category_id": category} for number, (entry, category) in enumerate(kept, 1)]
     used = {a["category_id"] for a in annotations}.union(*(image[key] for image in images for key in CATEGORY_LISTS))
     categories = [c | {"id": coco_ids[c["id"]]} for c in lvis["categories"] if coco_ids.get(c["id"]) in used]
     categories.sort(key=lambda category: category["id"])
@@ -101,6 +106,11 @@ def cocofy(path: str | os.PathLike[str], lvis: dict[str, Any]) -> dict[str, Any]
 
 def _synsets(path: str | os.PathLike[str], content: dict[str, Any]) -> list[tuple[int, str]]:
     return [(entry.id, entry.synset) for entry in read_entries(path, content, "categories", _Category)]
+
+
+@dataclass(slots=True)
+class _Object:
+    category_id: Id
 
 
 @dataclass(slots=True)

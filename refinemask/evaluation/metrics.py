@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from refinemask.config import ModelConfig
 from refinemask.data.categories import COCO
@@ -21,8 +21,16 @@ MetricName = Literal["coco", "lvis", "ap-star"]
 Figures = dict[str, dict[str, float]]
 """Average precisions by kind of overlap (bbox, segm, boundary), then by name."""
 Data = TypeVar("Data", bound=CocoDataset)
+Read = TypeVar("Read", bound=CocoDataset, covariant=True)
 LISTED_CLASSES, LISTED_CHARACTERS = 3, 40
 """Classes that an error lists of a detector, and characters of each name."""
+
+
+class Reader(Protocol[Read]):
+    """A reader of annotation files."""
+
+    def __call__(self, path: str | os.PathLike[str], images: str | os.PathLike[str] | None = None, /) -> Read:
+        """Read a file; the images' folder tells the sizes that it lacks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +39,7 @@ class Metric(Generic[Data]):
 
     name: MetricName
     """Name of the metric on the command line."""
-    read: Callable[[str | os.PathLike[str]], Data]
+    read: Reader[Data]
     """Reader of an annotation file of the metric's kind."""
     average_precision: Callable[[Data, Mapping[int, Sequence[Result]], Sequence[IoUType], int], Figures]
     """Function of annotations, results by image id, kinds of overlap and number of detections, to the figures."""
@@ -98,7 +106,7 @@ def _lvis_figures(
 
 def _lvis(
     name: MetricName,
-    read: Callable[[str | os.PathLike[str]], LvisDataset],
+    read: Reader[LvisDataset],
     category_ids: tuple[int, ...] | None = None,
 ) -> Metric[LvisDataset]:
     return Metric(

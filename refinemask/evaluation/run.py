@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -127,15 +126,10 @@ def evaluate(
 def _read(
     metric: Metric[Any], annotations: str | os.PathLike[str], images: str | os.PathLike[str]
 ) -> tuple[CocoDataset, str]:
-    """The annotations, and the SHA-256 of their file; that of the COCO file that they become if they are no such file.
-
-    What was odd in those of another format is printed to standard error.
-    """
+    """The annotations, and the SHA-256 of their file, or of the COCO file that those of another format become."""
     if metric.name != "coco" or is_json_file(annotations) or not os.path.exists(split_path(annotations)[0]):
-        return metric.read(annotations), sha256(annotations)
+        return metric.read(annotations, images), sha256(annotations)
     dataset = read_annotations(annotations, images)
-    for finding in dataset.findings:
-        print(f"{annotations}: {finding}", file=sys.stderr)
     return dataset, hashlib.sha256(dataset_text(dataset).encode()).hexdigest()
 
 

@@ -47,10 +47,8 @@ class UsedData:
         }
 
     def lines(self) -> Iterator[str]:
-        """The same in a few lines: what was mended, what is used, what is not."""
+        """What is used and what is not, in a few lines; the reader has said what it mended and left out."""
         path = self.dataset.path
-        for finding in self.dataset.findings:
-            yield f"{path}: {finding}"
         yield (
             f"{self.purpose}: {path}: {self.counts.images} images ({self.counts.background_images} without objects), "
             f"{sum(self.counts.objects.values())} objects of {self._classes()}"

@@ -20,6 +20,7 @@ import torchvision
 from refinemask.config import BackboneConfig
 from refinemask.data.annotated import require_files
 from refinemask.data.coco import CocoDataset
+from refinemask.data.reading import read_annotations
 from refinemask.data.training import TrainingDataset
 from refinemask.distributed import gather, is_main, say, world
 from refinemask.evaluation.measurement import Measurement
@@ -29,7 +30,7 @@ from refinemask.modeling.detector import Detector
 from refinemask.modeling.families import family_of
 from refinemask.provenance import git_revision
 from refinemask.recipes import Recipe
-from refinemask.training.annotations import format_of, metric_of, read_annotations
+from refinemask.training.annotations import format_of, metric_of
 from refinemask.training.data_report import UsedData, validation_counts
 from refinemask.training.fingerprint import Fingerprint
 from refinemask.training.initial_weights import IMAGENET, initialise
@@ -183,7 +184,7 @@ def _make(directory: Path) -> Path:
 def _training_data(plan: Plan) -> tuple[TrainingDataset, UsedData]:
     config = plan.recipe.data
     annotations, images = plan.data_root / config.annotations, plan.data_root / config.images
-    dataset = read_annotations(annotations, images, config.crowd_as_object)
+    dataset = read_annotations(annotations, images, crowd_as_object=config.crowd_as_object)
     maps, is_own = config.semantic_maps, Path(config.images).is_absolute()
     pictures = TrainingDataset(
         dataset,
@@ -254,7 +255,7 @@ def _validation_data(plan: Plan, training: Path) -> UsedData | None:
     if validation is None or not plan.evaluate_every:
         return None
     annotations, images = plan.data_root / validation.annotations, plan.data_root / validation.images
-    dataset = read_annotations(annotations, images, plan.recipe.data.crowd_as_object)
+    dataset = read_annotations(annotations, images, crowd_as_object=plan.recipe.data.crowd_as_object)
     metric_of(dataset).require_classes(dataset, plan.recipe.model, f"a model of {training}")
     is_own = Path(validation.images).is_absolute()
     require_files(dataset.images, images, dataset.path, "--val-images" if is_own else "--data-root")

@@ -1,6 +1,7 @@
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,16 +28,35 @@ def assert_measured(dataset: CocoDataset) -> None:
             assert coco_mask.decode(rle).shape == (image.height, image.width)
 
 
+def assert_sound_entries_are_read(dataset: CocoDataset, content: dict[str, Any], whole: CocoDataset) -> int:
+    """Every object that was not damaged, of images and categories that were not, is as without any damage."""
+    if any(content[key] != CONTENT[key] for key in ("images", "categories")):
+        return 0
+    sound = [entry["id"] for entry in CONTENT["annotations"] if entry in content["annotations"]]
+    for image in whole.images:
+        for annotation in whole.annotations[image.id]:
+            assert annotation.id not in sound or annotation in dataset.annotations[image.id]
+    return len(sound)
+
+
 def test_damaged_annotations_are_refused_or_measured(seeds: Seeds, tmp_path: Path) -> None:
-    path, refused, measured = tmp_path / "a.json", 0, 0
-    for random in seeds(250):
-        path.write_text(json.dumps(damaged_content(random)))
+    path, refused, measured, sound = tmp_path / "a.json", 0, 0, 0
+    path.write_text(json.dumps(CONTENT))
+    whole = read_coco(path)
+    for random in seeds(120):
+        content = damaged_content(random)
+        path.write_text(json.dumps(content))
         if refusal(lambda: read_coco(path)) is None:
-            assert_measured(read_coco(path))
+            dataset = read_coco(path)
+            assert_measured(dataset)
+            sound += assert_sound_entries_are_read(dataset, content, whole)
             measured += 1
         else:
             refused += 1
-    assert min(refused, measured) > 30
+    # Hardly a damage makes the whole file meaningless.
+    assert refused < measured / 10
+    assert measured > 90
+    assert sound > 200
 
 
 def test_damaged_results_are_refused_or_measured(seeds: Seeds, tmp_path: Path) -> None:

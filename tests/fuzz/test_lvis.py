@@ -29,7 +29,8 @@ def test_damaged_annotations_are_refused_or_measured(seeds: Seeds, tmp_path: Pat
         if sizes.get(1) == (48, 40):
             assert all(value == -1 or 0 <= value <= 1 for value in figures(dataset, RESULTS))
             measured += 1
-    assert min(refused, measured) > 30
+    assert refused > 10
+    assert measured > 100
 
 
 def test_damaged_results_are_refused_or_measured(seeds: Seeds, tmp_path: Path) -> None:

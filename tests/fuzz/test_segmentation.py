@@ -1,10 +1,12 @@
 import json
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from refinemask.data.mended_segmentation import Box, mend_segmentation
 from refinemask.data.segmentation import read_segmentation
 from refinemask.files import UserError
 from refinemask.masks import coco_runs, coco_string, segmentation_rle
@@ -83,3 +85,31 @@ def test_damaged_polygons_are_refused_or_drawn_as_pycocotools_draws_them(seeds: 
             assert np.array_equal(found, coco_mask.decode(coco_mask.merge(direct)))
             drawn += 1
     assert drawn > 30
+
+
+def _mend(value: Any, box: Box | None) -> None:
+    try:
+        mend_segmentation(value, HEIGHT, WIDTH, box)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def test_what_is_mended_is_a_mask_of_the_image(seeds: Seeds) -> None:
+    mended = 0
+    for random in seeds(400):
+        polygons = [random.normal(20, 30, 2 * random.integers(3, 6)).round(1).tolist() for _ in range(3)]
+        run_lengths = {"size": [[HEIGHT, WIDTH], [WIDTH, HEIGHT]][random.integers(2)], "counts": runs_of(random)}
+        value = json.loads(json.dumps(mutated_json([polygons, run_lengths][random.integers(2)], random)))
+        if not refused(value):
+            continue
+        box = None if random.random() < 0.5 else (5.0, 5.0, 30.0, 20.0)
+        if refusal(partial(_mend, value, box)) is not None:
+            continue
+        segmentation, what = mend_segmentation(value, HEIGHT, WIDTH, box)
+        assert what.startswith("objects ")
+        if segmentation is not None:
+            # It is one that needs no mending.
+            assert read_segmentation(segmentation, HEIGHT, WIDTH) == segmentation
+            assert coco_mask.decode(segmentation_rle(segmentation, HEIGHT, WIDTH)).shape == (HEIGHT, WIDTH)
+            mended += 1
+    assert mended > 40

@@ -103,6 +103,20 @@ def test_unreadable_images_are_counted(args: Args, capsys: pytest.CaptureFixture
     assert "1 skipped" in output.out
 
 
+def test_annotations_without_sizes_give_the_same_figures(args: Args, capsys: pytest.CaptureFixture[str]) -> None:
+    args = replace(args, output=args.images / "o.json", iou_types=("bbox",))
+    assert main(args) == 0
+    figures = json.loads((args.images / "o.json").read_text())["figures"]
+    content = json.loads(args.annotations.read_text())
+    for image in content["images"]:
+        del image["height"]
+    args.annotations.write_text(json.dumps(content))
+    capsys.readouterr()
+    assert main(args) == 0
+    assert json.loads((args.images / "o.json").read_text())["figures"] == figures
+    assert "images without a size (it is that of the file), the first is image" in capsys.readouterr().err
+
+
 def test_many_unreadable_images_are_told_shortly(args: Args, capsys: pytest.CaptureFixture[str]) -> None:
     content = json.loads(args.annotations.read_text())
     content["images"] += [{"id": n, "file_name": f"{n}.png", "height": 60, "width": 80} for n in range(10, 25)]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from refinemask.files import UserError
-from refinemask.json_files import Id, Positive, checked, parse_json, read_json
+from refinemask.json_files import Id, Positive, checked, decode_json, parse_json, read_json
 
 
 @dataclass(frozen=True)
@@ -81,3 +81,14 @@ def test_what_is_missing_is_named() -> None:
         checked({"id": 1, "names": {}}, Thing)
     with pytest.raises(ValueError, match=r"^expected object, found list$"):
         checked([], Thing)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [(b"[1, 2]", [1, 2]), (b"[2.5]", None), (b'["1"]', None), (b"[1", None), (b"[NaN]", None),
+     (b"\xef\xbb\xbf[1]", None), ("[1]".encode("utf-16"), None), (b"\xff", None), (b"[" * 100_000, None),
+     (b"[1e400]", None)],
+)  # fmt: skip
+def test_a_file_is_decoded_at_once_or_not_at_all(tmp_path: Path, text: bytes, expected: list[int] | None) -> None:
+    (tmp_path / "a.json").write_bytes(text)
+    assert decode_json(tmp_path / "a.json", list[int]) == expected

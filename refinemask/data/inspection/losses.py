@@ -19,6 +19,8 @@ OF_FILES: dict[Problem, str] = {
 
 Reasons = dict[int, list[str | None]]
 """By image id, for each of its objects why it is not trained on; None if it is."""
+OBJECTS = ("objects", "boxes", "annotations", "malformed shapes")
+"""With what findings of objects begin; readers leave out images and categories, too."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,8 @@ def find_reasons(dataset: CocoDataset, files: Sequence[ImageFile]) -> Reasons:
 def count_losses(dataset: CocoDataset, reasons: Reasons) -> Losses:
     """Count the lost objects, those that the reader left out among them."""
     lost = Counter(reason for of_image in reasons.values() for reason in of_image if reason is not None)
-    for finding in dataset.findings:
-        # Readers leave out images and categories, too.
-        if finding.kind == "left out" and finding.what.startswith("object"):
-            lost[finding.what] += finding.count
-    unread = sum(f.count for f in dataset.findings if f.kind == "left out" and f.what.startswith("object"))
-    objects = sum(map(len, reasons.values())) + unread
+    unread = [f for f in dataset.findings if f.kind == "left out" and f.what.startswith(OBJECTS)]
+    for finding in unread:
+        lost[finding.what] += finding.count
+    objects = sum(map(len, reasons.values())) + sum(finding.count for finding in unread)
     return Losses(objects, dict(lost.most_common()))

@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -194,12 +194,7 @@ def _read(
 ) -> Source:
     if not os.path.isdir(images):
         raise UserError(f"{images}: no such folder, expected the images of {annotations}")
-    dataset = read_annotations(annotations, images)
-    if crowd_as_object:
-        objects = {
-            image: tuple(replace(each, iscrowd=False) for each in group) for image, group in dataset.annotations.items()
-        }
-        dataset = replace(dataset, annotations=objects)
+    dataset = read_annotations(annotations, images, crowd_as_object=crowd_as_object)
     files = look_at_files(dataset.images, images, decode)
     return Source(dataset, files, find_reasons(dataset, files))
 

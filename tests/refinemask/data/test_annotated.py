@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refinemask.data.annotated import locate, read_annotated, require_files
+from refinemask.data.annotated import locate, read_annotated, require_files, shown_size
 from refinemask.data.coco import CocoImage
+from refinemask.data.images import read_image
 from refinemask.files import UserError
 
 
@@ -38,6 +39,65 @@ def test_absolute_names_may_lead_below_the_folder_and_links_anywhere(folder: Pat
     for directory in (folder, folder.parent / "alias"):
         for name in ("link.png", str(folder / "b.png"), str(directory / "sub" / "a.png")):
             assert read_annotated(directory, entry(name)).shape == (4, 6, 3)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["/data/of/another/machine/sub/a.png", "C:\\data\\sub\\a.png", "images/sub/a.png", "train/sub/a.png", "sub/a.PNG",
+     "https://images.example/v1/sub/a.png?size=l", "file:///data/sub/a.png", "sub%2Fa.png"],
+)  # fmt: skip
+def test_files_are_found_by_the_last_parts_of_their_names(folder: Path, name: str) -> None:
+    assert locate(folder, name) == folder / "sub" / "a.png"
+    require_files([entry(name)], folder, "a.json")
+
+
+@pytest.mark.parametrize("name", ["my picture.png", "café.png", "picture.PNG", "no_ending"])
+def test_names_of_any_characters_are_read(folder: Path, name: str) -> None:
+    Image.new("RGB", (6, 4)).save(folder / name, "PNG")
+    assert read_annotated(folder, entry(name)).shape == (4, 6, 3)
+
+
+def test_spaces_may_be_escaped_and_endings_in_capitals(folder: Path) -> None:
+    Image.new("RGB", (6, 4)).save(folder / "my picture.PNG")
+    for name in ("my%20picture.PNG", "my picture.png", "other/my%20picture.png"):
+        assert locate(folder, name) == folder / "my picture.PNG"
+
+
+def test_files_found_elsewhere_are_counted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    require_files([entry("b.png"), entry("sub\\a.png")], folder, "a.json")
+    assert not capsys.readouterr().err
+    require_files([entry("train/b.png"), entry("x/sub/a.png"), entry("x/sub/a.png")], folder, "a.json")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("a.json: mended: 2 file names that lead elsewhere, the first is 'train/b.png' (found as ")
+
+
+def test_two_names_do_not_lead_to_one_file(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"'train/b.png' and 'val/b.png' of a.json both lead to this file"):
+        require_files([entry("train/b.png"), entry("val/b.png")], folder, "a.json")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_shown_size_is_that_of_the_decoded_picture(folder: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for name in ("c.jpg", "c.png", "c.webp"):
+        Image.new("RGB", (6, 4)).save(folder / name, exif=exif)
+        assert shown_size(folder, name) == read_image(folder / name).shape[:2]
+    assert shown_size(folder, "c.jpg") == ((6, 4) if orientation > 4 else (4, 6))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("absent.png", "no such file"), ("text.png", "cannot be read"), ("cut.png", "cannot be read"),
+     ("../outside.png", "below"), ("pipe", "no regular file"), ("a\x00.png", "no file there")],
+)  # fmt: skip
+def test_sizes_of_no_picture_are_refused(folder: Path, name: str, message: str) -> None:
+    os.mkfifo(folder / "pipe")
+    (folder / "text.png").write_text("no picture")
+    (folder / "cut.png").write_bytes((folder / "b.png").read_bytes()[:20])
+    with pytest.raises(UserError, match=message) as error:
+        shown_size(folder, name)
+    assert "\n" not in str(error.value)
 
 
 def test_a_file_with_a_backslash_in_its_name_is_itself(folder: Path) -> None:

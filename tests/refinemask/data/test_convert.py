@@ -40,7 +40,7 @@ def test_findings_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     places = yolo(tmp_path / "set")
     text(tmp_path / "set" / "labels" / "train" / "b.txt", "0 0.5 0.5 0.1 0.1")
     assert main(Args(f"{places.annotations}:train", tmp_path / "a.json")) == 0
-    assert "  left out: 1 boxes without an outline, the first is " in capsys.readouterr().out
+    assert ": left out: 1 boxes without an outline, the first is " in capsys.readouterr().err
 
 
 def test_a_coco_file_is_written_as_it_was_understood(tmp_path: Path) -> None:

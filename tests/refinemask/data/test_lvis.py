@@ -55,8 +55,8 @@ def test_refuses_coco_annotations(tmp_path: Path) -> None:
     ("kind", "key", "value", "message"),
     [
         ("images", "coco_url", None, "image .*: coco_url: expected text, found null"),
-        ("annotations", "image_id", 1000, "image 1000, which is not listed"),
-        ("annotations", "category_id", 1000, "category 1000, which is not listed"),
+        ("images", "neg_category_ids", ["x"], r"neg_category_ids\[0\]: expected whole number, found text"),
+        ("categories", "id", None, "id: expected whole number, found null"),
         ("categories", "frequency", "x", "frequency is 'x', expected r, c or f"),
     ],
 )
@@ -65,6 +65,26 @@ def test_names_the_entry_at_fault(kind: str, key: str, value: Any, message: str,
     content[kind][0][key] = value
     with pytest.raises(UserError, match=message):
         read_lvis(write(tmp_path / "lvis.json", content))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "kind"),
+    [("image_id", 1000, "left out"), ("category_id", 1000, "left out"), ("segmentation", None, "left out"),
+     ("area", None, "mended"), ("bbox", None, "mended"), ("id", "x", "mended")],
+)  # fmt: skip
+def test_objects_are_mended_or_left_out_as_those_of_coco(key: str, value: Any, kind: str, tmp_path: Path) -> None:
+    content, _ = synthetic_case(0)
+    content["annotations"][0][key] = value
+    dataset = read_lvis(write(tmp_path / "lvis.json", content))
+    assert [finding.count for finding in dataset.findings if finding.kind == kind] == [1]
+    objects = sum(map(len, dataset.annotations.values()))
+    assert objects == len(content["annotations"]) - (kind == "left out")
+
+
+def test_categories_of_objects_must_be_listed(tmp_path: Path) -> None:
+    content, _ = synthetic_case(0)
+    with pytest.raises(UserError, match="does not list category 1, expected all categories and their frequencies"):
+        read_lvis(write(tmp_path / "lvis.json", {**content, "categories": []}))
 
 
 def test_images_follow_their_rarest_category() -> None:

@@ -43,7 +43,6 @@ def test_every_count_is_kept_and_told() -> None:
         ],
     }
     assert list(data.lines()) == [
-        "a.json: left out: 2 objects without a polygon, the first is annotation 9",
         "trained on: a.json: 2 images (1 without objects), 3 objects of 2 classes (cell 2, dust 1)",
         "not trained on: a.json: the classes without objects unused",
         "not trained on: a.json: 1 crowds",

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +141,8 @@ def test_what_the_reader_left_out_counts_as_lost(tmp_path: Path, monkeypatch: py
     finding = Finding("left out", "objects without a polygon", 6, "annotation 3")
     mended = Finding("mended", "objects without an area", 2, "annotation 4")
     images = Finding("left out", "images without a size", 2, "image 4")
-    dataset = run.replace(read_coco(paths[0]), findings=(finding, mended, images))
-    monkeypatch.setattr(run, "read_annotations", lambda path, images: dataset)
+    dataset = replace(read_coco(paths[0]), findings=(finding, mended, images))
+    monkeypatch.setattr(run, "read_annotations", lambda *_, **__: dataset)
     found = inspect(*paths)
     assert (found.training.losses.objects, found.training.losses.lost) == (30, 6)
     assert not found.passed
