@@ -15,11 +15,12 @@ from torch.distributed.elastic.multiprocessing.errors import record
 
 from refinemask.bundled import NUCLEI
 from refinemask.command import execute
+from refinemask.config import Augmentation
 from refinemask.distributed import is_main, process_group
 from refinemask.files import UserError
 from refinemask.nearest import nearest
 from refinemask.recipes import RECIPES, Recipe
-from refinemask.spelling import OptionalName, OptionalNumber, OptionalOutput, OptionalPath
+from refinemask.spelling import OptionalName, OptionalNumber, OptionalOutput, OptionalPath, OptionalRange, OptionalSize
 from refinemask.training.loop import Execution, Precision
 from refinemask.training.preemption import catch_preemption
 from refinemask.training.run import Plan, train
@@ -30,6 +31,7 @@ LIMITS: list[tuple[tuple[str, ...], Callable[[float], bool], str]] = [
     (("seed",), lambda value: 0 <= value < 1 << 63, "0 to 2^63 - 1"),
     (("learning_rate",), lambda value: 0 < value < math.inf, "more than 0"),
     (("ema_decay",), lambda value: 0 < value < 1, "a number between 0 and 1"),
+    (("colour", "rotate90", "copy_paste"), lambda value: 0 <= value <= 1, "0 to 1"),
 ]
 """What the values of the command line's options may be."""
 
@@ -76,6 +78,16 @@ class Args:
     """Learning rate after the warm-up, in place of the recipe's."""
     seed: OptionalNumber = None
     """Seed of everything random, in place of the recipe's."""
+    scale_jitter: OptionalRange = None
+    """Multiply every image's size by a factor between these two, drawn evenly on a logarithmic scale."""
+    crop: OptionalSize = None
+    """Cut out a random part of at most this height and width, in pixels of the network's input."""
+    colour: float | None = None
+    """Change brightness, contrast and saturation at random by up to this share, and the hue by a tenth of it."""
+    rotate90: float | None = None
+    """Probability of a turn by 90, 180 or 270 degrees."""
+    copy_paste: float | None = None
+    """Probability that objects of another image are pasted in."""
     profile: bool = False
     """Write a PyTorch profiler trace of 20 steps to OUTPUT/profile.json.gz, and stop."""
     print: bool = False
@@ -112,7 +124,29 @@ def resolve(args: Args) -> Recipe:
         train = replace(train, learning_rate=args.learning_rate)
     if args.seed is not None:
         train = replace(train, seed=args.seed)
-    return replace(recipe, train=train)
+    data = replace(recipe.data, augmentation=augmentation(args, recipe.data.augmentation))
+    return replace(recipe, train=train, data=data)
+
+
+def augmentation(args: Args, base: Augmentation) -> Augmentation:
+    """The recipe's augmentation with the command line's overrides.
+
+    Raises:
+        UserError: the factors of scale jitter, or the size of a crop, make no sense.
+    """
+    if args.scale_jitter is not None and not 0.01 <= args.scale_jitter[0] <= args.scale_jitter[1] <= 10:
+        low, high = args.scale_jitter
+        raise UserError(f"--scale-jitter is {low:g} {high:g}; expected two factors of 0.01 to 10, the smaller first")
+    if args.crop is not None and not 1 <= min(args.crop) <= max(args.crop) <= 1 << 16:
+        raise UserError(f"--crop is {args.crop[0]}x{args.crop[1]}; expected a height and width of 1 to 65536")
+    given = {
+        "scale_jitter": args.scale_jitter,
+        "crop": args.crop,
+        "colour": args.colour,
+        "rotation": args.rotate90,
+        "copy_paste": args.copy_paste,
+    }
+    return replace(base, **{name: value for name, value in given.items() if value is not None})
 
 
 def plan(args: Args, device: torch.device) -> Plan:
