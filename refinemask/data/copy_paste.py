@@ -25,7 +25,7 @@ def copy_paste(target: Example, source: Example, random: np.random.Generator) ->
     inner = pasted.pixels.shape[:2]
     cover = np.zeros(target.shape, np.uint8)
     for mask in pasted.masks:
-        window.of(cover)[_bitmap(mask, *inner) == 1] = 1
+        window.of(cover)[:] |= _bitmap(mask, *inner)
     where = window.of(cover) == 1
     pixels = target.pixels.copy()
     window.of(pixels)[where] = pasted.pixels[where]
@@ -67,10 +67,11 @@ def _drawn(laid: tuple[Example, Window], random: np.random.Generator) -> tuple[E
 def _uncovered(example: Example, cover: Bitmap) -> Example:
     """The objects without their covered pixels."""
     kept, boxes, masks = [], [], []
+    uncovered = 1 - cover
     for index, (box, mask) in enumerate(zip(example.boxes, example.masks, strict=True)):
         bitmap = _bitmap(mask, *example.shape)
-        visible = bitmap & (1 - cover)
-        remaining, whole = int(visible.sum()), int(bitmap.sum())
+        visible = bitmap & uncovered
+        remaining, whole = np.count_nonzero(visible), np.count_nonzero(bitmap)
         if remaining < whole:
             if remaining < SMALLEST_SHARE * whole:
                 continue
