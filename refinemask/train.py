@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.distributed.elastic.multiprocessing.errors import record
@@ -139,7 +140,7 @@ def augmentation(args: Args, base: Augmentation) -> Augmentation:
         raise UserError(f"--scale-jitter is {low:g} {high:g}; expected two factors of 0.01 to 10, the smaller first")
     if args.crop is not None and not 1 <= min(args.crop) <= max(args.crop) <= 1 << 16:
         raise UserError(f"--crop is {args.crop[0]}x{args.crop[1]}; expected a height and width of 1 to 65536")
-    given = {
+    given: dict[str, Any] = {
         "scale_jitter": args.scale_jitter,
         "crop": args.crop,
         "colour": args.colour,

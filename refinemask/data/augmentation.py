@@ -43,7 +43,7 @@ def _crop(example: Example, size: tuple[int, int], may_be_empty: bool, random: n
     The first window lies anywhere. If it has no object, the next ones have the middle of an object's box in them.
     """
     height, width = (min(sides) for sides in zip(size, example.shape, strict=True))
-    room = np.array(example.shape) - (height, width)
+    room = np.array(example.shape, np.int64) - np.array([height, width], np.int64)
     if not room.any():
         return example
     top, left = random.integers(room + 1)
