@@ -44,6 +44,8 @@ Level = Annotated[float, Meta(ge=-1e6, le=1e6)]
 """A value of a pixel."""
 Value = Annotated[float, Meta(ge=-1e30, le=1e30)]
 """A value of a pixel of any type."""
+Jitter = Annotated[float, Meta(ge=0.01, le=10)]
+"""Factor of an image's sides."""
 Weight = Annotated[float, Meta(ge=0, le=1e6)]
 """A factor that may be zero."""
 Steps = Annotated[int, Meta(ge=0, le=1 << 40)]
@@ -256,7 +258,7 @@ class ModelConfig:
 class Augmentation:
     """What happens to training images beside sides and flips; all of it is off in published recipes."""
 
-    scale_jitter: tuple[Scale, Scale] | None = None
+    scale_jitter: tuple[Jitter, Jitter] | None = None
     """Smallest and largest factor of an image's size, drawn evenly on a logarithmic scale; None keeps the size."""
     crop: tuple[Side, Side] | None = None
     """Largest (height, width) of a training image, in pixels of the network's input; a part is cut out at random."""

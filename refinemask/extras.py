@@ -15,6 +15,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "onnxruntime": ("cpu", "gpu"),
     "onnxscript": ("export",),
     "openvino": ("openvino",),
+    "psutil": ("train",),
     "pycuda": ("pycuda",),
     "safetensors": ("train",),
     "supervision": ("draw",),

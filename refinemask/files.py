@@ -4,7 +4,9 @@ import errno
 import hashlib
 import os
 import re
+import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -33,7 +35,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces it only if the block ends without an error.
 
     The data reach the disk before they get the name. A symbolic link stays, and what it points to is replaced. What a
-    killed writer of the same file left behind is removed.
+    killed writer of the same file left behind is removed, but for Windows.
 
     Raises:
         UserError: ``path`` is a directory or a device, its directory cannot be made or written, or the disk is full.
@@ -56,7 +58,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        os.close(handle)
+        if handle is not None:
+            os.close(handle)
 
 
 def require_file(path: str | os.PathLike[str]) -> None:
@@ -99,10 +102,16 @@ def _suffix(target: Path) -> str:
     return target.suffix if len(target.suffix) <= NAMED_CHARACTERS else ""
 
 
-def _own_temporary(target: Path) -> tuple[int, Path]:
-    """A new file beside ``target``, locked until its writer ends or dies: so others see whether it is abandoned."""
+def _own_temporary(target: Path) -> tuple[int | None, Path]:
+    """A new file beside ``target``, locked until its writer ends or dies: so others see whether it is abandoned.
+
+    On Windows it is not locked, because an open file cannot be renamed there.
+    """
     while True:
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=_prefix(target), suffix=_suffix(target))
+        if sys.platform == "win32":
+            os.close(handle)
+            return None, Path(name)
         # Another writer may have taken it for abandoned between these two lines, and removes it then.
         if _is_locked(handle) and os.fstat(handle).st_nlink:
             return handle, Path(name)
@@ -118,6 +127,9 @@ def _is_locked(handle: int) -> bool:
 
 
 def _remove_abandoned(target: Path) -> None:
+    if sys.platform == "win32":
+        # Nothing tells there which are.
+        return
     prefix = _prefix(target)
     with os.scandir(target.parent) as entries:
         found = [entry.path for entry in entries if entry.name.startswith(prefix)]
@@ -145,7 +157,8 @@ def _publish(temporary: Path, target: Path) -> None:
 
 
 def _to_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+    # Windows takes no order to write from who may only read.
+    handle = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
@@ -161,8 +174,7 @@ def _why_unwritable(error: Exception, directory: Path) -> str:
         return os.strerror(number)
     if not isinstance(error, UserError):
         with suppress(OSError):
-            status = os.statvfs(directory)
-            if status.f_bavail * status.f_frsize < FULL_BELOW:
+            if shutil.disk_usage(directory).free < FULL_BELOW:
                 return os.strerror(errno.ENOSPC)
     return "" if directory.is_dir() else "its directory has vanished"
 

@@ -1,9 +1,14 @@
 """Locks on files, which end with the process that holds them, however it ends."""
 
-import fcntl
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+
+LOCKED_BYTE = 1 << 40
+"""Place of the byte that is locked on Windows, past the end of any file: what is locked there cannot be written."""
+BUSY = PermissionError if sys.platform == "win32" else BlockingIOError
+"""What the system says of a lock that another has."""
 
 _held: set[int] = set()
 """Handles of the locks that this process holds."""
@@ -15,7 +20,8 @@ def _release_in_child() -> None:
         os.close(_held.pop())
 
 
-os.register_at_fork(after_in_child=_release_in_child)
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_release_in_child)
 
 
 def lock(handle: int) -> bool:
@@ -25,10 +31,23 @@ def lock(handle: int) -> bool:
         OSError: the file system has no locks.
     """
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        _lock(handle)
+    except BUSY:
         return False
     return True
+
+
+def _lock(handle: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        os.lseek(handle, LOCKED_BYTE, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        os.lseek(handle, 0, os.SEEK_SET)
+    else:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextmanager

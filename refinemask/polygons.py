@@ -6,6 +6,8 @@ that is neither far nor long stays as it is. In the others the rasteriser rounds
 pixel, which moves an edge inside the image by a tenth of a pixel at most.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,10 +30,7 @@ def near_image(polygon: NDArray[np.float64], height: int, width: int) -> NDArray
     if np.abs(polygon).max() <= FAR and outline_length(polygon) <= FAR:
         return polygon
     low, high = np.array([-MARGIN, -MARGIN]), np.array([width + MARGIN, height + MARGIN])
-    points = polygon.reshape(-1, 2).clip(-_LARGEST, _LARGEST)
-    for axis in (0, 1):
-        points = _cut(points, axis, low[axis], 1)
-        points = _cut(points, axis, high[axis], -1)
+    points = clip(polygon.reshape(-1, 2).clip(-_LARGEST, _LARGEST), low, high)
     return points.ravel() if len(points) > 2 else np.tile(low.astype(np.float64), 3)
 
 
@@ -39,6 +38,17 @@ def outline_length(polygon: NDArray[np.float64]) -> float:
     """The length of a polygon's outline in steps from pixel to pixel, of which a diagonal one counts as one."""
     points = polygon.reshape(-1, 2)
     return float(np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum())
+
+
+def clip(points: NDArray[np.float64], low: NDArray[Any], high: NDArray[Any]) -> NDArray[np.float64]:
+    """The part of a polygon [N, 2] within a rectangle whose corners [2] are (x, y); it may have no point.
+
+    Parts that are connected outside stay connected, along the rectangle's border.
+    """
+    for axis in (0, 1):
+        points = _cut(points, axis, low[axis], 1)
+        points = _cut(points, axis, high[axis], -1)
+    return points
 
 
 def _cut(points: NDArray[np.float64], axis: int, bound: float, side: int) -> NDArray[np.float64]:

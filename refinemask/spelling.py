@@ -17,6 +17,7 @@ OptionalOutput = Annotated[Path | None, tyro.conf.arg(aliases=("-o",), metavar="
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 OptionalNumber = Annotated[int | None, tyro.conf.arg(metavar="INT")]
 OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
+OptionalRange = Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="LOW HIGH")]
 
 
 def _times(numbers: Sequence[int]) -> list[str]:

@@ -16,12 +16,20 @@ from torch.distributed.elastic.multiprocessing.errors import record
 
 from refinemask.bundled import NUCLEI
 from refinemask.command import execute
-from refinemask.config import DataConfig, ModelConfig, TrainConfig
+from refinemask.config import Augmentation, DataConfig, ModelConfig, TrainConfig
 from refinemask.distributed import is_main, process_group, say
 from refinemask.files import UserError
 from refinemask.nearest import nearest
 from refinemask.recipes import RECIPES, Recipe
-from refinemask.spelling import OptionalName, OptionalNumber, OptionalOutput, OptionalPath, OptionalSides
+from refinemask.spelling import (
+    OptionalName,
+    OptionalNumber,
+    OptionalOutput,
+    OptionalPath,
+    OptionalRange,
+    OptionalSides,
+    OptionalSize,
+)
 from refinemask.training.loop import Execution, Precision, kept_weights
 from refinemask.training.overrides import (
     MOST_DETECTIONS,
@@ -42,6 +50,7 @@ LIMITS: list[tuple[tuple[str, ...], Callable[[float], bool], str]] = [
     (("detections",), lambda value: 1 <= value <= MOST_DETECTIONS, f"1 to {MOST_DETECTIONS}"),
     (("score_threshold",), lambda value: 0 <= value <= 1, "0 to 1"),
     (("anchor_scale",), lambda value: 1e-6 <= value <= 1e6, "0.000001 to 1000000"),
+    (("colour", "rotate90", "copy_paste"), lambda value: 0 <= value <= 1, "0 to 1"),
 ]
 """What the values of the command line's options may be."""
 
@@ -116,6 +125,16 @@ class Args:
     """Smallest score of a detection, in place of the recipe's."""
     anchor_scale: float | None = None
     """Side of a square anchor in strides of its level, which are 4 to 64 pixels, in place of the recipe's."""
+    scale_jitter: OptionalRange = None
+    """Multiply every image's size by a factor between these two, drawn evenly on a logarithmic scale."""
+    crop: OptionalSize = None
+    """Cut out a random part of at most this height and width, in pixels of the network's input."""
+    colour: float | None = None
+    """Change brightness, contrast and saturation at random by up to this share, and the hue by a tenth of it."""
+    rotate90: float | None = None
+    """Probability of a turn by 90, 180 or 270 degrees."""
+    copy_paste: float | None = None
+    """Probability that objects of another image are pasted in."""
     profile: bool = False
     """Write a PyTorch profiler trace of 20 steps to OUTPUT/profile.json.gz, and stop."""
     print: bool = False
@@ -166,6 +185,7 @@ def _data(args: Args, data: DataConfig) -> DataConfig:
         data,
         background_images=args.background_images or data.background_images,
         crowd_as_object=args.crowd_as_object or data.crowd_as_object,
+        augmentation=augmentation(args, data.augmentation),
     )
 
 
@@ -187,6 +207,27 @@ def _schedule(args: Args, train: TrainConfig) -> TrainConfig:
     }
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     return replace(train, **changes)
+
+
+def augmentation(args: Args, base: Augmentation) -> Augmentation:
+    """The recipe's augmentation with the command line's overrides.
+
+    Raises:
+        UserError: the factors of scale jitter, or the size of a crop, make no sense.
+    """
+    if args.scale_jitter is not None and not 0.01 <= args.scale_jitter[0] <= args.scale_jitter[1] <= 10:
+        low, high = args.scale_jitter
+        raise UserError(f"--scale-jitter is {low:g} {high:g}; expected two factors of 0.01 to 10, the smaller first")
+    if args.crop is not None and not 1 <= min(args.crop) <= max(args.crop) <= 1 << 16:
+        raise UserError(f"--crop is {args.crop[0]}x{args.crop[1]}; expected a height and width of 1 to 65536")
+    given: dict[str, Any] = {
+        "scale_jitter": args.scale_jitter,
+        "crop": args.crop,
+        "colour": args.colour,
+        "rotation": args.rotate90,
+        "copy_paste": args.copy_paste,
+    }
+    return replace(base, **{name: value for name, value in given.items() if value is not None})
 
 
 def plan(args: Args, device: torch.device) -> Plan:

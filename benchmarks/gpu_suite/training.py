@@ -20,10 +20,11 @@ from benchmarks.harness.random_detector import randomize
 from refinemask.bundled import PHOTOS
 from refinemask.config import TrainConfig
 from refinemask.data.coco import CocoAnnotation, CocoDataset, CocoImage, read_coco
+from refinemask.data.geometry import resize_boxes
 from refinemask.data.images import read_image
 from refinemask.data.sampler import Pick
 from refinemask.data.trainable import is_trainable
-from refinemask.data.training import ImageTargets, TrainingDataset, TrainingImage, resize_boxes
+from refinemask.data.training import ImageTargets, TrainingDataset, TrainingImage
 from refinemask.data.transforms import resize
 from refinemask.modeling.detector import Detector
 from refinemask.training.fingerprint import Fingerprint

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from engines import on_device
 from engines.compiled.canvases import Size
 from engines.compiled.places import place_counts
-from engines.compiled.private_copy import private_copy
+from engines.compiled.private_copy import private_copy, require_linux
 from engines.compiled.program import Program, load_programs
 from engines.compiled.recording import Recording
 from engines.compiled.sidecar import CompiledSidecar, check_compiled_sidecar, read_compiled_sidecar
@@ -91,7 +91,8 @@ def _programs(path: str | os.PathLike[str], copy: Path, sidecar: CompiledSidecar
 
 
 def require_runnable(path: str | os.PathLike[str], device: str) -> None:
-    """Raise a UserError unless this machine has the device, and on a GPU our kernels; ``path`` names the file."""
+    """Raise a UserError unless this is Linux and has the device, and on a GPU our kernels; ``path`` names the file."""
+    require_linux(path)
     if device == "cpu":
         return
     if not torch.cuda.is_available():

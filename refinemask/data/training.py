@@ -14,23 +14,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from refinemask.config import DataConfig, Preprocessing
+from refinemask.config import DataConfig
 from refinemask.data.annotated import locate, read_annotated, require_files
-from refinemask.data.coco import CocoAnnotation, CocoDataset, CocoImage, Segmentation
+from refinemask.data.augmentation import draw_shape, move
+from refinemask.data.coco import CocoAnnotation, CocoDataset, CocoImage
+from refinemask.data.colour import jitter_colour
+from refinemask.data.copy_paste import copy_paste
+from refinemask.data.example import Example
+from refinemask.data.geometry import Bitmap, Polygons, resize_boxes, resize_labels, resize_mask
 from refinemask.data.lvis import repeat_factors
 from refinemask.data.sampler import Pick
 from refinemask.data.trainable import SMALLEST_SIDE, why_left_out
-from refinemask.data.transforms import pad_batch, resize, resize_shape
+from refinemask.data.transforms import pad_batch, resize
 from refinemask.files import UserError
-from refinemask.masks import segmentation_rle
 
 MOST_SKIPPED = 10
 """Number of unreadable images in a row that is no accident, and ends the training."""
-
-Polygons = list[NDArray[np.float64]]
-"""The parts of one instance, each (x0, y0, x1, y1, …) in pixels of the network's input."""
-Bitmap = NDArray[np.uint8]
-"""[h, w] of 0 and 1 over the valid part of the network's input."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,15 +169,38 @@ class TrainingDataset(Dataset[TrainingImage]):
 
     def __getitem__(self, pick: Pick) -> TrainingImage:
         skipped: list[str] = []
+        random, augmentation = np.random.default_rng(pick.seed), self._config.augmentation
+        example = self._example(pick.image, random, skipped)
+        if augmentation.copy_paste and random.random() < augmentation.copy_paste:
+            source = self._example(int(random.integers(len(self))), random, skipped)
+            example = copy_paste(example, source, random)
+        pixels = example.pixels
+        if augmentation.colour:
+            pixels = jitter_colour(pixels, augmentation.colour, random)
+        targets = ImageTargets(
+            boxes=torch.from_numpy(example.boxes),
+            labels=torch.from_numpy(example.labels),
+            masks=example.masks,
+            seed=int(random.integers(2**63)),
+            semantic=example.semantic,
+        )
+        return TrainingImage(pixels, targets, skipped)
+
+    def _example(self, index: int, random: np.random.Generator, skipped: list[str]) -> Example:
+        """An image, or the next one that can be read, resized, flipped, turned and cropped at random.
+
+        Why images cannot be read is added to ``skipped``.
+        """
+        before = len(skipped)
         for offset in range(MOST_SKIPPED):
-            image, annotations = self._entries[(pick.image + offset) % len(self)]
+            image, annotations = self._entries[(index + offset) % len(self)]
             try:
                 pixels, semantic = read_annotated(self._directory, image), self._read_semantic(image)
             except UserError as error:
                 skipped.append(str(error))
             else:
-                return self._augment(pixels, semantic, annotations, pick.seed, skipped)
-        raise UserError(f"{MOST_SKIPPED} images in a row cannot be read; the first: {skipped[0]}")
+                return move(self._resized(pixels, semantic, annotations, random), self._config, random)
+        raise UserError(f"{MOST_SKIPPED} images in a row cannot be read; the first: {skipped[before]}")
 
     def _read_semantic(self, image: CocoImage) -> NDArray[np.uint8] | None:
         if self._semantic_directory is None:
@@ -194,38 +216,22 @@ class TrainingDataset(Dataset[TrainingImage]):
         """The file name of an image's class map."""
         return locate(self._directory, image.file_name).with_suffix(".png").name
 
-    def _augment(
+    def _resized(
         self,
         pixels: NDArray[np.uint8],
         semantic: NDArray[np.uint8] | None,
         annotations: Sequence[CocoAnnotation],
-        seed: int,
-        skipped: list[str],
-    ) -> TrainingImage:
-        height, width = pixels.shape[:2]
-        random = np.random.default_rng(seed)
-        side = int(random.choice(self._config.short_sides))
-        shape = resize_shape(height, width, Preprocessing(short_side=side, long_side=self._config.long_side))
-        pixels = resize(pixels, shape)
-        if semantic is not None:
-            semantic = resize_labels(semantic, shape)
-        boxes = resize_boxes([a.bbox for a in annotations], (height, width), shape)
-        masks = [resize_mask(a.segmentation, (height, width), shape, self._config.polygons) for a in annotations]
-        for axis, probability in ((1, self._config.horizontal_flip), (0, self._config.vertical_flip)):
-            if random.random() < probability:
-                pixels = np.flip(pixels, axis)
-                boxes = flip_boxes(boxes, shape, axis)
-                masks = [flip_mask(mask, shape, axis) for mask in masks]
-                semantic = np.flip(semantic, axis) if semantic is not None else None
-        labels = torch.tensor([self._labels[a.category_id] for a in annotations], dtype=torch.int64)
-        targets = ImageTargets(
-            boxes=torch.from_numpy(boxes),
-            labels=labels,
-            masks=masks,
-            seed=int(random.integers(2**63)),
-            semantic=semantic,
+        random: np.random.Generator,
+    ) -> Example:
+        old = pixels.shape[0], pixels.shape[1]
+        new = draw_shape(*old, self._config, random)
+        return Example(
+            pixels=resize(pixels, new),
+            boxes=resize_boxes([a.bbox for a in annotations], old, new),
+            labels=np.array([self._labels[a.category_id] for a in annotations], np.int64),
+            masks=[resize_mask(a.segmentation, old, new, self._config.polygons) for a in annotations],
+            semantic=None if semantic is None else resize_labels(semantic, new),
         )
-        return TrainingImage(pixels, targets, skipped)
 
 
 def _entries(
@@ -259,51 +265,3 @@ def collate(samples: Sequence[TrainingImage]) -> TrainingBatch:
         [sample.targets for sample in samples],
         [reason for sample in samples for reason in sample.skipped],
     )
-
-
-def resize_boxes(
-    boxes: Sequence[tuple[float, float, float, float]], old: tuple[int, int], new: tuple[int, int]
-) -> NDArray[np.float32]:
-    """Boxes [G, 4] xyxy, clipped, in an image of (height, width) ``new``, from (x, y, w, h) in one of ``old``."""
-    corners = np.array(boxes, np.float32).reshape(-1, 4)
-    corners[:, 2:] += corners[:, :2]
-    scale = np.array([new[1] / old[1], new[0] / old[0]] * 2, np.float32)
-    limit = np.array([new[1], new[0]] * 2, np.float32)
-    return np.clip(corners * scale, 0, limit)
-
-
-def resize_mask(
-    segmentation: Segmentation, old: tuple[int, int], new: tuple[int, int], keep_polygons: bool = True
-) -> Polygons | Bitmap:
-    """Resize an instance's mask from an image of (height, width) ``old`` to one of ``new``."""
-    from pycocotools import mask as coco_mask
-
-    if isinstance(segmentation, list) and keep_polygons:
-        scale = np.array([new[1] / old[1], new[0] / old[0]])
-        return [(np.asarray(part, np.float64).reshape(-1, 2) * scale).ravel() for part in segmentation]
-    rle = segmentation_rle(segmentation, *old)
-    return resize_labels(coco_mask.decode(rle), new)
-
-
-def resize_labels(labels: NDArray[np.uint8], new: tuple[int, int]) -> NDArray[np.uint8]:
-    """Resize a map [h, w] of classes, or of 0 and 1, to (height, width) ``new``."""
-    # Nearest neighbour at pixel centres: OpenCV's plain INTER_NEAREST shifts the map by up to half a pixel.
-    resized = cv2.resize(labels, (new[1], new[0]), interpolation=cv2.INTER_NEAREST_EXACT)
-    return resized.astype(np.uint8, copy=False)
-
-
-def flip_boxes(boxes: NDArray[np.float32], shape: tuple[int, int], axis: int) -> NDArray[np.float32]:
-    """Mirror xyxy boxes in an image of (height, width) ``shape``; axis 1 is left-right, 0 top-bottom."""
-    flipped, low, high = boxes.copy(), 1 - axis, 3 - axis
-    flipped[:, low], flipped[:, high] = shape[axis] - boxes[:, high], shape[axis] - boxes[:, low]
-    return flipped
-
-
-def flip_mask(mask: Polygons | Bitmap, shape: tuple[int, int], axis: int) -> Polygons | Bitmap:
-    """Mirror an instance in an image of (height, width) ``shape``; axis 1 is left-right, 0 top-bottom."""
-    if isinstance(mask, np.ndarray):
-        return np.flip(mask, axis)
-    flipped = [part.copy() for part in mask]
-    for part in flipped:
-        part[1 - axis :: 2] = shape[axis] - part[1 - axis :: 2]
-    return flipped

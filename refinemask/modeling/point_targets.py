@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refinemask.data.training import Bitmap, Polygons
+from refinemask.data.geometry import Bitmap, Polygons
 from refinemask.modeling.point_sampling import sample_points
 from refinemask.targets.mask_targets import rasterise
 

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refinemask.config import HTCConfig
-from refinemask.data.training import Bitmap, ImageTargets
+from refinemask.data.geometry import Bitmap
+from refinemask.data.training import ImageTargets
 from refinemask.modeling.blocks import conv_relus, init_mask_convs
 from refinemask.modeling.losses import average
 

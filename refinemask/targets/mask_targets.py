@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import roi_align
 
-from refinemask.data.training import Bitmap, Polygons
-from refinemask.masks import polygon_rle
+from refinemask.data.geometry import Bitmap, Polygons, rasterise
 
 
 def mask_targets(
@@ -57,13 +56,6 @@ def crop_bitmap(bitmap: Bitmap, boxes: Tensor, n: int) -> Tensor:
     window = torch.from_numpy(np.ascontiguousarray(bitmap[top:bottom, left:right])).float()
     pooled = roi_align(window[None, None], [boxes - corner.repeat(2)], output_size=n, sampling_ratio=0, aligned=True)
     return (pooled[:, 0] >= 0.5).float()
-
-
-def rasterise(polygons: Polygons, height: int, width: int) -> NDArray[np.uint8]:
-    """The union of the polygons as the COCO API rasterises them: uint8 [height, width]."""
-    from pycocotools import mask as coco_mask
-
-    return coco_mask.decode(polygon_rle(polygons, height, width))
 
 
 def semantic_target(

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import resource
 import sys
 import time
 from collections import Counter
@@ -23,6 +22,7 @@ from refinemask.files import UserError, atomic_write
 from refinemask.json_files import Count, checked, parse_json
 from refinemask.training.checkpoint import Progress
 from refinemask.training.loop import Step
+from refinemask.training.peak_memory import peak_memory_mb
 
 
 class Report:
@@ -185,4 +185,4 @@ def _event_writer(directory: Path, start: int) -> Any:
 def _peak_memory_mb() -> float:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    return peak_memory_mb()

@@ -36,6 +36,7 @@ LINES = {
         "--output a.safetensors --depth 101 mask-head:fcn-mask-config",
     ),
     "preprocess": ("--image a.jpg --rounds 3", "--rounds=3 --image=a.jpg"),
+    "data_loading": ("--rounds 3 -o loading.json", "--output loading.json --rounds=3"),
     "evaluation": ("--iou-type bbox --images 3", "--images=3 --iou_type=bbox"),
 }
 """The same command line in the new and in the old spelling, by door."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks.breakdown.report import BreakdownReport
+from benchmarks.data_loading import DataLoadingReport
 from benchmarks.efficiency.report import EfficiencyReport
 from benchmarks.evaluation import EvaluationReport
 from benchmarks.gpu_suite.report import GpuReport
@@ -25,6 +26,7 @@ KINDS: dict[str, type] = {
     "coco-mini": TrainingReport,
     "cpu-breakdown-mask-rcnn": BreakdownReport,
     "cpu-breakdown": BreakdownReport,
+    "cpu-data-loading": DataLoadingReport,
     "cpu-evaluation-bbox": EvaluationReport,
     "cpu-evaluation-segm": EvaluationReport,
     "cpu-nuclei-precision": ComparisonReport,

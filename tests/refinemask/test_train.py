@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from refinemask import load_detector
+from refinemask.config import Augmentation
 from refinemask.evaluation.measurement import Measurement
 from refinemask.recipes import RECIPES, ValidationData
 from refinemask.train import Args, main, resolve
@@ -343,6 +344,18 @@ def test_print_shows_the_resolved_recipe(capsys: pytest.CaptureFixture[str]) -> 
     assert json.loads(capsys.readouterr().out)["train"]["seed"] == 5
 
 
+def test_augmentation_is_trained_with_and_recorded(data_root: Path, tmp_path: Path) -> None:
+    given = replace(arguments(data_root, tmp_path / "run"), scale_jitter=(0.5, 2.0), crop=(48, 64), copy_paste=0.5)
+    assert main(replace(given, epochs=1, colour=0.3, rotate90=0.5)) == 0
+    recorded = json.loads((tmp_path / "run" / "recipe.json").read_text())["data"]["augmentation"]
+    expected = {"scale_jitter": [0.5, 2.0], "crop": [48, 64], "colour": 0.3, "rotation": 0.5, "copy_paste": 0.5}
+    assert recorded == expected
+
+
+def test_published_recipes_have_no_augmentation_but_sides_and_flips() -> None:
+    assert {recipe.data.augmentation for recipe in RECIPES.values()} == {Augmentation()}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -390,6 +403,12 @@ def test_print_shows_the_resolved_recipe(capsys: pytest.CaptureFixture[str]) -> 
         ({"image_size": (800, 64)}, "--image-size is 800x64; expected SHORTxLONG, 32 to 65536 pixels, the shorter"),
         ({"image_size": (16, 64)}, "--image-size is 16x64; expected SHORTxLONG, 32 to 65536 pixels"),
         ({"image_size": (60_000, 60_000)}, "--image-size is 60000x60000: short_side is 60000"),
+        ({"scale_jitter": (2.0, 1.0)}, "--scale-jitter is 2 1; expected two factors of 0.01 to 10, the smaller first"),
+        ({"scale_jitter": (0.0, 1.0)}, "--scale-jitter is 0 1; expected two factors"),
+        ({"crop": (0, 64)}, "--crop is 0x64; expected a height and width of 1 to 65536"),
+        ({"colour": 1.5}, "--colour is 1.5; expected 0 to 1"),
+        ({"rotate90": -1.0}, "--rotate90 is -1.0; expected 0 to 1"),
+        ({"copy_paste": float("nan")}, "--copy-paste is nan; expected 0 to 1"),
         ({"recipe": "tiny-caffe"}, "give --init a file of Caffe's weights"),
     ],
 )

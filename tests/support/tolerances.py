@@ -61,6 +61,7 @@ TOLERANCES: dict[str, Tolerance] = {
     "AP of another engine": Tolerance(0.01, 0, "one near-tie of the 60 objects or more in two or four pictures"),
     "AP in few bits": Tolerance(0.03, 0, "of a few pictures in bf16 or int8; one of 0.0084 was measured on four"),
     "normalised pixels": Tolerance(1e-5, 0, "float32 values of up to 3, normalised in one step or in two"),
+    "grey levels": Tolerance(0.75, 0, "rounded to whole numbers; torchvision's luma weights have four decimals"),
     "scores in bfloat16": Tolerance(1e-2, 0, "eight bits of values of up to 1, through a convolution"),
     "loss in float32": Tolerance(1e-6, 1e-5, "float32 sums against float64 ones: a hundred roundings"),
     "engine boxes": Tolerance(1e-2, 0, "px; fp32 of other libraries: sums in another order, times 100 px"),

@@ -12,10 +12,10 @@ import torch
 
 from refinemask.config import DataConfig
 from refinemask.data.coco import read_coco
+from refinemask.data.geometry import rasterise
 from refinemask.data.sampler import Pick
-from refinemask.data.training import TrainingDataset, collate, flip_boxes, flip_mask, resize_boxes, resize_mask
+from refinemask.data.training import TrainingDataset, collate
 from refinemask.files import UserError
-from refinemask.targets.mask_targets import rasterise
 
 HEIGHT, WIDTH = 60, 80
 SQUARE = [10, 20, 30, 20, 30, 50, 10, 50]
@@ -170,25 +170,6 @@ def test_far_polygons_and_foreign_boxes_train(tmp_path: Path) -> None:
     [mask] = targets.masks
     assert isinstance(mask, list)
     assert rasterise(mask, 120, 160)[40:100, 20:].all()
-
-
-def test_boxes_are_clipped_to_the_image() -> None:
-    assert resize_boxes([(-5, 10, 100, 100)], (60, 80), (60, 80)).tolist() == [[0, 10, 80, 60]]
-
-
-def test_run_lengths_become_bitmaps() -> None:
-    runs = {"size": [2, 2], "counts": [2, 2]}
-    bitmap = resize_mask(runs, (2, 2), (4, 4))
-    assert isinstance(bitmap, np.ndarray)
-    assert bitmap.tolist() == [[0, 0, 1, 1]] * 4
-
-
-def test_flipping_twice_changes_nothing() -> None:
-    boxes = np.array([[1, 2, 30, 40]], np.float32)
-    polygons = [np.array([1.0, 2, 30, 2, 30, 40])]
-    for axis in (0, 1):
-        assert np.array_equal(flip_boxes(flip_boxes(boxes, (60, 80), axis), (60, 80), axis), boxes)
-        assert np.array_equal(flip_mask(flip_mask(polygons, (60, 80), axis), (60, 80), axis)[0], polygons[0])
 
 
 def test_missing_files_are_found_at_the_start(tmp_path: Path) -> None:

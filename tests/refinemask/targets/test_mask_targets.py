@@ -8,7 +8,7 @@ import pytest
 import torch
 from torchvision.ops import roi_align
 
-from refinemask.data.training import Polygons
+from refinemask.data.geometry import Polygons
 from refinemask.targets.mask_targets import crop_bitmap, crop_polygons, mask_targets, rasterise, semantic_target
 
 SIZES = (14, 28, 56, 112)

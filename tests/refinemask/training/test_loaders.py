@@ -1,5 +1,6 @@
 """The processes that load images: none is left, whatever ends a training, and none that dies is waited for."""
 
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable
@@ -9,14 +10,17 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 import pytest
 import torch
 
 from refinemask.data.coco import read_coco
+from refinemask.data.sampler import BatchSampler, RankShare
 from refinemask.data.training import TrainingDataset
 from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
 from refinemask.training.fingerprint import Fingerprint
+from refinemask.training.loaders import load
 from refinemask.training.loop import Execution, Trainer
 from tests.support import tiny_training
 
@@ -48,6 +52,28 @@ def run(dataset: TrainingDataset) -> Callable[..., None]:
         trainer.run(step, lambda _: on_epoch())
 
     return train
+
+
+def test_batches_are_the_same_however_the_processes_start(dataset: TrainingDataset) -> None:
+    # Linux forks, up to Python 3.13; macOS and Windows spawn.
+    sampler = BatchSampler(dataset.aspect_ratios, batch_size=4, seed=0)
+    method, found = multiprocessing.get_start_method(), {}
+    try:
+        for name, workers in (("none", 0), ("fork", 1), ("spawn", 1)):
+            multiprocessing.set_start_method(name if workers else method, force=True)
+            with load(dataset, RankShare(sampler, 0, 3), workers, pin_memory=False) as batches:
+                found[name] = list(batches)
+    finally:
+        multiprocessing.set_start_method(method, force=True)
+    assert [len(each) for each in found.values()] == [3, 3, 3]
+    for name in ("fork", "spawn"):
+        for batch, expected in zip(found[name], found["none"], strict=True):
+            assert torch.equal(batch.images, expected.images)
+            for ours, theirs in zip(batch.targets, expected.targets, strict=True):
+                assert ours.seed == theirs.seed
+                assert torch.equal(ours.boxes, theirs.boxes)
+                assert all(map(np.array_equal, ours.masks, theirs.masks))
+    assert active_children() == []
 
 
 def raises(error: BaseException) -> Callable[..., NoReturn]:
