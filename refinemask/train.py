@@ -47,7 +47,7 @@ class Args:
     resume: str | None = None
     """A state.pt to go on from with the same recipe and overrides; "auto": that of the output, if there is one."""
     init: str | None = None
-    """Weights to start from: "imagenet", a backbone's file, or a .safetensors of this project of the same model."""
+    """Weights to start from: "imagenet", a backbone's file, or a .safetensors of this project, same backbone."""
     device: OptionalName = None
     """PyTorch device; if not given, a GPU if there is one, or else the CPU."""
     amp: Precision = "fp32"

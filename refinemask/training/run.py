@@ -30,9 +30,10 @@ from refinemask.modeling.families import family_of
 from refinemask.provenance import git_revision
 from refinemask.recipes import Recipe
 from refinemask.training.fingerprint import Fingerprint
-from refinemask.training.initial_weights import initialise
+from refinemask.training.initial_weights import adapted, initialise
 from refinemask.training.loop import Execution, Step, Trainer, profile
 from refinemask.training.report import Report
+from refinemask.training.transfer import InitialWeights
 from refinemask.training.validation import draw_first, validate
 from refinemask.weights import save_detector
 
@@ -57,7 +58,7 @@ class Plan:
     resume: Path | None = None
     """File state.pt of a run of the same recipe to go on from."""
     init: str | None = None
-    """Weights to start from: ``imagenet``, a backbone's file, or a .safetensors of this project of the same model."""
+    """Weights to start from: ``imagenet``, a backbone's file, or a .safetensors of this project, same backbone."""
     evaluate_every: int = 12
     """Number of epochs between evaluations, the last of which follows the last epoch; 0 evaluates nothing."""
     log_every: int = 20
@@ -78,6 +79,8 @@ class TrainingRun:
     """Whether the run reached its end; otherwise its state is saved."""
     best_ap: float | None = None
     """Mask AP in 0..1 of ``best.safetensors``; None if nothing was evaluated."""
+    initial: InitialWeights | None = None
+    """What was taken of the weights that the plan names, which recipe.json and the checkpoints say, too."""
     profile: str | None = None
     """The profiler's table, if the plan asked for it."""
 
@@ -101,7 +104,7 @@ def train(plan: Plan, should_stop: Callable[[], bool] = lambda: False) -> Traini
 
 
 def _train(plan: Plan, should_stop: Callable[[], bool]) -> TrainingRun:
-    trainer, model = _prepare(plan)
+    trainer, model, initial = _prepare(plan)
     if plan.resume is not None:
         trainer.resume(plan.resume)
     _require_same_start(trainer, plan.output)
@@ -110,18 +113,24 @@ def _train(plan: Plan, should_stop: Callable[[], bool]) -> TrainingRun:
         return TrainingRun(output=plan.output, finished=True, profile=table)
     validation = _validation(plan, model)
     if is_main():
-        finished = _run_and_report(plan, trainer, model, validation, should_stop)
+        finished = _run_and_report(plan, trainer, model, initial, validation, should_stop)
     else:
         finished = trainer.run(_ignore, _Epochs(plan, trainer, validation, None), should_stop)
     best = trainer.progress.best_ap
-    return TrainingRun(output=plan.output, finished=finished, best_ap=best if best >= 0 else None)
+    return TrainingRun(output=plan.output, finished=finished, best_ap=best if best >= 0 else None, initial=initial)
 
 
 def _run_and_report(
-    plan: Plan, trainer: Trainer, model: ModelConfig, validation: CocoDataset | None, should_stop: Callable[[], bool]
+    plan: Plan,
+    trainer: Trainer,
+    model: ModelConfig,
+    initial: InitialWeights | None,
+    validation: CocoDataset | None,
+    should_stop: Callable[[], bool],
 ) -> bool:
     """Run in the first process, which writes the files; returns whether the run reached its end."""
-    _write_json(plan.output / "recipe.json", {"name": plan.name, **asdict(replace(plan.recipe, model=model))})
+    origin = {} if initial is None else {"initial_weights": asdict(initial)}
+    _write_json(plan.output / "recipe.json", {"name": plan.name, **asdict(replace(plan.recipe, model=model)), **origin})
     _write_json(plan.output / "environment.json", environment(plan.execution))
     report = Report(
         plan.output,
@@ -134,7 +143,7 @@ def _run_and_report(
     )
     trainer.progress = replace(trainer.progress, unreported=0, unreported_losses={})
     try:
-        finished = trainer.run(report.step, _Epochs(plan, trainer, validation, report), should_stop)
+        finished = trainer.run(report.step, _Epochs(plan, trainer, validation, report, initial), should_stop)
         trainer.progress = report.unreported(trainer.progress)
         trainer.save(plan.output / "state.pt")
     finally:
@@ -163,15 +172,16 @@ def _make(directory: Path) -> Path:
     return directory
 
 
-def _prepare(plan: Plan) -> tuple[Trainer, ModelConfig]:
-    """The trainer, and its model's configuration with the classes of the annotations."""
+def _prepare(plan: Plan) -> tuple[Trainer, ModelConfig, InitialWeights | None]:
+    """The trainer, its model's configuration with the classes of the annotations, and where its weights are from."""
     recipe = plan.recipe
     dataset = METRICS[recipe.data.format].read(plan.data_root / recipe.data.annotations)
-    model = replace(recipe.model, class_names=dataset.class_names, category_ids=dataset.category_ids)
+    own = replace(recipe.model, class_names=dataset.class_names, category_ids=dataset.category_ids)
+    model = adapted(own, plan.init)
     torch.manual_seed(recipe.train.seed)
-    detector = Detector(model)
+    detector, initial = Detector(model), None
     if plan.init is not None:
-        initialise(detector, plan.init)
+        initial = initialise(detector, plan.init, own)
     elif plan.resume is None and (model.backbone.frozen_norm or model.backbone.frozen_stages >= 0):
         source = "a file of Caffe's weights" if model.backbone.stride_in_1x1 else "imagenet or a file"
         raise UserError(
@@ -189,7 +199,7 @@ def _prepare(plan: Plan) -> tuple[Trainer, ModelConfig]:
     if images.left_out and is_main():
         print(f"not trained on: {dataset.path}: {images.left_out}", file=sys.stderr)
     fingerprint = Fingerprint.of(images.image_ids, model=model, data=recipe.data, train=recipe.train)
-    return Trainer(detector, images, recipe.train, plan.execution, fingerprint), model
+    return Trainer(detector, images, recipe.train, plan.execution, fingerprint), model, initial
 
 
 def _validation(plan: Plan, model: ModelConfig) -> CocoDataset | None:
@@ -206,8 +216,16 @@ def _validation(plan: Plan, model: ModelConfig) -> CocoDataset | None:
 class _Epochs:
     """What happens after each epoch: weights and state are written, and at times the detector is evaluated."""
 
-    def __init__(self, plan: Plan, trainer: Trainer, validation: CocoDataset | None, report: Report | None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        trainer: Trainer,
+        validation: CocoDataset | None,
+        report: Report | None,
+        initial: InitialWeights | None = None,
+    ) -> None:
         """The first process has a report; without ``validation`` nothing is evaluated."""
+        self._origin = {} if initial is None else {"initial_weights": json.dumps(asdict(initial))}
         self._plan, self._trainer, self._validation, self._report = plan, trainer, validation, report
         self._images = plan.data_root / plan.recipe.validation.images
 
@@ -247,7 +265,7 @@ class _Epochs:
         if self._report is not None:
             plan = self._plan
             path = plan.output / f"{name}.safetensors"
-            facts = {"epoch": str(epoch), **(metadata or {})}
+            facts = {"epoch": str(epoch), **self._origin, **(metadata or {})}
             save_detector(self._trainer.result, path, recipe=plan.name, metadata=facts)
             self._trainer.save(plan.output / "state.pt")
 
