@@ -24,7 +24,7 @@ from refinemask.command import execute
 from refinemask.evaluation.run import evaluate
 from refinemask.json_files import read_json
 from refinemask.options import require_at_least, require_own_files
-from refinemask.recipes import RECIPES, Recipe
+from refinemask.recipes import RECIPES, Recipe, ValidationData
 from refinemask.spelling import OptionalNumber, Output
 from refinemask.training.loop import Execution
 from refinemask.training.run import Plan, train
@@ -115,7 +115,7 @@ def _recipe(args: Args) -> Recipe:
     return replace(
         recipe,
         data=replace(recipe.data, annotations=FILES["train"], images=images),
-        validation=replace(recipe.validation, annotations=FILES["val"], images=images),
+        validation=ValidationData(annotations=FILES["val"], images=images),
         train=train,
     )
 
@@ -126,7 +126,7 @@ def _accuracy(recipe: Recipe, data: Path, output: Path, init: str | None, thread
     plan = Plan(name=RECIPE, recipe=recipe, data_root=data, output=output, execution=execution, init=init)
     train(replace(plan, evaluate_every=0))
     engine = engines.load(output / "last.safetensors", threads=threads)
-    return evaluate(engine, data / recipe.validation.annotations, recipe.validation.images).figures
+    return evaluate(engine, data / FILES["val"], recipe.data.images).figures
 
 
 def measure(args: Args) -> FineTuneReport:
