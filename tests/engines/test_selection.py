@@ -23,9 +23,7 @@ from tests.support.tiny_families import MASK_HEADS
 from tests.support.tolerances import assert_near
 
 ASKED: list[dict[str, Any]] = [
-    {"detections": 1},
     {"detections": 5},
-    {"score_threshold": 0.62},
     {"detections": 3, "score_threshold": 0.66},
     {"score_threshold": 1.0},
 ]
