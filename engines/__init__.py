@@ -26,6 +26,7 @@ from refinemask.extras import needed_by
 from refinemask.files import UserError
 from refinemask.foreign import one_line
 from refinemask.readable import require_readable
+from refinemask.selection import Selection
 
 if TYPE_CHECKING:
     from engines.compiled.sidecar import CompiledSidecar
@@ -66,6 +67,8 @@ def load(
     slots: int = 1,
     cuda_graph: bool = True,
     kernels: bool = True,
+    detections: int | None = None,
+    score_threshold: float | None = None,
 ) -> Engine:
     """Open a checkpoint or an exported file with the engine its ending calls for.
 
@@ -89,11 +92,16 @@ def load(
             (backends ``tensorrt`` and, on a GPU, ``compiled``).
         kernels: on a GPU, run this project's kernels where their library is built, or with False torchvision's
             operators (backend ``pytorch`` only).
+        detections: largest number of detections per image, 1 to 3840; None is the file's. Only a checkpoint can give
+            more than that.
+        score_threshold: score above which a detection counts; None is the file's. Only a checkpoint can have a lower
+            one.
 
     Raises:
         UserError: the file is missing or not ours, the runtime is not installed, or the request cannot be met exactly.
     """
     path = Path(path)
+    selection = Selection(detections=detections, score_threshold=score_threshold)
     backend = _backend(path, backend)
     if threads is not None and not (isinstance(threads, int) and 1 <= threads <= MOST_THREADS):
         raise UserError(f"{path}: cannot run on {threads!r} threads (--threads); expected 1 to {MOST_THREADS}")
@@ -105,30 +113,34 @@ def load(
     records = backend == "tensorrt" or (backend == "compiled" and device != "cpu")
     _refuse_options(path, backend, device, slots=slots == 1 or records, cuda_graph=cuda_graph or records)
     _refuse_options(path, backend, device, kernels=kernels or backend == "pytorch")
+    engine: Engine
     with needed_by(f"{path}: backend '{backend}'", extra=backend):
         if backend == "tensorrt":
             from engines.trt.torch_runner import TensorRTEngine
 
-            return TensorRTEngine(path, **common, trust=trust_engine, slots=slots, cuda_graph=cuda_graph)
-        if backend == "compiled":
+            engine = TensorRTEngine(path, **common, trust=trust_engine, slots=slots, cuda_graph=cuda_graph)
+        elif backend == "compiled":
             from engines.compiled.engine import CompiledEngine
 
-            return CompiledEngine(path, **common, threads=threads, slots=slots, cuda_graph=cuda_graph)
-        if backend == "pytorch":
+            engine = CompiledEngine(path, **common, threads=threads, slots=slots, cuda_graph=cuda_graph)
+        elif backend == "pytorch":
             from engines.torch_engine import TorchEngine
 
-            return TorchEngine(path, **common, threads=threads, kernels=kernels)
-        if backend == "onnxruntime":
+            return TorchEngine(path, **common, threads=threads, kernels=kernels, selection=selection)
+        elif backend == "onnxruntime":
             from engines.onnxruntime_engine import OnnxRuntimeEngine
 
-            return OnnxRuntimeEngine(path, **common, threads=threads)
-        if backend == "openvino":
+            engine = OnnxRuntimeEngine(path, **common, threads=threads)
+        elif backend == "openvino":
             from engines.openvino_engine import OpenVINOEngine
 
-            return OpenVINOEngine(path, **common, threads=threads)
-        from engines.trt.pycuda_runner import PycudaEngine
+            engine = OpenVINOEngine(path, **common, threads=threads)
+        else:
+            from engines.trt.pycuda_runner import PycudaEngine
 
-        return PycudaEngine(path, **common, trust=trust_engine)
+            engine = PycudaEngine(path, **common, trust=trust_engine)
+    engine.select(selection)
+    return engine
 
 
 def _backend(path: Path, backend: str | None) -> str:

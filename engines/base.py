@@ -17,6 +17,7 @@ from refinemask.data.transforms import resize_shape
 from refinemask.foreign import foreign_errors, reason
 from refinemask.outputs import OutputError, check_detections, check_real
 from refinemask.prediction import ImageSource, Prediction, encode, predict_images
+from refinemask.selection import WHOLE, Selection
 from refinemask.structures import Detections, ImageDetections
 
 
@@ -64,6 +65,9 @@ class Engine(ABC):
         """Batches and sizes that the engine accepts; None accepts any."""
         self.path = path
         """The file, as it was named; None if there is none."""
+        self.selection = WHOLE
+        """Number of detections and score threshold that were asked for in place of the file's."""
+        self._config_of_file = config
 
     def __str__(self) -> str:
         return f"{self.path or 'an engine'}: {self.name} in {self.precision} on {self.device}"
@@ -72,6 +76,16 @@ class Engine(ABC):
     def smallest_batch(self) -> int:
         """The smallest number of images that the engine runs together; fewer are filled up by the caller."""
         return 1 if self.bounds is None else self.bounds.smallest_batch
+
+    def select(self, selection: Selection) -> None:
+        """From now on give the detections that a selection leaves of what the network finds.
+
+        Raises:
+            UserError: the network gives fewer detections, or has a higher threshold.
+        """
+        own = self._config_of_file
+        self.selection = selection.beyond(own)
+        self.config = self.selection.of_results(own, self.path)
 
     def predict(self, images: Iterable[ImageSource], *, batch_size: int = 1) -> Iterator[Prediction]:
         """Detect objects in image files and decoded images.
@@ -108,7 +122,7 @@ class Engine(ABC):
         found = self.download(self.run(self.upload(images, image_sizes)))
         with self.named_outputs():
             check_detections(found, len(images), self.config.num_classes)
-        return found
+        return found if self.selection == WHOLE else self.selection.cut(found)
 
     def detect(
         self,
@@ -137,7 +151,7 @@ class Engine(ABC):
         with self.named_outputs():
             for index, image in enumerate(found):
                 check_real(index, self.config.num_classes, image.labels, boxes=image.boxes, scores=image.scores)
-        return found
+        return found if self.selection == WHOLE else [self.selection.cut_image(image) for image in found]
 
     def canvas(self, image_shapes: Iterable[tuple[int, int]]) -> tuple[int, int] | None:
         """The padded (height, width) for a batch of original images, as ``transforms.preprocess`` takes it.

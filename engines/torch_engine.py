@@ -4,6 +4,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from typing import Literal
 
 import numpy as np
@@ -15,8 +16,9 @@ from refinemask.files import UserError
 from refinemask.float32 import float32_products
 from refinemask.modeling.detector import Detector
 from refinemask.modeling.exported import fold_batch_norm
+from refinemask.selection import WHOLE, Selection
 from refinemask.structures import Detections, ImageDetections
-from refinemask.weights import load_detector
+from refinemask.weights import load_detector, read_config
 from trt_plugins import BUILD_COMMAND, torch_ops
 
 Inputs = tuple[torch.Tensor, torch.Tensor]
@@ -48,6 +50,7 @@ class TorchEngine(Engine):
         threads: int | None = None,
         device: str = "cpu",
         kernels: bool = True,
+        selection: Selection = WHOLE,
     ) -> None:
         """Load a checkpoint.
 
@@ -58,6 +61,7 @@ class TorchEngine(Engine):
             device: ``cpu``, ``cuda`` or one of several GPUs, such as ``cuda:1``.
             kernels: on a GPU, run this project's kernels where their library is built; otherwise, and where it is
                 not, torchvision's operators run. A CPU has the latter only.
+            selection: number of detections and score threshold in place of the checkpoint's.
 
         Raises:
             UserError: the file is not a checkpoint of ours, or does not run in that precision on that device.
@@ -66,13 +70,14 @@ class TorchEngine(Engine):
         _require_possible(path, precision, device)
         if threads is not None:
             torch.set_num_threads(threads)
-        self.detector = load_detector(path, device=device)
+        self.detector = load_detector(path, device, **asdict(selection))
         if precision in HALF:
             _make_half(self.detector, HALF[precision])
         enabled = device != "cpu" and kernels and _enable_kernels(path)
         self.operators: Operators = "kernels" if enabled else "torchvision"
         """The implementation of RoIAlign, NMS and boundary merge: this project's ``kernels``, or ``torchvision``."""
         super().__init__(name="PyTorch", config=self.detector.config, precision=precision, device=device, path=path)
+        self.selection = selection.beyond(read_config(path))
 
     def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> Inputs:
         inputs = torch.from_numpy(images).to(self.device), torch.from_numpy(image_sizes).to(self.device)

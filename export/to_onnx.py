@@ -45,6 +45,10 @@ class Args:
     detections do, which is faster in ONNX Runtime and OpenVINO the fewer there are."""
     bodies: bool = True
     """Carry the custom operators' bodies. TensorRT before 10.7 takes a body even if the plugin is loaded."""
+    detections: OptionalNumber = None
+    """Largest number of detections per image, 1 to 3840; if not given, the checkpoint's."""
+    score_threshold: float | None = None
+    """Score above which a detection counts, 0 to 1; if not given, the checkpoint's."""
     verify_images: OptionalPath = None
     """Directory with pictures for the verification; by default the bundled ones."""
     mask_iou: float | None = None
@@ -70,6 +74,8 @@ def _export(args: Args) -> None:
             bodies=args.bodies,
             verify_images=args.verify_images,
             mask_iou=args.mask_iou,
+            detections=args.detections,
+            score_threshold=args.score_threshold,
         )
     except MismatchError as error:
         print_export(error)

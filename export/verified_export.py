@@ -53,6 +53,8 @@ def export_onnx(
     bodies: bool = True,
     verify_images: str | os.PathLike[str] | None = None,
     mask_iou: float | None = None,
+    detections: int | None = None,
+    score_threshold: float | None = None,
 ) -> ExportReport:
     """Export a checkpoint to ONNX, and verify the file against PyTorch on real images.
 
@@ -67,6 +69,8 @@ def export_onnx(
         bodies: whether the file carries the custom operators' bodies, without which only TensorRT with plugins runs it.
         verify_images: directory with pictures for the verification; None is the bundled ones.
         mask_iou: smallest IoU with PyTorch's masks that counts as agreement; None is the precision's own.
+        detections: largest number of detections per image, 1 to 3840; None is the checkpoint's.
+        score_threshold: score above which a detection counts; None is the checkpoint's.
 
     Raises:
         UserError: the checkpoint cannot be used, no engine would run such a file, or ONNX Runtime is not installed;
@@ -78,7 +82,7 @@ def export_onnx(
     require_not_input(output, checkpoint)
     _require_an_engine(output, precision, masks, bodies)
     require_onnxruntime()
-    detector = load_detector(checkpoint)
+    detector = load_detector(checkpoint, detections=detections, score_threshold=score_threshold)
     preprocessing = detector.config.preprocessing
     bounds = bounds or choose_bounds(preprocessing)
     images = verification_images(_pictures(verify_images), "--verify-images")

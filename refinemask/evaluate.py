@@ -46,6 +46,10 @@ class Args:
     """Write the figures as JSON."""
     iou_types: tuple[IoUType, ...] | None = None
     """Kinds of overlap to measure; all of the metric if not given. Only coco has boundaries."""
+    detections: OptionalNumber = None
+    """Largest number of detections per image, 1 to 3840; if not given, the file's, and only a checkpoint has more."""
+    score_threshold: float | None = None
+    """Score above which a detection counts, 0 to 1; if not given, the file's, and only a checkpoint has a lower one."""
     max_detections: OptionalNumber = None
     """Detections that count per image and category, for coco; if not given 100, or more for more objects."""
     limit: OptionalNumber = None
@@ -74,7 +78,14 @@ def _evaluate(args: Args) -> None:
     require_own_files(outputs, args.annotations, args.model)
     with process_group(args.device) as device:
         found = evaluate(
-            lambda: engines.load(args.model, device=device, precision=args.precision, threads=args.threads),
+            lambda: engines.load(
+                args.model,
+                device=device,
+                precision=args.precision,
+                threads=args.threads,
+                detections=args.detections,
+                score_threshold=args.score_threshold,
+            ),
             args.annotations,
             args.images,
             metric=args.metric,
@@ -99,6 +110,7 @@ def _show(found: Evaluation) -> None:
     if len(found.skipped) > SHOWN_REASONS:
         print(f"skipped: and {len(found.skipped) - SHOWN_REASONS} more", file=sys.stderr)
     heading = f"{found.model} · {found.engine} {found.precision} · {found.metric} · {found.images} images"
+    heading += "".join(f" · {name} {value}" for name, value in found.selection.source().items())
     if found.skipped:
         heading += f", {len(found.skipped)} skipped and not counted"
     table = Table("", *next(iter(found.figures.values())))

@@ -32,6 +32,10 @@ class Args:
     """Draw a PNG per image; with --no-draw the folder gets results.json alone, and supervision is not needed."""
     draw_score: float = DRAWN_SCORE
     """Draw only detections of at least this score; the results file has all."""
+    detections: OptionalNumber = None
+    """Largest number of detections per image, 1 to 3840; if not given, the file's, and only a checkpoint has more."""
+    score_threshold: float | None = None
+    """Score above which a detection counts, 0 to 1; if not given, the file's, and only a checkpoint has a lower one."""
     device: str = "cpu"
     """cpu or cuda."""
     precision: OptionalName = None
@@ -55,7 +59,14 @@ def _predict(args: Args) -> int:
     if args.draw:
         require_drawing()
     paths = find_images(args.images)
-    engine = engines.load(args.model, device=args.device, precision=args.precision, threads=args.threads)
+    engine = engines.load(
+        args.model,
+        device=args.device,
+        precision=args.precision,
+        threads=args.threads,
+        detections=args.detections,
+        score_threshold=args.score_threshold,
+    )
     skipped = predict_files(engine, paths, args.output, draw=args.draw, draw_score=args.draw_score, model=args.model)
     if skipped and len(paths) == 1:
         raise UserError(skipped[0])

@@ -21,6 +21,7 @@ from refinemask.distributed import is_main, process_group, say
 from refinemask.files import UserError
 from refinemask.nearest import nearest
 from refinemask.recipes import RECIPES, Recipe
+from refinemask.selection import Selection
 from refinemask.spelling import (
     OptionalName,
     OptionalNumber,
@@ -32,8 +33,7 @@ from refinemask.spelling import (
 )
 from refinemask.training.loop import Execution, Precision, kept_weights
 from refinemask.training.overrides import (
-    MOST_DETECTIONS,
-    with_detections,
+    raised_for_detections,
     with_frozen_backbone,
     with_image_size,
     with_own_data,
@@ -47,8 +47,6 @@ LIMITS: list[tuple[tuple[str, ...], Callable[[float], bool], str]] = [
     (("seed",), lambda value: 0 <= value < 1 << 63, "0 to 2^63 - 1"),
     (("learning_rate",), lambda value: 0 < value < math.inf, "more than 0"),
     (("ema_decay",), lambda value: 0 < value < 1, "a number between 0 and 1"),
-    (("detections",), lambda value: 1 <= value <= MOST_DETECTIONS, f"1 to {MOST_DETECTIONS}"),
-    (("score_threshold",), lambda value: 0 <= value <= 1, "0 to 1"),
     (("anchor_scale",), lambda value: 1e-6 <= value <= 1e6, "0.000001 to 1000000"),
     (("colour", "rotate90", "copy_paste"), lambda value: 0 <= value <= 1, "0 to 1"),
 ]
@@ -80,7 +78,7 @@ class Args:
     resume: str | None = None
     """A state.pt to go on from with the same recipe and overrides; "auto": that of the output, if there is one."""
     init: str | None = None
-    """Weights to start from: "imagenet", a backbone's file, or a .safetensors of this project of the same model."""
+    """Weights to start from: "imagenet", a backbone's file, or a .safetensors of this project, same backbone."""
     device: OptionalName = None
     """PyTorch device; if not given, a GPU if there is one, or else the CPU."""
     amp: Precision = "fp32"
@@ -169,12 +167,10 @@ def resolve(args: Args) -> Recipe:
 def _model(args: Args, model: ModelConfig) -> ModelConfig:
     if args.freeze == "backbone":
         model = with_frozen_backbone(model)
-    if args.detections is not None:
-        model, raised = with_detections(model, args.detections)
-        if raised:
-            say(f"--detections {args.detections} raises {', '.join(raised)}")
-    if args.score_threshold is not None:
-        model = replace(model, box_head=replace(model.box_head, score_threshold=args.score_threshold))
+    wanted = Selection(detections=args.detections, score_threshold=args.score_threshold).of_network(model)
+    if raised := raised_for_detections(model, wanted):
+        say(f"--detections {args.detections} raises {', '.join(raised)}")
+    model = wanted
     if args.anchor_scale is not None:
         model = replace(model, rpn=replace(model.rpn, anchor_scale=args.anchor_scale))
     return model
@@ -258,6 +254,7 @@ def plan(args: Args, device: torch.device) -> Plan:
         ),
         resume=_resume(args, output / "state.pt"),
         init=args.init,
+        asked=frozenset() if args.anchor_scale is None else frozenset({"rpn.anchor_scale"}),
         evaluate_every=args.evaluate_every,
         log_every=args.log_every,
         tensorboard=args.tensorboard,

@@ -16,6 +16,7 @@ from refinemask.finite import require_finite
 from refinemask.foreign import reason
 from refinemask.modeling.detector import Detector
 from refinemask.readable import require_readable
+from refinemask.selection import Selection
 
 FLOATS = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
 """Types of weights in a file, by safetensors' names; all of them become float32."""
@@ -110,20 +111,33 @@ def read_config(path: str | os.PathLike[str]) -> ModelConfig:
         ) from error
 
 
-def load_detector(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Detector:
+def load_detector(
+    path: str | os.PathLike[str],
+    device: str | torch.device = "cpu",
+    *,
+    detections: int | None = None,
+    score_threshold: float | None = None,
+) -> Detector:
     """The detector of a checkpoint of ours, float32, in eval mode.
 
+    Args:
+        path: the .safetensors file.
+        device: PyTorch device of the detector.
+        detections: largest number of detections per image, 1 to 3840; None is the checkpoint's.
+        score_threshold: score above which a detection counts; None is the checkpoint's.
+
     Raises:
-        UserError: the file is not a checkpoint of ours, its tensors do not fit its configuration, or a weight is not
-            finite.
+        UserError: the file is not a checkpoint of ours, its tensors do not fit its configuration, a weight is not
+            finite, or a number is out of its range.
     """
+    selection = Selection(detections=detections, score_threshold=score_threshold)
     config = read_config(path)
     with open_safetensors(path) as file:
         # A configuration can ask for any amount of memory. The tensors in the file cannot.
         _require_fit(config, file, path)
         state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
     require_finite(state, path)
-    detector = Detector(config)
+    detector = Detector(selection.of_network(config))
     detector.load_state_dict(state, strict=False)
     return detector.eval().to(device)
 

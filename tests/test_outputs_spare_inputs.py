@@ -46,6 +46,7 @@ NOT_HERE = {
     "refinemask.train": "the output is the directory of a run, which is never one with another run in it",
     "benchmarks.data_loading": "it reads bundled files alone",
     "benchmarks.demo": "the output is a directory, of files with names of their own",
+    "benchmarks.fine_tune": "it reads bundled files alone",
     "benchmarks.gpu_suite": "the output is a directory, of files with names of their own",
     "benchmarks.random_weights": "it reads no file",
     "benchmarks.savings": "it reads bundled files alone",

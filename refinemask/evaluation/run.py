@@ -19,6 +19,7 @@ from refinemask.files import UserError, sha256
 from refinemask.json_files import short
 from refinemask.options import require_at_least, require_own_files
 from refinemask.prediction import Predictor
+from refinemask.selection import WHOLE, Selection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +36,15 @@ class Evaluation(Measurement):
     """Arithmetic of the convolutions."""
     sha256: dict[str, str]
     """SHA-256 of the annotations, and of the model if its file was given."""
+    selection: Selection = WHOLE
+    """Number of detections and score threshold, where they are others than the model's own."""
 
     def to_json(self) -> str:
         """The report that ``python -m refinemask.evaluate --output`` writes."""
         names = "model", "metric", "engine", "precision", "sha256", "images", "skipped", "max_detections", "figures"
         values = asdict(self) | {"skipped": len(self.skipped)}
-        return json.dumps({name: values[name] for name in names}, indent=2)
+        asked = {name: value for name, value in asdict(self.selection).items() if value is not None}
+        return json.dumps({name: values[name] for name in names} | asked, indent=2)
 
 
 def evaluate(
@@ -100,6 +104,9 @@ def evaluate(
     chosen.require_classes(dataset, predictor.config, str(model or predictor.name))
     source = {} if model is None else {"model": sha256(model)}
     source["annotations"] = digest
+    # A file of fp32 has always been without.
+    precision = {} if predictor.precision == "fp32" else {"precision": predictor.precision}
+    selection: Selection = getattr(predictor, "selection", WHOLE)
     measured = measure(
         predictor,
         chosen,
@@ -109,8 +116,7 @@ def evaluate(
         max_detections=max_detections,
         batch_size=batch_size,
         predictions=None if predictions is None else Path(predictions),
-        # A file of fp32 has always been without.
-        source=source if predictor.precision == "fp32" else {**source, "precision": predictor.precision},
+        source=source | precision | selection.source(),
         results=None if results is None else Path(results),
     )
     return Evaluation(
@@ -120,6 +126,7 @@ def evaluate(
         engine=predictor.name,
         precision=predictor.precision,
         sha256=source,
+        selection=selection,
     )
 
 

@@ -1,58 +1,91 @@
 """Weights to start a training from: a whole detector of this project, or a backbone trained on ImageNet."""
 
 import re
-from collections.abc import Mapping
-from operator import attrgetter
+import sys
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
 
 import torchvision
 from torch import Tensor, nn, strided
 
 from refinemask.config import BackboneConfig, ModelConfig
+from refinemask.distributed import is_main
 from refinemask.files import UserError
 from refinemask.finite import require_finite
-from refinemask.json_files import short
 from refinemask.modeling.detector import Detector
 from refinemask.readable import require_readable
 from refinemask.training.checkpoint import read_tensors
-from refinemask.weights import FLOATS, first_of, load_detector, open_safetensors
+from refinemask.training.transfer import InitialWeights, in_short, learnt_with, transfer, with_settings
+from refinemask.weights import FLOATS, first_of, load_detector, open_safetensors, read_config
 
 IMAGENET = {
     (3, 4, 6, 3): torchvision.models.ResNet50_Weights.IMAGENET1K_V1,
     (3, 4, 23, 3): torchvision.models.ResNet101_Weights.IMAGENET1K_V1,
 }
 """Torchvision's weights, which the official models start from, by the backbone's blocks."""
-DECISIVE = (
-    "backbone.stride_in_1x1",
-    "preprocessing.mean",
-    "preprocessing.std",
-    "rpn.anchor_scale",
-    "rpn.anchor_ratios",
-    "category_ids",
-)
-"""Settings that change the meaning of weights, but not their shapes."""
 
 
-def initialise(detector: Detector, source: str) -> None:
-    """Load weights into a new detector.
+def adapted(model: ModelConfig, source: str | None, asked: Collection[str] = ()) -> ModelConfig:
+    """The model with the settings that the weights of a detector only work with: normalisation, strides, anchors.
 
     Args:
-        detector: the new detector.
-        source: ``imagenet`` for torchvision's backbone, which is downloaded once; else a file: a ``.safetensors`` of
-            a detector of this project, or a backbone in torchvision's naming (``.pth`` or ``.safetensors``).
+        model: the model to be trained.
+        source: what :func:`initialise` takes; None changes nothing, and neither does a backbone's file.
+        asked: settings that stay as they are because the user chose them, such as ``rpn.anchor_scale``.
 
     Raises:
-        UserError: the file cannot be read, does not fit the detector, or has values that are not finite.
+        UserError: the file cannot be read, or its backbone is another one than the model's.
     """
-    if source == "imagenet":
-        _load(detector.backbone, _download(detector.config.backbone), source)
-    elif source.endswith(".safetensors") and _is_detector(source):
+    if source is None or not _is_detector(source):
+        return model
+    found = read_config(source)
+    _require_backbone(found.backbone, model.backbone, source)
+    return with_settings(model, {k: value for k, value in learnt_with(found, model).items() if k not in asked})
+
+
+def initialise(detector: Detector, source: str, recipe: ModelConfig | None = None) -> InitialWeights:
+    """Load weights into a new detector, and print in the first process what was taken.
+
+    Of a detector of this project all that fits is taken. Layers that depend on the classes are taken row by row where
+    a class has the same name. The rest keeps its values.
+
+    Args:
+        detector: the new detector, of the configuration that :func:`adapted` returned.
+        source: ``imagenet`` for torchvision's backbone, which is downloaded once; else a file: a ``.safetensors`` of
+            a detector of this project, or a backbone in torchvision's naming (``.pth`` or ``.safetensors``).
+        recipe: the configuration before :func:`adapted`, to say what has changed; None is the detector's.
+
+    Raises:
+        UserError: the file cannot be read, its backbone does not fit the detector, or it has values that are not
+            finite.
+    """
+    taken = _initialise(detector, source, recipe or detector.config)
+    if is_main():
+        print(taken, file=sys.stderr)
+    return taken
+
+
+def _initialise(detector: Detector, source: str, recipe: ModelConfig) -> InitialWeights:
+    if _is_detector(source):
         given = load_detector(source)
-        _require_same(given.config, detector.config, source)
-        _load(detector, given.state_dict(), source)
+        _require_backbone(given.config.backbone, detector.config.backbone, source)
+        return replace(
+            transfer(detector, given, Path(source).name),
+            settings=learnt_with(detector.config, recipe),
+            other_settings=learnt_with(given.config, detector.config),
+        )
+    if source == "imagenet":
+        state = _download(detector.config.backbone)
     else:
         state = _backbone(_read(source), source)
         _require_blocks(state, detector.config.backbone, source)
-        _load(detector.backbone, state, source)
+    _load(detector.backbone, state, source)
+    names = detector.state_dict()
+    others = [key.rpartition(".")[0] for key in names if not key.startswith("backbone.")]
+    return InitialWeights(
+        source=Path(source).name, tensors=len(detector.backbone.state_dict()), new=tuple(in_short(others, names))
+    )
 
 
 def _download(config: BackboneConfig) -> dict[str, Tensor]:
@@ -71,6 +104,8 @@ def _download(config: BackboneConfig) -> dict[str, Tensor]:
 
 
 def _is_detector(path: str) -> bool:
+    if not path.endswith(".safetensors"):
+        return False
     with open_safetensors(path) as file:
         return "config" in (file.metadata() or {})
 
@@ -128,12 +163,14 @@ def _require_blocks(state: dict[str, Tensor], config: BackboneConfig, path: str)
         raise UserError(f"{path}: a ResNet of {blocks} blocks, expected {config.blocks} as in the recipe's model")
 
 
-def _require_same(found: ModelConfig, expected: ModelConfig, source: str) -> None:
-    for name in DECISIVE:
-        theirs, ours = attrgetter(name)(found), attrgetter(name)(expected)
+def _require_backbone(found: BackboneConfig, expected: BackboneConfig, source: str) -> None:
+    """Raise a UserError if a detector has another backbone: without it, training would begin from nearly nothing."""
+    for name in ("blocks", "width"):
+        theirs, ours = getattr(found, name), getattr(expected, name)
         if theirs != ours:
             raise UserError(
-                f"{source}: does not fit the recipe's model: its {name} is {short(theirs)}, expected {short(ours)}"
+                f"{source}: does not fit the recipe's model: backbone.{name} is {theirs}, expected {ours}; take a "
+                "--recipe of the same backbone"
             )
 
 

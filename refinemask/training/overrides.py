@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import TypedDict
 
 from refinemask.config import ModelConfig
+from refinemask.data.reading import is_json_file, split_path
 from refinemask.files import UserError
 from refinemask.recipes import Recipe, ValidationData
 
-MOST_DETECTIONS = 3840
-"""Largest number of detections per image: TensorRT's top-k allows no more."""
 SHORTEST, LONGEST = 32, 1 << 16
 """Smallest and largest side of the network's input in pixels."""
 
@@ -29,7 +28,7 @@ def with_own_data(
     one of the annotations.
 
     Raises:
-        UserError: a folder of images is named without its annotations.
+        UserError: a folder of images is named without its annotations, or not named where only the format implies it.
     """
     for option, file, folder in (("", annotations, images), ("val-", val_annotations, val_images)):
         if folder is not None and file is None:
@@ -43,8 +42,12 @@ def with_own_data(
 
 def _located(annotations: Path, images: Path | None) -> _Located:
     """Both as absolute paths, which no data root changes."""
-    folder = images or (annotations if annotations.is_dir() else annotations.parent)
-    return {"annotations": os.path.abspath(annotations), "images": os.path.abspath(folder)}
+    if images is None and not is_json_file(annotations) and os.path.exists(split_path(annotations)[0]):
+        raise UserError(
+            f"{annotations}: name the folder of its images, too (--images, --val-images); "
+            f"python -m refinemask.data.convert {annotations} OUT.json says which one it is"
+        )
+    return {"annotations": os.path.abspath(annotations), "images": os.path.abspath(images or annotations.parent)}
 
 
 def with_image_size(recipe: Recipe, size: tuple[int, int]) -> Recipe:
@@ -68,24 +71,14 @@ def with_image_size(recipe: Recipe, size: tuple[int, int]) -> Recipe:
     )
 
 
-def with_detections(model: ModelConfig, count: int) -> tuple[ModelConfig, list[str]]:
-    """The model with at most ``count`` detections per image, and what else had to be raised for them, in words.
-
-    Every object needs a proposal of its own, and all objects may lie on one level of the pyramid. Training keeps its
-    number of proposals.
-    """
-    rpn, head = model.rpn, model.box_head
+def raised_for_detections(before: ModelConfig, after: ModelConfig) -> list[str]:
+    """What else than the number of detections is larger, in words."""
     numbers = {
-        "candidates_per_level": rpn.candidates_per_level,
-        "proposals": rpn.proposals,
-        "candidates": head.candidates,
+        "candidates_per_level": (before.rpn.candidates_per_level, after.rpn.candidates_per_level),
+        "proposals": (before.rpn.proposals, after.rpn.proposals),
+        "candidates": (before.box_head.candidates, after.box_head.candidates),
     }
-    raised = [f"{name} from {number} to {count}" for name, number in numbers.items() if number < count]
-    rpn = replace(rpn, candidates_per_level=max(rpn.candidates_per_level, count))
-    if rpn.proposals < count:
-        rpn = replace(rpn, training_proposals=rpn.training_proposals or rpn.proposals, proposals=count)
-    head = replace(head, detections=count, candidates=max(head.candidates, count))
-    return replace(model, rpn=rpn, box_head=head), raised
+    return [f"{name} from {old} to {new}" for name, (old, new) in numbers.items() if new > old]
 
 
 def with_frozen_backbone(model: ModelConfig) -> ModelConfig:

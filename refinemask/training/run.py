@@ -17,7 +17,7 @@ from typing import Any
 import torch
 import torchvision
 
-from refinemask.config import BackboneConfig
+from refinemask.config import BackboneConfig, ModelConfig
 from refinemask.data.annotated import require_files
 from refinemask.data.coco import CocoDataset
 from refinemask.data.reading import read_annotations
@@ -33,9 +33,10 @@ from refinemask.recipes import Recipe
 from refinemask.training.annotations import format_of, metric_of
 from refinemask.training.data_report import UsedData, validation_counts
 from refinemask.training.fingerprint import Fingerprint
-from refinemask.training.initial_weights import IMAGENET, initialise
+from refinemask.training.initial_weights import IMAGENET, adapted, initialise
 from refinemask.training.loop import Execution, Step, Trainer, kept_weights, profile
 from refinemask.training.report import Report
+from refinemask.training.transfer import InitialWeights
 from refinemask.training.validation import draw_first, validate
 from refinemask.weights import save_detector
 
@@ -60,7 +61,9 @@ class Plan:
     resume: Path | None = None
     """File state.pt of a run of the same recipe to go on from."""
     init: str | None = None
-    """Weights to start from: ``imagenet``, a backbone's file, or a .safetensors of this project of the same model."""
+    """Weights to start from: ``imagenet``, a backbone's file, or a .safetensors of this project, same backbone."""
+    asked: frozenset[str] = frozenset()
+    """Settings of the model, such as ``rpn.anchor_scale``, that the weights' own do not replace."""
     evaluate_every: int = 12
     """Number of epochs between evaluations, the last of which follows the last epoch; 0 evaluates nothing."""
     log_every: int = 20
@@ -85,6 +88,8 @@ class TrainingRun:
     """The epoch of ``best.safetensors``; None if nothing was evaluated, or by an earlier version."""
     stopped_early: bool = False
     """Whether the run reached its end because evaluations brought no more gain."""
+    initial: InitialWeights | None = None
+    """What was taken of the weights that the plan names, which recipe.json and the checkpoints say, too."""
     profile: str | None = None
     """The profiler's table, if the plan asked for it."""
 
@@ -109,8 +114,9 @@ def train(plan: Plan, should_stop: Callable[[], bool] = lambda: False) -> Traini
 
 def _train(plan: Plan, should_stop: Callable[[], bool]) -> TrainingRun:
     pictures, data = _training_data(plan)
-    plan = replace(plan, recipe=_with_classes(plan.recipe, data.dataset))
-    trainer = _prepare(plan, pictures)
+    recipe = _with_classes(plan.recipe, data.dataset)
+    plan = replace(plan, recipe=replace(recipe, model=adapted(recipe.model, plan.init, plan.asked)))
+    trainer, initial = _prepare(plan, pictures, recipe.model)
     if plan.resume is not None:
         trainer.resume(plan.resume)
     _require_same_start(trainer, plan.output)
@@ -119,7 +125,7 @@ def _train(plan: Plan, should_stop: Callable[[], bool]) -> TrainingRun:
         return TrainingRun(output=plan.output, finished=True, profile=table)
     validation = _validation_data(plan, data.dataset.path)
     if is_main():
-        finished = _run_and_report(plan, trainer, data, validation, should_stop)
+        finished = _run_and_report(plan, trainer, initial, data, validation, should_stop)
     else:
         finished = trainer.run(_ignore, _Epochs(plan, trainer, validation, None), should_stop)
     progress = trainer.progress
@@ -130,14 +136,21 @@ def _train(plan: Plan, should_stop: Callable[[], bool]) -> TrainingRun:
         best_ap=progress.best_ap if measured else None,
         best_epoch=(progress.best_epoch or None) if measured else None,
         stopped_early=trainer.stops_early,
+        initial=initial,
     )
 
 
 def _run_and_report(
-    plan: Plan, trainer: Trainer, data: UsedData, validation: UsedData | None, should_stop: Callable[[], bool]
+    plan: Plan,
+    trainer: Trainer,
+    initial: InitialWeights | None,
+    data: UsedData,
+    validation: UsedData | None,
+    should_stop: Callable[[], bool],
 ) -> bool:
     """Run in the first process, which writes the files; returns whether the run reached its end."""
-    _write_json(plan.output / "recipe.json", {"name": plan.name, **asdict(plan.recipe)})
+    origin = {} if initial is None else {"initial_weights": asdict(initial)}
+    _write_json(plan.output / "recipe.json", {"name": plan.name, **asdict(plan.recipe), **origin})
     sets = {"training": data, "validation": validation}
     _write_json(plan.output / "data.json", {name: used and used.to_json() for name, used in sets.items()})
     _write_json(plan.output / "environment.json", environment(plan.execution))
@@ -152,7 +165,7 @@ def _run_and_report(
     )
     trainer.progress = replace(trainer.progress, unreported=0, unreported_losses={})
     try:
-        finished = trainer.run(report.step, _Epochs(plan, trainer, validation, report), should_stop)
+        finished = trainer.run(report.step, _Epochs(plan, trainer, validation, report, initial), should_stop)
         trainer.progress = report.unreported(trainer.progress)
         trainer.save(plan.output / "state.pt")
     finally:
@@ -210,13 +223,13 @@ def _with_classes(recipe: Recipe, dataset: CocoDataset) -> Recipe:
     )
 
 
-def _prepare(plan: Plan, pictures: TrainingDataset) -> Trainer:
-    """The trainer at the first iteration, with its initial weights."""
+def _prepare(plan: Plan, pictures: TrainingDataset, chosen: ModelConfig) -> tuple[Trainer, InitialWeights | None]:
+    """The trainer at the first iteration, and its initial weights; ``chosen`` is the model before they changed it."""
     model, train = plan.recipe.model, plan.recipe.train
     torch.manual_seed(train.seed)
-    detector = Detector(model)
+    detector, initial = Detector(model), None
     if plan.init is not None:
-        initialise(detector, plan.init)
+        initial = initialise(detector, plan.init, chosen)
     elif plan.resume is None and (model.backbone.frozen_norm or model.backbone.frozen_stages >= 0):
         raise UserError(
             f"{plan.name} freezes part of its backbone, so it cannot start from nothing; give --init "
@@ -230,7 +243,7 @@ def _prepare(plan: Plan, pictures: TrainingDataset) -> Trainer:
             f"the warm-up takes {train.warmup_iterations} iterations, the whole run {trainer.iterations}: the learning "
             "rate never reaches its full value; give a smaller --warmup"
         )
-    return trainer
+    return trainer, initial
 
 
 def _sources(backbone: BackboneConfig) -> str:
@@ -269,8 +282,16 @@ def _validation_data(plan: Plan, training: Path) -> UsedData | None:
 class _Epochs:
     """What happens after each epoch: weights and state are written, and at times the detector is evaluated."""
 
-    def __init__(self, plan: Plan, trainer: Trainer, validation: UsedData | None, report: Report | None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        trainer: Trainer,
+        validation: UsedData | None,
+        report: Report | None,
+        initial: InitialWeights | None = None,
+    ) -> None:
         """The first process has a report; without ``validation`` nothing is evaluated."""
+        self._origin = {} if initial is None else {"initial_weights": json.dumps(asdict(initial))}
         self._plan, self._trainer, self._validation, self._report = plan, trainer, validation, report
 
     def __call__(self, epoch: int) -> None:
@@ -315,7 +336,8 @@ class _Epochs:
         if self._report is not None:
             plan = self._plan
             path = plan.output / f"{name}.safetensors"
-            facts = {"epoch": str(epoch), "weights": kept_weights(plan.execution.ema_decay), **(metadata or {})}
+            facts = {"epoch": str(epoch), "weights": kept_weights(plan.execution.ema_decay), **self._origin}
+            facts |= metadata or {}
             save_detector(self._trainer.result, path, recipe=plan.name, metadata=facts)
             self._trainer.save(plan.output / "state.pt")
 

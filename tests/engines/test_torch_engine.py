@@ -58,7 +58,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: log.append(f"wait for {device}"))
     monkeypatch.setattr(torch.Tensor, "to", on_host)
-    monkeypatch.setattr(torch_engine, "load_detector", lambda path, device: load_detector(path))
+    monkeypatch.setattr(torch_engine, "load_detector", lambda path, device, **_: load_detector(path))
     monkeypatch.setattr(torch_engine.torch_ops, "enable_if_available", lambda: True)
     monkeypatch.setattr(torch_engine.torch_ops, "disabled", disabled)
     return log

@@ -2,17 +2,22 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
 
+import engines
 from export import MismatchError, export_onnx, verified_export
 from refinemask.agreement import PARITY, verification_shapes
 from refinemask.bundled import PHOTOS
 from refinemask.contract import Metadata
 from refinemask.files import UserError, sha256
+from refinemask.weights import save_detector
 from tests.support.tiny_detector import TINY
+from tests.support.tiny_families import make_tiny_family
 
 
 @pytest.fixture
@@ -48,6 +53,22 @@ def test_the_report_says_what_was_verified_and_nothing_is_printed(
     assert report.refusals == ()
     assert report.has_detections
     assert not replace(report, comparisons=()).has_detections
+
+
+@pytest.mark.slow  # An export of its own.
+def test_detections_and_threshold_are_those_of_the_verified_file(tmp_path: Path) -> None:
+    checkpoint, output = tmp_path / "a.safetensors", tmp_path / "a.onnx"
+    save_detector(make_tiny_family("Mask R-CNN"), checkpoint, recipe="tiny")
+    asked: dict[str, Any] = {"detections": 30, "score_threshold": 0.5}
+    report = export_onnx(checkpoint, output, masks="found", verify_images=PHOTOS, **asked)
+    head = report.metadata.config.box_head
+    assert (head.detections, head.score_threshold, head.candidates) == (30, 0.5, 60)
+    assert Metadata.of_file(output).config == report.metadata.config
+    assert max(len(found.boxes) for found in report.comparisons) > TINY.box_head.detections
+    picture = np.random.default_rng(1).integers(0, 256, (60, 90, 3), dtype=np.uint8)
+    (ours,) = engines.load(output).predict([picture])
+    (theirs,) = engines.load(checkpoint, **asked).predict([picture])
+    assert len(ours) == len(theirs) > 0
 
 
 def test_a_mismatch_carries_the_comparisons_and_leaves_nothing(

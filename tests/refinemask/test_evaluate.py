@@ -3,6 +3,7 @@
 import json
 import re
 import resource
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -81,6 +82,46 @@ def test_a_precision_is_named_and_its_predictions_are_its_own(args: Args, capsys
     assert "p.jsonl" in capsys.readouterr().err
     assert main(replace(args, precision="tf32")) == 2
     assert "tf32 does not run on a CPU" in capsys.readouterr().err
+
+
+def test_detections_and_threshold_are_named_and_their_predictions_are_their_own(
+    args: Args, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept, output = args.images / "p.jsonl", args.images / "o.json"
+    args = replace(args, predictions=kept, results=args.images / "r.json", output=output, iou_types=("bbox",))
+    asked = replace(args, detections=2, score_threshold=0.75)
+    assert main(asked) == 0
+    assert "number of detections 2 · score threshold 0.75" in " ".join(capsys.readouterr().out.split())
+    report = json.loads(output.read_text())
+    assert (report["detections"], report["score_threshold"]) == (2, 0.75)
+    results = json.loads((args.images / "r.json").read_text())
+    assert results
+    assert max(Counter(result["image_id"] for result in results).values()) <= 2
+    assert min(result["score"] for result in results) > 0.75
+    assert main(asked) == 0, "the file continues with the same settings"
+    capsys.readouterr()
+    for other in ({"detections": None}, {"score_threshold": None}, {"detections": 3}, {"score_threshold": 0.8}):
+        assert main(replace(asked, **other)) == 2
+        assert "p.jsonl: holds predictions of another" in capsys.readouterr().err
+    kept.unlink()
+    # The checkpoint's own numbers are no settings of their own.
+    assert main(replace(args, detections=12, score_threshold=0.7)) == 0
+    assert "detections" not in json.loads(output.read_text())
+    assert main(args) == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"detections": 0}, "--detections is 0; expected 1 to 3840"),
+        ({"score_threshold": 2.0}, "--score-threshold is 2.0; expected a number from 0 to 1"),
+    ],
+)
+def test_wrong_detections_and_thresholds_are_one_line(
+    args: Args, capsys: pytest.CaptureFixture[str], asked: dict[str, Any], message: str
+) -> None:
+    assert main(replace(args, **asked)) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_batches_give_the_same_results(args: Args) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,16 @@ def folder(tmp_path: Path) -> Path:
     (folder / "c.png").touch()
     (folder / "notes.txt").write_text("not a picture")
     return folder
+
+
+def test_detections_and_threshold_are_those_asked_for(folder: Path, checkpoint: Path, tmp_path: Path) -> None:
+    args = Args(images=(folder,), model=checkpoint, output=tmp_path / "out", draw=False, threads=1)
+    counts = []
+    for asked in (args, replace(args, detections=2), replace(args, detections=30, score_threshold=0.4)):
+        assert main(asked) == 0
+        counts.append(len(json.loads((asked.output / "results.json").read_text())))
+    assert 0 < counts[1] <= 4
+    assert counts[1] < counts[0] < counts[2]
 
 
 def test_folder_goes_on_and_counts_what_it_skipped(

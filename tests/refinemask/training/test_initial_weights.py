@@ -8,10 +8,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from refinemask.config import BackboneConfig
+from refinemask.config import BackboneConfig, Window
 from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
-from refinemask.training.initial_weights import initialise
+from refinemask.training import initial_weights
+from refinemask.training.initial_weights import adapted, initialise
+from refinemask.training.transfer import with_settings
 from refinemask.weights import save_detector
 from tests.support import tiny_training
 
@@ -151,18 +153,96 @@ def test_unreadable_files_are_named(tmp_path: Path, name: str) -> None:
         initialise(detector(0), str(tmp_path / name))
 
 
+MEANING: dict[str, Any] = {
+    "preprocessing.mean": (1.0, 2.0, 3.0),
+    "preprocessing.std": (1.0, 1.0, 1.0),
+    "backbone.stride_in_1x1": True,
+    "rpn.anchor_scale": 6.0,
+    "rpn.anchor_ratios": (0.4, 1.0, 2.5),
+    "box_head.delta_std": (0.2, 0.2, 0.3, 0.3),
+}
+"""Settings that weights are learnt with, with other values than the model's."""
+
+
+@pytest.mark.parametrize("name", MEANING)
+def test_what_the_weights_were_learnt_with_is_taken_over_and_said(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = Detector(with_settings(MODEL, {name: MEANING[name]}))
+    path = saved(given, tmp_path)
+    model = adapted(MODEL, path)
+    assert model == given.config
+    target = Detector(model)
+    taken = initialise(target, path, MODEL)
+    assert same(given, target)
+    assert taken.settings == {name: MEANING[name]}
+    assert taken.other_settings == {}
+    assert f"; taken over: {name} {MEANING[name]}" in capsys.readouterr().err
+
+
+def test_what_was_asked_for_stays_and_the_weights_are_taken_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = Detector(with_settings(MODEL, {"rpn.anchor_scale": 6.0, "rpn.anchor_ratios": (0.4, 1.0, 2.5)}))
+    path = saved(given, tmp_path)
+    model = adapted(MODEL, path, asked=["rpn.anchor_scale"])
+    assert model == with_settings(MODEL, {"rpn.anchor_ratios": (0.4, 1.0, 2.5)})
+    target = Detector(model)
+    taken = initialise(target, path, MODEL)
+    assert same(given.rpn, target.rpn)
+    assert taken.other_settings == {"rpn.anchor_scale": 6.0}
+    assert "otherwise in the file: rpn.anchor_scale 6.0" in capsys.readouterr().err
+
+
+def test_what_does_not_change_the_meaning_of_weights_is_the_runs_own(tmp_path: Path) -> None:
+    given = replace(
+        MODEL,
+        preprocessing=replace(MODEL.preprocessing, short_side=32, window=Window(low=0, high=4095)),
+        box_head=replace(MODEL.box_head, score_threshold=0.3, detections=7),
+        backbone=replace(MODEL.backbone, frozen_stages=2),
+        category_ids=(17,),
+    )
+    path = saved(Detector(given), tmp_path)
+    assert adapted(MODEL, path) == MODEL
+    assert initialise(detector(1), path).new == ()
+
+
+@pytest.mark.parametrize("source", ["imagenet", "resnet.pth", "resnet.safetensors", None])
+def test_a_backbones_file_changes_no_setting(
+    tmp_path: Path, source: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_file(backbone_state(detector(0)), "resnet.safetensors")
+    assert adapted(MODEL, source) == MODEL
+
+
 @pytest.mark.parametrize(
-    ("change", "field"),
+    ("change", "message"),
     [
-        ({"category_ids": (7,)}, r"category_ids is \(7,\), expected \(1,\)"),
-        ({"backbone": replace(MODEL.backbone, stride_in_1x1=True)}, "stride_in_1x1 is True, expected False"),
-        ({"preprocessing": replace(MODEL.preprocessing, std=(1.0, 1.0, 1.0))}, r"preprocessing\.std is \(1\.0"),
+        ({"blocks": (1, 1, 2, 1)}, r"backbone\.blocks is \(1, 1, 2, 1\), expected \(1, 1, 1, 1\)"),
+        ({"width": 16}, r"backbone\.width is 16, expected 8; take a --recipe of the same backbone"),
     ],
 )
-def test_weights_of_another_meaning_are_refused(tmp_path: Path, change: dict[str, Any], field: str) -> None:
-    save_detector(Detector(replace(MODEL, **change)), tmp_path / "a.safetensors", recipe="other")
-    with pytest.raises(UserError, match=field):
-        initialise(detector(0), str(tmp_path / "a.safetensors"))
+def test_a_detector_of_another_backbone_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    path = saved(Detector(replace(MODEL, backbone=replace(MODEL.backbone, **change))), tmp_path)
+    for attempt in (lambda: adapted(MODEL, path), lambda: initialise(detector(0), path)):
+        with pytest.raises(UserError, match=message) as error:
+            attempt()
+        assert "\n" not in str(error.value)
+
+
+def test_only_the_first_process_prints(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(initial_weights, "is_main", lambda: False)
+    initialise(detector(1), saved(detector(0), tmp_path))
+    assert capsys.readouterr().err == ""
+
+
+def saved(given: Detector, directory: Path) -> str:
+    path = directory / "a.safetensors"
+    save_detector(given, path, recipe="other")
+    return str(path)
 
 
 def test_torchvisions_weights_are_not_for_caffes_backbone() -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from refinemask.files import UserError
 from refinemask.recipes import RECIPES, ValidationData
-from refinemask.training.overrides import with_detections, with_frozen_backbone, with_image_size, with_own_data
+from refinemask.selection import Selection
+from refinemask.training.overrides import raised_for_detections, with_frozen_backbone, with_image_size, with_own_data
 
 RECIPE = RECIPES["refinemask-r50-coco-1x"]
 
@@ -53,16 +54,9 @@ def test_the_size_is_that_of_training_and_of_the_model() -> None:
 
 
 def test_what_detections_raise_is_told() -> None:
-    assert with_detections(RECIPE.model, 1000)[1] == []
-    model, raised = with_detections(RECIPE.model, 3840)
-    assert raised == ["candidates_per_level from 1000 to 3840", "proposals from 1000 to 3840"]
-    assert (model.rpn.proposals, model.rpn.training_proposals, model.box_head.detections) == (3840, 1000, 3840)
-
-
-def test_fewer_detections_lower_nothing_else() -> None:
-    model, raised = with_detections(RECIPE.model, 5)
-    assert (model.rpn, raised) == (RECIPE.model.rpn, [])
-    assert model.box_head == replace(RECIPE.model.box_head, detections=5)
+    models = [Selection(detections=count).of_network(RECIPE.model) for count in (5, 1000, 3840)]
+    raised = ["candidates_per_level from 1000 to 3840", "proposals from 1000 to 3840"]
+    assert [raised_for_detections(RECIPE.model, model) for model in models] == [[], [], raised]
 
 
 def test_a_frozen_backbone_is_frozen_whole() -> None:

@@ -1,13 +1,17 @@
 """Training as a function."""
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
 
 import refinemask
+from refinemask.modeling.detector import Detector
 from refinemask.training.loop import Execution
+from refinemask.training.transfer import with_settings
+from refinemask.weights import read_config, read_metadata, save_detector
 from tests.support.tiny_training import RECIPE, draw_dataset
 
 
@@ -42,3 +46,50 @@ def test_a_run_that_is_stopped_is_not_finished(tmp_path: Path) -> None:
     run = refinemask.train(plan, lambda: True)
     assert (run.finished, run.best_ap) == (False, None)
     assert (run.output / "state.pt").is_file()
+
+
+def test_a_run_from_a_detector_of_other_classes_trains_and_records_what_was_taken(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    given = with_settings(
+        replace(RECIPE.model, class_names=("disk", "triangle"), category_ids=(1, 2)),
+        {"rpn.anchor_scale": 3.0, "preprocessing.mean": (1.0, 2.0, 3.0)},
+    )
+    save_detector(Detector(given), tmp_path / "given.safetensors", recipe="tiny")
+    plan = refinemask.Plan(
+        name="tiny",
+        recipe=replace(RECIPE, train=replace(RECIPE.train, epochs=1)),
+        data_root=draw_dataset(tmp_path / "data"),
+        output=tmp_path / "run",
+        execution=Execution(device=torch.device("cpu")),
+        init=str(tmp_path / "given.safetensors"),
+        evaluate_every=0,
+    )
+    run = refinemask.train(plan)
+    assert run.initial is not None
+    assert (run.initial.classes, run.initial.new_classes) == (("disk",), ("square",))
+    assert (
+        "row by row: classes disk by name; new classes square; taken over: preprocessing.mean" in capfd.readouterr().err
+    )
+    expected = json.loads(json.dumps(asdict(run.initial)))
+    recipe = json.loads((run.output / "recipe.json").read_text())
+    assert recipe["initial_weights"] == expected
+    assert recipe["model"]["rpn"]["anchor_scale"] == 3.0
+    metadata = read_metadata(run.output / "last.safetensors")
+    assert json.loads(metadata["initial_weights"]) == expected
+    config = read_config(run.output / "last.safetensors")
+    assert (config.class_names, config.preprocessing.mean) == (("square", "disk"), (1.0, 2.0, 3.0))
+
+
+def test_a_run_from_nothing_records_no_initial_weights(tmp_path: Path) -> None:
+    plan = refinemask.Plan(
+        name="tiny",
+        recipe=RECIPE,
+        data_root=draw_dataset(tmp_path / "data"),
+        output=tmp_path / "run",
+        execution=Execution(device=torch.device("cpu")),
+        evaluate_every=0,
+    )
+    run = refinemask.train(plan, lambda: True)
+    assert run.initial is None
+    assert "initial_weights" not in json.loads((run.output / "recipe.json").read_text())
