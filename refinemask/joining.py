@@ -22,6 +22,8 @@ CUT_PIXELS = 2.0
 CUT_SHARE = 0.05
 """An object is cut if its box comes so near to the tile's edge, in pixels or in shares of the box's side: boxes are
 seldom exact to the pixel, and to take a whole object for a cut one does no harm."""
+SLIVER = 4.0
+"""A fragment whose box has a side of no more pixels is left to a tile that sees it whole: its mask is mere rounding."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,9 +53,7 @@ def join(found: Sequence[ImageDetections], tiles: Sequence[Tile], height: int, w
         width: width of the image in pixels.
     """
     pieces = [
-        piece
-        for number, (tile, detections) in enumerate(zip(tiles, found, strict=True))
-        for piece in _pieces(detections, number, tile, height, width)
+        piece for number, detections in enumerate(found) for piece in _pieces(detections, number, tiles, height, width)
     ]
     objects = _without_duplicates(_with_fragments_joined(pieces, tiles, height))
     objects.sort(key=lambda piece: -piece.score)
@@ -65,13 +65,15 @@ def join(found: Sequence[ImageDetections], tiles: Sequence[Tile], height: int, w
     )
 
 
-def _pieces(detections: ImageDetections, number: int, tile: Tile, height: int, width: int) -> Iterator[_Piece]:
+def _pieces(
+    detections: ImageDetections, number: int, tiles: Sequence[Tile], height: int, width: int
+) -> Iterator[_Piece]:
+    tile = tiles[number]
     boxes = detections.boxes + np.array([tile.left, tile.top, tile.left, tile.top], np.float32)
-    near = np.maximum(CUT_PIXELS, CUT_SHARE * (boxes[:, 2:] - boxes[:, :2]))
-    low = (boxes[:, :2] - tile[:2] <= near) & np.greater(tile[:2], 0)
-    high = (tile[2:] - boxes[:, 2:] <= near) & np.less(tile[2:], (width, height))
-    cut = (low | high).any(axis=1)
+    near = _near_edges(boxes, np.array(tile), height, width)
     for index, rle in enumerate(detections.rles):
+        if near[index].any() and _is_sliver(boxes[index], near[index], np.array(tiles), height, width):
+            continue
         edges = placed(rle, tile.left, tile.top, height)
         yield _Piece(
             box=boxes[index],
@@ -80,8 +82,33 @@ def _pieces(detections: ImageDetections, number: int, tile: Tile, height: int, w
             edges=edges,
             area=area(edges),
             tile=number,
-            cut=bool(cut[index]),
+            cut=bool(near[index].any()),
         )
+
+
+def _near_edges(boxes: NDArray[np.float32], tiles: NDArray[np.int64], height: int, width: int) -> NDArray[np.bool_]:
+    """Whether each box [N, 4] comes near an edge of a tile [4] that is no edge of the image, or lies beyond it.
+
+    Or a box [4] in each tile [N, 4]. The result is [N, 2], for the left or right edge and for the upper or lower.
+    """
+    near = np.maximum(CUT_PIXELS, CUT_SHARE * (boxes[..., 2:] - boxes[..., :2]))
+    low = (boxes[..., :2] - tiles[..., :2] <= near) & (tiles[..., :2] > 0)
+    high = (tiles[..., 2:] - boxes[..., 2:] <= near) & (tiles[..., 2:] < (width, height))
+    return low | high
+
+
+def _is_sliver(
+    box: NDArray[np.float32], near: NDArray[np.bool_], tiles: NDArray[np.int64], height: int, width: int
+) -> bool:
+    """Whether a fragment [4] is but a line along the edge that it is near [2], and another tile sees both its sides."""
+    sides = box[2:] - box[:2]
+    axis = int(sides.argmin())
+    if sides[axis] > SLIVER or not near[axis]:
+        return False
+    # A fragment's box may be cut in the other direction, too.
+    along = 1 - axis
+    inside = (tiles[:, along] <= box[along]) & (box[along + 2] <= tiles[:, along + 2])
+    return bool((inside & ~_near_edges(box, tiles, height, width)[:, axis]).any())
 
 
 def _with_fragments_joined(pieces: Sequence[_Piece], tiles: Sequence[Tile], height: int) -> list[_Piece]:

@@ -76,7 +76,7 @@ def make_tiling(tile: int | None, overlap: int | None) -> Tiling | None:
         UserError: a number is not possible, or there is an overlap without tiles.
     """
     if tile is not None:
-        return Tiling(tile, tile // 8 if overlap is None and isinstance(tile, int) else overlap)  # type: ignore[arg-type]
+        return Tiling(tile, tile // 8 if overlap is None and isinstance(tile, int) else overlap)
     if overlap is not None:
         raise UserError(f"--overlap is {overlap}, but there are no tiles; give --tile, too")
     return None
