@@ -70,6 +70,16 @@ def union(masks: Sequence[Edges]) -> Edges:
     return positions[(depth == 0) | (before == 0)]
 
 
+def sampled(edges: Edges, rows: NDArray[np.int64], columns: NDArray[np.int64], height: int) -> NDArray[np.bool_]:
+    """The mask at the crossings of some rows and columns of its image of that height, each ascending."""
+    found = np.zeros((len(rows), len(columns)), bool)
+    if len(edges):
+        first, last = np.searchsorted(columns, [edges[0] // height, (edges[-1] - 1) // height + 1])
+        pixels = columns[first:last, None] * height + rows
+        found[:, first:last] = (np.searchsorted(edges, pixels, side="right") % 2 == 1).T
+    return found
+
+
 def _depth(masks: Sequence[Edges]) -> tuple[Edges, NDArray[np.int64]]:
     """All edges in order, and how many masks have the pixels from each edge on."""
     positions = np.concatenate(masks)

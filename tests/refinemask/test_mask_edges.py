@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco_mask
 
-from refinemask.mask_edges import area, area_within, encode, intersection_area, placed, union
+from refinemask.mask_edges import area, area_within, encode, intersection_area, placed, sampled, union
 from refinemask.masks import RLE
 
 SIDES = st.integers(1, 9)
@@ -29,7 +29,7 @@ def masks_in_images(draw: st.DrawFn, count: int) -> tuple[tuple[int, int], list[
     return (height, width), parts
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(masks_in_images(1), st.lists(st.integers(0, 9), min_size=4, max_size=4))
 def test_a_part_is_placed_in_its_image(
     case: tuple[tuple[int, int], list[tuple[RLE, int, int, np.ndarray]]], box: list[int]
@@ -39,9 +39,11 @@ def test_a_part_is_placed_in_its_image(
     assert encode(edges, height, width) == coco_mask.encode(np.asfortranarray(whole, np.uint8))
     assert area(edges) == whole.sum()
     assert area_within(edges, box, height) == whole[box[1] : box[3], box[0] : box[2]].sum()
+    rows, columns = np.arange(height)[box[0] :: 2], np.arange(width)[box[1] :: 2]
+    np.testing.assert_array_equal(sampled(edges, rows, columns, height), whole[np.ix_(rows, columns)])
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(masks_in_images(3))
 def test_unions_and_intersections_are_those_of_the_pixels(
     case: tuple[tuple[int, int], list[tuple[RLE, int, int, np.ndarray]]],
