@@ -52,8 +52,11 @@ def join(found: Sequence[ImageDetections], tiles: Sequence[Tile], height: int, w
         height: height of the image in pixels.
         width: width of the image in pixels.
     """
+    corners = np.array(tiles, np.int64)
     pieces = [
-        piece for number, detections in enumerate(found) for piece in _pieces(detections, number, tiles, height, width)
+        piece
+        for number, detections in enumerate(found)
+        for piece in _pieces(detections, number, corners, height, width)
     ]
     objects = _without_duplicates(_with_fragments_joined(pieces, tiles, height))
     objects.sort(key=lambda piece: -piece.score)
@@ -66,15 +69,15 @@ def join(found: Sequence[ImageDetections], tiles: Sequence[Tile], height: int, w
 
 
 def _pieces(
-    detections: ImageDetections, number: int, tiles: Sequence[Tile], height: int, width: int
+    detections: ImageDetections, number: int, tiles: NDArray[np.int64], height: int, width: int
 ) -> Iterator[_Piece]:
-    tile = tiles[number]
-    boxes = detections.boxes + np.array([tile.left, tile.top, tile.left, tile.top], np.float32)
-    near = _near_edges(boxes, np.array(tile), height, width)
+    left, top = tiles[number, :2].tolist()
+    boxes = detections.boxes + np.array([left, top, left, top], np.float32)
+    near = _near_edges(boxes, tiles[number], height, width)
     for index, rle in enumerate(detections.rles):
-        if near[index].any() and _is_sliver(boxes[index], near[index], np.array(tiles), height, width):
+        if near[index].any() and _is_sliver(boxes[index], near[index], tiles, height, width):
             continue
-        edges = placed(rle, tile.left, tile.top, height)
+        edges = placed(rle, left, top, height)
         yield _Piece(
             box=boxes[index],
             score=detections.scores[index],

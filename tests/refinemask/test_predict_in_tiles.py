@@ -14,7 +14,7 @@ from refinemask.bundled import DEMO, NUCLEI
 from refinemask.contract import InputError
 from refinemask.data.images import read_image
 from refinemask.files import UserError
-from refinemask.prediction import predict_images, predict_in_tiles
+from refinemask.prediction import ImageSource, predict_images, predict_in_tiles
 from refinemask.tiling import Tiling
 from tests.support.bright_box import BrightBox
 from tests.support.coloured_objects import ColouredObjects
@@ -43,7 +43,7 @@ def test_large_and_small_images_keep_their_order(batch_size: int, tmp_path: Path
     images = [picture(*shape, 40 * number) for number, shape in enumerate(shapes, start=1)]
     cv2.imwrite(str(tmp_path / "large.png"), images[1][..., ::-1])
     predictor = ColouredObjects(64)
-    mixed = [images[0], tmp_path / "large.png", *images[2:]]
+    mixed: list[ImageSource] = [images[0], tmp_path / "large.png", *images[2:]]
     found = list(predict_images(predictor, mixed, batch_size=batch_size, tile=64, overlap=16))
     assert [each.path for each in found] == [None, tmp_path / "large.png", None, None, None]
     for image, each in zip(images, found, strict=True):
