@@ -59,7 +59,7 @@ class ColouredObjects:
                 if cut and not self._finds_cut:
                     continue
                 if cut and self._careless:
-                    mask = cv2.dilate(mask, np.ones((2 * self._careless + 1,) * 2, np.uint8))  # type: ignore[assignment]
+                    mask = cv2.dilate(mask, np.ones((2 * self._careless + 1,) * 2, np.uint8))
                 rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
                 boxes.append([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
                 scores.append(value / 255 - 0.1 * cut)
