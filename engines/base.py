@@ -87,12 +87,23 @@ class Engine(ABC):
         self.selection = selection.beyond(own)
         self.config = self.selection.of_results(own, self.path)
 
-    def predict(self, images: Iterable[ImageSource], *, batch_size: int = 1) -> Iterator[Prediction]:
+    def predict(
+        self,
+        images: Iterable[ImageSource],
+        *,
+        batch_size: int = 1,
+        tile: int | None = None,
+        overlap: int | None = None,
+    ) -> Iterator[Prediction]:
         """Detect objects in image files and decoded images.
 
         Args:
             images: paths, and arrays [h, w, 3] uint8 RGB, of any sizes.
-            batch_size: images that run together.
+            batch_size: images, or tiles of a large image, that run together.
+            tile: side in pixels of the tiles in which larger images are predicted; None leaves every image whole. A
+                tile is resized as an image is, so it should be about as large as the images of training.
+            overlap: width in pixels of the band that neighbouring tiles share; None is an eighth of the tile. Objects
+                of up to this size are whole in a tile; larger ones are put together.
 
         Returns:
             The prediction of each image, in order. It is computed as it is asked for, a batch in memory at a time.
@@ -101,7 +112,7 @@ class Engine(ABC):
             UserError: an image cannot be read, is no such array, or does not fit the model. The iterator raises it
                 when it reaches the image.
         """
-        return predict_images(self, images, batch_size=batch_size)
+        return predict_images(self, images, batch_size=batch_size, tile=tile, overlap=overlap)
 
     def infer(self, images: Any, image_sizes: Any) -> Detections:
         """Detect objects.

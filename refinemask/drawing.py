@@ -7,6 +7,7 @@ import numpy as np
 import supervision as sv
 from numpy.typing import NDArray
 
+from refinemask.mask_edges import placed, sampled
 from refinemask.masks import decode
 from refinemask.structures import Result
 
@@ -14,6 +15,8 @@ SMALLEST, LARGEST = 640, 1600
 """Limits of the drawing's longer side in pixels: outlines on a smaller one are coarse, a larger one is no use."""
 MASKS_AT_ONCE = 20
 """Number of masks that are decoded and drawn in one step, which limits the memory."""
+HUGE = 4 * LARGEST
+"""Longer side from which on masks are looked up at the drawing's pixels: each would take a whole image."""
 CROWDED = 25
 """Number of objects from which on outlines are thin."""
 MOST_NAMES = 20
@@ -93,5 +96,12 @@ def _corners(results: Sequence[Result], scale: float) -> NDArray[np.float64]:
 
 
 def _drawn_mask(result: Result, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    [mask] = decode([result["segmentation"]], *result["segmentation"]["size"])
+    rle = result["segmentation"]
+    height, width = rle["size"]
+    if max(height, width) >= HUGE:
+        centres = zip(shape, rle["size"], strict=True)
+        rows, columns = (((np.arange(count) + 0.5) * side / count).astype(np.int64) for count, side in centres)
+        counts = rle["counts"].encode("ascii") if isinstance(rle["counts"], str) else rle["counts"]
+        return sampled(placed({"size": rle["size"], "counts": counts}, 0, 0, height), rows, columns, height)
+    [mask] = decode([rle], height, width)
     return cv2.resize(mask.view(np.uint8) * 255, shape[::-1], interpolation=cv2.INTER_LINEAR) >= 128

@@ -55,7 +55,11 @@ class Args:
     limit: OptionalNumber = None
     """Use only the first so many images."""
     batch_size: int = 1
-    """Images per batch."""
+    """Images, or tiles of a large image, per batch."""
+    tile: OptionalNumber = None
+    """Predict images that are larger in tiles of this side in pixels, best about the size of the training's images."""
+    overlap: OptionalNumber = None
+    """Pixels that neighbouring tiles share, best more than an object's size; if not given, an eighth of the tile."""
     device: str = "cpu"
     """cpu or cuda."""
     precision: OptionalName = None
@@ -93,6 +97,8 @@ def _evaluate(args: Args) -> None:
             max_detections=args.max_detections,
             limit=args.limit,
             batch_size=args.batch_size,
+            tile=args.tile,
+            overlap=args.overlap,
             model=args.model,
             predictions=args.predictions,
             results=args.results,

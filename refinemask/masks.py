@@ -171,7 +171,7 @@ def compress(runs: NDArray[np.int64], height: int, width: int) -> RLE:
 
 def without_empty_runs(runs: NDArray[np.int64]) -> NDArray[np.int64]:
     """The same mask's runs, of which only the first may have no pixel: ``pycocotools`` compares no others rightly."""
-    return _run_lengths(runs.cumsum()[:-1], int(runs.sum()))
+    return run_lengths(runs.cumsum()[:-1], int(runs.sum()))
 
 
 def paste_runs(
@@ -196,7 +196,7 @@ def paste_runs(
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         for mask, box in zip(masks, boxes, strict=True):
             by_column[1:-2, 1:-1] = mask.T
-            runs.append(_run_lengths(_edges(by_column, box, height, width), height * width))
+            runs.append(run_lengths(_edges(by_column, box, height, width), height * width))
     return runs
 
 
@@ -267,7 +267,7 @@ def _sample_positions(low: np.float32, high: np.float32, size: int, samples: int
     return first, ((relative + 1) * samples - 1) / 2
 
 
-def _run_lengths(edges: NDArray[np.intp], pixels: int) -> NDArray[np.intp]:
+def run_lengths(edges: NDArray[np.intp], pixels: int) -> NDArray[np.intp]:
     """Lengths of the alternating background and foreground runs of an image of ``pixels`` pixels."""
     bounds = np.concatenate(([0], edges, [pixels]))
     lengths = bounds[1:] - bounds[:-1]

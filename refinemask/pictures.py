@@ -15,7 +15,8 @@ from refinemask.evaluation.prediction_file import PredictionFile, scratch_predic
 from refinemask.evaluation.predictions import export_results
 from refinemask.extras import needed_by
 from refinemask.files import UserError, require_file
-from refinemask.prediction import DRAWN_SCORE, Predictor, predict
+from refinemask.prediction import DRAWN_SCORE, Predictor, predict_in_tiles
+from refinemask.tiling import Tiling
 
 LONGEST_NAME = 255
 """Bytes of a file's name that file systems take."""
@@ -36,6 +37,7 @@ def predict_files(
     draw: bool = True,
     draw_score: float = DRAWN_SCORE,
     model: Path | None = None,
+    tiling: Tiling | None = None,
 ) -> list[str]:
     """Detect the objects of image files; an image that cannot be used is skipped.
 
@@ -48,6 +50,7 @@ def predict_files(
         draw: whether to draw; otherwise the folder gets ``results.json`` alone.
         draw_score: lowest score of a detection that is drawn; the results file has all.
         model: the predictor's file, which no output may replace.
+        tiling: tiles in which larger images are predicted; None leaves every image whole.
 
     Returns:
         The reason for each image that was skipped.
@@ -63,7 +66,7 @@ def predict_files(
         for image_id, (path, name) in enumerate(pairs, start=1):
             try:
                 image = read_image(path)
-                [prediction] = predict(predictor, [image], [path])
+                [prediction] = predict_in_tiles(predictor, [image], [path], tiling=tiling)
             except UserError as error:
                 skipped.append(str(error) if str(path) in str(error) else f"{path}: {error}")
                 continue

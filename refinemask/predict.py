@@ -16,6 +16,7 @@ from refinemask.options import require_at_least
 from refinemask.pictures import predict_files, require_drawing
 from refinemask.prediction import DRAWN_SCORE
 from refinemask.spelling import Old, OptionalName, OptionalNumber, Output
+from refinemask.tiling import make_tiling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,10 @@ class Args:
     """Largest number of detections per image, 1 to 3840; if not given, the file's, and only a checkpoint has more."""
     score_threshold: float | None = None
     """Score above which a detection counts, 0 to 1; if not given, the file's, and only a checkpoint has a lower one."""
+    tile: OptionalNumber = None
+    """Predict images that are larger in tiles of this side in pixels, best about the size of the training's images."""
+    overlap: OptionalNumber = None
+    """Pixels that neighbouring tiles share, best more than an object's size; if not given, an eighth of the tile."""
     device: str = "cpu"
     """cpu or cuda."""
     precision: OptionalName = None
@@ -56,6 +61,7 @@ def _predict(args: Args) -> int:
     require_at_least(1, threads=args.threads)
     if not math.isfinite(args.draw_score):
         raise UserError(f"--draw-score is {args.draw_score}; expected a number, such as {DRAWN_SCORE}")
+    tiling = make_tiling(args.tile, args.overlap)
     if args.draw:
         require_drawing()
     paths = find_images(args.images)
@@ -67,7 +73,9 @@ def _predict(args: Args) -> int:
         detections=args.detections,
         score_threshold=args.score_threshold,
     )
-    skipped = predict_files(engine, paths, args.output, draw=args.draw, draw_score=args.draw_score, model=args.model)
+    skipped = predict_files(
+        engine, paths, args.output, draw=args.draw, draw_score=args.draw_score, model=args.model, tiling=tiling
+    )
     if skipped and len(paths) == 1:
         raise UserError(skipped[0])
     for reason in skipped:

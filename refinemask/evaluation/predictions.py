@@ -10,8 +10,9 @@ from refinemask.data.annotated import locate, read_annotated
 from refinemask.data.coco import CocoImage
 from refinemask.evaluation.prediction_file import PredictionFile
 from refinemask.files import UserError, atomic_write, sha256
-from refinemask.prediction import Predictor, predict
+from refinemask.prediction import Predictor, predict_in_tiles
 from refinemask.structures import Result
+from refinemask.tiling import Tiling
 
 
 def predict_dataset(
@@ -21,6 +22,7 @@ def predict_dataset(
     predictions: PredictionFile,
     *,
     batch_size: int = 1,
+    tiling: Tiling | None = None,
 ) -> list[str]:
     """Predict the images that ``predictions`` does not hold yet, and append their results.
 
@@ -31,7 +33,8 @@ def predict_dataset(
         images: the images to predict.
         directory: folder of the images' files.
         predictions: file that takes the results.
-        batch_size: images per batch.
+        batch_size: images, or tiles of a large image, per batch.
+        tiling: tiles in which larger images are predicted; None leaves every image whole.
 
     Returns:
         The reason for each image that was skipped, because its file cannot be read or is not the annotated picture.
@@ -51,7 +54,8 @@ def predict_dataset(
             except UserError as error:
                 skipped.append(str(error))
         if batch:
-            found = predict(predictor, [pixels for _, pixels, _ in batch])
+            images_read = [pixels for _, pixels, _ in batch]
+            found = predict_in_tiles(predictor, images_read, tiling=tiling, batch_size=batch_size)
             for (image, _, picture), prediction in zip(batch, found, strict=True):
                 predictions.append(image.id, prediction.to_coco(), picture)
     return skipped

@@ -20,6 +20,7 @@ from refinemask.json_files import short
 from refinemask.options import require_at_least, require_own_files
 from refinemask.prediction import Predictor
 from refinemask.selection import WHOLE, Selection
+from refinemask.tiling import make_tiling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,8 @@ def evaluate(
     max_detections: int | None = None,
     limit: int | None = None,
     batch_size: int = 1,
+    tile: int | None = None,
+    overlap: int | None = None,
     model: str | os.PathLike[str] | None = None,
     predictions: str | os.PathLike[str] | None = None,
     results: str | os.PathLike[str] | None = None,
@@ -77,10 +80,12 @@ def evaluate(
         max_detections: detections that count per image and class, for coco; None is 100, or more where an image has
             more objects.
         limit: use only the first so many images.
-        batch_size: images per batch.
+        batch_size: images, or tiles of a large image, per batch.
+        tile: side in pixels of the tiles in which larger images are predicted; None leaves every image whole.
+        overlap: width in pixels of the band that neighbouring tiles share; None is an eighth of the tile.
         model: the engine's file, which kept predictions are bound to.
         predictions: file that keeps the predictions, one line per image; an interrupted run continues from it. It is
-            bound to the model, the annotations and the images' files.
+            bound to the model, the tiles, the annotations and the images' files.
         results: COCO results file of all detections to write.
 
     Raises:
@@ -90,6 +95,7 @@ def evaluate(
     if not hasattr(engine, "detect") and not callable(engine):
         raise UserError(f"{engine}: expected an engine; open the file with engines.load")
     require_at_least(1, limit=limit, batch_size=batch_size, max_detections=max_detections)
+    tiling = make_tiling(tile, overlap)
     if predictions is not None and model is None:
         raise UserError(f"{predictions}: kept predictions belong to a model's file; name it, too: model=…")
     require_own_files({"--predictions": predictions, "--results": results}, annotations, model)
@@ -107,6 +113,7 @@ def evaluate(
     # A file of fp32 has always been without.
     precision = {} if predictor.precision == "fp32" else {"precision": predictor.precision}
     selection: Selection = getattr(predictor, "selection", WHOLE)
+    tiles = {} if tiling is None else {"tiling": f"{tiling.tile}, {tiling.overlap}"}
     measured = measure(
         predictor,
         chosen,
@@ -115,8 +122,9 @@ def evaluate(
         iou_types=iou_types,
         max_detections=max_detections,
         batch_size=batch_size,
+        tiling=tiling,
         predictions=None if predictions is None else Path(predictions),
-        source=source | precision | selection.source(),
+        source=source | tiles | precision | selection.source(),
         results=None if results is None else Path(results),
     )
     return Evaluation(

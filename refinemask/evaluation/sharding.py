@@ -11,6 +11,7 @@ from refinemask.evaluation.prediction_file import PredictionFile
 from refinemask.evaluation.predictions import predict_dataset, require_same_pictures
 from refinemask.prediction import Predictor
 from refinemask.structures import Result
+from refinemask.tiling import Tiling
 
 
 @contextmanager
@@ -22,6 +23,7 @@ def predict_shares(
     source: Mapping[str, str],
     *,
     batch_size: int = 1,
+    tiling: Tiling | None = None,
 ) -> Iterator[tuple[Mapping[int, Sequence[Result]], list[str]]]:
     """Predict like ``predict_dataset``, but each image in one process.
 
@@ -33,7 +35,8 @@ def predict_shares(
         directory: folder of the images' files.
         path: the file that holds all predictions in the end; the first process writes it.
         source: what the predictions depend on.
-        batch_size: images per batch.
+        batch_size: images, or tiles of a large image, per batch.
+        tiling: tiles in which larger images are predicted; None leaves every image whole.
 
     Yields:
         In every process the results of all ``images`` by image id, and the reasons why images were skipped.
@@ -42,12 +45,12 @@ def predict_shares(
     ids = [image.id for image in images]
     if size == 1:
         with PredictionFile(path, source) as predictions:
-            skipped = predict_dataset(predictor, images, directory, predictions, batch_size=batch_size)
+            skipped = predict_dataset(predictor, images, directory, predictions, batch_size=batch_size, tiling=tiling)
             predictions.restrict(ids)
             yield predictions, skipped
         return
     with PredictionFile(path.with_name(f"{path.name}.{rank + 1}-of-{size}"), source) as own:
-        skipped = predict_dataset(predictor, images[rank::size], directory, own, batch_size=batch_size)
+        skipped = predict_dataset(predictor, images[rank::size], directory, own, batch_size=batch_size, tiling=tiling)
         own.restrict(ids)
         shares = gather({image_id: (results, own.picture(image_id)) for image_id, results in own.items()})
         merged = {image_id: found for share in shares for image_id, found in share.items()}

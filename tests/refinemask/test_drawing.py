@@ -1,10 +1,11 @@
 """Drawings show the objects where they are, at a readable size."""
 
+import cv2
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from refinemask.drawing import LARGEST, SMALLEST, draw
+from refinemask.drawing import HUGE, LARGEST, SMALLEST, draw
 from refinemask.evaluation.predictions import Result
 
 NAMES = {4: "disk", 9: "square"}
@@ -57,3 +58,18 @@ def test_size(shape: tuple[int, int]) -> None:
     assert max(drawing.shape) == np.clip(max(shape), SMALLEST, LARGEST)
     assert changed(np.zeros_like(drawing), drawing).mean() > 0.9
     assert draw(image, [], NAMES).shape == drawing.shape
+
+
+@pytest.mark.parametrize("category", [4, 9])
+def test_a_huge_image_is_drawn_like_a_smaller_one(category: int) -> None:
+    shape = HUGE, 1000
+    image = np.full((*shape, 3), 128, np.uint8)
+    touched = changed(np.full((LARGEST, 250, 3), 128, np.uint8), draw(image, [
+        box_result(100, 200, 500, 600, shape, category),
+        box_result(0, 6000, 1000, 400, shape, category),
+    ], {category: "square"}))  # fmt: skip
+    expected = np.zeros((LARGEST, 250), bool)
+    expected[50:200, 25:150] = expected[1500:] = True
+    assert touched[expected].all()
+    # Outlines are two pixels wide.
+    assert not (touched & ~cv2.dilate(expected.view(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)).any()

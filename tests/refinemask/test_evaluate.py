@@ -124,6 +124,23 @@ def test_wrong_detections_and_thresholds_are_one_line(
     assert message in capsys.readouterr().err
 
 
+def test_tiles_are_measured_and_their_predictions_are_their_own(args: Args, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = args.images
+    args = replace(args, iou_types=("bbox",), predictions=folder / "p.jsonl", results=folder / "whole.json")
+    assert main(args) == 0
+    tiles = replace(args, tile=64, overlap=16, predictions=folder / "t.jsonl", results=folder / "tiles.json")
+    assert main(tiles) == 0
+    whole, found = (json.loads((folder / f"{name}.json").read_text()) for name in ("whole", "tiles"))
+    assert len(found) > 3
+    assert found != whole
+    capsys.readouterr()
+    assert main(replace(tiles, overlap=8)) == 2
+    assert "t.jsonl: holds predictions of another tiling; name another file" in capsys.readouterr().err
+    assert main(replace(args, predictions=tiles.predictions)) == 2
+    assert main(replace(tiles, tile=16)) == 2
+    assert "--tile is 16; expected" in capsys.readouterr().err
+
+
 def test_batches_give_the_same_results(args: Args) -> None:
     files = []
     for batch_size in (1, 3):

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+import engines
 from refinemask.predict import Args, main
 from refinemask.weights import save_detector
 from tests.support.bright_box import BrightBox
@@ -99,6 +100,9 @@ def test_nothing_but_bad_files(folder: Path, checkpoint: Path, capsys: pytest.Ca
         (lambda f: {"model": f / "absent.onnx"}, "no such file"),
         (lambda f: {"model": f / "notes.txt"}, "no engine for '.txt' files"),
         (lambda f: {"threads": 0}, "--threads is 0; expected at least 1"),
+        (lambda f: {"tile": 16}, "--tile is 16; expected a whole number of pixels, at least 32"),
+        (lambda f: {"tile": 64, "overlap": 40}, "--overlap is 40; expected at most 32, half of --tile"),
+        (lambda f: {"overlap": 40}, "--overlap is 40, but there are no tiles; give --tile, too"),
         (lambda f: {"draw_score": math.nan}, "--draw-score is nan; expected a number"),
         (lambda f: {"output": f / "a.png"}, "a.png: is a file, expected the name of a folder"),
     ],
@@ -164,3 +168,19 @@ def test_an_output_of_any_name_is_printed(
     assert main(Args(images=(folder / "a.png",), model=checkpoint, output=output, draw=False)) == 0
     assert b"1 of 1 images predicted" in written.getvalue()
     assert (output / "results.json").exists()
+
+
+def test_large_pictures_are_predicted_in_tiles(folder: Path, checkpoint: Path, tmp_path: Path) -> None:
+    args = Args(images=(folder / "a.png",), model=checkpoint, output=tmp_path / "whole", draw=False, threads=1)
+    assert main(args) == 0
+    assert main(replace(args, output=tmp_path / "one", tile=90)) == 0
+    whole, one = ((tmp_path / name / "results.json").read_bytes() for name in ("whole", "one"))
+    assert one == whole, "one tile is the whole picture"
+    assert main(replace(args, output=tmp_path / "tiles", tile=64, overlap=16, draw=True)) == 0
+    results = json.loads((tmp_path / "tiles" / "results.json").read_text())
+    engine = engines.load(checkpoint, threads=1)
+    [expected] = engine.predict([folder / "a.png"], tile=64, overlap=16)
+    assert len(results) == len(expected) > 3
+    assert [{"file_name": "a.png", **result} for result in expected.to_coco(1)] == results
+    assert {tuple(result["segmentation"]["size"]) for result in results} == {(60, 90)}
+    assert (tmp_path / "tiles" / "a.png").exists()

@@ -55,6 +55,7 @@ TOLERANCES: dict[str, Tolerance] = {
     "mask sample position": Tolerance(1e-5, 0, "float32 pixel positions in a mask, times the mask's slope"),
     "pasted pixels": Tolerance(2, 0, "pixels of all golden masks: float32 sampling decides a value of one half"),
     "overlap of pasted masks": Tolerance(0.03, 0, "IoU of small objects: one of 40 pixels may change sides"),
+    "overlap of joined masks": Tolerance(0.05, 0, "IoU of objects that fit a tile, with those found without tiles"),
     "average precision": Tolerance(1e-12, 0, "the same counts as the reference; the means sum in another order"),
     "average precision of another evaluator": Tolerance(1e-6, 0, "the benchmark itself refuses more"),
     "AP of the same weights": Tolerance(0.01, 0, "the settings differ in the boxes of low score alone"),
