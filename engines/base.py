@@ -77,7 +77,8 @@ class Engine(ABC):
         """Detect objects in image files and decoded images.
 
         Args:
-            images: paths, and arrays [h, w, 3] uint8 RGB, of any sizes.
+            images: paths, and arrays [h, w, 3] uint8 RGB, of any sizes. An engine whose preprocessing has a window
+                takes arrays of other real numbers too, which the window maps, and of one channel, [h, w] or [h, w, 1].
             batch_size: images that run together.
 
         Returns:

@@ -15,6 +15,7 @@ from export.tensorrt_rules import Finding, check_model
 from export.verify import onnx_runner, require_onnxruntime, torch_runner
 from refinemask.agreement import PARITY, Comparison, Parity, require_agreement, verification_images, verify
 from refinemask.bundled import DEMO
+from refinemask.config import Window, with_window
 from refinemask.contract import Bounds, Masks, Metadata, require_onnx_name
 from refinemask.files import UserError, atomic_write, require_not_input, sha256
 from refinemask.modeling.exported import Precision
@@ -53,6 +54,7 @@ def export_onnx(
     bodies: bool = True,
     verify_images: str | os.PathLike[str] | None = None,
     mask_iou: float | None = None,
+    window: Window | None = None,
 ) -> ExportReport:
     """Export a checkpoint to ONNX, and verify the file against PyTorch on real images.
 
@@ -67,6 +69,7 @@ def export_onnx(
         bodies: whether the file carries the custom operators' bodies, without which only TensorRT with plugins runs it.
         verify_images: directory with pictures for the verification; None is the bundled ones.
         mask_iou: smallest IoU with PyTorch's masks that counts as agreement; None is the precision's own.
+        window: how the file's users map images of more than 8 bits to 8, recorded in it; None is the checkpoint's.
 
     Raises:
         UserError: the checkpoint cannot be used, no engine would run such a file, or ONNX Runtime is not installed;
@@ -79,9 +82,10 @@ def export_onnx(
     _require_an_engine(output, precision, masks, bodies)
     require_onnxruntime()
     detector = load_detector(checkpoint)
+    detector.config = with_window(detector.config, window)
     preprocessing = detector.config.preprocessing
     bounds = bounds or choose_bounds(preprocessing)
-    images = verification_images(_pictures(verify_images), "--verify-images")
+    images = verification_images(_pictures(verify_images), "--verify-images", preprocessing.window)
     model = to_onnx(detector, bounds, precision=precision, masks=masks, opset=opset)
     metadata = _with_origin(model, checkpoint, output)
     parity = PARITY[precision] if mask_iou is None else PARITY[precision]._replace(masks=mask_iou)

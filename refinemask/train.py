@@ -15,11 +15,12 @@ from torch.distributed.elastic.multiprocessing.errors import record
 
 from refinemask.bundled import NUCLEI
 from refinemask.command import execute
+from refinemask.config import with_window
 from refinemask.distributed import is_main, process_group
 from refinemask.files import UserError
 from refinemask.nearest import nearest
 from refinemask.recipes import RECIPES, Recipe
-from refinemask.spelling import OptionalName, OptionalNumber, OptionalOutput, OptionalPath
+from refinemask.spelling import OptionalName, OptionalNumber, OptionalOutput, OptionalPath, OptionalWindow
 from refinemask.training.loop import Execution, Precision
 from refinemask.training.preemption import catch_preemption
 from refinemask.training.run import Plan, train
@@ -76,6 +77,9 @@ class Args:
     """Learning rate after the warm-up, in place of the recipe's."""
     seed: OptionalNumber = None
     """Seed of everything random, in place of the recipe's."""
+    window: OptionalWindow = None
+    """How images of more than 8 bits become images of 8: the values that become 0 and 255, or percentiles of each
+    image's values; recorded in the checkpoints."""
     profile: bool = False
     """Write a PyTorch profiler trace of 20 steps to OUTPUT/profile.json.gz, and stop."""
     print: bool = False
@@ -112,7 +116,7 @@ def resolve(args: Args) -> Recipe:
         train = replace(train, learning_rate=args.learning_rate)
     if args.seed is not None:
         train = replace(train, seed=args.seed)
-    return replace(recipe, train=train)
+    return replace(recipe, model=with_window(recipe.model, args.window), train=train)
 
 
 def plan(args: Args, device: torch.device) -> Plan:

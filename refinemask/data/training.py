@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from refinemask.config import DataConfig, Preprocessing
+from refinemask.config import DataConfig, Preprocessing, Window
 from refinemask.data.annotated import locate, read_annotated, require_files
 from refinemask.data.coco import CocoAnnotation, CocoDataset, CocoImage, Segmentation
 from refinemask.data.lvis import repeat_factors
@@ -97,6 +97,7 @@ class TrainingDataset(Dataset[TrainingImage]):
         image_dir: str | os.PathLike[str],
         config: DataConfig,
         semantic_dir: str | os.PathLike[str] | None = None,
+        window: Window | None = None,
     ) -> None:
         """List the images that can be trained on.
 
@@ -105,11 +106,13 @@ class TrainingDataset(Dataset[TrainingImage]):
             image_dir: folder of the images' files.
             config: the augmentation.
             semantic_dir: folder of the images' class maps; None if nothing learns from them.
+            window: how images of more than 8 bits become images of 8; None takes images of 8 bits only.
 
         Raises:
             UserError: no image can be trained on, or a file of one is missing.
         """
         self._config = config
+        self._window = window
         self._directory = Path(image_dir)
         self._semantic_directory = Path(semantic_dir) if semantic_dir is not None else None
         self._labels = coco.labels
@@ -158,7 +161,7 @@ class TrainingDataset(Dataset[TrainingImage]):
         for offset in range(MOST_SKIPPED):
             image, annotations = self._entries[(pick.image + offset) % len(self)]
             try:
-                pixels, semantic = read_annotated(self._directory, image), self._read_semantic(image)
+                pixels, semantic = read_annotated(self._directory, image, self._window), self._read_semantic(image)
             except UserError as error:
                 skipped.append(str(error))
             else:

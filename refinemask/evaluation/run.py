@@ -9,6 +9,7 @@ from typing import Any
 
 from refinemask.data.annotated import is_there
 from refinemask.data.coco import CocoDataset
+from refinemask.data.window import spelled
 from refinemask.evaluation.coco import IoUType
 from refinemask.evaluation.measurement import Measurement, measure
 from refinemask.evaluation.metrics import METRICS, Metric, MetricName
@@ -105,8 +106,7 @@ def evaluate(
         max_detections=max_detections,
         batch_size=batch_size,
         predictions=None if predictions is None else Path(predictions),
-        # A file of fp32 has always been without.
-        source=source if predictor.precision == "fp32" else {**source, "precision": predictor.precision},
+        source=source | _settings(predictor),
         results=None if results is None else Path(results),
     )
     return Evaluation(
@@ -117,6 +117,13 @@ def evaluate(
         precision=predictor.precision,
         sha256=source,
     )
+
+
+def _settings(predictor: Predictor) -> dict[str, str]:
+    """What predictions depend on beside files; without what files have always been without."""
+    precision, window = predictor.precision, predictor.config.preprocessing.window
+    settings = {} if precision == "fp32" else {"precision": precision}
+    return settings if window is None else {**settings, "window": spelled(window)}
 
 
 def _opened(engine: Predictor | Callable[[], Predictor]) -> Predictor:

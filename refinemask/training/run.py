@@ -185,6 +185,7 @@ def _prepare(plan: Plan) -> tuple[Trainer, ModelConfig]:
         plan.data_root / recipe.data.images,
         recipe.data,
         semantic_dir=None if maps is None else plan.data_root / maps,
+        window=model.preprocessing.window,
     )
     if images.left_out and is_main():
         print(f"not trained on: {dataset.path}: {images.left_out}", file=sys.stderr)
