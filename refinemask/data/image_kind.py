@@ -78,8 +78,10 @@ def read_kind(path: str | os.PathLike[str]) -> ImageKind:
     try:
         with open(path, "rb") as file:
             return replace(kind_of(file), frames=_frames(file))
+    except UnidentifiedImageError as error:
+        raise UserError(f"{path}: cannot be read: not an image of a known format, or cut short") from error
     except Exception as error:  # Pillow's readers raise a dozen kinds.
-        raise UserError(f"{path}: cannot be read: {reason(error)}") from error
+        raise UserError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or reason(error)}") from error
 
 
 def kind_of(file: IO[bytes]) -> ImageKind:
@@ -126,12 +128,12 @@ def _valid_orientation(number: Any) -> int:
 
 
 def _frames(file: IO[bytes]) -> int:
-    """Number of pictures in a file; 1 where Pillow does not know the kind of picture."""
+    """Number of pictures in a file; 1 where Pillow cannot count them, of which the first may be read all the same."""
     file.seek(0)
     try:
         with Image.open(file) as picture:
             return getattr(picture, "n_frames", 1)
-    except UnidentifiedImageError:
+    except Exception:  # Pillow's readers raise a dozen kinds.
         return 1
 
 

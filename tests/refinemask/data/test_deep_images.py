@@ -186,6 +186,7 @@ def test_a_window_leaves_images_of_8_bits_alone(tmp_path: Path, window: Window) 
     np.testing.assert_array_equal(read_image(tmp_path / "a.jpg", window), read_image(tmp_path / "a.jpg"))
 
 
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "data",
     [
@@ -202,6 +203,7 @@ def test_decompression_bombs_are_told_by_their_header(tmp_path: Path, data: byte
         read_image(tmp_path / "bomb", WINDOW)
 
 
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["png", "rgb png", "uint16 <", "float64 <", "lzw uint16 3 2", "deflate float32 2 3"])
 def test_a_deep_image_that_is_cut_short_is_refused(tmp_path: Path, name: str) -> None:
     data, _ = READ[name]
