@@ -15,11 +15,11 @@ from refinemask.config import ModelConfig, Window
 from refinemask.contract import InputError
 from refinemask.data.images import read_image
 from refinemask.data.transforms import preprocess
-from refinemask.data.window import map_window, to_rgb
 from refinemask.extras import needed_by
 from refinemask.files import UserError, atomic_write
 from refinemask.masks import NOT_FINITE, RLE, decode, paste_rle
 from refinemask.structures import Detections, ImageDetections, Result
+from refinemask.window import map_window, to_rgb
 
 if TYPE_CHECKING:
     import supervision

@@ -9,8 +9,8 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 from refinemask.config import Window
 from refinemask.contract import parse_size
-from refinemask.data.window import parse_window, spelled
 from refinemask.files import UserError
+from refinemask.window import parse_window, spelled
 
 Model = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
 Engines = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="ENGINE…")]

@@ -157,8 +157,18 @@ def _tiff_kind(file: IO[bytes], start: bytes) -> ImageKind:
     )
     if kind.height < 1 or kind.width < 1:
         raise ValueError(f"its tags say that it is {kind.height} pixels high and {kind.width} wide")
+    if kind.is_deep:
+        _require_strips(tags, kind.height)
     planes = _first(tags, ExifTags.Base.PlanarConfiguration, 1) == SEPARATE_PLANES
     return replace(kind, obstacle=_obstacle(kind, interpretation, planes, len(set(bits)) > 1))
+
+
+def _require_strips(tags: ImageFileDirectory_v2, height: int) -> None:
+    """Raise a ValueError if rows are missing, whose values OpenCV makes up."""
+    rows = _first(tags, ExifTags.Base.RowsPerStrip, height)
+    strips = len(tags.get(ExifTags.Base.StripOffsets, ()))
+    if ExifTags.Base.TileOffsets not in tags and strips * rows < height:
+        raise ValueError(f"its tags name {strips} strips of {rows} rows, expected {height} rows")
 
 
 def _first(tags: ImageFileDirectory_v2, tag: int, default: int) -> int:

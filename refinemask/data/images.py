@@ -20,8 +20,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from refinemask.config import Window
 from refinemask.data.image_kind import LARGEST_PICTURE, ImageKind, kind_of
 from refinemask.data.opencv_log import silent_opencv
-from refinemask.data.window import REMEDY, WHITE, described, map_window
 from refinemask.files import UserError
+from refinemask.window import REMEDY, WHITE, described, map_window
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 """Endings, in lower case, by which image files are found in a folder."""

@@ -9,7 +9,6 @@ from typing import Any
 
 from refinemask.data.annotated import is_there
 from refinemask.data.coco import CocoDataset
-from refinemask.data.window import spelled
 from refinemask.evaluation.coco import IoUType
 from refinemask.evaluation.measurement import Measurement, measure
 from refinemask.evaluation.metrics import METRICS, Metric, MetricName
@@ -17,6 +16,7 @@ from refinemask.files import UserError, sha256
 from refinemask.json_files import short
 from refinemask.options import require_at_least, require_own_files
 from refinemask.prediction import Predictor
+from refinemask.window import spelled
 
 
 @dataclass(frozen=True, kw_only=True)

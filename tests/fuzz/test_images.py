@@ -12,7 +12,7 @@ from PIL import Image
 from refinemask.config import Window
 from refinemask.data.image_kind import read_kind
 from refinemask.data.images import read_image
-from refinemask.data.window import map_window
+from refinemask.window import map_window
 from tests.fuzz.conftest import Seeds
 from tests.support.image_files import png, tiff
 from tests.support.mutations import mutated_bytes, refusal

@@ -13,9 +13,9 @@ from PIL import Image, ImageSequence
 
 from refinemask.config import Window
 from refinemask.data.images import read_image
-from refinemask.data.window import map_window
 from refinemask.files import UserError
-from tests.refinemask.data.test_window import values_of
+from refinemask.window import map_window
+from tests.refinemask.test_window import values_of
 from tests.support.image_files import chunk, png, tiff
 from tests.support.mutations import refusal
 
@@ -162,6 +162,7 @@ REFUSED = {
     "complex": (tiff(values_of("float32").astype(np.complex64)), "has other64 values"),
     "unstated numbers": (tiff(GREY, _339=4), "has other16 values"),
     "planar of one channel": (tiff(GREY, planar=True), "has uint16 values of 1 channels in separate planes"),
+    "missing rows": (tiff(GREY, _278=20), "damaged, .* its tags name 1 strips of 20 rows, expected 24 rows"),
     "mixed depths": (tiff(COLOURS, _258=[8, 16, 16]), "has channels of different depths"),
     "3 channels of 8 bits": (tiff(values_of("uint8", (9, 11, 3)), photometric=1), "not an image of a known format"),
 }

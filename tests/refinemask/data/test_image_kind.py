@@ -11,7 +11,7 @@ from PIL import Image
 from refinemask.data.image_kind import ImageKind, read_kind
 from refinemask.data.images import read_image
 from refinemask.files import UserError
-from tests.refinemask.data.test_window import values_of
+from tests.refinemask.test_window import values_of
 from tests.support.image_files import chunk, png, tiff
 
 GREY = values_of("uint16", (24, 31))

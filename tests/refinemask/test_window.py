@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from refinemask.config import Window
-from refinemask.data.window import BLOCK, described, map_window, parse_window, spelled
 from refinemask.files import UserError
+from refinemask.window import BLOCK, described, map_window, parse_window, spelled
 from tests.support.mutations import refusal
 
 TYPES = "uint8", "uint16", "int16", "uint32", "int32", "int64", "uint64", "float16", "float32", "float64"
