@@ -50,7 +50,7 @@ class ImageKind:
     number: str = "uint"
     """Type of the values: ``uint``, ``int``, ``float`` or ``other``."""
     frames: int = 1
-    """Number of pictures in the file, if it was counted: see :func:`read_kind`."""
+    """Number of pictures in the file, as far as it was counted: see :func:`read_kind`."""
     white_is_zero: bool = False
     """Whether 0 is white in a picture of one channel (TIFF)."""
     straight_alpha: bool = False
@@ -100,6 +100,8 @@ def kind_of(file: IO[bytes]) -> ImageKind:
             width=picture.width,
             channels=len(picture.getbands()),
             orientation=_orientation(picture),
+            # Counting the pictures of other formats takes reading the whole file.
+            frames=getattr(picture, "n_frames", 1) if picture.format in ("PNG", "WEBP") else 1,
         )
         if kind.format == "PNG":
             kind = replace(kind, bits=start[24], channels=PNG_CHANNELS[start[25]])

@@ -53,8 +53,8 @@ def read_image(path: str | os.PathLike[str], window: Window | None = None) -> ND
     Grey, palette and CMYK images become RGB, an alpha channel is dropped, and the orientation recorded in the file is
     applied, so the result is the picture as a viewer shows it. Of several pictures in a file it is the first. What
     follows a JPEG, such as the video of a motion photo, is ignored. TIFF and WebP are decoded by Pillow as well,
-    because OpenCV decodes some damaged ones without an error. GIF, and TIFF
-    with alpha that OpenCV would multiply the colours by, are decoded by Pillow alone.
+    because OpenCV decodes some damaged ones without an error. What some version of OpenCV does not read, such as GIF
+    and animated WebP, or multiplies by its alpha, is decoded by Pillow alone.
 
     Args:
         path: the file.
@@ -71,12 +71,9 @@ def read_image(path: str | os.PathLike[str], window: Window | None = None) -> ND
     kind = _inspect(path, data)
     if _is_cut_short(data):
         raise UserError(f"{path}: the image is truncated, its end is missing; copy or download it again")
-    if kind.format == "GIF" or kind.straight_alpha:
-        return _decode_with_pillow(path, data)
-    image = _decode(path, data, kind)
+    image = _decode_with_pillow(path, data) if _is_for_pillow(kind) else _decode(path, data, kind)
     if image.dtype == np.uint8:
-        rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-        return _upright(rgb, kind.orientation) if kind.format == "AVIF" else rgb  # type: ignore[return-value, arg-type]
+        return image
     if window is None:
         raise UserError(f"{path}: has {described(image)}, expected 8 bits per channel; use {REMEDY}")
     mapped = map_window(image, window)
@@ -190,13 +187,19 @@ def _require_whole(data: bytes, kind: ImageKind) -> None:
             raise
 
 
+def _is_for_pillow(kind: ImageKind) -> bool:
+    """Whether OpenCV, or some version from 4.10 on, does not read such a picture, or multiplies it by its alpha."""
+    return kind.format == "GIF" or (kind.format == "WEBP" and kind.frames > 1) or kind.straight_alpha
+
+
 def _decode_with_pillow(path: str | os.PathLike[str], data: bytes) -> NDArray[np.uint8]:
+    """The first picture of a file of 8 bits, turned upright, as [h, w, 3] RGB."""
     with _pillow_errors(path, data), Image.open(BytesIO(data)) as picture:
         return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
 
 
 def _decode(path: str | os.PathLike[str], data: bytes, kind: ImageKind) -> NDArray[Any]:
-    """The pixels as OpenCV decodes them: uint8 [h, w, 3] BGR, or of more bits [h, w] or [h, w, 3] RGB."""
+    """The pixels, turned upright: uint8 [h, w, 3] RGB, or of more bits [h, w] or [h, w, 3]."""
     try:
         with silent_opencv():
             image: NDArray[Any] | None = cv2.imdecode(np.frombuffer(_still(data), np.uint8), _flags(kind))
@@ -205,7 +208,8 @@ def _decode(path: str | os.PathLike[str], data: bytes, kind: ImageKind) -> NDArr
     if image is None or (kind.is_deep and image.dtype == np.uint8):
         raise UserError(f"{path}: cannot be decoded, the image is damaged or of an unsupported kind")
     if image.dtype == np.uint8:
-        return image
+        rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        return _upright(rgb, kind.orientation) if kind.format == "AVIF" else rgb  # type: ignore[arg-type]
     if kind.format == "TIFF":
         image = _as_stored(path, image, kind)
     if image.ndim == 3:

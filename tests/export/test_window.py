@@ -103,7 +103,7 @@ def test_grey_arrays_of_any_numbers_are_mapped(files: Files, case: Case) -> None
 def test_predict_takes_the_window_or_names_the_option(
     files: Files, case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = []
+    found: list[list[Any]] = []
     for picture, model, window in (
         (case.plain, files.checkpoint, None),
         (case.deep, files.checkpoint, WINDOW),

@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,7 +14,12 @@ PNG_COLOURS = {1: 0, 2: 4, 3: 2, 4: 6}
 
 
 def tiff(
-    pixels: np.ndarray, *, endian: str = "<", photometric: int | None = None, planar: bool = False, **tags: Any
+    pixels: np.ndarray,
+    *,
+    endian: Literal["<", ">"] = "<",
+    photometric: int | None = None,
+    planar: bool = False,
+    **tags: Any,
 ) -> bytes:
     """An uncompressed TIFF of one picture [h, w] or [h, w, channels] of any type.
 

@@ -12,6 +12,7 @@ import torch
 
 from refinemask.config import DataConfig, Window
 from refinemask.data.coco import read_coco
+from refinemask.data.images import read_image
 from refinemask.data.sampler import Pick
 from refinemask.data.training import TrainingDataset, collate, flip_boxes, flip_mask, resize_boxes, resize_mask
 from refinemask.files import UserError
@@ -58,7 +59,8 @@ def test_pixels_boxes_and_masks_are_resized_together(tmp_path: Path) -> None:
 
 def test_deep_images_are_trained_on_by_the_window(tmp_path: Path) -> None:
     plain = dataset(tmp_path, [annotation()])[Pick(0, 0)]
-    assert cv2.imwrite(str(tmp_path / "1.png"), cv2.imread(str(tmp_path / "1.png")).astype(np.uint16) * 16)
+    pixels = read_image(tmp_path / "1.png").astype(np.uint16) * 16
+    assert cv2.imwrite(str(tmp_path / "1.png"), pixels[..., ::-1])
     coco = read_coco(tmp_path / "a.json")
     deep = TrainingDataset(coco, tmp_path, CONFIG, window=Window(low=0, high=16 * 255))[Pick(0, 0)]
     np.testing.assert_array_equal(deep.pixels, plain.pixels)
