@@ -5,8 +5,20 @@ from dataclasses import dataclass
 import pytest
 import tyro
 
+from refinemask.config import Window
 from refinemask.files import UserError
-from refinemask.spelling import SECOND, Model, Old, OldSide, OptionalOutput, OptionalPath, Shape, Size, respell
+from refinemask.spelling import (
+    SECOND,
+    Model,
+    Old,
+    OldSide,
+    OptionalOutput,
+    OptionalPath,
+    OptionalWindow,
+    Shape,
+    Size,
+    respell,
+)
 
 OLD: dict[str, Old | OldSide] = {
     "--checkpoint": Old(""),
@@ -28,6 +40,7 @@ class Args:
     size: Size = (800, 1344)
     opt_shape: Shape | None = None
     kinds: tuple[str, ...] = ()
+    window: OptionalWindow = None
 
 
 @pytest.mark.parametrize(
@@ -96,3 +109,21 @@ def test_the_help_shows_the_new_spelling_alone(capsys: pytest.CaptureFixture[str
 def test_a_wrong_size_is_named(option: str, text: str) -> None:
     with pytest.raises(UserError, match=f"'{text}': expected|'96': expected"):
         tyro.cli(Args, args=["m.onnx", option, text])
+
+
+@pytest.mark.parametrize(
+    ("line", "window"),
+    [
+        ("m.onnx --window 0 4095 --size 64x96", Window(low=0, high=4095)),
+        ("m.onnx --window -1000 -5.5", Window(low=-1000, high=-5.5)),
+        ("--window percentile 0.1 99.9 --out a.json m.onnx", Window(low=0.1, high=99.9, percentile=True)),
+        ("m.onnx", None),
+    ],
+)
+def test_a_window_is_two_values_or_two_percentiles(line: str, window: Window | None) -> None:
+    assert tyro.cli(Args, args=respell(line.split(), OLD)).window == window
+
+
+def test_a_window_that_is_none_is_named() -> None:
+    with pytest.raises(UserError, match=r"^--window 9 m\.onnx: expected --window LOW HIGH"):
+        tyro.cli(Args, args=["--window", "9", "m.onnx"])

@@ -4,7 +4,7 @@ import struct
 import zlib
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -22,6 +22,7 @@ from tests.support.mutations import refusal
 WINDOW = Window(low=1, high=99, percentile=True)
 FULL = Window(low=0, high=65535)
 PNG_END = chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+ENDIANS: tuple[Literal["<", ">"], ...] = "<", ">"
 UINT32 = () if cv2.__version__.startswith("4.") else ("uint32",)
 """OpenCV 4 reads none of these."""
 LZW, DEFLATE = 5, 8
@@ -70,7 +71,7 @@ READ: dict[str, tuple[bytes, np.ndarray]] = {
 READ |= {
     f"{dtype} {endian}": (tiff(values_of(dtype), endian=endian), values_of(dtype))
     for dtype in ("uint16", "int16", "int32", "float32", "float64", *UINT32)
-    for endian in "<>"
+    for endian in ENDIANS
 }
 READ |= {
     f"{name} {pixels.dtype} {pixels.ndim} {predictor}": (opencv(pixels, compression, predictor), pixels)
