@@ -15,7 +15,7 @@ WHITE = 255
 LARGEST = 1e30
 """Magnitude of the largest value that a window may name, as in :class:`refinemask.config.Window`."""
 BLOCK = 1 << 18
-"""Number of values that are mapped at once, because their float64 copies are larger than an image."""
+"""Number of values that are mapped at once, because copies of them in 64 bits are larger than an image."""
 
 
 def parse_window(words: Sequence[str]) -> Window:
@@ -64,9 +64,12 @@ def map_window(pixels: NDArray[np.generic], window: Window) -> NDArray[np.uint8]
     """
     values = pixels.reshape(-1)
     low, high = _percentiles(values, window) if window.percentile else (window.low, window.high)
+    # What has 16 bits is looked up: much faster, and the same.
+    table = _mapped(np.arange(1 << 16, dtype=np.uint16).view(values.dtype), low, high) if values.itemsize == 2 else None
     mapped = np.empty(values.shape, np.uint8)
     for start in range(0, len(values), BLOCK):
-        mapped[start : start + BLOCK] = _mapped(values[start : start + BLOCK], low, high)
+        block = values[start : start + BLOCK]
+        mapped[start : start + BLOCK] = _mapped(block, low, high) if table is None else table[block.view(np.uint16)]
     return to_rgb(mapped.reshape(pixels.shape))
 
 

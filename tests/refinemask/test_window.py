@@ -58,6 +58,18 @@ def test_values_are_mapped_in_proportion(dtype: str, percentile: bool, channels:
     assert len(np.unique(mapped)) > 20
 
 
+@pytest.mark.parametrize("dtype", [">u2", "<u2", ">f4", ">i2"])
+def test_the_order_of_bytes_does_not_matter(dtype: str) -> None:
+    pixels = values_of("uint16") // 4
+    window = Window(low=100, high=9000)
+    for stored in (
+        pixels.astype(dtype),
+        np.dstack([pixels.astype(dtype)] * 3)[..., 1],
+        pixels.astype(dtype)[::-1][::-1],
+    ):
+        np.testing.assert_array_equal(map_window(stored, window), map_window(pixels, window))
+
+
 def test_a_window_as_wide_as_the_multiples_gives_the_numbers_back() -> None:
     values = np.arange(256, dtype=np.uint16).reshape(16, 16)
     np.testing.assert_array_equal(map_window(values * 16, Window(low=0, high=4080))[..., 1], values)
