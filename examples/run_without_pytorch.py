@@ -42,7 +42,7 @@ def main(
     print(f"{image.name}: {len(prediction)} objects, their masks are in {output / 'masks.npz'}")
 
     side = engine.config.preprocessing
-    boxes = boxes_by_hand(model, read_image(image), side.short_side, side.long_side)
+    boxes = boxes_by_hand(model, read_image(image, side.window), side.short_side, side.long_side)
     difference = np.abs(boxes - prediction.boxes).max(initial=0)
     print(f"by hand: {len(boxes)} objects, largest difference of a box {difference:.2g} pixels")
 

@@ -124,7 +124,7 @@ def serve(pipe: Connection, path: str, threads: int | None) -> None:
 
 def compare_with_pytorch(engine: Engine, checkpoint: Path, picture: Path) -> Comparison:
     """The engine's detections beside those of PyTorch, in the pixels of the network's input."""
-    batch = preprocess([read_image(picture)], engine.config.preprocessing)
+    batch = preprocess([read_image(picture, engine.config.preprocessing.window)], engine.config.preprocessing)
     expected = engines.load(checkpoint).infer(batch.images, batch.image_sizes)
     found = engine.infer(batch.images, batch.image_sizes)
     return compare((1, *batch.images.shape[2:]), expected, found)

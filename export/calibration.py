@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from export.qdq import kept_layers, layers
 from export.reading import read_model
 from refinemask.agreement import NUM_IMAGES
-from refinemask.config import from_json
+from refinemask.config import Window, from_json
 from refinemask.contract import INPUTS, Metadata
 from refinemask.data.annotated import locate
 from refinemask.data.coco import read_coco
@@ -77,13 +77,16 @@ def write_calibration(calibration: Calibration, path: Path) -> None:
         temporary.write_text(json.dumps(asdict(calibration), indent=1) + "\n")
 
 
-def split_images(annotations: Path, directory: Path, count: int) -> tuple[list[Image], list[Image]]:
+def split_images(
+    annotations: Path, directory: Path, count: int, window: Window | None = None
+) -> tuple[list[Image], list[Image]]:
     """``count`` images to calibrate on, and others to compare on; where there are too few, some serve for both.
 
     Args:
         annotations: COCO annotations, over whose images both choices are spread evenly.
         directory: directory of the images.
         count: number of images to calibrate on.
+        window: the model's window, for images of more than 8 bits.
 
     Raises:
         UserError: the annotations list no images, or one of the images cannot be read.
@@ -95,7 +98,8 @@ def split_images(annotations: Path, directory: Path, count: int) -> tuple[list[I
     others = sorted(set(range(len(entries))) - set(chosen)) or chosen
     held_out = [others[index] for index in _spread(len(others), NUM_IMAGES)]
     first, second = (
-        [read_image(locate(directory, entries[index].file_name)) for index in part] for part in (chosen, held_out)
+        [read_image(locate(directory, entries[index].file_name), window) for index in part]
+        for part in (chosen, held_out)
     )
     return first, second
 

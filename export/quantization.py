@@ -131,13 +131,14 @@ def _measure(
     count: int,
 ) -> tuple[Calibration, list[Image]]:
     """The ranges of the file at ``source``, new or recorded, and images to compare on."""
+    window = metadata.config.preprocessing.window
     if annotations is None and ranges is not None:
-        return read_calibration(Path(ranges)), verification_images(images)
+        return read_calibration(Path(ranges)), verification_images(images, window=window)
     if annotations is None or ranges is not None:
         raise UserError("give either --calibration (COCO annotations) or --ranges (of an earlier calibration)")
     if count < 1:
         raise UserError(f"--count {count}: expected at least one image to calibrate on")
-    chosen, held_out = split_images(Path(annotations), images, count)
+    chosen, held_out = split_images(Path(annotations), images, count, window)
     typical = metadata.bounds.height[1], metadata.bounds.width[1]
     return calibrate(source, preprocess(chosen, metadata.config.preprocessing, typical)), held_out
 

@@ -10,7 +10,7 @@ from refinemask.command import execute
 from refinemask.contract import Bounds, Masks
 from refinemask.files import require_not_input
 from refinemask.modeling.exported import Precision
-from refinemask.spelling import Model, Old, OptionalNumber, OptionalPath, OptionalSize, Output
+from refinemask.spelling import Model, Old, OptionalNumber, OptionalPath, OptionalSize, OptionalWindow, Output
 from refinemask.weights import read_config
 
 
@@ -54,6 +54,9 @@ class Args:
     mask_iou: float | None = None
     """Smallest IoU with PyTorch's masks that agrees, in place of the precision's own: random weights leave many pixels
     undecided."""
+    window: OptionalWindow = None
+    """How images of more than 8 bits become images of 8, recorded in the file: the values that become 0 and 255, or
+    percentiles of each image's values; if not given, the checkpoint's."""
 
 
 def main(args: Args | None = None) -> int:
@@ -76,6 +79,7 @@ def _export(args: Args) -> None:
             mask_iou=args.mask_iou,
             detections=args.detections,
             score_threshold=args.score_threshold,
+            window=args.window,
         )
     except MismatchError as error:
         print_export(error)

@@ -15,6 +15,7 @@ from export.tensorrt_rules import Finding, check_model
 from export.verify import onnx_runner, require_onnxruntime, torch_runner
 from refinemask.agreement import PARITY, Comparison, Parity, require_agreement, verification_images, verify
 from refinemask.bundled import DEMO
+from refinemask.config import Window, with_window
 from refinemask.contract import Bounds, Masks, Metadata, require_onnx_name
 from refinemask.files import UserError, atomic_write, require_not_input, sha256
 from refinemask.modeling.exported import Precision
@@ -55,6 +56,7 @@ def export_onnx(
     mask_iou: float | None = None,
     detections: int | None = None,
     score_threshold: float | None = None,
+    window: Window | None = None,
 ) -> ExportReport:
     """Export a checkpoint to ONNX, and verify the file against PyTorch on real images.
 
@@ -71,6 +73,7 @@ def export_onnx(
         mask_iou: smallest IoU with PyTorch's masks that counts as agreement; None is the precision's own.
         detections: largest number of detections per image, 1 to 3840; None is the checkpoint's.
         score_threshold: score above which a detection counts; None is the checkpoint's.
+        window: how the file's users map images of more than 8 bits to 8, recorded in it; None is the checkpoint's.
 
     Raises:
         UserError: the checkpoint cannot be used, no engine would run such a file, or ONNX Runtime is not installed;
@@ -83,9 +86,10 @@ def export_onnx(
     _require_an_engine(output, precision, masks, bodies)
     require_onnxruntime()
     detector = load_detector(checkpoint, detections=detections, score_threshold=score_threshold)
+    detector.config = with_window(detector.config, window)
     preprocessing = detector.config.preprocessing
     bounds = bounds or choose_bounds(preprocessing)
-    images = verification_images(_pictures(verify_images), "--verify-images")
+    images = verification_images(_pictures(verify_images), "--verify-images", preprocessing.window)
     model = to_onnx(detector, bounds, precision=precision, masks=masks, opset=opset)
     metadata = _with_origin(model, checkpoint, output)
     parity = PARITY[precision] if mask_iou is None else PARITY[precision]._replace(masks=mask_iou)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from refinemask.config import STRIDE, Preprocessing
+from refinemask.config import STRIDE, Preprocessing, Window
 from refinemask.contract import Bounds
 from refinemask.data.images import IMAGE_SUFFIXES, read_image
 from refinemask.data.transforms import NetworkInput, preprocess
@@ -157,12 +157,15 @@ def box_iou(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[
     return intersection / np.maximum(areas[0][:, None] + areas[1] - intersection, 1e-9)
 
 
-def verification_images(directory: Path, option: str = "--images") -> list[NDArray[np.uint8]]:
+def verification_images(
+    directory: Path, option: str = "--images", window: Window | None = None
+) -> list[NDArray[np.uint8]]:
     """A few pictures, spread evenly over all below ``directory`` in the order of their names.
 
     Args:
         directory: directory with pictures.
         option: the option that names it, for errors.
+        window: the model's window, for pictures of more than 8 bits.
 
     Raises:
         UserError: there are no pictures, or one cannot be read.
@@ -174,7 +177,7 @@ def verification_images(directory: Path, option: str = "--images") -> list[NDArr
             f"name another directory with {option}"
         )
     chosen = np.unique(np.linspace(0, len(paths) - 1, NUM_IMAGES).round().astype(int))
-    return [read_image(paths[index]) for index in chosen]
+    return [read_image(paths[index], window) for index in chosen]
 
 
 def passes(comparisons: Sequence[Comparison], parity: Parity) -> bool:

@@ -337,6 +337,13 @@ class TrainConfig:
     seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)] = 0
 
 
+def with_window(config: ModelConfig, window: Window | None) -> ModelConfig:
+    """The configuration with another window; None leaves it as it is."""
+    if window is None:
+        return config
+    return dataclasses.replace(config, preprocessing=dataclasses.replace(config.preprocessing, window=window))
+
+
 def to_json(config: Any) -> str:
     """The configuration as JSON text, keys in declaration order."""
     return json.dumps(dataclasses.asdict(config))

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from refinemask.command import execute
+from refinemask.config import with_window
 from refinemask.distributed import is_main, process_group
 from refinemask.evaluation.coco import IoUType
 from refinemask.evaluation.metrics import METRICS, MetricName
@@ -18,7 +19,7 @@ from refinemask.evaluation.run import Evaluation, evaluate
 from refinemask.exit_codes import printable
 from refinemask.files import atomic_write
 from refinemask.options import require_at_least, require_own_files
-from refinemask.spelling import Model, Old, OptionalName, OptionalNumber, OptionalOutput, OptionalPath
+from refinemask.spelling import Model, Old, OptionalName, OptionalNumber, OptionalOutput, OptionalPath, OptionalWindow
 
 SHOWN_REASONS = 10
 """Largest number of skipped images whose reason is printed."""
@@ -66,6 +67,9 @@ class Args:
     """fp32, tf32, fp16 or bf16, as far as the engine has it; if not given, the file's own."""
     threads: OptionalNumber = None
     """CPU threads of the engine; if not given, the engine chooses."""
+    window: OptionalWindow = None
+    """How images of more than 8 bits become images of 8: the values that become 0 and 255, or percentiles of each
+    image's values; if not given, the model's."""
 
 
 def main(args: Args | None = None) -> int:
@@ -77,19 +81,24 @@ def _evaluate(args: Args) -> None:
     # The engines are built on this package; only its command lines reach up to them.
     import engines
 
+    def open_engine() -> engines.Engine:
+        engine = engines.load(
+            args.model,
+            device=device,
+            precision=args.precision,
+            threads=args.threads,
+            detections=args.detections,
+            score_threshold=args.score_threshold,
+        )
+        engine.config = with_window(engine.config, args.window)
+        return engine
+
     require_at_least(1, threads=args.threads)
     outputs = {"--output": args.output, "--predictions": args.predictions, "--results": args.results}
     require_own_files(outputs, args.annotations, args.model)
     with process_group(args.device) as device:
         found = evaluate(
-            lambda: engines.load(
-                args.model,
-                device=device,
-                precision=args.precision,
-                threads=args.threads,
-                detections=args.detections,
-                score_threshold=args.score_threshold,
-            ),
+            open_engine,
             args.annotations,
             args.images,
             metric=args.metric,

@@ -65,7 +65,7 @@ def predict_files(
         pairs = tqdm(zip(paths, names, strict=True), "predicting", len(paths), disable=None)
         for image_id, (path, name) in enumerate(pairs, start=1):
             try:
-                image = read_image(path)
+                image = read_image(path, predictor.config.preprocessing.window)
                 [prediction] = predict_in_tiles(predictor, [image], [path], tiling=tiling)
             except UserError as error:
                 skipped.append(str(error) if str(path) in str(error) else f"{path}: {error}")

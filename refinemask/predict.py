@@ -9,13 +9,14 @@ from typing import Annotated
 import tyro
 
 from refinemask.command import execute
+from refinemask.config import with_window
 from refinemask.data.images import find_images
 from refinemask.exit_codes import printable
 from refinemask.files import UserError
 from refinemask.options import require_at_least
 from refinemask.pictures import predict_files, require_drawing
 from refinemask.prediction import DRAWN_SCORE
-from refinemask.spelling import Old, OptionalName, OptionalNumber, Output
+from refinemask.spelling import Old, OptionalName, OptionalNumber, OptionalWindow, Output
 from refinemask.tiling import make_tiling
 
 
@@ -47,6 +48,9 @@ class Args:
     """fp32, tf32, fp16 or bf16, as far as the engine has it; if not given, the file's own."""
     threads: OptionalNumber = None
     """CPU threads of the engine; if not given, the engine chooses."""
+    window: OptionalWindow = None
+    """How images of more than 8 bits become images of 8: the values that become 0 and 255, or percentiles of each
+    image's values; if not given, the model's."""
 
 
 def main(args: Args | None = None) -> int:
@@ -73,6 +77,7 @@ def _predict(args: Args) -> int:
         detections=args.detections,
         score_threshold=args.score_threshold,
     )
+    engine.config = with_window(engine.config, args.window)
     skipped = predict_files(
         engine, paths, args.output, draw=args.draw, draw_score=args.draw_score, model=args.model, tiling=tiling
     )

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from refinemask.config import ModelConfig
+from refinemask.config import ModelConfig, Window
 from refinemask.contract import InputError
 from refinemask.data.images import read_image
 from refinemask.data.transforms import preprocess
@@ -20,12 +20,13 @@ from refinemask.joining import join
 from refinemask.masks import NOT_FINITE, RLE, decode, paste_rle
 from refinemask.structures import Detections, ImageDetections, Result
 from refinemask.tiling import Tiling, make_tiling
+from refinemask.window import map_window, to_rgb
 
 if TYPE_CHECKING:
     import supervision
 
-ImageSource = str | os.PathLike[str] | NDArray[np.uint8]
-"""An image file, or a decoded image [h, w, 3] uint8 RGB."""
+ImageSource = str | os.PathLike[str] | NDArray[np.generic]
+"""An image file, or a decoded image [h, w, 3] uint8 RGB; see :func:`predict_images` for other arrays."""
 DRAWN_SCORE = 0.5
 """Lowest score of the detections that a drawing shows by default."""
 
@@ -148,7 +149,7 @@ class Prediction:
         if image is None:
             if self.path is None:
                 raise UserError("the predicted image was an array, which is not kept; give it again: draw(image)")
-            image = read_image(self.path)
+            image = read_image(self.path, self.config.preprocessing.window)
         if image.shape != (self.height, self.width, 3) or image.dtype != np.uint8:
             name, expected = self.path or "the image to draw on", [self.height, self.width, 3]
             raise UserError(f"{name}: is {image.dtype} {list(image.shape)}; expected uint8 {expected}, as predicted")
@@ -345,7 +346,8 @@ def predict_images(
 
     Args:
         predictor: the detector.
-        images: paths, and arrays [h, w, 3] uint8 RGB, of any sizes.
+        images: paths, and arrays [h, w, 3] uint8 RGB, of any sizes. A predictor whose preprocessing has a window takes
+            arrays of other real numbers too, which the window maps, and of one channel, [h, w] or [h, w, 1].
         batch_size: images, or tiles of a large image, per batch.
         tile: side in pixels of the tiles in which larger images are predicted; None leaves every image whole.
         overlap: width in pixels of the band that neighbouring tiles share; None is an eighth of the tile.
@@ -354,8 +356,8 @@ def predict_images(
         The prediction of each image, in order, computed when it is asked for.
 
     Raises:
-        UserError: an image cannot be read, is no [h, w, 3] uint8 array, or does not fit the predictor; or one path is
-            given where a list of images is expected.
+        UserError: an image cannot be read, is no such array, or does not fit the predictor; or one path is given where
+            a list of images is expected.
     """
     if isinstance(images, str | bytes | os.PathLike):
         raise UserError(f"{os.fsdecode(images)}: expected a list of images, found one path; write [path]")
@@ -397,12 +399,12 @@ def _batches(
 
 def _decoded(predictor: Predictor, index: int, image: ImageSource, tiling: Tiling | None) -> NDArray[np.uint8]:
     """The pixels of an image that fits the predictor, or has such tiles; ``index`` names an array in errors."""
+    window = predictor.config.preprocessing.window
     if isinstance(image, np.ndarray):
-        name, pixels = f"image {index}", image
-        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
-            raise InputError(f"{name}: is {pixels.dtype} {list(pixels.shape)}, expected uint8 [h, w, 3] RGB")
+        name = f"image {index}"
+        pixels = _as_rgb(name, image, window)
     elif isinstance(image, str | os.PathLike):
-        name, pixels = str(image), read_image(image)
+        name, pixels = str(image), read_image(image, window)
     else:
         found = type(image).__name__
         raise InputError(f"image {index}: is a {found}; expected a path, or an array uint8 [h, w, 3] RGB")
@@ -411,3 +413,19 @@ def _decoded(predictor: Predictor, index: int, image: ImageSource, tiling: Tilin
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
     return pixels
+
+
+def _as_rgb(name: str, pixels: NDArray[np.generic], window: Window | None) -> NDArray[np.uint8]:
+    """An array as [h, w, 3] uint8, by the window if there is one."""
+    shape, is_rgb = list(pixels.shape), pixels.ndim == 3 and pixels.shape[2] == 3
+    if window is None:
+        if pixels.dtype != np.uint8 or not is_rgb or pixels.size == 0:
+            remedy = "" if pixels.dtype == np.uint8 else "; a model with a window maps other numbers"
+            raise InputError(f"{name}: is {pixels.dtype} {shape}, expected uint8 [h, w, 3] RGB{remedy}")
+        return pixels.astype(np.uint8, copy=False)
+    is_grey = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 1)
+    if pixels.dtype.kind not in "uif" or not (is_rgb or is_grey) or pixels.size == 0:
+        raise InputError(f"{name}: is {pixels.dtype} {shape}, expected real numbers, [h, w, 3] RGB or [h, w] grey")
+    if pixels.dtype != np.uint8:
+        return map_window(pixels, window)
+    return to_rgb(pixels.astype(np.uint8, copy=False))

@@ -7,8 +7,10 @@ from typing import Annotated, NamedTuple
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
+from refinemask.config import Window
 from refinemask.contract import parse_size
 from refinemask.files import UserError
+from refinemask.window import parse_window, spelled
 
 Model = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
 Engines = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="ENGINE…")]
@@ -84,6 +86,18 @@ Shape = Annotated[
 """(batch, height, width), written BxHxW."""
 OptionalShape = Annotated[Shape | None, tyro.conf.arg(metavar="BxHxW")]
 
+
+OptionalWindow = Annotated[
+    Window | None,
+    PrimitiveConstructorSpec(
+        nargs=(2, 3),
+        metavar="[percentile] LOW HIGH",
+        instance_from_str=parse_window,
+        is_instance=lambda value: value is None or isinstance(value, Window),
+        str_from_instance=lambda window: [] if window is None else spelled(window).split(),
+    ),
+]
+"""A window for images of more than 8 bits, written LOW HIGH or percentile LOW HIGH; None if not given."""
 
 SECOND = "the second positional argument"
 """Key in a table of old spellings of what has become an option."""

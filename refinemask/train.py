@@ -16,7 +16,7 @@ from torch.distributed.elastic.multiprocessing.errors import record
 
 from refinemask.bundled import NUCLEI
 from refinemask.command import execute
-from refinemask.config import Augmentation, DataConfig, ModelConfig, TrainConfig
+from refinemask.config import Augmentation, DataConfig, ModelConfig, TrainConfig, with_window
 from refinemask.distributed import is_main, process_group, say
 from refinemask.files import UserError
 from refinemask.nearest import nearest
@@ -30,6 +30,7 @@ from refinemask.spelling import (
     OptionalRange,
     OptionalSides,
     OptionalSize,
+    OptionalWindow,
 )
 from refinemask.training.loop import Execution, Precision, kept_weights
 from refinemask.training.overrides import (
@@ -133,6 +134,9 @@ class Args:
     """Probability of a turn by 90, 180 or 270 degrees."""
     copy_paste: float | None = None
     """Probability that objects of another image are pasted in."""
+    window: OptionalWindow = None
+    """How images of more than 8 bits become images of 8: the values that become 0 and 255, or percentiles of each
+    image's values; recorded in the checkpoints."""
     profile: bool = False
     """Write a PyTorch profiler trace of 20 steps to OUTPUT/profile.json.gz, and stop."""
     print: bool = False
@@ -173,7 +177,7 @@ def _model(args: Args, model: ModelConfig) -> ModelConfig:
     model = wanted
     if args.anchor_scale is not None:
         model = replace(model, rpn=replace(model.rpn, anchor_scale=args.anchor_scale))
-    return model
+    return with_window(model, args.window)
 
 
 def _data(args: Args, data: DataConfig) -> DataConfig:
@@ -254,12 +258,18 @@ def plan(args: Args, device: torch.device) -> Plan:
         ),
         resume=_resume(args, output / "state.pt"),
         init=args.init,
-        asked=frozenset() if args.anchor_scale is None else frozenset({"rpn.anchor_scale"}),
+        asked=_asked(args),
         evaluate_every=args.evaluate_every,
         log_every=args.log_every,
         tensorboard=args.tensorboard,
         profile=args.profile,
     )
+
+
+def _asked(args: Args) -> frozenset[str]:
+    """The settings that initial weights do not change, because the command line has them."""
+    given = {"rpn.anchor_scale": args.anchor_scale, "preprocessing.window": args.window}
+    return frozenset(name for name, value in given.items() if value is not None)
 
 
 def _data_root(args: Args, recipe: Recipe) -> Path:

@@ -67,7 +67,7 @@ def compare(
             settings,
             collect,
             check=partial(_require_classes, dataset, ap_star),
-            read=lambda number: read_annotated(directory, images[number]),
+            read=lambda number, window: read_annotated(directory, images[number], window),
         )
         accuracy: list[Accuracy] = [dict(evaluate_coco(dataset, results)) for results in predictions]
         if ap_star is not None:

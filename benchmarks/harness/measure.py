@@ -15,6 +15,7 @@ from benchmarks.harness.pipeline import Sample
 from benchmarks.harness.settings import Settings
 from benchmarks.harness.spec import EngineSpec
 from benchmarks.harness.worker import Worker
+from refinemask.config import Window
 from refinemask.data.images import read_image
 from refinemask.files import UserError
 from refinemask.structures import Result
@@ -23,8 +24,8 @@ Collect = Callable[[int, int, list[Result]], None]
 """Function of an engine's index, an image's index, and the engine's COCO results in that image, without image ids."""
 Check = Callable[[Sequence[Worker]], None]
 """Function of the engines that raises a UserError if they cannot be measured together."""
-Read = Callable[[int], object]
-"""Function of an image's index that raises a UserError if the image cannot be used."""
+Read = Callable[[int, Window | None], object]
+"""Function of an image's index and the engines' window that raises a UserError if the image cannot be used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,7 @@ def measure(
         workers = [stack.enter_context(_worker(text, settings)) for text in engines]
         if check is not None:
             check(workers)
-        usable = _usable(images, read or (lambda number: read_image(images[number])))
+        usable = _usable(images, read or (lambda number, window: read_image(images[number], window)), _window(workers))
         batches = _batches([images[number] for number in usable], settings.batch)
         load = ForeignLoad([os.getpid(), *(worker.pid for worker in workers)])
         count = settings.rounds or len(batches)
@@ -126,12 +127,18 @@ def _worker(engine: str, settings: Settings) -> Worker:
     )
 
 
-def _usable(images: Sequence[Path], read: Read) -> list[int]:
+def _window(workers: Sequence[Worker]) -> Window | None:
+    """The window of the engines' preprocessing; None if one of them has none, and so takes images of 8 bits only."""
+    windows = [worker.config.preprocessing.window for worker in workers]
+    return windows[0] if all(windows) else None
+
+
+def _usable(images: Sequence[Path], read: Read, window: Window | None) -> list[int]:
     """Indices of the images that can be used; the reasons for the others go to standard error."""
     usable, reasons = [], []
     for number in trange(len(images), desc="reading", unit="image", disable=None):
         try:
-            read(number)
+            read(number, window)
         except UserError as error:
             reasons.append(str(error))
         else:

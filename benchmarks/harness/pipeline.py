@@ -71,7 +71,7 @@ def process(
         UserError: an image cannot be read or does not fit the engine.
     """
     watch = Stopwatch()
-    originals = [read_image(path) for path in paths]
+    originals = [read_image(path, engine.config.preprocessing.window) for path in paths]
     watch.lap("decode")
     shapes = [image.shape[:2] for image in originals]
     batch = preprocess(originals, engine.config.preprocessing, canvas or engine.canvas(shapes))

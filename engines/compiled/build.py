@@ -55,7 +55,7 @@ def compile_verified(
     pictures = (images or DEMO) if check else None
     if pictures is not None:
         # Before minutes of compiling.
-        verification_images(pictures)
+        verification_images(pictures, window=config.preprocessing.window)
     if output.suffix != ".pt2":
         raise UserError(f"{output}: expected the name of a .pt2 file")
     require_compiler(checkpoint)

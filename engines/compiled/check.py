@@ -35,7 +35,8 @@ def check(package: str, checkpoint: str, output: str, pictures: str | None) -> I
     batches = [(sidecar.batch, size) for size in sidecar.sizes]
     if sidecar.batch > 1:
         batches.append((1, sidecar.sizes[0]))
-    images = cycle(verification_images(Path(pictures)))
+    window = compiled.config.preprocessing.window
+    images = cycle(verification_images(Path(pictures), window=window))
     for batch, size in batches:
         inputs = preprocess(list(islice(images, batch)), compiled.config.preprocessing, size)
         expected, found = (engine.infer(inputs.images, inputs.image_sizes) for engine in (eager, compiled))

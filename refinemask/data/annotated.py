@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from refinemask.config import Window
 from refinemask.data.coco import CocoImage
 from refinemask.data.images import read_image
 from refinemask.distributed import say
@@ -136,14 +137,16 @@ def require_files(
         )
 
 
-def read_annotated(directory: str | os.PathLike[str], image: CocoImage) -> NDArray[np.uint8]:
-    """Decode an image in ``directory`` as [h, w, 3] RGB.
+def read_annotated(
+    directory: str | os.PathLike[str], image: CocoImage, window: Window | None = None
+) -> NDArray[np.uint8]:
+    """Decode an image in ``directory`` as [h, w, 3] RGB, as :func:`refinemask.data.images.read_image` does.
 
     Raises:
         UserError: the image cannot be read, is not below the folder, or has another size than its annotations say.
     """
     path = locate(directory, image.file_name)
-    pixels = read_image(path)
+    pixels = read_image(path, window)
     if pixels.shape[:2] != (image.height, image.width):
         raise UserError(
             f"{path}: is {pixels.shape[0]}x{pixels.shape[1]} (height x width, upright by its EXIF orientation), "

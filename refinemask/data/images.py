@@ -6,17 +6,22 @@ import stat
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
+from refinemask.config import Window
+from refinemask.data.image_kind import LARGEST_PICTURE, ImageKind, kind_of
 from refinemask.data.opencv_log import silent_opencv
 from refinemask.files import UserError
+from refinemask.window import REMEDY, WHITE, described, map_window
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 """Endings, in lower case, by which image files are found in a folder."""
@@ -29,7 +34,10 @@ JPEG_START = b"\xff\xd8"
 # Within a scan 00 stands for the FF itself, D0 to D7 restart it, and 01 has no content.
 JPEG_MARKER = re.compile(rb"\xff+([\x02-\xcf\xd8-\xfe])", re.DOTALL)
 JPEG_END_OF_IMAGE = b"\xd9"
+PNG_START = b"\x89PNG\r\n\x1a\n"
 PNG_END = b"IEND"
+SIDEWAYS = (5, 6, 7, 8)
+"""EXIF's numbers of pictures whose height is stored as width."""
 DECODED_TWICE = {"TIFF", "WEBP"}
 """Formats of which OpenCV decodes some damaged files without an error; Pillow refuses them."""
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
@@ -39,36 +47,37 @@ HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
-def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+def read_image(path: str | os.PathLike[str], window: Window | None = None) -> NDArray[np.uint8]:
     """Decode an image file as OpenCV does, which is how the official model was trained and measured.
 
-    Grey, palette and CMYK images become RGB, an alpha channel is dropped, 16 bits are cut to 8, and the orientation
-    recorded in the file is applied, so the result is the picture as a viewer shows it. Of several pictures in a file it
-    is the first. What follows a JPEG, such as the video of a motion photo, is ignored. TIFF and WebP are decoded by
-    Pillow as well, because OpenCV decodes some damaged ones without an error.
+    Grey, palette and CMYK images become RGB, an alpha channel is dropped, and the orientation recorded in the file is
+    applied, so the result is the picture as a viewer shows it. Of several pictures in a file it is the first. What
+    follows a JPEG, such as the video of a motion photo, is ignored. TIFF and WebP are decoded by Pillow as well,
+    because OpenCV decodes some damaged ones without an error. What some version of OpenCV does not read, such as GIF
+    and animated WebP, or multiplies by its alpha, is decoded by Pillow alone.
+
+    Args:
+        path: the file.
+        window: how an image of more than 8 bits per channel becomes one of 8; images of 8 bits stay as they are.
 
     Returns:
         [h, w, 3] uint8 RGB.
 
     Raises:
-        UserError: the file cannot be read, is no regular file, is empty, no image, cut short, damaged, or too large to
-            decode safely.
+        UserError: the file cannot be read, is no regular file, is empty, no image, cut short, damaged, too large to
+            decode safely, of a kind that is not read, or has more than 8 bits without a window.
     """
     data = _read_bytes(path)
-    image_format, orientation = _inspect(path, data)
+    kind = _inspect(path, data)
     if _is_cut_short(data):
         raise UserError(f"{path}: the image is truncated, its end is missing; copy or download it again")
-    # OpenCV turns every format but AVIF; no version of it may turn that twice.
-    flags = cv2.IMREAD_COLOR | (cv2.IMREAD_IGNORE_ORIENTATION if image_format == "AVIF" else 0)
-    try:
-        with silent_opencv():
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error as error:
-        raise UserError(f"{path}: cannot be decoded: {' '.join(error.err.split())}") from error
-    if image is None:
-        raise UserError(f"{path}: cannot be decoded, the image is damaged or of an unsupported kind")
-    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    return _upright(rgb, orientation) if image_format == "AVIF" else rgb  # type: ignore[return-value, arg-type]
+    image = _decode_with_pillow(path, data) if _is_for_pillow(kind) else _decode(path, data, kind)
+    if image.dtype == np.uint8:
+        return image
+    if window is None:
+        raise UserError(f"{path}: has {described(image)}, expected 8 bits per channel; use {REMEDY}")
+    mapped = map_window(image, window)
+    return WHITE - mapped if kind.white_is_zero else mapped
 
 
 def find_images(inputs: Sequence[Path]) -> list[Path]:
@@ -136,24 +145,111 @@ def _read_bytes(path: str | os.PathLike[str]) -> bytes:
     return data
 
 
-def _inspect(path: str | os.PathLike[str], data: bytes) -> tuple[str, int]:
-    """What Pillow says of a file: its format, and by EXIF's number the orientation that OpenCV does not look for.
+def _inspect(path: str | os.PathLike[str], data: bytes) -> ImageKind:
+    """What the header says of a file, which alone tells a decompression bomb: it is refused before it is unpacked."""
+    with _pillow_errors(path, data):
+        kind = kind_of(BytesIO(data))
+    _require_decodable(path, kind)
+    if kind.format in DECODED_TWICE:
+        with _pillow_errors(path, data):
+            _require_whole(data, kind)
+    return kind
 
-    The header alone tells a decompression bomb, which is refused before it is unpacked.
-    """
-    orientation = 1
+
+@contextmanager
+def _pillow_errors(path: str | os.PathLike[str], data: bytes) -> Iterator[None]:
     try:
-        with Image.open(BytesIO(data)) as header:
-            image_format = header.format or ""
-            if image_format == "AVIF":
-                orientation = header.getexif().get(ExifTags.Base.Orientation, 1)
-            if image_format in DECODED_TWICE:
-                header.load()
+        yield
     except Image.DecompressionBombError as error:
         raise UserError(f"{path}: the image is too large to decode safely: {error}") from error
     except Exception as error:  # Pillow's readers raise a dozen kinds.
         raise UserError(f"{path}: {_why_unknown(data, error)}") from error
-    return image_format, orientation
+
+
+def _require_decodable(path: str | os.PathLike[str], kind: ImageKind) -> None:
+    if kind.obstacle:
+        raise UserError(f"{path}: {kind.obstacle}")
+    # Three bytes for the result and as many for what it is made of, where the file has less than that.
+    size = kind.height * kind.width * max(kind.channels * kind.bits // 8, 6)
+    if kind.is_deep and size > LARGEST_PICTURE:
+        what = f"{kind.height}x{kind.width} pixels of {kind.channels} {kind.numbers}"
+        raise UserError(f"{path}: the image is too large to decode safely: {what}, {size} bytes; cut it into parts")
+
+
+def _require_whole(data: bytes, kind: ImageKind) -> None:
+    """Raise whatever Pillow raises for a damaged picture."""
+    try:
+        with Image.open(BytesIO(data)) as picture:
+            picture.load()
+    except UnidentifiedImageError:
+        # Some deep pictures are of no kind that Pillow knows; OpenCV alone decodes these.
+        if not kind.is_deep:
+            raise
+
+
+def _is_for_pillow(kind: ImageKind) -> bool:
+    """Whether OpenCV, or some version from 4.10 on, does not read such a picture, or multiplies it by its alpha."""
+    return kind.format == "GIF" or (kind.format == "WEBP" and kind.frames > 1) or kind.straight_alpha
+
+
+def _decode_with_pillow(path: str | os.PathLike[str], data: bytes) -> NDArray[np.uint8]:
+    """The first picture of a file of 8 bits, turned upright, as [h, w, 3] RGB."""
+    with _pillow_errors(path, data), Image.open(BytesIO(data)) as picture:
+        return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
+
+
+def _decode(path: str | os.PathLike[str], data: bytes, kind: ImageKind) -> NDArray[Any]:
+    """The pixels, turned upright: uint8 [h, w, 3] RGB, or of more bits [h, w] or [h, w, 3]."""
+    try:
+        with silent_opencv():
+            image: NDArray[Any] | None = cv2.imdecode(np.frombuffer(_still(data), np.uint8), _flags(kind))
+    except cv2.error as error:
+        raise UserError(f"{path}: cannot be decoded: {' '.join(error.err.split())}") from error
+    if image is None or (kind.is_deep and image.dtype == np.uint8):
+        raise UserError(f"{path}: cannot be decoded, the image is damaged or of an unsupported kind")
+    if image.dtype == np.uint8:
+        rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        return _upright(rgb, kind.orientation) if kind.format == "AVIF" else rgb  # type: ignore[arg-type]
+    if kind.format == "TIFF":
+        image = _as_stored(path, image, kind)
+    if image.ndim == 3:
+        image = image[..., 0] if kind.channels <= 2 else image[..., 2::-1]
+    return image
+
+
+def _flags(kind: ImageKind) -> int:
+    # OpenCV turns every format but AVIF; no version of it may turn that twice. It brings AVIF's 10 bits to 8 itself.
+    if kind.format == "AVIF":
+        return cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    # Of one channel, or with alpha, it takes 32 bits in this way alone. TIFF is turned all the same.
+    if kind.format == "TIFF" and kind.is_deep and kind.channels != 3:
+        return cv2.IMREAD_UNCHANGED
+    return cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+
+
+def _as_stored(path: str | os.PathLike[str], image: NDArray[Any], kind: ImageKind) -> NDArray[Any]:
+    """The values of a deep TIFF in the type that its header says: OpenCV 4 gives signed ones for unsigned."""
+    stored = np.dtype(kind.numbers)
+    swapped = kind.orientation in SIDEWAYS
+    shape = (kind.width, kind.height) if swapped else (kind.height, kind.width)
+    channels = image.shape[2] if image.ndim == 3 else 1
+    same_kind = (image.dtype.kind == "f") == (stored.kind == "f") and image.dtype.itemsize == stored.itemsize
+    if image.shape[:2] != shape or channels != kind.channels or not same_kind:
+        raise UserError(f"{path}: cannot be decoded, OpenCV reads {image.dtype} {list(image.shape)} of {kind.numbers}")
+    return image.view(stored)
+
+
+def _still(data: bytes) -> bytes:
+    """A PNG without its announcement of an animation: OpenCV 5 may take the second picture for the first."""
+    if not data.startswith(PNG_START):
+        return data
+    position = len(PNG_START)
+    while (kind := data[position + 4 : position + 8]) not in (b"IDAT", b""):
+        end = position + 12 + int.from_bytes(data[position : position + 4], "big")
+        if kind == b"acTL":
+            return data[:position] + data[end:]
+        position = end
+    return data
 
 
 def _why_unknown(data: bytes, error: Exception) -> str:
@@ -188,7 +284,7 @@ def _jpeg_end(data: bytes) -> int | None:
 
 def _upright(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     """The picture as a viewer shows it: mirrored and turned by EXIF's number, 1 to 8; others mean as it is."""
-    if orientation in (5, 6, 7, 8):
+    if orientation in SIDEWAYS:
         image = image.swapaxes(0, 1)
     rows = -1 if orientation in (3, 4, 7, 8) else 1
     columns = -1 if orientation in (2, 3, 6, 7) else 1

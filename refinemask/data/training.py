@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from refinemask.config import DataConfig
+from refinemask.config import DataConfig, Window
 from refinemask.data.annotated import locate, read_annotated, require_files
 from refinemask.data.augmentation import draw_shape, move
 from refinemask.data.coco import CocoAnnotation, CocoDataset, CocoImage
@@ -111,6 +111,7 @@ class TrainingDataset(Dataset[TrainingImage]):
         config: DataConfig,
         semantic_dir: str | os.PathLike[str] | None = None,
         images_option: str = "--data-root",
+        window: Window | None = None,
     ) -> None:
         """List the images that can be trained on.
 
@@ -120,11 +121,13 @@ class TrainingDataset(Dataset[TrainingImage]):
             config: the augmentation.
             semantic_dir: folder of the images' class maps; None if nothing learns from them.
             images_option: option of the command line that names ``image_dir``, for errors.
+            window: how images of more than 8 bits become images of 8; None takes images of 8 bits only.
 
         Raises:
             UserError: no image can be trained on, or a file of one is missing.
         """
         self._config = config
+        self._window = window
         self._directory = Path(image_dir)
         self._semantic_directory = Path(semantic_dir) if semantic_dir is not None else None
         self._labels = coco.labels
@@ -195,7 +198,7 @@ class TrainingDataset(Dataset[TrainingImage]):
         for offset in range(MOST_SKIPPED):
             image, annotations = self._entries[(index + offset) % len(self)]
             try:
-                pixels, semantic = read_annotated(self._directory, image), self._read_semantic(image)
+                pixels, semantic = read_annotated(self._directory, image, self._window), self._read_semantic(image)
             except UserError as error:
                 skipped.append(str(error))
             else:

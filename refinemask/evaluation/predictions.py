@@ -45,12 +45,13 @@ def predict_dataset(
     """
     require_same_pictures(predictions, images, directory)
     skipped = []
+    window = predictor.config.preprocessing.window
     pending = [image for image in images if image.id not in predictions]
     for start in trange(0, len(pending), batch_size, desc="predicting", unit="batch", disable=None):
         batch = []
         for image in pending[start : start + batch_size]:
             try:
-                batch.append((image, read_annotated(directory, image), _identity(directory, image)))
+                batch.append((image, read_annotated(directory, image, window), _identity(directory, image)))
             except UserError as error:
                 skipped.append(str(error))
         if batch:

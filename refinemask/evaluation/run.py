@@ -20,7 +20,8 @@ from refinemask.json_files import short
 from refinemask.options import require_at_least, require_own_files
 from refinemask.prediction import Predictor
 from refinemask.selection import WHOLE, Selection
-from refinemask.tiling import make_tiling
+from refinemask.tiling import Tiling, make_tiling
+from refinemask.window import spelled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,10 +111,6 @@ def evaluate(
     chosen.require_classes(dataset, predictor.config, str(model or predictor.name))
     source = {} if model is None else {"model": sha256(model)}
     source["annotations"] = digest
-    # A file of fp32 has always been without.
-    precision = {} if predictor.precision == "fp32" else {"precision": predictor.precision}
-    selection: Selection = getattr(predictor, "selection", WHOLE)
-    tiles = {} if tiling is None else {"tiling": f"{tiling.tile}, {tiling.overlap}"}
     measured = measure(
         predictor,
         chosen,
@@ -124,7 +121,7 @@ def evaluate(
         batch_size=batch_size,
         tiling=tiling,
         predictions=None if predictions is None else Path(predictions),
-        source=source | tiles | precision | selection.source(),
+        source=source | _settings(predictor, tiling),
         results=None if results is None else Path(results),
     )
     return Evaluation(
@@ -134,7 +131,7 @@ def evaluate(
         engine=predictor.name,
         precision=predictor.precision,
         sha256=source,
-        selection=selection,
+        selection=_selection(predictor),
     )
 
 
@@ -146,6 +143,21 @@ def _read(
         return metric.read(annotations, images), sha256(annotations)
     dataset = read_annotations(annotations, images)
     return dataset, hashlib.sha256(dataset_text(dataset).encode()).hexdigest()
+
+
+def _settings(predictor: Predictor, tiling: Tiling | None) -> dict[str, str]:
+    """What predictions depend on beside files; without what files have always been without."""
+    window = predictor.config.preprocessing.window
+    return {
+        **({} if tiling is None else {"tiling": f"{tiling.tile}, {tiling.overlap}"}),
+        **({} if predictor.precision == "fp32" else {"precision": predictor.precision}),
+        **({} if window is None else {"window": spelled(window)}),
+        **_selection(predictor).source(),
+    }
+
+
+def _selection(predictor: Predictor) -> Selection:
+    return getattr(predictor, "selection", WHOLE)
 
 
 def _opened(engine: Predictor | Callable[[], Predictor]) -> Predictor:

@@ -113,10 +113,12 @@ def train(plan: Plan, should_stop: Callable[[], bool] = lambda: False) -> Traini
 
 
 def _train(plan: Plan, should_stop: Callable[[], bool]) -> TrainingRun:
+    chosen = plan.recipe.model
+    # The window that it may take over is needed to read images.
+    plan = replace(plan, recipe=replace(plan.recipe, model=adapted(chosen, plan.init, plan.asked)))
     pictures, data = _training_data(plan)
-    recipe = _with_classes(plan.recipe, data.dataset)
-    plan = replace(plan, recipe=replace(recipe, model=adapted(recipe.model, plan.init, plan.asked)))
-    trainer, initial = _prepare(plan, pictures, recipe.model)
+    plan = replace(plan, recipe=_with_classes(plan.recipe, data.dataset))
+    trainer, initial = _prepare(plan, pictures, chosen)
     if plan.resume is not None:
         trainer.resume(plan.resume)
     _require_same_start(trainer, plan.output)
@@ -205,6 +207,7 @@ def _training_data(plan: Plan) -> tuple[TrainingDataset, UsedData]:
         config,
         semantic_dir=None if maps is None else plan.data_root / maps,
         images_option="--images" if is_own else "--data-root",
+        window=plan.recipe.model.preprocessing.window,
     )
     data = UsedData(purpose="trained on", dataset=dataset, images=images, counts=pictures.counts)
     say(*data.lines())

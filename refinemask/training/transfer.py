@@ -218,6 +218,7 @@ def in_short(layers: Sequence[str], every: Sequence[str] | Mapping[str, Tensor])
 LEARNT_WITH = {
     "preprocessing.mean": (),
     "preprocessing.std": (),
+    "preprocessing.window": (),
     "backbone.stride_in_1x1": (),
     "rpn.anchor_scale": ("fpn_channels",),
     "rpn.anchor_ratios": ("fpn_channels",),
@@ -236,7 +237,8 @@ def learnt_with(theirs: ModelConfig, ours: ModelConfig) -> dict[str, Any]:
         fits = all(attrgetter(condition)(theirs) == attrgetter(condition)(ours) for condition in conditions)
         if fits and type(both[0]) is type(both[1]) and hasattr(both[0], field):
             value = getattr(both[0], field)
-            if value != getattr(both[1], field):
+            # Weights that know no window work with any.
+            if value is not None and value != getattr(both[1], field):
                 differing[name] = value
     return differing
 

@@ -76,7 +76,7 @@ def draw_first(
     predictor = LivePredictor(detector, device)
     for image in dataset.images[:count]:
         try:
-            pixels = read_annotated(image_dir, image)
+            pixels = read_annotated(image_dir, image, detector.config.preprocessing.window)
         except UserError:
             continue
         with _evaluating(detector):

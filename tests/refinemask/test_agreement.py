@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from refinemask.agreement import PARITY, compare, match, passes, verification_images, verification_shapes
+from refinemask.config import Window
 from refinemask.contract import Bounds
 from refinemask.files import UserError
 from refinemask.structures import Detections
+from tests.support.image_files import png
 
 PARITY_FP32 = PARITY["fp32"]
 
@@ -82,3 +84,11 @@ def test_directory_without_pictures(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     with pytest.raises(UserError, match=r"no pictures; .* with --pictures$"):
         verification_images(tmp_path, "--pictures")
+
+
+def test_deep_pictures_are_verified_on_by_the_window(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(np.full((9, 8), 4080, np.uint16)))
+    [image] = verification_images(tmp_path, window=Window(low=0, high=4080))
+    np.testing.assert_array_equal(image, np.full((9, 8, 3), 255))
+    with pytest.raises(UserError, match="--window LOW HIGH"):
+        verification_images(tmp_path)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from refinemask.config import Window, with_window
 from refinemask.contract import InputError
 from refinemask.data.images import read_image
 from refinemask.files import UserError
@@ -211,6 +212,47 @@ def test_a_bad_image_is_named_when_it_is_reached(bad: Any, message: str) -> None
     assert len(next(found)) == 1
     with pytest.raises(UserError, match=message):
         next(found)
+
+
+class WindowBox(BrightBox):
+    """Takes 12 bits."""
+
+    config = with_window(BrightBox.config, Window(low=0, high=4080))
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "int64", "float16", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(20, 30), (20, 30, 1), (20, 30, 3)])
+def test_a_window_maps_arrays_of_other_numbers(dtype: str, shape: tuple[int, ...]) -> None:
+    predictor = WindowBox()
+    grey = np.full(shape[:2], 102, np.uint8)
+    found = predict_images(predictor, [np.full(shape, 102 * 16, dtype), grey, np.dstack([grey] * 3)])
+    assert [prediction.scores.tolist() for prediction in found] == [[pytest.approx(0.4)]] * 3
+
+
+@pytest.mark.parametrize(
+    ("predictor", "bad", "message"),
+    [
+        (BrightBox(), np.zeros((9, 9, 3), np.uint16), "expected uint8 .h, w, 3. RGB; a model with a window maps other"),
+        (BrightBox(), np.zeros((9, 9)), "is float64 .9, 9., expected uint8"),
+        (WindowBox(), np.zeros((9, 9, 4), np.uint16), r"is uint16 .9, 9, 4., expected real numbers, .h, w, 3. RGB or"),
+        (WindowBox(), np.zeros((9, 9), bool), "is bool"),
+        (WindowBox(), np.zeros((9, 9), complex), "is complex128"),
+        (WindowBox(), np.zeros((9, 9), object), "is object"),
+        (WindowBox(), np.zeros((0, 9), np.uint16), "is uint16 .0, 9."),
+        (WindowBox(), np.zeros(9, np.uint16), "is uint16 .9."),
+    ],
+)
+def test_arrays_that_no_window_maps_are_named(predictor: BrightBox, bad: np.ndarray, message: str) -> None:
+    with pytest.raises(InputError, match=f"^image 0: .*{message}"):
+        list(predict_images(predictor, [bad]))
+
+
+def test_a_deep_picture_is_drawn_as_it_was_predicted(tmp_path: Path) -> None:
+    deep = (picture(40, 60, 204).astype(np.uint16)) * 16
+    assert cv2.imwrite(str(tmp_path / "deep.png"), deep)
+    plain = write_picture(tmp_path / "plain.png")
+    first, second = predict_images(WindowBox(), [tmp_path / "deep.png", plain])
+    np.testing.assert_array_equal(first.draw(), second.draw())
 
 
 def test_wrong_calls_are_named_before_the_first_image(source: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 import tyro
 
+from refinemask.config import Window
 from refinemask.files import UserError
 from refinemask.spelling import (
     SECOND,
@@ -14,6 +15,7 @@ from refinemask.spelling import (
     OptionalOutput,
     OptionalPath,
     OptionalSides,
+    OptionalWindow,
     Shape,
     Size,
     respell,
@@ -40,6 +42,7 @@ class Args:
     opt_shape: Shape | None = None
     sides: OptionalSides = None
     kinds: tuple[str, ...] = ()
+    window: OptionalWindow = None
 
 
 @pytest.mark.parametrize(
@@ -119,3 +122,21 @@ def test_sides_are_written_with_an_x() -> None:
 def test_other_sides_are_refused(text: str) -> None:
     with pytest.raises(UserError, match="expected SHORTxLONG in pixels, such as 800x1333"):
         tyro.cli(Args, args=["m.onnx", f"--sides={text}"])
+
+
+@pytest.mark.parametrize(
+    ("line", "window"),
+    [
+        ("m.onnx --window 0 4095 --size 64x96", Window(low=0, high=4095)),
+        ("m.onnx --window -1000 -5.5", Window(low=-1000, high=-5.5)),
+        ("--window percentile 0.1 99.9 --out a.json m.onnx", Window(low=0.1, high=99.9, percentile=True)),
+        ("m.onnx", None),
+    ],
+)
+def test_a_window_is_two_values_or_two_percentiles(line: str, window: Window | None) -> None:
+    assert tyro.cli(Args, args=respell(line.split(), OLD)).window == window
+
+
+def test_a_window_that_is_none_is_named() -> None:
+    with pytest.raises(UserError, match=r"^--window 9: expected --window LOW HIGH"):
+        tyro.cli(Args, args=["--window", "9", "m.onnx"])

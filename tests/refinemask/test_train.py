@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -9,19 +10,24 @@ from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from refinemask import load_detector
-from refinemask.config import Augmentation
+from refinemask.config import Augmentation, Window
+from refinemask.data.coco import read_coco
+from refinemask.data.images import read_image
 from refinemask.evaluation.measurement import Measurement
 from refinemask.recipes import RECIPES, ValidationData
 from refinemask.train import Args, main, resolve
 from refinemask.training import run
 from refinemask.training.loop import Trainer
+from refinemask.training.validation import draw_first
 from refinemask.weights import read_metadata
 from tests.support import tiny_training
+from tests.support.image_files import png
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +103,22 @@ def test_a_seed_decides_everything(data_root: Path, tmp_path: Path) -> None:
     assert losses(tmp_path / "a") != losses(tmp_path / "c")
     a, b = (load_file(tmp_path / name / "last.safetensors") for name in "ab")
     assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_deep_images_train_as_those_of_8_bits(data_root: Path, tmp_path: Path) -> None:
+    shutil.copytree(data_root, deep := tmp_path / "deep")
+    for path in deep.rglob("*.png"):
+        path.write_bytes(png(read_image(path).astype(np.uint16) * 16))
+    window = Window(low=0, high=16 * 255)
+    for name, root, option in (("plain", data_root, None), ("as-deep", deep, window)):
+        assert main(arguments(root, tmp_path / name, epochs=1, evaluate_every=1, window=option)) == 0
+    assert losses(tmp_path / "as-deep") == losses(tmp_path / "plain")
+    assert records(tmp_path / "as-deep")[-1] == records(tmp_path / "plain")[-1], "the same average precision"
+    assert load_detector(tmp_path / "as-deep" / "last.safetensors").config.preprocessing.window == window
+    detector = load_detector(tmp_path / "as-deep" / "best.safetensors")
+    coco = read_coco(deep / tiny_training.RECIPE.validation.annotations)
+    pictures = draw_first(detector, coco, deep / tiny_training.RECIPE.validation.images, torch.device("cpu"), 2)
+    assert len(list(pictures)) == 2
 
 
 @pytest.mark.parametrize(

@@ -67,11 +67,6 @@ def test_png_modes_become_rgb(tmp_path: Path, picture: np.ndarray, mode: str) ->
     np.testing.assert_array_equal(read, np.asarray(image.convert("RGB")))
 
 
-def test_sixteen_bits_are_cut_to_eight(tmp_path: Path, picture: np.ndarray) -> None:
-    data = cv2.imencode(".png", picture[..., ::-1].astype(np.uint16) * 257)[1].tobytes()
-    np.testing.assert_array_equal(read_image(write(tmp_path / "a.png", data)), picture)
-
-
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied(tmp_path: Path, picture: np.ndarray, kind: str, orientation: int) -> None:

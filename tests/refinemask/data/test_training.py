@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from refinemask.config import DataConfig
+from refinemask.config import DataConfig, Window
 from refinemask.data.coco import read_coco
 from refinemask.data.geometry import rasterise
+from refinemask.data.images import read_image
 from refinemask.data.sampler import Pick
 from refinemask.data.training import TrainingDataset, collate
 from refinemask.files import UserError
@@ -54,6 +55,19 @@ def test_pixels_boxes_and_masks_are_resized_together(tmp_path: Path) -> None:
     assert image.targets.boxes.dtype == torch.float32
     assert image.targets.masks[0][0].tolist() == [2 * v for v in SQUARE]
     assert image.pixels[70, 40].tolist() == [200, 100, 50]
+
+
+def test_deep_images_are_trained_on_by_the_window(tmp_path: Path) -> None:
+    plain = dataset(tmp_path, [annotation()])[Pick(0, 0)]
+    pixels = read_image(tmp_path / "1.png").astype(np.uint16) * 16
+    assert cv2.imwrite(str(tmp_path / "1.png"), pixels[..., ::-1])
+    coco = read_coco(tmp_path / "a.json")
+    deep = TrainingDataset(coco, tmp_path, CONFIG, window=Window(low=0, high=16 * 255))[Pick(0, 0)]
+    np.testing.assert_array_equal(deep.pixels, plain.pixels)
+    with pytest.raises(
+        UserError, match=r"in a row cannot be read; the first: .*1\.png: has uint16 .* --window LOW HIGH"
+    ):
+        TrainingDataset(coco, tmp_path, CONFIG)[Pick(0, 0)]
 
 
 @pytest.mark.parametrize(("horizontal", "vertical"), [(1.0, 0.0), (0.0, 1.0), (1.0, 1.0)])
