@@ -13,7 +13,7 @@ from refinemask.data.inspection.run import TOLERATED, inspect
 from refinemask.data.inspection.tables import show
 from refinemask.exit_codes import FAILED_CHECK
 from refinemask.files import UserError, atomic_write, require_not_input
-from refinemask.spelling import OptionalName, OptionalOutput, OptionalPath
+from refinemask.spelling import OptionalName, OptionalOutput, OptionalPath, OptionalWindow
 
 PAGE, NUMBERS = (".html", ".htm"), ".json"
 """Endings of the outputs."""
@@ -40,6 +40,8 @@ class Args:
     """Share of the objects that training may lose, from 0 to 1."""
     recipe: OptionalName = None
     """The recipe to train by, whose sizes of images and anchors count; if not given, those of the recipes for COCO."""
+    window: OptionalWindow = None
+    """The values that become 0 and 255 in images of more than 8 bits; if not given, the recipe's."""
     crowd_as_object: bool = False
     """Training takes each crowd (iscrowd 1) for one object."""
     decode: bool = False
@@ -64,6 +66,7 @@ def _inspect(args: Args) -> int:
         validation_images=args.val_images,
         tolerated=args.tolerate,
         recipe=args.recipe or "",
+        window=args.window,
         crowd_as_object=args.crowd_as_object,
         decode=args.decode,
     )

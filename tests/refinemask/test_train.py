@@ -116,8 +116,10 @@ def test_deep_images_train_as_those_of_8_bits(data_root: Path, tmp_path: Path) -
     assert records(tmp_path / "as-deep")[-1] == records(tmp_path / "plain")[-1], "the same average precision"
     assert load_detector(tmp_path / "as-deep" / "last.safetensors").config.preprocessing.window == window
     detector = load_detector(tmp_path / "as-deep" / "best.safetensors")
-    coco = read_coco(deep / tiny_training.RECIPE.validation.annotations)
-    pictures = draw_first(detector, coco, deep / tiny_training.RECIPE.validation.images, torch.device("cpu"), 2)
+    validation = tiny_training.RECIPE.validation
+    assert validation is not None
+    coco = read_coco(deep / validation.annotations)
+    pictures = draw_first(detector, coco, deep / validation.images, torch.device("cpu"), 2)
     assert len(list(pictures)) == 2
 
 

@@ -5,29 +5,30 @@ import os
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import IO, Literal, TypeVar
 
-from PIL import ExifTags, Image
+from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
+from refinemask.config import Window
 from refinemask.data.annotated import locate
 from refinemask.data.coco import CocoImage
-from refinemask.data.images import IMAGE_SUFFIXES, read_image
+from refinemask.data.image_kind import ImageKind, kind_of
+from refinemask.data.images import IMAGE_SUFFIXES, SIDEWAYS, read_image
 from refinemask.data.inspection.counted import Counted, counted
+from refinemask.data.window import REMEDY
 from refinemask.files import UserError
 
-Problem = Literal["missing", "unreadable", "of another size", "unrotated"]
-"""Why an image cannot be trained on; an unrotated one has the size that its file has without its EXIF orientation."""
+Problem = Literal["missing", "unreadable", "of another size", "unrotated", "without a window"]
+"""Why an image cannot be trained on; an unrotated one has the size that its file has without its EXIF orientation, and
+one without a window has more than 8 bits."""
 
 THREADS = min(32, 4 * (os.cpu_count() or 1))
 """Number of files that are read at once: most of the time is waiting for the disk."""
-_SIDEWAYS = {5, 6, 7, 8}
 _COLOURS = {"1": "black and white", "P": "palette", "PA": "palette", "CMYK": "CMYK"}
-_TIFF_BITS, _TIFF_SAMPLE_FORMAT, _TIFF_FLOAT = 258, 339, 3
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -48,8 +49,8 @@ class ImageFile:
     """Size of the file."""
     kind: str = ""
     """Colour and bits of each channel, such as ``grey, 16 bits``."""
-    bits: int = 8
-    """Bits of each channel."""
+    deep: bool = False
+    """Whether it has more than 8 bits per channel, or values below zero, and so needs a window."""
     turned: bool = False
     """Whether EXIF says that the picture is shown turned or mirrored."""
     several: bool = False
@@ -67,6 +68,8 @@ class FileSummary:
     of_another_size: Counted
     unrotated: Counted
     """Annotated at the size that the picture has without its EXIF orientation."""
+    without_window: Counted
+    """More than 8 bits per channel, and no window."""
     deep: Counted
     """More than 8 bits per channel."""
     turned: Counted
@@ -83,24 +86,28 @@ class FileSummary:
 
 
 def look_at_files(
-    images: Sequence[CocoImage], directory: str | os.PathLike[str], decode: bool = False
+    images: Sequence[CocoImage],
+    directory: str | os.PathLike[str],
+    window: Window | None = None,
+    decode: bool = False,
 ) -> list[ImageFile]:
     """Read the header of every image's file.
 
     Args:
         images: the entries of the annotation file.
         directory: folder of the files.
+        window: how images of more than 8 bits become images of 8.
         decode: whether to decode the pixels, too, which finds files that are damaged behind their header.
     """
     # Pillow finds its readers on first use, and not for several threads at once.
     Image.init()
 
     def look(image: CocoImage) -> ImageFile:
-        file = _look_at_file(image, directory)
+        file = _look_at_file(image, directory, window)
         if not decode or file.problem or file.path is None:
             return file
         try:
-            read_image(file.path)
+            read_image(file.path, window)
         except UserError as error:
             return ImageFile(image, "unreadable", str(error), file.path, file.bytes)
         return file
@@ -162,7 +169,8 @@ def summarise(
         unreadable=those(lambda file: file.problem == "unreadable"),
         of_another_size=those(lambda file: file.problem == "of another size"),
         unrotated=those(lambda file: file.problem == "unrotated"),
-        deep=those(lambda file: file.bits > 8),
+        without_window=those(lambda file: file.problem == "without a window"),
+        deep=those(lambda file: file.deep),
         turned=those(lambda file: file.turned and file.problem is None),
         alpha=those(lambda file: "alpha" in file.kind),
         palette=those(lambda file: file.kind.startswith("palette")),
@@ -192,7 +200,7 @@ def _unnamed(directory: str | os.PathLike[str], named: set[str]) -> Counted:
     return counted([os.path.relpath(path, root) for path in sorted(found)])
 
 
-def _look_at_file(image: CocoImage, directory: str | os.PathLike[str]) -> ImageFile:
+def _look_at_file(image: CocoImage, directory: str | os.PathLike[str], window: Window | None) -> ImageFile:
     try:
         path = locate(directory, image.file_name)
     except UserError as error:
@@ -200,39 +208,42 @@ def _look_at_file(image: CocoImage, directory: str | os.PathLike[str]) -> ImageF
     if not path.is_file():
         return ImageFile(image, "missing", f"{path}: no such file")
     try:
-        with Image.open(path) as header:
-            return _described(image, path, header)
+        return _described(image, path, window)
     except Exception:  # Pillow's readers raise a dozen kinds.
-        return _decoded(image, path)
+        return _decoded(image, path, window)
 
 
-def _decoded(image: CocoImage, path: Path) -> ImageFile:
+def _decoded(image: CocoImage, path: Path, window: Window | None) -> ImageFile:
     """An image's file whose header Pillow cannot read, as training reads it."""
     try:
-        shape = read_image(path).shape
+        shape = read_image(path, window).shape
     except UserError as error:
         return ImageFile(image, "unreadable", str(error), path)
     problem, reason = _compared(image, path, (shape[0], shape[1]), (shape[0], shape[1]))
     return ImageFile(image, problem, reason, path, path.stat().st_size)
 
 
-def _described(image: CocoImage, path: Path, header: Image.Image) -> ImageFile:
-    """An image's file by its open header, compared with the annotated size."""
-    orientation = _orientation(header)
-    raw = _raw_size(header)
-    problem, reason = _compared(image, path, raw, raw[::-1] if orientation in _SIDEWAYS else raw)
-    bits, is_float = _bits(header, path)
+def _described(image: CocoImage, path: Path, window: Window | None) -> ImageFile:
+    """An image's file by its header, compared with the annotated size."""
+    with path.open("rb") as stream:
+        kind = kind_of(stream)
+        colour, several = _colour(stream, kind)
+    raw = kind.height, kind.width
+    problem, reason = _compared(image, path, raw, raw[::-1] if kind.orientation in SIDEWAYS else raw)
+    if kind.obstacle:
+        problem, reason = "unreadable", f"{path}: {kind.obstacle}"
+    elif problem is None and kind.is_deep and window is None:
+        problem, reason = "without a window", f"{path}: has {kind.numbers} values, expected 8 bits; use {REMEDY}"
     return ImageFile(
         image=image,
         problem=problem,
         reason=reason,
         path=path,
         bytes=path.stat().st_size,
-        kind=f"{_colour(header)}, {bits} bits{' float' if is_float else ''}",
-        bits=bits,
-        turned=orientation in range(2, 9),
-        # Phones put a second, smaller picture into a JPEG, which nobody means.
-        several=header.format != "MPO" and bool(getattr(header, "is_animated", False)),
+        kind=f"{colour}, {max(8, kind.bits)} bits{' float' if kind.number == 'float' else ''}",
+        deep=kind.is_deep,
+        turned=kind.orientation > 1,
+        several=several,
     )
 
 
@@ -248,44 +259,17 @@ def _compared(
     return "unrotated" if annotated == raw else "of another size", reason
 
 
-def _orientation(header: Image.Image) -> int:
-    """EXIF's number of the orientation, 1 to 8, as far as it is known without decoding the picture."""
-    tags: Any = getattr(header, "tag_v2", None)
-    if tags is None:
-        tags = Image.Exif()
-        # Damaged metadata turn no picture.
-        with suppress(Exception):
-            tags.load(header.info.get("exif", b""))
-    found = tags.get(ExifTags.Base.Orientation, 1)
-    return found if isinstance(found, int) else 1
-
-
-def _raw_size(header: Image.Image) -> tuple[int, int]:
-    """(height, width) of the stored picture; Pillow gives that of the upright one for TIFF alone."""
-    tags: Any = getattr(header, "tag_v2", None)
-    if tags is None:
-        return header.height, header.width
-    return int(tags[ExifTags.Base.ImageLength]), int(tags[ExifTags.Base.ImageWidth])
-
-
-def _bits(header: Image.Image, path: Path) -> tuple[int, bool]:
-    """Bits of each channel, and whether they are a floating-point number."""
-    if header.format == "PNG":
-        # Pillow does not tell colours of 16 bits from those of 8.
-        with path.open("rb") as stream:
-            return max(8, stream.read(25)[24]), False
-    tags: Any = getattr(header, "tag_v2", None)
-    if tags is not None:
-        bits = max(8, *tags.get(_TIFF_BITS, (8,)))
-        return bits, _TIFF_FLOAT in tags.get(_TIFF_SAMPLE_FORMAT, ())
-    # PGM's values have 16 bits at most, and Pillow unpacks them to 32.
-    if header.mode.startswith("I;16") or (header.format == "PPM" and header.mode == "I"):
-        return 16, False
-    return (32 if header.mode in ("I", "F") else 8), header.mode == "F"
-
-
-def _colour(header: Image.Image) -> str:
-    bands = header.getbands()
-    colour = _COLOURS.get(header.mode) or ("grey" if len(bands) < 3 else "RGB")
-    has_alpha = bands[-1] in ("A", "a") or "transparency" in header.info
-    return f"{colour} with alpha" if has_alpha else colour
+def _colour(stream: IO[bytes], kind: ImageKind) -> tuple[str, bool]:
+    """The colours of an image in words, and whether its file is an animation or has several pages."""
+    stream.seek(0)
+    try:
+        with Image.open(stream) as header:
+            bands = header.getbands()
+            colour = _COLOURS.get(header.mode) or ("grey" if len(bands) < 3 else "RGB")
+            has_alpha = bands[-1] in ("A", "a") or "transparency" in header.info
+            # Phones put a second, smaller picture into a JPEG, which nobody means.
+            several = header.format != "MPO" and bool(getattr(header, "is_animated", False))
+    except UnidentifiedImageError:
+        # Pillow knows no colours of 16 bits in TIFF.
+        return ("grey" if kind.channels < 3 else "RGB"), False
+    return (f"{colour} with alpha" if has_alpha else colour), several

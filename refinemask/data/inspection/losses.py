@@ -14,6 +14,7 @@ OF_FILES: dict[Problem, str] = {
     "unreadable": "objects of images that cannot be read",
     "of another size": "objects of images of another size than annotated",
     "unrotated": "objects annotated on the unrotated picture",
+    "without a window": "objects of images of more than 8 bits",
 }
 """Why the objects of an image whose file has a problem are lost, as words behind a number."""
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from refinemask.data.coco import CocoAnnotation, CocoDataset
 from refinemask.data.images import read_image
-from refinemask.data.inspection.image_files import ImageFile
+from refinemask.data.inspection.image_files import ImageFile, Problem
 from refinemask.data.inspection.losses import Reasons
 from refinemask.data.inspection.run import Source
 from refinemask.data.segmentation import Segmentation
@@ -27,6 +27,8 @@ SHOWN_SIDE = 560
 """Longer side of a picture on the page."""
 QUALITY = 78
 """JPEG's quality of the pictures."""
+UNSHOWN: set[Problem | None] = {"missing", "unreadable", "without a window"}
+"""Problems of images of which there is no picture."""
 LOST = (230, 30, 60)
 """Colour of the boxes of lost objects."""
 
@@ -63,7 +65,7 @@ def make_overlays(source: Source, number: int, seed: int) -> Iterator[Overlay]:
     for place, why in choose(source, number, seed):
         file = source.files[place]
         try:
-            pixels = read_image(file.path) if file.path is not None else None
+            pixels = read_image(file.path, source.window) if file.path is not None else None
         except UserError:
             continue
         if pixels is not None:
@@ -73,7 +75,7 @@ def make_overlays(source: Source, number: int, seed: int) -> Iterator[Overlay]:
 def choose(source: Source, number: int, seed: int) -> list[tuple[int, str]]:
     """The positions of a sample of images that can be read, and why each was chosen; the same for the same seed."""
     random = np.random.default_rng(seed)
-    usable = [place for place, file in enumerate(source.files) if file.problem not in ("missing", "unreadable")]
+    usable = [place for place, file in enumerate(source.files) if file.problem not in UNSHOWN]
     shuffled = [usable[index] for index in random.permutation(len(usable))]
     chosen: dict[int, str] = {}
 

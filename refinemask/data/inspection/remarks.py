@@ -10,6 +10,7 @@ from refinemask.data.inspection.losses import OF_FILES, UNDER_SMALLEST_SIDE
 from refinemask.data.inspection.run import Comparison, DatasetInspection, Inspection
 from refinemask.data.inspection.statistics import COCO_DETECTIONS, Statistics
 from refinemask.data.trainable import CROWDS, NO_AREA, OUTSIDE, UNDER_A_PIXEL
+from refinemask.data.window import REMEDY
 
 FEW_OBJECTS = 10
 """A class with fewer objects is hardly learnt."""
@@ -112,6 +113,12 @@ def _on_broken_files(found: DatasetInspection, missing: Level) -> Iterator[Remar
         what("images annotated on the unrotated picture", "unrotated"),
         "remove the EXIF orientation from the files: exiftool -Orientation= FILES",
     )
+    yield _remark(
+        "lost",
+        files.without_window,
+        what("images of more than 8 bits per channel, and no window", "without a window"),
+        REMEDY,
+    )
 
 
 def _on_losses(found: DatasetInspection) -> Iterator[Remark]:
@@ -127,8 +134,6 @@ def _on_findings(found: DatasetInspection) -> Iterator[Remark]:
 
 
 def _on_kinds(files: FileSummary) -> Iterator[Remark]:
-    window = "say which of their values become black and white: --window LOW HIGH, or --window percentile 0.1 99.9"
-    yield _remark("look", files.deep, "images of more than 8 bits per channel", window)
     yield _remark("look", files.duplicates, "images with the bytes of another one", "keep one, or they count twice")
     fits = "nothing, if the masks fit the pictures of the page (--output)"
     yield _remark("note", files.turned, "images turned upright by their EXIF orientation", fits)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from refinemask.config import ModelConfig
+from refinemask.config import ModelConfig, Window
 from refinemask.data.coco import CocoDataset
 from refinemask.data.findings import Finding
 from refinemask.data.inspection.counted import Counted, counted
@@ -33,6 +33,8 @@ class Source:
     """Files of the data set's images, in their order."""
     reasons: Reasons
     """Why each object is not trained on."""
+    window: Window | None = None
+    """How images of more than 8 bits become images of 8."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ def inspect(
     validation_images: str | os.PathLike[str] | None = None,
     tolerated: float = TOLERATED,
     recipe: str = "",
+    window: Window | None = None,
     crowd_as_object: bool = False,
     decode: bool = False,
 ) -> Inspection:
@@ -140,6 +143,7 @@ def inspect(
         validation_images: folder of their images; ``images`` if not given.
         tolerated: share of the objects that training may lose.
         recipe: name of the recipe to train by, which needs PyTorch; if empty, what the recipes for COCO have.
+        window: how images of more than 8 bits become images of 8; None is the recipe's way, if it has one.
         crowd_as_object: whether training takes each crowd for one object.
         decode: whether to decode every image, too, which finds files that are damaged behind their header.
 
@@ -149,8 +153,9 @@ def inspect(
     if not 0 <= tolerated <= 1:
         raise UserError(f"--tolerate is {tolerated}; expected a share from 0 to 1, such as {TOLERATED}")
     model = _model_of(recipe)
-    training = _read(annotations, images, crowd_as_object, decode)
-    other = None if validation is None else _read(validation, validation_images or images, False, decode)
+    window = window or model.preprocessing.window
+    training = _read(annotations, images, window, crowd_as_object, decode)
+    other = None if validation is None else _read(validation, validation_images or images, window, False, decode)
     sources = [training, *([other] if other else [])]
     contents = same_content([file for source in sources for file in source.files])
     named = {os.path.abspath(file.path) for source in sources for file in source.files if file.path is not None}
@@ -190,13 +195,17 @@ def _model_of(recipe: str) -> ModelConfig:
 
 
 def _read(
-    annotations: str | os.PathLike[str], images: str | os.PathLike[str], crowd_as_object: bool, decode: bool
+    annotations: str | os.PathLike[str],
+    images: str | os.PathLike[str],
+    window: Window | None,
+    crowd_as_object: bool,
+    decode: bool,
 ) -> Source:
     if not os.path.isdir(images):
         raise UserError(f"{images}: no such folder, expected the images of {annotations}")
     dataset = read_annotations(annotations, images, crowd_as_object=crowd_as_object)
-    files = look_at_files(dataset.images, images, decode)
-    return Source(dataset, files, find_reasons(dataset, files))
+    files = look_at_files(dataset.images, images, window, decode)
+    return Source(dataset, files, find_reasons(dataset, files), window)
 
 
 def _compare(training: DatasetInspection, validation: DatasetInspection, contents: dict[Path, str]) -> Comparison:

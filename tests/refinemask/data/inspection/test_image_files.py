@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
+from refinemask.config import Window
 from refinemask.data.coco import CocoImage
 from refinemask.data.images import read_image
 from refinemask.data.inspection.counted import Counted
@@ -17,8 +18,8 @@ from tests.support.own_data import HEIGHT, WIDTH, noise
 
 PICTURE = Image.fromarray(noise(0))
 COUNTS = [
-    "missing", "unreadable", "of_another_size", "unrotated", "deep", "turned", "alpha", "palette", "cmyk", "several",
-    "duplicates", "unnamed",
+    "missing", "unreadable", "of_another_size", "unrotated", "without_window", "deep", "turned", "alpha", "palette",
+    "cmyk", "several", "duplicates", "unnamed",
 ]  # fmt: skip
 
 
@@ -27,7 +28,7 @@ def entry(name: str, height: int = HEIGHT, width: int = WIDTH, number: int = 1) 
 
 
 def look(folder: Path, *images: CocoImage, decode: bool = False) -> list[ImageFile]:
-    return look_at_files(images, folder, decode)
+    return look_at_files(images, folder, decode=decode)
 
 
 def summary(folder: Path, *images: CocoImage) -> FileSummary:
@@ -109,24 +110,28 @@ def test_damaged_metadata_do_not_hide_a_picture(tmp_path: Path) -> None:
     assert found(summary(tmp_path, entry("a.jpg"))) == set()
 
 
-DEEP: dict[str, tuple[np.ndarray, str, int]] = {
-    "grey16.png": (noise(1, channels=1)[..., 0].astype(np.uint16) * 200, "grey, 16 bits", 16),
-    "colour16.png": (noise(1).astype(np.uint16) * 200, "RGB, 16 bits", 16),
-    "grey16.tif": (noise(1, channels=1)[..., 0].astype(np.uint16) * 200, "grey, 16 bits", 16),
-    "float.tif": (noise(1, channels=1)[..., 0].astype(np.float32) / 7, "grey, 32 bits float", 32),
-    "grey16.pgm": (noise(1, channels=1)[..., 0].astype(np.uint16) * 200, "grey, 16 bits", 16),
+DEEP: dict[str, tuple[np.ndarray, str]] = {
+    "grey16.png": (noise(1, channels=1)[..., 0].astype(np.uint16) * 200, "grey, 16 bits"),
+    "colour16.png": (noise(1).astype(np.uint16) * 200, "RGB, 16 bits"),
+    "colour16.tif": (noise(1).astype(np.uint16) * 200, "RGB, 16 bits"),
+    "grey16.tif": (noise(1, channels=1)[..., 0].astype(np.uint16) * 200, "grey, 16 bits"),
+    "float.tif": (noise(1, channels=1)[..., 0].astype(np.float32) / 7, "grey, 32 bits float"),
+    "grey16.pgm": (noise(1, channels=1)[..., 0].astype(np.uint16) * 200, "grey, 16 bits"),
 }
 
 
 @pytest.mark.parametrize("name", DEEP)
 def test_more_than_8_bits_are_found(tmp_path: Path, name: str) -> None:
-    pixels, kind, bits = DEEP[name]
+    pixels, kind = DEEP[name]
     assert cv2.imwrite(str(tmp_path / name), pixels)
     [file] = look(tmp_path, entry(name))
-    assert file.bits == bits
+    assert (file.deep, file.problem) == (True, "without a window")
+    assert "--window" in file.reason
     counted = summary(tmp_path, entry(name))
-    assert found(counted) == {"deep"}
+    assert found(counted) == {"deep", "without_window"}
     assert counted.kinds == {kind: 1}
+    [file] = look_at_files([entry(name)], tmp_path, Window(low=0, high=4095), decode=True)
+    assert (file.deep, file.problem) == (True, None)
 
 
 def save_animation(path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from refinemask.config import Window
 from refinemask.data.inspection.overlays import LOST, Overlay, choose, make_overlays
 from refinemask.data.inspection.run import Source, inspect
 from tests.support.own_data import HEIGHT, WIDTH, square, write_own_data
@@ -82,6 +83,15 @@ def test_a_picture_of_another_size_is_shown_without_objects(tmp_path: Path) -> N
     assert overlay.size == (560, 448)
     assert "but was annotated at 64x80" in overlay.problem
     assert np.ptp(np.asarray(Image.open(BytesIO(overlay.jpeg)))) < 5
+
+
+def test_deep_images_are_shown_through_their_window(tmp_path: Path) -> None:
+    annotations, images = write_own_data(tmp_path, {"a.png": []})
+    Image.fromarray(np.full((HEIGHT, WIDTH), 3000, np.uint16)).save(images / "a.png")
+    assert list(make_overlays(inspect(annotations, images).training.source, 1, seed=0)) == []
+    found = inspect(annotations, images, window=Window(low=2000, high=4000))
+    [overlay] = make_overlays(found.training.source, 1, seed=0)
+    assert abs(pixels_of(overlay) - 128).max() < 4
 
 
 def test_files_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:

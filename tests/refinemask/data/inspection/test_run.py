@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -12,9 +12,11 @@ from PIL import ExifTags, Image
 
 import refinemask
 from refinemask.bundled import NUCLEI
+from refinemask.config import Window
 from refinemask.data.coco import read_coco
 from refinemask.data.findings import Finding
 from refinemask.data.inspection import losses, run
+from refinemask.data.inspection.image_files import Problem
 from refinemask.data.inspection.remarks import Remark, remarks_on_training, remarks_on_validation
 from refinemask.data.inspection.run import Inspection, inspect
 from refinemask.files import UserError
@@ -154,12 +156,17 @@ def test_what_the_reader_left_out_counts_as_lost(tmp_path: Path, monkeypatch: py
     }
 
 
-def test_deep_images_are_told_to_need_a_window(tmp_path: Path) -> None:
+def test_deep_images_without_a_window_are_losses(tmp_path: Path) -> None:
     annotations, images = write_own_data(tmp_path, clean())
     Image.fromarray(noise(5, channels=1)[..., 0].astype("uint16") * 16).save(images / "5.png")
-    found = remarks(inspect(annotations, images))
-    assert found["images of more than 8 bits per channel"].count == 1
-    assert "--window" in found["images of more than 8 bits per channel"].remedy
+    found = inspect(annotations, images)
+    remark = remarks(found)["images of more than 8 bits per channel, and no window, with 2 objects"]
+    assert (remark.count, remark.level) == (1, "lost")
+    assert "--window" in remark.remedy
+    assert not found.passed
+    found = inspect(annotations, images, window=Window(low=0, high=4095))
+    assert (found.passed, remarks(found)) == (True, {})
+    assert found.training.files.deep.count == 1
 
 
 def test_rare_and_missing_classes_are_named(tmp_path: Path) -> None:
@@ -301,4 +308,4 @@ def test_an_unknown_recipe_is_one_line_with_a_proposal(tmp_path: Path) -> None:
 def test_the_package_offers_it() -> None:
     assert refinemask.inspect is inspect
     assert refinemask.Inspection is Inspection
-    assert losses.OF_FILES.keys() == {"missing", "unreadable", "of another size", "unrotated"}
+    assert losses.OF_FILES.keys() == set(get_args(Problem))
