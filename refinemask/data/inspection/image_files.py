@@ -19,8 +19,8 @@ from refinemask.data.coco import CocoImage
 from refinemask.data.image_kind import ImageKind, kind_of
 from refinemask.data.images import IMAGE_SUFFIXES, SIDEWAYS, read_image
 from refinemask.data.inspection.counted import Counted, counted
-from refinemask.data.window import REMEDY
 from refinemask.files import UserError
+from refinemask.window import REMEDY
 
 Problem = Literal["missing", "unreadable", "of another size", "unrotated", "without a window"]
 """Why an image cannot be trained on; an unrotated one has the size that its file has without its EXIF orientation, and

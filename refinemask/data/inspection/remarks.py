@@ -10,7 +10,7 @@ from refinemask.data.inspection.losses import OF_FILES, UNDER_SMALLEST_SIDE
 from refinemask.data.inspection.run import Comparison, DatasetInspection, Inspection
 from refinemask.data.inspection.statistics import COCO_DETECTIONS, Statistics
 from refinemask.data.trainable import CROWDS, NO_AREA, OUTSIDE, UNDER_A_PIXEL
-from refinemask.data.window import REMEDY
+from refinemask.window import REMEDY
 
 FEW_OBJECTS = 10
 """A class with fewer objects is hardly learnt."""
