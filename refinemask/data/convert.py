@@ -33,6 +33,8 @@ class Args:
     """Folder of the pictures, which file names then begin from; if not given, the one that the format implies."""
     class_name: str = CLASS_NAME
     """Class of instance masks that lie in no folder of a class."""
+    crowd_as_object: bool = False
+    """Write objects that a COCO file marks as crowds (iscrowd 1) as one object each."""
 
 
 def main(args: Args | None = None) -> int:
@@ -43,7 +45,7 @@ def main(args: Args | None = None) -> int:
 def _convert(args: Args) -> None:
     place, _ = split_path(args.annotations)
     _require_own_output(args.output, place)
-    dataset, folder = convert(args.annotations, args.images, args.class_name)
+    dataset, folder = convert(args.annotations, args.images, args.class_name, crowd_as_object=args.crowd_as_object)
     with atomic_write(args.output) as temporary:
         temporary.write_text(dataset_text(dataset))
     objects = sum(map(len, dataset.annotations.values()))
@@ -52,7 +54,11 @@ def _convert(args: Args) -> None:
 
 
 def convert(
-    annotations: str | os.PathLike[str], images: Path | None = None, class_name: str = CLASS_NAME
+    annotations: str | os.PathLike[str],
+    images: Path | None = None,
+    class_name: str = CLASS_NAME,
+    *,
+    crowd_as_object: bool = False,
 ) -> tuple[CocoDataset, Path | None]:
     """Annotations of any format, and the folder that their file names begin from, if it is known.
 
@@ -61,7 +67,7 @@ def convert(
     """
     if not is_json_file(annotations):
         return read_foreign(annotations, images, class_name)
-    dataset = read_annotations(annotations, images)
+    dataset = read_annotations(annotations, images, crowd_as_object=crowd_as_object)
     if isinstance(dataset, LvisDataset):
         raise UserError(f"{annotations}: is an LVIS file, which is read as it is (--metric lvis) and not converted")
     return dataset, images

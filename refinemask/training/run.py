@@ -125,7 +125,7 @@ def _train(plan: Plan, should_stop: Callable[[], bool]) -> TrainingRun:
     if plan.profile:
         table = profile(trainer, _make(plan.output) / "profile.json.gz" if is_main() else None)
         return TrainingRun(output=plan.output, finished=True, profile=table)
-    validation = _validation_data(plan, data.dataset.path)
+    validation = _validation_data(plan, data)
     if is_main():
         finished = _run_and_report(plan, trainer, initial, data, validation, should_stop)
     else:
@@ -263,16 +263,21 @@ def _fingerprint(recipe: Recipe, pictures: TrainingDataset) -> Fingerprint:
     return Fingerprint.of(pictures.image_ids, model=recipe.model, data=data, train=recipe.train)
 
 
-def _validation_data(plan: Plan, training: Path) -> UsedData | None:
-    """The data to evaluate on, or None; it is read before the first iteration, so that a mistake in it shows early."""
+def _validation_data(plan: Plan, training: UsedData) -> UsedData | None:
+    """The data to evaluate on, or None; it is read before the first iteration, so that a mistake in it shows early.
+
+    Data that are those of the training are not read, and their oddities not printed, a second time.
+    """
     validation = plan.recipe.validation
     if validation is None:
         say("nothing is evaluated, for lack of --val-annotations: the run writes last.safetensors, no best.safetensors")
     if validation is None or not plan.evaluate_every:
         return None
     annotations, images = plan.data_root / validation.annotations, plan.data_root / validation.images
-    dataset = read_annotations(annotations, images, crowd_as_object=plan.recipe.data.crowd_as_object)
-    metric_of(dataset).require_classes(dataset, plan.recipe.model, f"a model of {training}")
+    dataset = training.dataset
+    if (annotations, images) != (dataset.path, training.images):
+        dataset = read_annotations(annotations, images, crowd_as_object=plan.recipe.data.crowd_as_object)
+    metric_of(dataset).require_classes(dataset, plan.recipe.model, f"a model of {training.dataset.path}")
     is_own = Path(validation.images).is_absolute()
     require_files(dataset.images, images, dataset.path, "--val-images" if is_own else "--data-root")
     data = UsedData(purpose="evaluated on", dataset=dataset, images=images, counts=validation_counts(dataset))

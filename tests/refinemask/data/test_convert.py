@@ -52,6 +52,20 @@ def test_a_coco_file_is_written_as_it_was_understood(tmp_path: Path) -> None:
     assert_same(read_coco(tmp_path / "b.json"), read_coco(source))
 
 
+@pytest.mark.parametrize("crowd_as_object", [True, False])
+def test_crowds_become_objects_on_request(tmp_path: Path, crowd_as_object: bool) -> None:
+    content = json.loads(json.dumps(CONTENT))
+    for image in content["images"]:
+        del image["neg_category_ids"]
+    for annotation in content["annotations"]:
+        annotation["iscrowd"] = 1
+    source = text(tmp_path / "a.json", json.dumps(content))
+    assert main(Args(str(source), tmp_path / "b.json", crowd_as_object=crowd_as_object)) == 0
+    written = json.loads((tmp_path / "b.json").read_text())["annotations"]
+    assert len(written) == len(content["annotations"])
+    assert {entry["iscrowd"] for entry in written} == {int(not crowd_as_object)}
+
+
 @pytest.mark.parametrize(
     ("source", "output", "message"),
     [

@@ -9,6 +9,7 @@ import torch
 
 import refinemask
 from refinemask.modeling.detector import Detector
+from refinemask.recipes import ValidationData
 from refinemask.training.loop import Execution
 from refinemask.training.transfer import with_settings
 from refinemask.weights import read_config, read_metadata, save_detector
@@ -32,6 +33,30 @@ def test_the_verb_says_what_became_of_the_plan_and_prints_nothing(
     records = [json.loads(line) for line in (run.output / "metrics.jsonl").read_text().splitlines()]
     assert list(records[-1]["average_precision"]) == ["bbox", "segm", "boundary"]
     assert run.best_ap == pytest.approx(records[-1]["average_precision"]["segm"]["AP"])
+
+
+def test_data_that_are_both_trained_and_evaluated_on_are_read_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root = draw_dataset(tmp_path / "data")
+    source = root / RECIPE.data.annotations
+    content = json.loads(source.read_text())
+    del content["annotations"][0]["area"]
+    source.write_text(json.dumps(content))
+    same = ValidationData(annotations=RECIPE.data.annotations, images=RECIPE.data.images)
+    plan = refinemask.Plan(
+        name="tiny",
+        recipe=replace(RECIPE, train=replace(RECIPE.train, epochs=1), validation=same),
+        data_root=root,
+        output=tmp_path / "run",
+        execution=Execution(device=torch.device("cpu")),
+        evaluate_every=1,
+    )
+    run = refinemask.train(plan)
+    lines = capfd.readouterr().err.splitlines()
+    assert len([line for line in lines if line.startswith(f"{source}: mended: 1 objects without an area")]) == 1
+    assert [line.split(":")[0] for line in lines if "ed on: " in line] == ["trained on", "evaluated on"]
+    assert run.best_ap is not None
 
 
 def test_a_run_that_is_stopped_is_not_finished(tmp_path: Path) -> None:
