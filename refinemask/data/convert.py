@@ -16,7 +16,7 @@ import tyro
 from refinemask.command import execute
 from refinemask.data.coco import CocoDataset
 from refinemask.data.lvis import LvisDataset
-from refinemask.data.reading import CLASS_NAME, is_json_file, read_annotations, read_foreign, split_path
+from refinemask.data.reading import CLASS_NAME, read_with_folder, split_path
 from refinemask.files import UserError, atomic_write, require_not_input
 from refinemask.spelling import OptionalPath
 
@@ -65,12 +65,10 @@ def convert(
     Raises:
         UserError: they cannot be read, or are LVIS's, which have more than a COCO file holds.
     """
-    if not is_json_file(annotations):
-        return read_foreign(annotations, images, class_name)
-    dataset = read_annotations(annotations, images, crowd_as_object=crowd_as_object)
+    dataset, folder = read_with_folder(annotations, images, crowd_as_object=crowd_as_object, class_name=class_name)
     if isinstance(dataset, LvisDataset):
         raise UserError(f"{annotations}: is an LVIS file, which is read as it is (--metric lvis) and not converted")
-    return dataset, images
+    return dataset, folder
 
 
 def dataset_text(dataset: CocoDataset) -> str:

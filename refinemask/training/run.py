@@ -36,8 +36,8 @@ from refinemask.training.fingerprint import Fingerprint
 from refinemask.training.initial_weights import IMAGENET, adapted, initialise
 from refinemask.training.loop import Execution, Step, Trainer, kept_weights, profile
 from refinemask.training.report import Report
-from refinemask.training.transfer import InitialWeights
-from refinemask.training.validation import draw_first, validate
+from refinemask.training.transfer import InitialWeights, recorded
+from refinemask.training.validation import draw_first, require_some_readable, validate
 from refinemask.weights import save_detector
 
 PICTURES = 4
@@ -233,7 +233,9 @@ def _prepare(plan: Plan, pictures: TrainingDataset, chosen: ModelConfig) -> tupl
     detector, initial = Detector(model), None
     if plan.init is not None:
         initial = initialise(detector, plan.init, chosen)
-    elif plan.resume is None and (model.backbone.frozen_norm or model.backbone.frozen_stages >= 0):
+    elif plan.resume is not None:
+        initial = recorded(plan.resume.parent / "recipe.json")
+    elif model.backbone.frozen_norm or model.backbone.frozen_stages >= 0:
         raise UserError(
             f"{plan.name} freezes part of its backbone, so it cannot start from nothing; give --init "
             f"{_sources(model.backbone)}"
@@ -280,6 +282,7 @@ def _validation_data(plan: Plan, training: UsedData) -> UsedData | None:
     metric_of(dataset).require_classes(dataset, plan.recipe.model, f"a model of {training.dataset.path}")
     is_own = Path(validation.images).is_absolute()
     require_files(dataset.images, images, dataset.path, "--val-images" if is_own else "--data-root")
+    require_some_readable(dataset, images, plan.recipe.model.preprocessing.window)
     data = UsedData(purpose="evaluated on", dataset=dataset, images=images, counts=validation_counts(dataset))
     say(*data.lines())
     if not data.counts.objects:

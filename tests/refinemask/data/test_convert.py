@@ -90,3 +90,10 @@ def test_what_would_do_harm_is_refused(
     (line,) = capsys.readouterr().err.splitlines()
     assert re.search(message, line)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("source", ["set", "set/a.json"])
+def test_the_folder_of_file_names_is_said(tmp_path: Path, source: str, capsys: pytest.CaptureFixture[str]) -> None:
+    labelme(tmp_path / "set")
+    assert main(Args(str(tmp_path / source), tmp_path / "out.json")) == 0
+    assert capsys.readouterr().out.endswith(f"; file names begin from {tmp_path / 'set'}\n")

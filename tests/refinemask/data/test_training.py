@@ -170,7 +170,9 @@ def test_no_more_images_are_tried_than_there_are(tmp_path: Path, count: int, tri
     images = dataset(tmp_path, [annotation(image_id=number) for number in range(1, count + 1)], count=count)
     for path in tmp_path.glob("*.png"):
         path.write_bytes(b"")
-    with pytest.raises(UserError, match=rf"^{tried} images in a row cannot be read; the first: .*1\.png: the file is empty"):
+    with pytest.raises(
+        UserError, match=rf"^{tried} images in a row cannot be read; the first: .*1\.png: the file is empty"
+    ):
         images[Pick(0, 0)]
 
 

@@ -118,3 +118,24 @@ def test_a_run_from_nothing_records_no_initial_weights(tmp_path: Path) -> None:
     run = refinemask.train(plan, lambda: True)
     assert run.initial is None
     assert "initial_weights" not in json.loads((run.output / "recipe.json").read_text())
+
+
+def test_a_resumed_run_remembers_its_initial_weights(tmp_path: Path) -> None:
+    given = replace(RECIPE.model, class_names=("disk", "triangle"), category_ids=(1, 2))
+    save_detector(Detector(given), tmp_path / "given.safetensors", recipe="tiny")
+    plan = refinemask.Plan(
+        name="tiny",
+        recipe=replace(RECIPE, train=replace(RECIPE.train, epochs=1)),
+        data_root=draw_dataset(tmp_path / "data"),
+        output=tmp_path / "run",
+        execution=Execution(device=torch.device("cpu")),
+        init=str(tmp_path / "given.safetensors"),
+        evaluate_every=0,
+    )
+    first = refinemask.train(plan, lambda: True)
+    assert first.initial is not None
+    resumed = refinemask.train(replace(plan, init=None, resume=tmp_path / "run" / "state.pt"))
+    assert (resumed.finished, resumed.initial) == (True, first.initial)
+    expected = json.loads(json.dumps(asdict(first.initial)))
+    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["initial_weights"] == expected
+    assert json.loads(read_metadata(tmp_path / "run" / "last.safetensors")["initial_weights"]) == expected
