@@ -18,6 +18,7 @@ from refinemask.data.label_map import SUFFIXES
 from refinemask.data.lvis import parse_lvis
 from refinemask.distributed import say
 from refinemask.files import UserError
+from refinemask.readable import require_readable
 
 CLASS_NAME = "object"
 """The class of instance masks that lie in no folder of a class."""
@@ -126,7 +127,9 @@ def _recognised(path: str | os.PathLike[str], images: Path | None, findings: Fin
     place, split = split_path(path)
     if not os.path.exists(place):
         raise UserError(f"{path}: no such file or folder, expected {EXPECTED}")
-    if place.is_file() and place.suffix.lower() in YAML:
+    if not place.is_dir():
+        require_readable(place)
+    if place.suffix.lower() in YAML and place.is_file():
         return read_yolo(place, images, findings, split)
     for name in DATA_FILES:
         if (place / name).is_file():

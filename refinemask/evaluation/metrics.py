@@ -65,13 +65,14 @@ class Metric(Generic[Data]):
                 f"--metric {self.name} has no boundaries and always {self.fixed_max_detections} detections per image"
             )
 
-    def require_classes(self, dataset: Data, config: ModelConfig, detector: str) -> None:
+    def require_classes(self, dataset: Data, config: ModelConfig, detector: str, remedy: str = "") -> None:
         """Raise a UserError unless a detector of ``config`` finds all classes of ``dataset``.
 
         Args:
             dataset: the annotations.
             config: the detector's configuration.
             detector: what the error calls it.
+            remedy: what the error says to do; for a detector in a file if not given.
         """
         known = classes(config)
         if self.category_ids not in (None, config.category_ids):
@@ -79,10 +80,13 @@ class Metric(Generic[Data]):
         for category, name in dataset.categories.items():
             if category not in known or (self.same_names and known[category] != name):
                 shown = one_line(name, LISTED_CHARACTERS)
+                remedy = remedy or (
+                    "evaluate it on annotations of its own classes, or give it these ids and names when it is "
+                    f"converted: python -m refinemask.convert … --categories {dataset.path}"
+                )
                 raise UserError(
                     f"{detector}: finds {listed(known)}, of which none is category {category} ({shown}) of "
-                    f"{dataset.path}; evaluate it on annotations of its own classes, or give it these ids and names "
-                    f"when it is converted: python -m refinemask.convert … --categories {dataset.path}"
+                    f"{dataset.path}; {remedy}"
                 )
 
 

@@ -40,6 +40,11 @@ from refinemask.training.transfer import InitialWeights, recorded
 from refinemask.training.validation import draw_first, require_some_readable, validate
 from refinemask.weights import save_detector
 
+SAME_CLASSES = (
+    "give a class the same id and name in both; of labelme, Pascal VOC and instance masks, which have names alone, "
+    "list the names in a classes.txt, one a line, in a folder above both"
+)
+"""What to do where the classes of the validation are others than the training's."""
 PICTURES = 4
 """Number of images of the validation set that TensorBoard shows with their detections."""
 
@@ -279,7 +284,7 @@ def _validation_data(plan: Plan, training: UsedData) -> UsedData | None:
     dataset = training.dataset
     if (annotations, images) != (dataset.path, training.images):
         dataset = read_annotations(annotations, images, crowd_as_object=plan.recipe.data.crowd_as_object)
-    metric_of(dataset).require_classes(dataset, plan.recipe.model, f"a model of {training.dataset.path}")
+    metric_of(dataset).require_classes(dataset, plan.recipe.model, f"a model of {training.dataset.path}", SAME_CLASSES)
     is_own = Path(validation.images).is_absolute()
     require_files(dataset.images, images, dataset.path, "--val-images" if is_own else "--data-root")
     require_some_readable(dataset, images, plan.recipe.model.preprocessing.window)

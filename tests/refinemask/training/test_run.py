@@ -1,6 +1,7 @@
 """Training as a function."""
 
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -8,12 +9,14 @@ import pytest
 import torch
 
 import refinemask
+from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
 from refinemask.recipes import ValidationData
 from refinemask.training.loop import Execution
 from refinemask.training.transfer import with_settings
 from refinemask.weights import read_config, read_metadata, save_detector
-from tests.support.tiny_training import RECIPE, draw_dataset
+from tests.support.other_formats import labelme_file, shape
+from tests.support.tiny_training import RECIPE, SIDE, draw_dataset
 
 
 def test_the_verb_says_what_became_of_the_plan_and_prints_nothing(
@@ -139,3 +142,32 @@ def test_a_resumed_run_remembers_its_initial_weights(tmp_path: Path) -> None:
     expected = json.loads(json.dumps(asdict(first.initial)))
     assert json.loads((tmp_path / "run" / "recipe.json").read_text())["initial_weights"] == expected
     assert json.loads(read_metadata(tmp_path / "run" / "last.safetensors")["initial_weights"]) == expected
+
+
+def test_classes_of_formats_without_ids_are_the_same_by_a_list_above_both(tmp_path: Path) -> None:
+    root = draw_dataset(tmp_path / "data", 2)
+    square = [4.0, 4, 30, 4, 30, 30, 4, 30]
+    for split, labels in (("train", ("disk", "square")), ("val", ("square",))):
+        shutil.copytree(root / "images", tmp_path / "set" / split)
+        for number in (1, 2):
+            size = {"imagePath": f"{number}.png", "imageHeight": SIDE, "imageWidth": SIDE}
+            labelme_file(tmp_path / "set" / split / f"{number}.json", [shape(name, square) for name in labels], **size)
+    data = replace(RECIPE.data, annotations="set/train", images="set/train")
+    recipe = replace(
+        RECIPE,
+        data=data,
+        validation=ValidationData(annotations="set/val", images="set/val"),
+        train=replace(RECIPE.train, epochs=1),
+    )
+    plan = refinemask.Plan(
+        name="tiny",
+        recipe=recipe,
+        data_root=tmp_path,
+        output=tmp_path / "run",
+        execution=Execution(device=torch.device("cpu")),
+        evaluate_every=1,
+    )
+    with pytest.raises(UserError, match=r"none is category 1 \(square\) .*list the names in a classes.txt, one a line"):
+        refinemask.train(plan)
+    (tmp_path / "set" / "classes.txt").write_text("square\ndisk\n")
+    assert refinemask.train(replace(plan, output=tmp_path / "again")).best_ap is not None
