@@ -72,14 +72,18 @@ def convert(
 
 
 def dataset_text(dataset: CocoDataset) -> str:
-    """The text of the COCO file of a data set."""
+    """The text of the COCO file of a data set; if objects share an id, all are numbered anew, from 1."""
+    objects = [annotation for group in dataset.annotations.values() for annotation in group]
+    ids = [annotation.id for annotation in objects]
+    if len(set(ids)) < len(ids):
+        ids = list(range(1, len(ids) + 1))
     images = [
         {"id": image.id, "file_name": image.file_name, "height": image.height, "width": image.width}
         for image in dataset.images
     ]
     annotations: list[dict[str, Any]] = [
         {
-            "id": annotation.id,
+            "id": number,
             "image_id": annotation.image_id,
             "category_id": annotation.category_id,
             "bbox": annotation.bbox,
@@ -87,8 +91,7 @@ def dataset_text(dataset: CocoDataset) -> str:
             "segmentation": annotation.segmentation,
             "iscrowd": int(annotation.iscrowd),
         }
-        for group in dataset.annotations.values()
-        for annotation in group
+        for number, annotation in zip(ids, objects, strict=True)
     ]
     categories = [{"id": category, "name": name} for category, name in dataset.categories.items()]
     content = {"images": images, "annotations": annotations, "categories": categories}

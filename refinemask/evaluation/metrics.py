@@ -13,6 +13,7 @@ from refinemask.evaluation.ap_star import read_cocofied
 from refinemask.evaluation.coco import IOU_TYPES, IoUType, default_max_detections, evaluate_coco
 from refinemask.evaluation.lvis import IOU_TYPES as LVIS_IOU_TYPES
 from refinemask.evaluation.lvis import MAX_DETECTIONS, evaluate_lvis
+from refinemask.exit_codes import printable
 from refinemask.files import UserError
 from refinemask.foreign import one_line
 from refinemask.structures import Result
@@ -79,7 +80,7 @@ class Metric(Generic[Data]):
             raise UserError(f"{detector}: finds {len(known)} classes; AP* is for a detector of COCO's 80")
         for category, name in dataset.categories.items():
             if category not in known or (self.same_names and known[category] != name):
-                shown = one_line(name, LISTED_CHARACTERS)
+                shown = one_line(printable(name.strip()), LISTED_CHARACTERS)
                 remedy = remedy or (
                     "evaluate it on annotations of its own classes, or give it these ids and names when it is "
                     f"converted: python -m refinemask.convert … --categories {dataset.path}"
@@ -98,7 +99,7 @@ def classes(config: ModelConfig) -> dict[int, str]:
 def listed(names: Mapping[int, str]) -> str:
     """Classes as errors list them: their number and the first ones, such as ``80 classes (1 person, 2 bicycle, …)``."""
     first = list(names.items())[:LISTED_CLASSES]
-    shown = ", ".join(f"{category} {one_line(name, LISTED_CHARACTERS)}" for category, name in first)
+    shown = ", ".join(f"{category} {one_line(printable(name.strip()), LISTED_CHARACTERS)}" for category, name in first)
     return f"{len(names)} classes ({shown}{', …' if len(names) > LISTED_CLASSES else ''})"
 
 

@@ -97,3 +97,22 @@ def test_the_folder_of_file_names_is_said(tmp_path: Path, source: str, capsys: p
     labelme(tmp_path / "set")
     assert main(Args(str(tmp_path / source), tmp_path / "out.json")) == 0
     assert capsys.readouterr().out.endswith(f"; file names begin from {tmp_path / 'set'}\n")
+
+
+@pytest.mark.parametrize(("ids", "written"), [((7, 7, 9), [1, 2, 3]), ((7, 8, 9), [7, 8, 9])])
+def test_ids_that_objects_share_are_numbered_anew(tmp_path: Path, ids: tuple[int, ...], written: list[int]) -> None:
+    entry = {
+        "image_id": 1,
+        "category_id": 1,
+        "bbox": [0, 0, 4, 4],
+        "area": 16,
+        "segmentation": [[0, 0, 4, 0, 4, 4, 0, 4]],
+    }
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 9, "width": 9}],
+        "annotations": [{"id": number, **entry} for number in ids],
+        "categories": [{"id": 1, "name": "x"}],
+    }
+    source = text(tmp_path / "a.json", json.dumps(content))
+    assert main(Args(str(source), tmp_path / "b.json")) == 0
+    assert [entry["id"] for entry in json.loads((tmp_path / "b.json").read_text())["annotations"]] == written
