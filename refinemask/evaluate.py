@@ -53,6 +53,8 @@ class Args:
     """Score above which a detection counts, 0 to 1; if not given, the file's, and only a checkpoint has a lower one."""
     max_detections: OptionalNumber = None
     """Detections that count per image and category, for coco; if not given 100, or more for more objects."""
+    crowd_as_object: bool = False
+    """Look for objects that are marked as crowds (iscrowd 1), too, for coco."""
     limit: OptionalNumber = None
     """Use only the first so many images."""
     batch_size: int = 1
@@ -104,6 +106,7 @@ def _evaluate(args: Args) -> None:
             metric=args.metric,
             iou_types=args.iou_types,
             max_detections=args.max_detections,
+            crowd_as_object=args.crowd_as_object,
             limit=args.limit,
             batch_size=args.batch_size,
             tile=args.tile,

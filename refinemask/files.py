@@ -47,7 +47,9 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         _remove_abandoned(target)
         handle, temporary = _own_temporary(target)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+        in_a_file = isinstance(error, FileExistsError)
+        reason = f"{target.parent} is a file, expected a folder" if in_a_file else error.strerror
+        raise UserError(f"{path}: cannot be written: {reason}") from error
     try:
         yield temporary
         _publish(temporary, target)

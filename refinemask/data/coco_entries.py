@@ -130,6 +130,9 @@ def category_entries(entries: Sequence[Any], ids: Ids, findings: Findings) -> It
         name = name_of("categories", position, entry)
         if (category := _as_it_should_be(entry, CategoryEntry)) is None:
             category = _mended_category(entry, name, ids, findings)
+        if category is not None and not str(category.name).strip():
+            findings.mended("categories without a name (it is the id)", name)
+            category = CategoryEntry(category.id, str(category.id), category.supercategory)
         if category is not None:
             yield name, category
 

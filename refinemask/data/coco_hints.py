@@ -53,33 +53,31 @@ def add_hints(
         flat,
         len(annotations),
     )
-    compared = annotations[:: len(annotations) // MOST_COMPARED + 1]
-    _hint_at_boxes(
-        findings, images, [annotation for annotation in compared if isinstance(annotation.segmentation, list)]
-    )
+    _hint_at_boxes(findings, images, annotations[:: len(annotations) // MOST_COMPARED + 1])
 
 
 def _hint_at_boxes(
     findings: Findings, images: Mapping[int, "CocoImage"], annotations: Sequence["CocoAnnotation"]
 ) -> None:
-    shares, elsewhere = [], []
+    shares, elsewhere, polygons = [], [], 0
     for annotation in annotations:
         x, y, width, height = box = extent(annotation.segmentation)
         image = images[annotation.image_id]
+        polygons += isinstance(annotation.segmentation, list)
         if min(x, y) >= 0 and max(x + width, y + height) <= 1 and min(image.height, image.width) > 2:
             shares.append(annotation)
         if boxes_differ(annotation.bbox, box):
             elsewhere.append(annotation)
     _note_most(
         findings,
-        f"of {len(annotations)} polygons lie within the first pixel of their image: these coordinates look like shares "
+        f"of {polygons} polygons lie within the first pixel of their image: these coordinates look like shares "
         "of its width and height, expected pixels",
         shares,
-        len(annotations),
+        polygons,
     )
     _note_most(
         findings,
-        f"of {len(annotations)} boxes that were compared are not where their polygons are; expected "
+        f"of {len(annotations)} boxes that were compared are not where their masks are; expected "
         "[x, y, width, height] in pixels (not x1, y1, x2, y2)",
         elsewhere,
         len(annotations),

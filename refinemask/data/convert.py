@@ -16,7 +16,7 @@ import tyro
 from refinemask.command import execute
 from refinemask.data.coco import CocoDataset
 from refinemask.data.lvis import LvisDataset
-from refinemask.data.reading import CLASS_NAME, is_json_file, read_annotations, read_foreign, split_path
+from refinemask.data.reading import CLASS_NAME, read_with_folder, split_path
 from refinemask.files import UserError, atomic_write, require_not_input
 from refinemask.spelling import OptionalPath
 
@@ -33,6 +33,8 @@ class Args:
     """Folder of the pictures, which file names then begin from; if not given, the one that the format implies."""
     class_name: str = CLASS_NAME
     """Class of instance masks that lie in no folder of a class."""
+    crowd_as_object: bool = False
+    """Write objects that a COCO file marks as crowds (iscrowd 1) as one object each."""
 
 
 def main(args: Args | None = None) -> int:
@@ -43,7 +45,7 @@ def main(args: Args | None = None) -> int:
 def _convert(args: Args) -> None:
     place, _ = split_path(args.annotations)
     _require_own_output(args.output, place)
-    dataset, folder = convert(args.annotations, args.images, args.class_name)
+    dataset, folder = convert(args.annotations, args.images, args.class_name, crowd_as_object=args.crowd_as_object)
     with atomic_write(args.output) as temporary:
         temporary.write_text(dataset_text(dataset))
     objects = sum(map(len, dataset.annotations.values()))
@@ -52,30 +54,36 @@ def _convert(args: Args) -> None:
 
 
 def convert(
-    annotations: str | os.PathLike[str], images: Path | None = None, class_name: str = CLASS_NAME
+    annotations: str | os.PathLike[str],
+    images: Path | None = None,
+    class_name: str = CLASS_NAME,
+    *,
+    crowd_as_object: bool = False,
 ) -> tuple[CocoDataset, Path | None]:
     """Annotations of any format, and the folder that their file names begin from, if it is known.
 
     Raises:
         UserError: they cannot be read, or are LVIS's, which have more than a COCO file holds.
     """
-    if not is_json_file(annotations):
-        return read_foreign(annotations, images, class_name)
-    dataset = read_annotations(annotations, images)
+    dataset, folder = read_with_folder(annotations, images, crowd_as_object=crowd_as_object, class_name=class_name)
     if isinstance(dataset, LvisDataset):
         raise UserError(f"{annotations}: is an LVIS file, which is read as it is (--metric lvis) and not converted")
-    return dataset, images
+    return dataset, folder
 
 
 def dataset_text(dataset: CocoDataset) -> str:
-    """The text of the COCO file of a data set."""
+    """The text of the COCO file of a data set; if objects share an id, all are numbered anew, from 1."""
+    objects = [annotation for group in dataset.annotations.values() for annotation in group]
+    ids = [annotation.id for annotation in objects]
+    if len(set(ids)) < len(ids):
+        ids = list(range(1, len(ids) + 1))
     images = [
         {"id": image.id, "file_name": image.file_name, "height": image.height, "width": image.width}
         for image in dataset.images
     ]
     annotations: list[dict[str, Any]] = [
         {
-            "id": annotation.id,
+            "id": number,
             "image_id": annotation.image_id,
             "category_id": annotation.category_id,
             "bbox": annotation.bbox,
@@ -83,8 +91,7 @@ def dataset_text(dataset: CocoDataset) -> str:
             "segmentation": annotation.segmentation,
             "iscrowd": int(annotation.iscrowd),
         }
-        for group in dataset.annotations.values()
-        for annotation in group
+        for number, annotation in zip(ids, objects, strict=True)
     ]
     categories = [{"id": category, "name": name} for category, name in dataset.categories.items()]
     content = {"images": images, "annotations": annotations, "categories": categories}

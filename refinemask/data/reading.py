@@ -18,6 +18,7 @@ from refinemask.data.label_map import SUFFIXES
 from refinemask.data.lvis import parse_lvis
 from refinemask.distributed import say
 from refinemask.files import UserError
+from refinemask.readable import require_readable
 
 CLASS_NAME = "object"
 """The class of instance masks that lie in no folder of a class."""
@@ -36,7 +37,22 @@ def read_annotations(
     crowd_as_object: bool = False,
     class_name: str = CLASS_NAME,
 ) -> CocoDataset:
-    """Read annotations of any format that this project knows; docs/annotation-formats.md shows their layouts.
+    """The annotations of :func:`read_with_folder`; docs/annotation-formats.md shows the layouts of each format.
+
+    Raises:
+        UserError: the path is of no known format, files are missing, or the whole is malformed.
+    """
+    return read_with_folder(path, images, crowd_as_object=crowd_as_object, class_name=class_name)[0]
+
+
+def read_with_folder(
+    path: str | os.PathLike[str],
+    images: str | os.PathLike[str] | None = None,
+    *,
+    crowd_as_object: bool = False,
+    class_name: str = CLASS_NAME,
+) -> tuple[CocoDataset, Path | None]:
+    """Annotations of any format that this project knows, and the folder that file names begin from, if it is known.
 
     What a path other than a COCO or LVIS file was recognised as is printed to standard error, and so is every kind of
     oddity that was mended or left out.
@@ -55,18 +71,15 @@ def read_annotations(
         with without_garbage_collection():
             content = read_lists(path)
             if not is_labelme(content):
-                return _parse(path, content, images, crowd_as_object)
-    return read_foreign(path, images, class_name)[0]
+                dataset = _parse(path, content, images, crowd_as_object)
+                return dataset, None if images is None else Path(images)
+    return _read_foreign(path, images, class_name)
 
 
-def read_foreign(
-    path: str | os.PathLike[str], images: str | os.PathLike[str] | None, class_name: str = CLASS_NAME
+def _read_foreign(
+    path: str | os.PathLike[str], images: str | os.PathLike[str] | None, class_name: str
 ) -> tuple[CocoDataset, Path]:
-    """Annotations of another format than COCO's or LVIS's, and the folder that their file names begin from.
-
-    Raises:
-        UserError: as :func:`read_annotations`.
-    """
+    """Annotations of another format than COCO's or LVIS's, and the folder that their file names begin from."""
     findings = Findings()
     content = _recognised(path, None if images is None else Path(images), findings, class_name)
     if not content.images or not content.categories:
@@ -114,7 +127,9 @@ def _recognised(path: str | os.PathLike[str], images: Path | None, findings: Fin
     place, split = split_path(path)
     if not os.path.exists(place):
         raise UserError(f"{path}: no such file or folder, expected {EXPECTED}")
-    if place.is_file() and place.suffix.lower() in YAML:
+    if not place.is_dir():
+        require_readable(place)
+    if place.suffix.lower() in YAML and place.is_file():
         return read_yolo(place, images, findings, split)
     for name in DATA_FILES:
         if (place / name).is_file():

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from refinemask.config import DataConfig, Window
+from refinemask.config import STRIDE, DataConfig, Window
 from refinemask.data.annotated import locate, read_annotated, require_files
 from refinemask.data.augmentation import draw_shape, move
 from refinemask.data.coco import CocoAnnotation, CocoDataset, CocoImage
@@ -141,7 +141,8 @@ class TrainingDataset(Dataset[TrainingImage]):
         """How much is trained on."""
         if not self.counts.objects:
             raise UserError(
-                f"{coco.path}: none of its {len(coco.images)} images has an object to train on: {self.left_out}"
+                f"{coco.path}: none of its {len(coco.images)} images has an object to train on: "
+                f"{self.left_out or 'they have no annotations'}"
             )
         require_files([image for image, _ in self._entries], self._directory, coco.path, images_option)
         if self._semantic_directory is not None:
@@ -194,8 +195,8 @@ class TrainingDataset(Dataset[TrainingImage]):
 
         Why images cannot be read is added to ``skipped``.
         """
-        before = len(skipped)
-        for offset in range(MOST_SKIPPED):
+        before, most = len(skipped), min(MOST_SKIPPED, len(self))
+        for offset in range(most):
             image, annotations = self._entries[(index + offset) % len(self)]
             try:
                 pixels, semantic = read_annotated(self._directory, image, self._window), self._read_semantic(image)
@@ -203,7 +204,7 @@ class TrainingDataset(Dataset[TrainingImage]):
                 skipped.append(str(error))
             else:
                 return move(self._resized(pixels, semantic, annotations, random), self._config, random)
-        raise UserError(f"{MOST_SKIPPED} images in a row cannot be read; the first: {skipped[before]}")
+        raise UserError(f"{most} images in a row cannot be read; the first: {skipped[before]}")
 
     def _read_semantic(self, image: CocoImage) -> NDArray[np.uint8] | None:
         if self._semantic_directory is None:
@@ -260,8 +261,13 @@ def _entries(
 
 
 def collate(samples: Sequence[TrainingImage]) -> TrainingBatch:
-    """Pad the images of a batch to one canvas."""
+    """Pad the images of a batch to one canvas, of more than one cell of the backbone's last stage.
+
+    Of a single value, batch norm has no variance.
+    """
     images, image_sizes = pad_batch([sample.pixels for sample in samples])
+    if images.shape[2:] == (STRIDE, STRIDE):
+        images = np.pad(images, ((0, 0), (0, 0), (0, 0), (0, STRIDE)))
     return TrainingBatch(
         torch.from_numpy(images),
         torch.from_numpy(image_sizes),

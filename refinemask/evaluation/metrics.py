@@ -13,6 +13,7 @@ from refinemask.evaluation.ap_star import read_cocofied
 from refinemask.evaluation.coco import IOU_TYPES, IoUType, default_max_detections, evaluate_coco
 from refinemask.evaluation.lvis import IOU_TYPES as LVIS_IOU_TYPES
 from refinemask.evaluation.lvis import MAX_DETECTIONS, evaluate_lvis
+from refinemask.exit_codes import printable
 from refinemask.files import UserError
 from refinemask.foreign import one_line
 from refinemask.structures import Result
@@ -65,24 +66,28 @@ class Metric(Generic[Data]):
                 f"--metric {self.name} has no boundaries and always {self.fixed_max_detections} detections per image"
             )
 
-    def require_classes(self, dataset: Data, config: ModelConfig, detector: str) -> None:
+    def require_classes(self, dataset: Data, config: ModelConfig, detector: str, remedy: str = "") -> None:
         """Raise a UserError unless a detector of ``config`` finds all classes of ``dataset``.
 
         Args:
             dataset: the annotations.
             config: the detector's configuration.
             detector: what the error calls it.
+            remedy: what the error says to do; for a detector in a file if not given.
         """
         known = classes(config)
         if self.category_ids not in (None, config.category_ids):
             raise UserError(f"{detector}: finds {len(known)} classes; AP* is for a detector of COCO's 80")
         for category, name in dataset.categories.items():
             if category not in known or (self.same_names and known[category] != name):
-                shown = one_line(name, LISTED_CHARACTERS)
+                shown = one_line(printable(name.strip()), LISTED_CHARACTERS)
+                remedy = remedy or (
+                    "evaluate it on annotations of its own classes, or give it these ids and names when it is "
+                    f"converted: python -m refinemask.convert … --categories {dataset.path}"
+                )
                 raise UserError(
                     f"{detector}: finds {listed(known)}, of which none is category {category} ({shown}) of "
-                    f"{dataset.path}; evaluate it on annotations of its own classes, or give it these ids and names "
-                    f"when it is converted: python -m refinemask.convert … --categories {dataset.path}"
+                    f"{dataset.path}; {remedy}"
                 )
 
 
@@ -94,7 +99,7 @@ def classes(config: ModelConfig) -> dict[int, str]:
 def listed(names: Mapping[int, str]) -> str:
     """Classes as errors list them: their number and the first ones, such as ``80 classes (1 person, 2 bicycle, …)``."""
     first = list(names.items())[:LISTED_CLASSES]
-    shown = ", ".join(f"{category} {one_line(name, LISTED_CHARACTERS)}" for category, name in first)
+    shown = ", ".join(f"{category} {one_line(printable(name.strip()), LISTED_CHARACTERS)}" for category, name in first)
     return f"{len(names)} classes ({shown}{', …' if len(names) > LISTED_CLASSES else ''})"
 
 

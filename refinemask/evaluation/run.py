@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from refinemask.data.annotated import is_there
-from refinemask.data.coco import CocoDataset
+from refinemask.data.coco import CocoDataset, read_coco
 from refinemask.data.convert import dataset_text
 from refinemask.data.reading import is_json_file, read_annotations, split_path
 from refinemask.evaluation.coco import IoUType
@@ -57,6 +57,7 @@ def evaluate(
     metric: MetricName = "coco",
     iou_types: Sequence[IoUType] | None = None,
     max_detections: int | None = None,
+    crowd_as_object: bool = False,
     limit: int | None = None,
     batch_size: int = 1,
     tile: int | None = None,
@@ -80,6 +81,7 @@ def evaluate(
         iou_types: ``bbox``, ``segm`` and, for coco alone, ``boundary``; None is all of the metric.
         max_detections: detections that count per image and class, for coco; None is 100, or more where an image has
             more objects.
+        crowd_as_object: whether objects that are marked as crowds are looked for, too; for coco.
         limit: use only the first so many images.
         batch_size: images, or tiles of a large image, per batch.
         tile: side in pixels of the tiles in which larger images are predicted; None leaves every image whole.
@@ -104,7 +106,7 @@ def evaluate(
         raise UserError(f"--metric is {metric}; expected {', '.join(METRICS)}")
     chosen: Metric[Any] = METRICS[metric]
     chosen.require_options(iou_types, max_detections)
-    dataset, digest = _read(chosen, annotations, images)
+    dataset, digest = _read(chosen, annotations, images, crowd_as_object)
     dataset = replace(dataset, images=dataset.images[:limit])
     _require_images(dataset, images)
     predictor = _opened(engine)
@@ -136,9 +138,17 @@ def evaluate(
 
 
 def _read(
-    metric: Metric[Any], annotations: str | os.PathLike[str], images: str | os.PathLike[str]
+    metric: Metric[Any], annotations: str | os.PathLike[str], images: str | os.PathLike[str], crowd_as_object: bool
 ) -> tuple[CocoDataset, str]:
-    """The annotations, and the SHA-256 of their file, or of the COCO file that those of another format become."""
+    """The annotations, and the SHA-256 of their file, or of the COCO file that those of another format become.
+
+    Of what is a crowd predictions do not depend, so the SHA-256 is that of the file all the same.
+    """
+    if crowd_as_object:
+        if metric.name != "coco":
+            raise UserError(f"--crowd-as-object: {metric.name} has no crowds; only --metric coco has")
+        if is_json_file(annotations):
+            return read_coco(annotations, images, crowd_as_object=True), sha256(annotations)
     if metric.name != "coco" or is_json_file(annotations) or not os.path.exists(split_path(annotations)[0]):
         return metric.read(annotations, images), sha256(annotations)
     dataset = read_annotations(annotations, images)

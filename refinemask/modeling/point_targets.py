@@ -50,7 +50,7 @@ def point_targets(masks: Sequence[Polygons | Bitmap], boxes: Tensor, owners: Ten
     for owner in owners.unique().tolist():
         rows = (owners == owner).nonzero().squeeze(1)
         bitmap = _bitmap(masks[owner])
-        pixels = torch.from_numpy(np.ascontiguousarray(bitmap)).float()[None, None]
+        pixels = torch.from_numpy(bitmap.copy()).float()[None, None]
         values[rows] = sample_points(pixels, torch.zeros_like(rows), places[rows])[..., 0]
     return values.to(boxes.device)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -72,7 +71,7 @@ def semantic_classes(maps: Sequence[Bitmap | None], size: Sequence[int]) -> Tens
     labels = torch.full((len(maps), *size), UNLABELLED)
     for plane, labelled in zip(labels, maps, strict=True):
         if labelled is not None:
-            cells = torch.from_numpy(np.ascontiguousarray(labelled[::STRIDE, ::STRIDE]))
+            cells = torch.from_numpy(labelled[::STRIDE, ::STRIDE].copy())
             plane[: cells.shape[0], : cells.shape[1]] = cells
     return labels
 

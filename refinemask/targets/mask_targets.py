@@ -53,7 +53,8 @@ def crop_bitmap(bitmap: Bitmap, boxes: Tensor, n: int) -> Tensor:
     # Only the pixels that some sample reads become floats. The map's own border, where RoIAlign clamps, stays a border.
     corner = (boxes[:, :2].amin(dim=0) - 1).floor().clamp(min=0)
     (left, top), (right, bottom) = corner.int().tolist(), (boxes[:, 2:].amax(dim=0) + 2).ceil().int().tolist()
-    window = torch.from_numpy(np.ascontiguousarray(bitmap[top:bottom, left:right])).float()
+    # NumPy takes a flipped map of one column for contiguous, and PyTorch refuses its negative stride: hence the copy.
+    window = torch.from_numpy(bitmap[top:bottom, left:right].copy()).float()
     pooled = roi_align(window[None, None], [boxes - corner.repeat(2)], output_size=n, sampling_ratio=0, aligned=True)
     return (pooled[:, 0] >= 0.5).float()
 

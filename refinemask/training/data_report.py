@@ -9,6 +9,7 @@ from typing import Any, Literal
 from refinemask.data.coco import CocoDataset
 from refinemask.data.trainable import CROWDS
 from refinemask.data.training import TrainingCounts
+from refinemask.exit_codes import printable
 from refinemask.foreign import one_line
 
 SHOWN_CLASSES, SHOWN_CHARACTERS = 10, 40
@@ -61,7 +62,10 @@ class UsedData:
 
     @property
     def _names(self) -> dict[int, str]:
-        return {category: one_line(name, SHOWN_CHARACTERS) for category, name in self.dataset.categories.items()}
+        return {
+            category: one_line(printable(name.strip()), SHOWN_CHARACTERS)
+            for category, name in self.dataset.categories.items()
+        }
 
     def _classes(self) -> str:
         names, counts = self._names, sorted(self.counts.objects.items(), key=lambda pair: -pair[1])

@@ -36,10 +36,15 @@ from refinemask.training.fingerprint import Fingerprint
 from refinemask.training.initial_weights import IMAGENET, adapted, initialise
 from refinemask.training.loop import Execution, Step, Trainer, kept_weights, profile
 from refinemask.training.report import Report
-from refinemask.training.transfer import InitialWeights
-from refinemask.training.validation import draw_first, validate
+from refinemask.training.transfer import InitialWeights, recorded
+from refinemask.training.validation import draw_first, require_some_readable, validate
 from refinemask.weights import save_detector
 
+SAME_CLASSES = (
+    "give a class the same id and name in both; of labelme, Pascal VOC and instance masks, which have names alone, "
+    "list the names in a classes.txt, one a line, in a folder above both"
+)
+"""What to do where the classes of the validation are others than the training's."""
 PICTURES = 4
 """Number of images of the validation set that TensorBoard shows with their detections."""
 
@@ -125,7 +130,7 @@ def _train(plan: Plan, should_stop: Callable[[], bool]) -> TrainingRun:
     if plan.profile:
         table = profile(trainer, _make(plan.output) / "profile.json.gz" if is_main() else None)
         return TrainingRun(output=plan.output, finished=True, profile=table)
-    validation = _validation_data(plan, data.dataset.path)
+    validation = _validation_data(plan, data)
     if is_main():
         finished = _run_and_report(plan, trainer, initial, data, validation, should_stop)
     else:
@@ -233,7 +238,9 @@ def _prepare(plan: Plan, pictures: TrainingDataset, chosen: ModelConfig) -> tupl
     detector, initial = Detector(model), None
     if plan.init is not None:
         initial = initialise(detector, plan.init, chosen)
-    elif plan.resume is None and (model.backbone.frozen_norm or model.backbone.frozen_stages >= 0):
+    elif plan.resume is not None:
+        initial = recorded(plan.resume.parent / "recipe.json")
+    elif model.backbone.frozen_norm or model.backbone.frozen_stages >= 0:
         raise UserError(
             f"{plan.name} freezes part of its backbone, so it cannot start from nothing; give --init "
             f"{_sources(model.backbone)}"
@@ -263,18 +270,24 @@ def _fingerprint(recipe: Recipe, pictures: TrainingDataset) -> Fingerprint:
     return Fingerprint.of(pictures.image_ids, model=recipe.model, data=data, train=recipe.train)
 
 
-def _validation_data(plan: Plan, training: Path) -> UsedData | None:
-    """The data to evaluate on, or None; it is read before the first iteration, so that a mistake in it shows early."""
+def _validation_data(plan: Plan, training: UsedData) -> UsedData | None:
+    """The data to evaluate on, or None; it is read before the first iteration, so that a mistake in it shows early.
+
+    Data that are those of the training are not read, and their oddities not printed, a second time.
+    """
     validation = plan.recipe.validation
     if validation is None:
         say("nothing is evaluated, for lack of --val-annotations: the run writes last.safetensors, no best.safetensors")
     if validation is None or not plan.evaluate_every:
         return None
     annotations, images = plan.data_root / validation.annotations, plan.data_root / validation.images
-    dataset = read_annotations(annotations, images, crowd_as_object=plan.recipe.data.crowd_as_object)
-    metric_of(dataset).require_classes(dataset, plan.recipe.model, f"a model of {training}")
+    dataset = training.dataset
+    if (annotations, images) != (dataset.path, training.images):
+        dataset = read_annotations(annotations, images, crowd_as_object=plan.recipe.data.crowd_as_object)
+    metric_of(dataset).require_classes(dataset, plan.recipe.model, f"a model of {training.dataset.path}", SAME_CLASSES)
     is_own = Path(validation.images).is_absolute()
     require_files(dataset.images, images, dataset.path, "--val-images" if is_own else "--data-root")
+    require_some_readable(dataset, images, plan.recipe.model.preprocessing.window)
     data = UsedData(purpose="evaluated on", dataset=dataset, images=images, counts=validation_counts(dataset))
     say(*data.lines())
     if not data.counts.objects:

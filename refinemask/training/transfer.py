@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from refinemask.config import ModelConfig
-from refinemask.json_files import short
+from refinemask.files import UserError
+from refinemask.json_files import checked, read_json, short
 from refinemask.modeling.detector import Detector
 from refinemask.modeling.families import family_of
 
@@ -49,6 +51,27 @@ class InitialWeights:
         for verb, settings in (("taken over", self.settings), ("otherwise in the file", self.other_settings)):
             facts += [f"{verb}: {name} {short(value)}" for name, value in (settings or {}).items()]
         return f"{self.source}: {'; '.join(facts)}"
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    initial_weights: InitialWeights | None = None
+
+
+def recorded(recipe: Path) -> InitialWeights | None:
+    """What the ``recipe.json`` of a run says of its initial weights; None if they were random, or nothing says it.
+
+    Raises:
+        UserError: the file cannot be read, or is malformed.
+    """
+    if not recipe.is_file():
+        return None
+    expected = "the recipe of a training run"
+    content = read_json(recipe, expected)
+    try:
+        return checked(content, _Recorded).initial_weights
+    except ValueError as error:
+        raise UserError(f"{recipe}: {error}; expected {expected}") from error
 
 
 def _listed(what: str, names: Sequence[str]) -> str:

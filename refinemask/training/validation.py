@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import Module
 
-from refinemask.config import ModelConfig
+from refinemask.config import ModelConfig, Window
 from refinemask.data.annotated import read_annotated
 from refinemask.data.coco import CocoDataset
 from refinemask.evaluation.measurement import Measurement, measure
@@ -20,6 +20,23 @@ from refinemask.float32 import float32_products
 from refinemask.modeling.detector import Detector
 from refinemask.prediction import encode, predict
 from refinemask.structures import ImageDetections
+
+MOST_TRIED = 10
+"""Number of images in a row that cannot be read before no other is tried."""
+
+
+def require_some_readable(dataset: CocoDataset, image_dir: str | os.PathLike[str], window: Window | None) -> None:
+    """Raise a UserError if the first images cannot be read, so that no epoch is spent before that shows."""
+    tried, first = dataset.images[:MOST_TRIED], None
+    for image in tried:
+        try:
+            read_annotated(image_dir, image, window)
+        except UserError as error:
+            first = first or error
+        else:
+            return
+    if first is not None:
+        raise UserError(f"{dataset.path}: the first {len(tried)} images to evaluate on cannot be read, such as {first}")
 
 
 class LivePredictor:

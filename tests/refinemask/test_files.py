@@ -197,3 +197,10 @@ def test_a_file_that_another_writer_takes_for_abandoned_is_made_anew(
 def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot be written: .*null"), atomic_write(tmp_path / "a\0b"):
         pass
+
+
+def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("x")
+    expected = pytest.raises(UserError, match=r"b\.json: cannot be written: .*a is a file, expected a folder$")
+    with expected, atomic_write(tmp_path / "a" / "b.json"):
+        pass

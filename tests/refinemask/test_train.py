@@ -304,7 +304,7 @@ def test_an_error_in_a_loader_process_is_one_line(
         picture.write_bytes(b"")
     assert main(arguments(data_root, tmp_path / "run", workers=loaders)) == 2
     (told,) = (line for line in capsys.readouterr().err.splitlines() if "error" in line.lower())
-    assert told.startswith("error: 10 images in a row cannot be read; the first: ")
+    assert told.startswith("error: 8 images in a row cannot be read; the first: ")
 
 
 def test_a_second_ctrl_c_ends_at_once(data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

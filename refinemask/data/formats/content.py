@@ -128,8 +128,10 @@ def chosen_split(path: Path, split: str | None, known: Mapping[str, Any]) -> str
     """
     if split is None and len(known) == 1:
         return next(iter(known))
+    if not known:
+        raise UserError(f"{path}: has no split; give it without a colon and a name behind it")
     if split is None or split not in known:
-        found = f"has the splits {', '.join(known)}" if known else "has no split"
-        example = f"; name one behind a colon: {path}:{next(iter(known))}" if known else ""
-        raise UserError(f"{path}: {found}{'' if split is None else f', none called {split!r}'}{example}")
+        none = "" if split is None else f", none called {split!r}"
+        example = f"; name one behind a colon: {path}:{next(iter(known))}"
+        raise UserError(f"{path}: has the splits {', '.join(known)}{none}{example}")
     return split

@@ -6,6 +6,7 @@ and are of one class, or in one folder for each class. Run lengths keep every pi
 No library reads them as they are: ``supervision`` has no reader, and others make an image-sized mask of every object.
 """
 
+import os
 from pathlib import Path
 
 from tqdm import tqdm
@@ -42,6 +43,8 @@ def read_instance_masks(path: Path, images: Path | None, findings: Findings, cla
         if picture is None:
             findings.left_out("masks without a picture of the same name", str(file))
             continue
+        if os.path.samefile(picture, file):
+            raise UserError(f"{file}: is a picture of {pictures.folder}; expected the folder of its masks")
         try:
             label_map = read_label_map(file)
         except UserError as error:

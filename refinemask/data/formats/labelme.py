@@ -97,7 +97,8 @@ def _read(file: Path, findings: Findings) -> _File | None:
     try:
         content = read_json(file, "labelme's shapes")
         if not is_labelme(content):
-            raise ValueError("has no 'shapes'")
+            coco = isinstance(content, dict) and {"images", "annotations"} <= content.keys()
+            raise ValueError(f"has no 'shapes'{'; for a COCO file, give the file and not its folder' if coco else ''}")
         return checked(content, _File)
     except (UserError, ValueError) as error:
         reason = str(error) if isinstance(error, UserError) else f"{file}: {error}"

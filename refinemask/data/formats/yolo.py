@@ -181,7 +181,13 @@ def _from_data_file(
 ) -> tuple[dict[int, str], Path, list[tuple[Path, Path]]]:
     """Names, folder of pictures, and the pictures with their files of labels, of a split of a ``data.yaml``."""
     data = _read_data(path)
-    split = chosen_split(path, split, {name: True for name in SPLITS if getattr(data, name)})
+    known = {name: True for name in SPLITS if getattr(data, name)}
+    if not known:
+        raise UserError(
+            f"{path}: has no split; expected a line with the folder of its pictures, such as train: images/train, or "
+            "give the folder of the labels in its place"
+        )
+    split = chosen_split(path, split, known)
     entries = getattr(data, split)
     entries = [entries] if isinstance(entries, str) else entries
     allowed = images or Path(os.path.abspath(path)).parent.parent

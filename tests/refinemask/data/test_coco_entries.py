@@ -118,3 +118,14 @@ def test_new_numbers_are_the_smallest_that_no_entry_has() -> None:
     assert [ids.new("x"), ids.new("y"), ids.new("x"), ids.free()] == [1, 4, 1, 5]
     references: list[Any] = ["x", "y", "z", 9, "9", None, []]
     assert [ids.find(reference) for reference in references] == [1, 4, None, 9, 9, None, None]
+
+
+@pytest.mark.parametrize("name", ["", " ", "\n", None])
+def test_a_category_without_a_name_is_called_by_its_id(tmp_path: Path, name: str | None) -> None:
+    content = {"images": [ENTRY], "categories": [{"id": 4, "name": name}], "annotations": []}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    dataset = read_coco(tmp_path / "a.json")
+    assert dataset.categories == {4: "4"}
+    assert [str(finding) for finding in dataset.findings] == [
+        "mended: 1 categories without a name (it is the id), the first is category 4"
+    ]

@@ -39,7 +39,7 @@ def test_ordinary_objects_give_no_note(tmp_path: Path) -> None:
     [
         ({"iscrowd": 1}, "of 3 objects are marked as crowds (iscrowd 1), as CVAT marks every brush mask"),
         ({"area": 0}, "of 3 objects have area 0, though not their boxes: training leaves them out; remove 'area'"),
-        ({"bbox": [100, 100, 150, 160]}, "of 3 boxes that were compared are not where their polygons are"),
+        ({"bbox": [100, 100, 150, 160]}, "of 3 boxes that were compared are not where their masks are"),
         (
             {"segmentation": [[0.1, 0.1, 0.5, 0.1, 0.5, 0.9]], "bbox": [0.1, 0.1, 0.4, 0.8], "area": 0.2},
             "of 3 polygons lie within the first pixel of their image",
@@ -82,3 +82,12 @@ def test_classes_that_are_probably_none_are_noted(
     found = notes(tmp_path, [{}], categories)
     assert len(found) == expected
     assert all("each stays a class" in note for note in found)
+
+
+def test_boxes_of_run_lengths_are_compared_with_their_masks(tmp_path: Path) -> None:
+    mask = {"size": [480, 640], "counts": [50 * 480 + 40, *[30, 450] * 19, 30, 274_010]}
+    right = {"segmentation": mask, "bbox": [50, 40, 20, 30], "area": 600}
+    corners = {**right, "bbox": [50, 40, 70, 70]}
+    assert notes(tmp_path, [right, right, corners]) == []
+    (found,) = notes(tmp_path, [right, corners, corners])
+    assert found.startswith("note: 2 of 3 boxes that were compared are not where their masks are; expected [x, y, w")

@@ -52,6 +52,20 @@ def test_a_coco_file_is_written_as_it_was_understood(tmp_path: Path) -> None:
     assert_same(read_coco(tmp_path / "b.json"), read_coco(source))
 
 
+@pytest.mark.parametrize("crowd_as_object", [True, False])
+def test_crowds_become_objects_on_request(tmp_path: Path, crowd_as_object: bool) -> None:
+    content = json.loads(json.dumps(CONTENT))
+    for image in content["images"]:
+        del image["neg_category_ids"]
+    for annotation in content["annotations"]:
+        annotation["iscrowd"] = 1
+    source = text(tmp_path / "a.json", json.dumps(content))
+    assert main(Args(str(source), tmp_path / "b.json", crowd_as_object=crowd_as_object)) == 0
+    written = json.loads((tmp_path / "b.json").read_text())["annotations"]
+    assert len(written) == len(content["annotations"])
+    assert {entry["iscrowd"] for entry in written} == {int(not crowd_as_object)}
+
+
 @pytest.mark.parametrize(
     ("source", "output", "message"),
     [
@@ -76,3 +90,29 @@ def test_what_would_do_harm_is_refused(
     (line,) = capsys.readouterr().err.splitlines()
     assert re.search(message, line)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("source", ["set", "set/a.json"])
+def test_the_folder_of_file_names_is_said(tmp_path: Path, source: str, capsys: pytest.CaptureFixture[str]) -> None:
+    labelme(tmp_path / "set")
+    assert main(Args(str(tmp_path / source), tmp_path / "out.json")) == 0
+    assert capsys.readouterr().out.endswith(f"; file names begin from {tmp_path / 'set'}\n")
+
+
+@pytest.mark.parametrize(("ids", "written"), [((7, 7, 9), [1, 2, 3]), ((7, 8, 9), [7, 8, 9])])
+def test_ids_that_objects_share_are_numbered_anew(tmp_path: Path, ids: tuple[int, ...], written: list[int]) -> None:
+    entry = {
+        "image_id": 1,
+        "category_id": 1,
+        "bbox": [0, 0, 4, 4],
+        "area": 16,
+        "segmentation": [[0, 0, 4, 0, 4, 4, 0, 4]],
+    }
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 9, "width": 9}],
+        "annotations": [{"id": number, **entry} for number in ids],
+        "categories": [{"id": 1, "name": "x"}],
+    }
+    source = text(tmp_path / "a.json", json.dumps(content))
+    assert main(Args(str(source), tmp_path / "b.json")) == 0
+    assert [entry["id"] for entry in json.loads((tmp_path / "b.json").read_text())["annotations"]] == written

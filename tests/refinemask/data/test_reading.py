@@ -1,6 +1,7 @@
 """What a path holds is recognised, and one reader gives the same kind of data set for all formats."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -150,3 +151,11 @@ def test_the_class_of_masks_is_named_by_the_user(tmp_path: Path) -> None:
     places = FORMATS["instance masks"](tmp_path)
     assert read_annotations(places.annotations).class_names == ("object",)
     assert read_annotations(places.annotations, class_name="nucleus").class_names == ("nucleus",)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_what_is_neither_file_nor_folder_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.json")
+    for path in (tmp_path / "a.json", Path(os.devnull)):
+        with pytest.raises(UserError, match=f"{path}: is no regular file"):
+            read_annotations(path)

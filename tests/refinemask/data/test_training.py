@@ -158,6 +158,38 @@ def test_background_images_are_kept_on_request(tmp_path: Path) -> None:
         assert (targets.boxes.shape, targets.labels.dtype, list(targets.masks)) == ((0, 4), torch.int64, [])
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_data_without_any_annotation_are_refused_with_a_reason(tmp_path: Path, keep: bool) -> None:
+    reason = "they have no annotations$" if keep else "2 images without annotations .*--background-images"
+    with pytest.raises(UserError, match=f"none of its 2 images has an object to train on: {reason}"):
+        dataset(tmp_path, [], replace(CONFIG, background_images=keep), count=2)
+
+
+@pytest.mark.parametrize(("count", "tried"), [(1, 1), (3, 3), (12, 10)])
+def test_no_more_images_are_tried_than_there_are(tmp_path: Path, count: int, tried: int) -> None:
+    images = dataset(tmp_path, [annotation(image_id=number) for number in range(1, count + 1)], count=count)
+    for path in tmp_path.glob("*.png"):
+        path.write_bytes(b"")
+    with pytest.raises(
+        UserError, match=rf"^{tried} images in a row cannot be read; the first: .*1\.png: the file is empty"
+    ):
+        images[Pick(0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("sides", "canvas"),
+    [([(1, 1)], (32, 64)), ([(32, 32), (5, 9)], (32, 64)), ([(33, 32)], (64, 32)), ([(32, 33)], (32, 64))],
+)
+def test_a_batch_has_more_than_one_cell_of_the_coarsest_stage(
+    tmp_path: Path, sides: list[tuple[int, int]], canvas: tuple[int, int]
+) -> None:
+    image = dataset(tmp_path, [annotation()])[Pick(0, 0)]
+    batch = collate([image._replace(pixels=np.full((*side, 3), 7, np.uint8)) for side in sides])
+    assert batch.images.shape == (len(sides), 3, *canvas)
+    assert batch.image_sizes.tolist() == [list(side) for side in sides]
+    assert int(batch.images.sum()) == 7 * 3 * sum(height * width for height, width in sides)
+
+
 def test_negatives_alone_teach_nothing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="none of its 2 images has an object to train on"):
         dataset(tmp_path, [], replace(CONFIG, background_images=True), count=2)

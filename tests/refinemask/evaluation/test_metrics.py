@@ -38,6 +38,8 @@ def test_a_category_that_the_detector_lacks_is_named(name: MetricName) -> None:
 
 
 def test_the_first_classes_of_the_detector_and_both_remedies_are_named() -> None:
+    with pytest.raises(UserError, match=r"; list them$"):
+        METRICS["coco"].require_classes(replace(DATASET, categories={0: "person"}), DETECTOR, "r50", "list them")
     with pytest.raises(UserError, match="none is category 0") as caught:
         METRICS["coco"].require_classes(replace(DATASET, categories={0: "person"}), DETECTOR, "r50")
     assert "finds 80 classes (1 person, 2 bicycle, 3 car, …), of which none is category 0 (person) of a.json" in (

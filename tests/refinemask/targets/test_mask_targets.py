@@ -9,6 +9,8 @@ import torch
 from torchvision.ops import roi_align
 
 from refinemask.data.geometry import Polygons
+from refinemask.modeling.point_targets import point_targets
+from refinemask.modeling.semantic_head import semantic_classes
 from refinemask.targets.mask_targets import crop_bitmap, crop_polygons, mask_targets, rasterise, semantic_target
 
 SIZES = (14, 28, 56, 112)
@@ -101,3 +103,16 @@ def test_far_polygons_are_cropped_as_their_part_near_the_box(far: float) -> None
     # A box of a pixel makes a near polygon a far one.
     tiny = np.array([24, 20, 24.5, 20.5], np.float32)
     assert crop_polygons([np.array([0, 0, 1e5, 0, 1e5, 1e5, 0, 1e5])], tiny, 112).all()
+
+
+@pytest.mark.parametrize("shape", [(30, 1), (1, 30), (1, 1), (30, 2)])
+@pytest.mark.parametrize("rows", [1, -1])
+@pytest.mark.parametrize("columns", [1, -1])
+def test_flipped_maps_of_one_row_or_column_are_read(shape: tuple[int, int], rows: int, columns: int) -> None:
+    flipped = np.random.default_rng(0).integers(0, 2, shape).astype(np.uint8)[::rows, ::columns]
+    plain = np.array(flipped.tolist(), np.uint8)
+    boxes = torch.tensor([(0.0, 0.0, float(shape[1]), float(shape[0]))])
+    assert torch.equal(crop_bitmap(flipped, boxes, 14), crop_bitmap(plain, boxes, 14))
+    owners, points = torch.tensor([0]), torch.rand(1, 9, 2, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(*(point_targets([bitmap], boxes, owners, points) for bitmap in (flipped, plain)))
+    assert torch.equal(*(semantic_classes([bitmap], (4, 4)) for bitmap in (flipped, plain)))

@@ -65,3 +65,10 @@ def test_an_evaluation_ignores_crowds() -> None:
     counts = validation_counts(DATASET)
     assert (counts.images, counts.background_images, counts.objects) == (2, 1, {3: 2, 7: 1})
     assert list(counts.left_out.values()) == [1]
+
+
+def test_names_of_classes_are_told_apart_and_obey_no_terminal() -> None:
+    dataset = CocoDataset(Path("a.json"), (), {}, {1: "a\nb", 2: "a\nc", 3: "\x1b[31mred"})
+    counts = TrainingCounts(images=1, background_images=0, objects={1: 1, 2: 1, 3: 1}, left_out={})
+    (line,) = UsedData(purpose="trained on", dataset=dataset, images=Path("i"), counts=counts).lines()
+    assert line.endswith(r"3 classes (a\nb 1, a\nc 1, \x1b[31mred 1)")

@@ -1,6 +1,7 @@
 """Weights for other classes: every family's class-dependent layers, row by row, and what is drawn anew."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -9,12 +10,13 @@ from torch import Tensor
 
 from benchmarks.harness.random_detector import randomize
 from refinemask.config import HTCConfig, MaskHeadConfig, ModelConfig, RefineMaskConfig
+from refinemask.files import UserError
 from refinemask.modeling.box_head import BoxHead, DetectedBoxes
 from refinemask.modeling.cascade import CascadeBoxHead
 from refinemask.modeling.detector import Detector
 from refinemask.modeling.point_head import PointRendHead
 from refinemask.modeling.rpn import Proposals
-from refinemask.training.transfer import class_axes, learnt_with, shared_classes, transfer, with_settings
+from refinemask.training.transfer import class_axes, learnt_with, recorded, shared_classes, transfer, with_settings
 from tests.support.tiny_detector import TINY
 from tests.support.tiny_families import MASK_HEADS
 
@@ -267,3 +269,24 @@ def test_settings_are_taken_where_the_weights_that_they_belong_to_fit() -> None:
     assert learnt_with(theirs, with_settings(ours, expected)) == {}
     assert {*learnt_with(theirs, replace(ours, fpn_channels=64))} == {"preprocessing.mean"}
     assert "mask_head.delta_stds" not in learnt_with(theirs, replace(ours, mask_head=HEADS["Mask R-CNN"]))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not a JSON file"),
+        ("[]", "expected object"),
+        ('{"initial_weights": 5}', "initial_weights: expected"),
+        ('{"initial_weights": {"source": "a"}}', "initial_weights.*tensors"),
+    ],
+)
+def test_a_malformed_record_of_initial_weights_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "recipe.json").write_text(content)
+    with pytest.raises(UserError, match=rf"recipe.json: .*{message}.*; expected the recipe of a training run"):
+        recorded(tmp_path / "recipe.json")
+
+
+def test_a_run_without_a_record_has_no_initial_weights(tmp_path: Path) -> None:
+    assert recorded(tmp_path / "recipe.json") is None
+    (tmp_path / "recipe.json").write_text('{"name": "tiny"}')
+    assert recorded(tmp_path / "recipe.json") is None

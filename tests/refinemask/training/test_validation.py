@@ -1,12 +1,20 @@
 """A detector in training as a predictor."""
 
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from refinemask.config import Window
+from refinemask.data.coco import read_coco
+from refinemask.data.images import read_image
+from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
-from refinemask.training.validation import LivePredictor
+from refinemask.training.validation import LivePredictor, require_some_readable
 from tests.support.tiny_detector import make_tiny_detector
+from tests.support.tiny_training import draw_dataset
 
 
 def test_validation_is_in_fp32_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,3 +29,31 @@ def test_validation_is_in_fp32_as_it_says(monkeypatch: pytest.MonkeyPatch) -> No
     predictor = LivePredictor(make_tiny_detector(), torch.device("cpu"))
     predictor.detect(np.zeros((1, 3, 64, 64), np.uint8), np.array([[64, 64]]), np.ones((1, 4), np.float32), [(64, 64)])
     assert (predictor.precision, seen) == ("fp32", ["ieee"])
+
+
+@pytest.mark.parametrize("count", [1, 3, 12])
+def test_images_to_evaluate_on_are_tried_before_the_first_epoch(tmp_path: Path, count: int) -> None:
+    root = draw_dataset(tmp_path / "data", count)
+    dataset = read_coco(root / "train.json")
+    require_some_readable(dataset, root / "images", None)
+    pictures = [root / "images" / image.file_name for image in dataset.images]
+    for picture in pictures[: count - 1]:
+        picture.write_bytes(b"")
+    if count <= 10:
+        require_some_readable(dataset, root / "images", None)
+    pictures[-1].write_bytes(b"")
+    tried = min(count, 10)
+    with pytest.raises(
+        UserError, match=f"train.json: the first {tried} images to evaluate on cannot be read, such as "
+    ):
+        require_some_readable(dataset, root / "images", None)
+
+
+def test_deep_images_to_evaluate_on_need_a_window(tmp_path: Path) -> None:
+    root = draw_dataset(tmp_path / "data", 1)
+    dataset = read_coco(root / "train.json")
+    path = root / "images" / dataset.images[0].file_name
+    assert cv2.imwrite(str(path), read_image(path).astype(np.uint16) * 16)
+    require_some_readable(dataset, root / "images", Window(low=0, high=4080))
+    with pytest.raises(UserError, match=r"cannot be read, such as .*has uint16 values .*--window LOW HIGH"):
+        require_some_readable(dataset, root / "images", None)

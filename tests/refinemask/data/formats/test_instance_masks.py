@@ -129,3 +129,9 @@ def test_pictures_must_be_found(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"empty: holds no picture"):
         read(places.annotations, text(tmp_path / "empty" / "notes.txt", "").parent)
     assert len(read(places.annotations, tmp_path / "elsewhere")[0].images) == 2
+
+
+def test_pictures_are_not_their_own_masks(tmp_path: Path) -> None:
+    places = instance_masks(tmp_path)
+    with pytest.raises(UserError, match=r"is a picture of .*; expected the folder of its masks"):
+        read(places.annotations, places.annotations)

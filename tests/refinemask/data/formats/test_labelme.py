@@ -12,6 +12,7 @@ from pycocotools import mask as coco_mask
 from refinemask.data.findings import Findings
 from refinemask.data.formats.content import Content
 from refinemask.data.formats.labelme import read_labelme
+from refinemask.data.reading import read_annotations
 from refinemask.files import UserError
 from tests.support.other_formats import (
     HEIGHT,
@@ -251,3 +252,10 @@ def test_the_boxes_are_those_that_supervision_reads(tmp_path: Path) -> None:
 def test_the_files_are_json_that_labelme_could_have_written(tmp_path: Path) -> None:
     labelme(tmp_path)
     assert set(json.loads((tmp_path / "a.json").read_text())) >= {"shapes", "imagePath", "imageHeight", "imageData"}
+
+
+def test_a_folder_with_a_coco_file_says_to_give_the_file(tmp_path: Path) -> None:
+    picture(tmp_path / "a.jpg")
+    text(tmp_path / "_annotations.coco.json", '{"images": [], "annotations": [], "categories": []}')
+    with pytest.raises(UserError, match=r"coco\.json: has no 'shapes'; for a COCO file, give the file and not"):
+        read_annotations(tmp_path)

@@ -215,3 +215,10 @@ def test_a_wrong_label_map_is_named(root: Path, content: str) -> None:
     text(root / "labelmap.txt", content)
     with pytest.raises(UserError, match=r"labelmap\.txt: "):
         read(root)
+
+
+def test_a_split_without_lists_is_refused_with_a_remedy(root: Path) -> None:
+    for file in (root / "ImageSets" / "Segmentation").iterdir():
+        file.unlink()
+    with pytest.raises(UserError, match="has no split; give it without a colon and a name behind it"):
+        read(root, split="train")

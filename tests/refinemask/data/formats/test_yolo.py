@@ -229,7 +229,8 @@ def test_numbers_stand_for_names_that_are_missing(places: Places) -> None:
     [
         ("train: images/train\nval: images/val\nnames: [cat]", None, r"has the splits train, val; name one behind a c"),
         ("train: images/train\nnames: [cat]", "val", "has the splits train, none called 'val'"),
-        ("names: [cat]", None, "has no split"),
+        ("names: [cat]", None, "has no split; expected .* such as train: images/train, or give the folder of the lab"),
+        ("names: [cat]", "val", "has no split; expected"),
         ("train: images/train", None, "names: expected the names of the classes"),
         ("train: images/train\nnames: []", None, "names: expected the names of the classes"),
         ("train: images/train\nnames: {a: cat}", None, "names: expected whole numbers before the names"),
