@@ -7,6 +7,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -85,7 +86,9 @@ class Engine(ABC):
         """
         own = self._config_of_file
         self.selection = selection.beyond(own)
-        self.config = self.selection.of_results(own, self.path)
+        config = self.selection.of_results(own, self.path)
+        # Its window may have been exchanged.
+        self.config = replace(config, preprocessing=self.config.preprocessing)
 
     def predict(
         self,
