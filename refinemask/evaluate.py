@@ -61,6 +61,8 @@ class Args:
     """Predict images that are larger in tiles of this side in pixels, best about the size of the training's images."""
     overlap: OptionalNumber = None
     """Pixels that neighbouring tiles share, best more than an object's size; if not given, an eighth of the tile."""
+    crowd_as_object: bool = False
+    """Take objects that are marked as crowds (iscrowd 1) as one object each, for coco."""
     device: str = "cpu"
     """cpu or cuda."""
     precision: OptionalName = None
@@ -108,6 +110,7 @@ def _evaluate(args: Args) -> None:
             batch_size=args.batch_size,
             tile=args.tile,
             overlap=args.overlap,
+            crowd_as_object=args.crowd_as_object,
             model=args.model,
             predictions=args.predictions,
             results=args.results,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from refinemask.data.annotated import is_there
-from refinemask.data.coco import CocoDataset
+from refinemask.data.coco import CocoDataset, read_coco
 from refinemask.data.convert import dataset_text
 from refinemask.data.reading import is_json_file, read_annotations, split_path
 from refinemask.evaluation.coco import IoUType
@@ -61,6 +61,7 @@ def evaluate(
     batch_size: int = 1,
     tile: int | None = None,
     overlap: int | None = None,
+    crowd_as_object: bool = False,
     model: str | os.PathLike[str] | None = None,
     predictions: str | os.PathLike[str] | None = None,
     results: str | os.PathLike[str] | None = None,
@@ -84,6 +85,7 @@ def evaluate(
         batch_size: images, or tiles of a large image, per batch.
         tile: side in pixels of the tiles in which larger images are predicted; None leaves every image whole.
         overlap: width in pixels of the band that neighbouring tiles share; None is an eighth of the tile.
+        crowd_as_object: whether what is marked as a crowd is one object, for coco.
         model: the engine's file, which kept predictions are bound to.
         predictions: file that keeps the predictions, one line per image; an interrupted run continues from it. It is
             bound to the model, the tiles, the annotations and the images' files.
@@ -104,7 +106,7 @@ def evaluate(
         raise UserError(f"--metric is {metric}; expected {', '.join(METRICS)}")
     chosen: Metric[Any] = METRICS[metric]
     chosen.require_options(iou_types, max_detections)
-    dataset, digest = _read(chosen, annotations, images)
+    dataset, digest = _read(chosen, annotations, images, crowd_as_object)
     dataset = replace(dataset, images=dataset.images[:limit])
     _require_images(dataset, images)
     predictor = _opened(engine)
@@ -136,11 +138,18 @@ def evaluate(
 
 
 def _read(
-    metric: Metric[Any], annotations: str | os.PathLike[str], images: str | os.PathLike[str]
+    metric: Metric[Any],
+    annotations: str | os.PathLike[str],
+    images: str | os.PathLike[str],
+    crowd_as_object: bool,
 ) -> tuple[CocoDataset, str]:
     """The annotations, and the SHA-256 of their file, or of the COCO file that those of another format become."""
-    if metric.name != "coco" or is_json_file(annotations) or not os.path.exists(split_path(annotations)[0]):
+    if metric.name != "coco":
+        if crowd_as_object:
+            raise UserError(f"--crowd-as-object is for --metric coco; --metric is {metric.name}")
         return metric.read(annotations, images), sha256(annotations)
+    if is_json_file(annotations) or not os.path.exists(split_path(annotations)[0]):
+        return read_coco(annotations, images, crowd_as_object=crowd_as_object), sha256(annotations)
     dataset = read_annotations(annotations, images)
     return dataset, hashlib.sha256(dataset_text(dataset).encode()).hexdigest()
 

@@ -56,6 +56,18 @@ def test_skipped_images_are_told_and_not_counted(annotations: Path) -> None:
     assert found.figures["bbox"]["AP"] == pytest.approx(1)
 
 
+def test_crowds_may_be_objects(annotations: Path) -> None:
+    content = json.loads(annotations.read_text())
+    for entry in content["annotations"]:
+        entry["iscrowd"] = 1
+    annotations.write_text(json.dumps(content))
+    assert evaluate(BrightBox(), annotations, annotations.parent).figures["segm"]["AP"] == -1
+    found = evaluate(BrightBox(), annotations, annotations.parent, crowd_as_object=True)
+    assert found.figures["segm"]["AP"] == pytest.approx(1)
+    with pytest.raises(UserError, match=r"^--crowd-as-object is for --metric coco; --metric is lvis$"):
+        evaluate(BrightBox(), annotations, annotations.parent, metric="lvis", crowd_as_object=True)
+
+
 def test_files_are_written_and_the_predictions_go_on(annotations: Path) -> None:
     folder = annotations.parent
     model = folder / "model.onnx"
