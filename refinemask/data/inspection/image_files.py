@@ -16,8 +16,9 @@ from tqdm import tqdm
 from refinemask.config import Window
 from refinemask.data.annotated import locate
 from refinemask.data.coco import CocoImage
+from refinemask.data.formats.image_files import files_below
 from refinemask.data.image_kind import ImageKind, kind_of
-from refinemask.data.images import IMAGE_SUFFIXES, SIDEWAYS, read_image
+from refinemask.data.images import IMAGE_SUFFIXES, read_image
 from refinemask.data.inspection.counted import Counted, counted
 from refinemask.files import UserError
 from refinemask.window import REMEDY
@@ -191,13 +192,9 @@ def _duplicates(files: Sequence[ImageFile], contents: dict[Path, str]) -> Counte
 
 
 def _unnamed(directory: str | os.PathLike[str], named: set[str]) -> Counted:
-    root = os.path.abspath(directory)
-    found = []
-    for folder, _, names in os.walk(root):
-        # macOS keeps what other file systems have no place for in files called ._a.jpg, beside a.jpg.
-        pictures = [n for n in names if os.path.splitext(n)[1].lower() in IMAGE_SUFFIXES and not n.startswith("._")]
-        found += [path for name in pictures if (path := os.path.join(folder, name)) not in named]
-    return counted([os.path.relpath(path, root) for path in sorted(found)])
+    root = Path(os.path.abspath(directory))
+    found = sorted(path for path in files_below(root, IMAGE_SUFFIXES) if str(path) not in named)
+    return counted([str(path.relative_to(root)) for path in found])
 
 
 def _look_at_file(image: CocoImage, directory: str | os.PathLike[str], window: Window | None) -> ImageFile:
@@ -228,8 +225,7 @@ def _described(image: CocoImage, path: Path, window: Window | None) -> ImageFile
     with path.open("rb") as stream:
         kind = kind_of(stream)
         colour, several = _colour(stream, kind)
-    raw = kind.height, kind.width
-    problem, reason = _compared(image, path, raw, raw[::-1] if kind.orientation in SIDEWAYS else raw)
+    problem, reason = _compared(image, path, (kind.height, kind.width), kind.shape)
     if kind.obstacle:
         problem, reason = "unreadable", f"{path}: {kind.obstacle}"
     elif problem is None and kind.is_deep and window is None:
