@@ -6,7 +6,7 @@ import numpy as np
 
 from refinemask.config import DataConfig, Preprocessing
 from refinemask.data.example import Example
-from refinemask.data.geometry import Window
+from refinemask.data.geometry import Crop
 from refinemask.data.transforms import resize_shape
 
 CROPS = 10
@@ -48,7 +48,7 @@ def _crop(example: Example, size: tuple[int, int], may_be_empty: bool, random: n
         return example
     top, left = random.integers(room + 1)
     for _ in range(CROPS):
-        cropped = example.crop(Window(int(top), int(left), height, width))
+        cropped = example.crop(Crop(int(top), int(left), height, width))
         if len(cropped.masks) or may_be_empty or not len(example.masks):
             return cropped
         x1, y1, x2, y2 = example.boxes[random.integers(len(example.boxes))]

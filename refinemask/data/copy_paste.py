@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from refinemask.data.example import Example
-from refinemask.data.geometry import Bitmap, Polygons, Window, bitmap_box, rasterise
+from refinemask.data.geometry import Bitmap, Crop, Polygons, bitmap_box, rasterise
 
 SMALLEST_SHARE = 0.1
 """Share of an object's pixels that must stay uncovered, or the object is dropped."""
@@ -44,16 +44,16 @@ def copy_paste(target: Example, source: Example, random: np.random.Generator) ->
     )
 
 
-def _overlap(target: Example, source: Example, random: np.random.Generator) -> tuple[Example, Window]:
+def _overlap(target: Example, source: Example, random: np.random.Generator) -> tuple[Example, Crop]:
     """The part of the source that lies on the target, and where."""
     room = np.array(target.shape) - source.shape
     top, left = (int(random.integers(min(0, side), max(0, side) + 1)) for side in room)
     height, width = (min(sides) for sides in zip(target.shape, source.shape, strict=True))
-    part = source.crop(Window(max(0, -top), max(0, -left), height, width))
-    return part, Window(max(0, top), max(0, left), height, width)
+    part = source.crop(Crop(max(0, -top), max(0, -left), height, width))
+    return part, Crop(max(0, top), max(0, left), height, width)
 
 
-def _drawn(laid: tuple[Example, Window], random: np.random.Generator) -> tuple[Example, Window]:
+def _drawn(laid: tuple[Example, Crop], random: np.random.Generator) -> tuple[Example, Crop]:
     """The objects that are pasted."""
     source, window = laid
     count = len(source.masks)
@@ -82,7 +82,7 @@ def _uncovered(example: Example, cover: Bitmap) -> Example:
     return replace(example, boxes=np.array(boxes, np.float32).reshape(-1, 4), labels=example.labels[kept], masks=masks)
 
 
-def _placed(mask: Polygons | Bitmap, window: Window, shape: tuple[int, int]) -> Polygons | Bitmap:
+def _placed(mask: Polygons | Bitmap, window: Crop, shape: tuple[int, int]) -> Polygons | Bitmap:
     """A mask of a window as one of the whole image."""
     if isinstance(mask, np.ndarray):
         whole = np.zeros(shape, np.uint8)

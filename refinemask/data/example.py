@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from refinemask.data.geometry import Bitmap, Polygons, Window, crop_object, flip_boxes, flip_mask, transpose_mask
+from refinemask.data.geometry import Bitmap, Crop, Polygons, crop_object, flip_boxes, flip_mask, transpose_mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Example:
             return self.flip(0).flip(1)
         return self.transpose().flip(0 if turns % 4 == 1 else 1) if turns % 4 else self
 
-    def crop(self, window: Window) -> "Example":
+    def crop(self, window: Crop) -> "Example":
         """The part within a window of the image; objects of which less than a pixel is visible are dropped."""
         cropped = [crop_object(mask, box, window) for mask, box in zip(self.masks, self.boxes, strict=True)]
         kept = [index for index, found in enumerate(cropped) if found is not None]

@@ -20,7 +20,7 @@ Bitmap = NDArray[np.uint8]
 """[h, w] of 0 and 1 over the valid part of the network's input."""
 
 
-class Window(NamedTuple):
+class Crop(NamedTuple):
     """A part of an image, in whole pixels."""
 
     top: int
@@ -112,7 +112,7 @@ def rasterise(polygons: Polygons, height: int, width: int) -> Bitmap:
 
 
 def crop_object(
-    mask: Polygons | Bitmap, box: NDArray[np.float32], window: Window
+    mask: Polygons | Bitmap, box: NDArray[np.float32], window: Crop
 ) -> tuple[Polygons | Bitmap, NDArray[np.float32]] | None:
     """The mask and the xyxy box [4] of an instance within a window, relative to the window's corner.
 

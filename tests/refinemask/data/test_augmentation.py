@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from refinemask.config import Augmentation, DataConfig, from_json
+from refinemask.config import Augmentation, DataConfig
+from refinemask.config_json import from_json
 from refinemask.data.augmentation import draw_shape, move
 from refinemask.data.coco import read_coco
 from refinemask.data.example import Example
