@@ -17,9 +17,10 @@ from refinemask.contract import InputError
 from refinemask.data.transforms import resize_shape
 from refinemask.foreign import foreign_errors, reason
 from refinemask.outputs import OutputError, check_detections, check_real
-from refinemask.prediction import ImageSource, Prediction, encode, predict_images
+from refinemask.prediction import Prediction, encode
 from refinemask.selection import WHOLE, Selection
 from refinemask.structures import Detections, ImageDetections
+from refinemask.tiled_prediction import ImageSource, predict_images
 
 
 class Shapes(Protocol):
