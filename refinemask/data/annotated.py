@@ -131,8 +131,13 @@ def read_annotated(
     pixels = read_image(path, window)
     if pixels.shape[:2] != (image.height, image.width):
         raise UserError(
-            f"{path}: is {pixels.shape[0]}x{pixels.shape[1]} (height x width, upright by its EXIF orientation), "
-            f"but was annotated at {image.height}x{image.width}; annotate the picture as it is shown, or scale one "
-            "to the other"
+            f"{another_size(path, pixels.shape[:2], image)}; annotate the picture as it is shown, or scale one to the "
+            "other"
         )
     return pixels
+
+
+def another_size(path: Path, shape: Sequence[int], image: CocoImage) -> str:
+    """What is said of a picture of this (height, width) that was annotated at another size."""
+    found = f"{shape[0]}x{shape[1]} (height x width, upright by its EXIF orientation)"
+    return f"{path}: is {found}, but was annotated at {image.height}x{image.width}"

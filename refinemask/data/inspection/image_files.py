@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from refinemask.config import Window
-from refinemask.data.annotated import locate
+from refinemask.data.annotated import another_size, locate
 from refinemask.data.coco import CocoImage
 from refinemask.data.formats.image_files import files_below
 from refinemask.data.image_kind import ImageKind, kind_of
@@ -229,7 +229,10 @@ def _described(image: CocoImage, path: Path, window: Window | None) -> ImageFile
     if kind.obstacle:
         problem, reason = "unreadable", f"{path}: {kind.obstacle}"
     elif problem is None and kind.is_deep and window is None:
-        problem, reason = "without a window", f"{path}: has {kind.numbers} values, expected 8 bits; use {REMEDY}"
+        problem, reason = (
+            "without a window",
+            f"{path}: has {kind.numbers} values, expected 8 bits per channel; use {REMEDY}",
+        )
     return ImageFile(
         image=image,
         problem=problem,
@@ -250,9 +253,7 @@ def _compared(
     annotated = image.height, image.width
     if annotated == upright:
         return None, ""
-    shown = f"{upright[0]}x{upright[1]} (height x width, upright by its EXIF orientation)"
-    reason = f"{path}: is {shown}, but was annotated at {annotated[0]}x{annotated[1]}"
-    return "unrotated" if annotated == raw else "of another size", reason
+    return "unrotated" if annotated == raw else "of another size", another_size(path, upright, image)
 
 
 def _colour(stream: IO[bytes], kind: ImageKind) -> tuple[str, bool]:
