@@ -277,6 +277,8 @@ def _validation_data(plan: Plan, training: Path) -> UsedData | None:
     require_files(dataset.images, images, dataset.path, "--val-images" if is_own else "--data-root")
     data = UsedData(purpose="evaluated on", dataset=dataset, images=images, counts=validation_counts(dataset))
     say(*data.lines())
+    if not data.counts.objects and plan.recipe.train.early_stop is not None:
+        raise UserError(f"{dataset.path}: has no object to find, so that --early-stop has no AP to go by; leave it out")
     if not data.counts.objects:
         say(f"{dataset.path}: has no object to find, so no AP is measured, and there will be no best.safetensors")
     return data

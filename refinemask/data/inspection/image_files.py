@@ -229,10 +229,8 @@ def _described(image: CocoImage, path: Path, window: Window | None) -> ImageFile
     if kind.obstacle:
         problem, reason = "unreadable", f"{path}: {kind.obstacle}"
     elif problem is None and kind.is_deep and window is None:
-        problem, reason = (
-            "without a window",
-            f"{path}: has {kind.numbers} values, expected 8 bits per channel; use {REMEDY}",
-        )
+        problem = "without a window"
+        reason = f"{path}: has {kind.numbers} values, expected 8 bits per channel; use {REMEDY}"
     return ImageFile(
         image=image,
         problem=problem,
