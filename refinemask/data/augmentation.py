@@ -10,7 +10,7 @@ from refinemask.data.geometry import Crop
 from refinemask.data.transforms import resize_shape
 
 CROPS = 10
-"""Number of windows that are tried before an image of which none has an object stays whole."""
+"""Number of crops that are tried before an image of which none has an object stays whole."""
 
 
 def draw_shape(height: int, width: int, config: DataConfig, random: np.random.Generator) -> tuple[int, int]:
@@ -40,7 +40,7 @@ def move(example: Example, config: DataConfig, random: np.random.Generator) -> E
 def _crop(example: Example, size: tuple[int, int], may_be_empty: bool, random: np.random.Generator) -> Example:
     """A random part of at most ``size`` (height, width), with an object unless it may be empty or there is none.
 
-    The first window lies anywhere. If it has no object, the next ones have the middle of an object's box in them.
+    The first crop lies anywhere. If it has no object, the next ones have the middle of an object's box in them.
     """
     height, width = (min(sides) for sides in zip(size, example.shape, strict=True))
     room = np.array(example.shape, np.int64) - np.array([height, width], np.int64)

@@ -155,7 +155,7 @@ def test_a_crop_may_be_empty_where_images_without_objects_are_trained_on() -> No
     assert all(each.boxes.shape == (len(each.masks), 4) for each in cropped)
 
 
-def test_an_image_whose_objects_no_window_shows_stays_whole() -> None:
+def test_an_image_whose_objects_no_crop_shows_stays_whole() -> None:
     unseen = replace(lonely(500), masks=[np.zeros((60, 500), np.uint8)], boxes=np.array([[0, 0, 500, 60]], np.float32))
     config = replace(BASE, augmentation=Augmentation(crop=(20, 30)))
     assert move(unseen, config, np.random.default_rng(0)).shape == (60, 500)

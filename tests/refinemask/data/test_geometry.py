@@ -89,12 +89,12 @@ def test_a_crop_is_that_of_the_pixels(seed: int, polygons: bool) -> None:
     before = example(random, polygons)
     height, width = (int(random.integers(4, side + 1)) for side in (HEIGHT, WIDTH))
     top, left = int(random.integers(HEIGHT - height + 1)), int(random.integers(WIDTH - width + 1))
-    window = Crop(top, left, height, width)
-    after = before.crop(window)
+    crop = Crop(top, left, height, width)
+    after = before.crop(crop)
     assert np.array_equal(after.pixels, before.pixels[top : top + height, left : left + width])
     kept = dict(zip(after.labels.tolist(), zip(after.masks, after.boxes, strict=True), strict=True))
     for label, mask in enumerate(before.masks):
-        expected = window.of(dense(mask, HEIGHT, WIDTH))
+        expected = crop.of(dense(mask, HEIGHT, WIDTH))
         if label not in kept:
             x1, y1, x2, y2 = bitmap_box(expected)
             # A sliver of a polygon is rounded to pixels that it hardly has.
@@ -120,7 +120,7 @@ def test_an_object_inside_the_window_keeps_its_box_and_polygon() -> None:
 
 
 def test_edges_that_enclose_nothing_do_not_widen_the_box() -> None:
-    # A frame around the window, of which one arm reaches in: the cut leaves edges along the window's border.
+    # A frame around the crop, of which one arm reaches in: the cut leaves edges along the crop's border.
     frame = [-20.0, -20, 60, -20, 60, 60, -20, 60, -20, 20, 10, 20, 10, 30, -10, 30, -10, 50, 50, 50, 50, -10, -20, -10]
     found = crop_object([np.array(frame)], np.array([-20, -20, 60, 60], np.float32), Crop(0, 0, 40, 40))
     assert found is not None
