@@ -99,7 +99,7 @@ def assess(run: Path, args: Args) -> RunReport:
         peak_memory_mib=max(record.memory_mb for record in records),
         provenance=provenance([checkpoint]),
         accuracy={
-            name: _evaluate(checkpoint, data, args)
+            name: _evaluate(checkpoint, data, args, recipe.data.crowd_as_object)
             for name, part in SETS.items()
             if (data := getattr(recipe, part)) is not None
         },
@@ -118,6 +118,7 @@ class _Train:
 class _Data:
     annotations: str
     images: str
+    crowd_as_object: bool = False
 
 
 @dataclass(frozen=True)
@@ -158,12 +159,13 @@ def read_run(run: Path) -> tuple[_Recipe, list[_Record]]:
     return recipe, records
 
 
-def _evaluate(checkpoint: Path, data: _Data, args: Args) -> Accuracy:
+def _evaluate(checkpoint: Path, data: _Data, args: Args, crowd_as_object: bool) -> Accuracy:
     found = evaluate(
         engines.load(checkpoint, threads=args.threads),
         args.data_root / data.annotations,
         args.data_root / data.images,
         limit=args.limit,
+        crowd_as_object=crowd_as_object,
         model=checkpoint,
     )
     for reason in found.skipped:

@@ -7,6 +7,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,9 +17,10 @@ from refinemask.contract import InputError
 from refinemask.data.transforms import resize_shape
 from refinemask.foreign import foreign_errors, reason
 from refinemask.outputs import OutputError, check_detections, check_real
-from refinemask.prediction import ImageSource, Prediction, encode, predict_images
+from refinemask.prediction import Prediction, encode
 from refinemask.selection import WHOLE, Selection
 from refinemask.structures import Detections, ImageDetections
+from refinemask.tiled_prediction import ImageSource, predict_images
 
 
 class Shapes(Protocol):
@@ -85,7 +87,9 @@ class Engine(ABC):
         """
         own = self._config_of_file
         self.selection = selection.beyond(own)
-        self.config = self.selection.of_results(own, self.path)
+        config = self.selection.of_results(own, self.path)
+        # Its window may have been exchanged.
+        self.config = replace(config, preprocessing=self.config.preprocessing)
 
     def predict(
         self,

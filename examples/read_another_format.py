@@ -20,7 +20,7 @@ import engines
 import refinemask
 from refinemask.bundled import DEMO, NUCLEI
 from refinemask.data.coco import read_coco
-from refinemask.data.image_size import image_size
+from refinemask.data.image_kind import read_kind
 from refinemask.files import UserError, atomic_write
 
 IMAGES = 4
@@ -45,7 +45,7 @@ def convert(table: Path, images: Path, output: Path, class_name: str) -> None:
     annotations: list[dict[str, Any]] = []
     for number, (stem, pixels) in enumerate(read_lines(table), 2):
         if stem not in entries:
-            height, width = image_size(images / f"{stem}.png")
+            height, width = read_kind(images / f"{stem}.png").shape
             names = {"id": len(entries) + 1, "file_name": f"{stem}.png"}
             entries[stem] = names | {"height": height, "width": width}
         image = entries[stem]

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from export.qdq import kept_layers, layers
 from export.reading import read_model
 from refinemask.agreement import NUM_IMAGES
-from refinemask.config import Window, from_json
+from refinemask.config import Window
+from refinemask.config_json import from_json
 from refinemask.contract import INPUTS, Metadata
 from refinemask.data.annotated import locate
 from refinemask.data.coco import read_coco

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from refinemask.config import STRIDE, ModelConfig, Preprocessing, from_json, to_json
+from refinemask.config import STRIDE, ModelConfig, Preprocessing
+from refinemask.config_json import from_json, to_json
 from refinemask.external_data import require_data_inside
 from refinemask.files import UserError
 from refinemask.foreign import foreign_errors, one_line

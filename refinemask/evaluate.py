@@ -54,7 +54,7 @@ class Args:
     max_detections: OptionalNumber = None
     """Detections that count per image and category, for coco; if not given 100, or more for more objects."""
     crowd_as_object: bool = False
-    """Look for objects that are marked as crowds (iscrowd 1), too, for coco."""
+    """Take objects that are marked as crowds (iscrowd 1) as one object each, for coco."""
     limit: OptionalNumber = None
     """Use only the first so many images."""
     batch_size: int = 1

@@ -15,7 +15,8 @@ from refinemask.evaluation.prediction_file import PredictionFile, scratch_predic
 from refinemask.evaluation.predictions import export_results
 from refinemask.extras import needed_by
 from refinemask.files import UserError, require_file
-from refinemask.prediction import DRAWN_SCORE, Predictor, predict_in_tiles
+from refinemask.prediction import DRAWN_SCORE, Predictor
+from refinemask.tiled_prediction import predict_in_tiles
 from refinemask.tiling import Tiling
 
 LONGEST_NAME = 255

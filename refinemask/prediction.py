@@ -1,7 +1,7 @@
 """What a detector finds in images, in pixels of the original images. Imports no PyTorch."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -10,23 +10,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from refinemask.config import ModelConfig, Window
-from refinemask.contract import InputError
+from refinemask.config import ModelConfig
 from refinemask.data.images import read_image
 from refinemask.data.transforms import preprocess
 from refinemask.extras import needed_by
 from refinemask.files import UserError, atomic_write
-from refinemask.joining import join
 from refinemask.masks import NOT_FINITE, RLE, decode, paste_rle
 from refinemask.structures import Detections, ImageDetections, Result
-from refinemask.tiling import Tiling, make_tiling
-from refinemask.window import map_window, to_rgb
 
 if TYPE_CHECKING:
     import supervision
 
-ImageSource = str | os.PathLike[str] | NDArray[np.generic]
-"""An image file, or a decoded image [h, w, 3] uint8 RGB; see :func:`predict_images` for other arrays."""
 DRAWN_SCORE = 0.5
 """Lowest score of the detections that a drawing shows by default."""
 
@@ -232,58 +226,6 @@ def predict(
     return to_predictions(found[:count], shapes[:count], predictor.config, paths)
 
 
-def predict_in_tiles(
-    predictor: Predictor,
-    images: Sequence[NDArray[np.uint8]],
-    paths: Sequence[Path | None] | None = None,
-    *,
-    tiling: Tiling | None,
-    batch_size: int = 1,
-) -> list[Prediction]:
-    """Like :func:`predict`, but an image that is larger than a tile is predicted tile by tile.
-
-    The other images make one batch, as they do without tiles.
-
-    Args:
-        predictor: the detector.
-        images: the decoded images, of any sizes.
-        paths: the images' files, if they have any.
-        tiling: the tiles; None leaves every image whole.
-        batch_size: tiles of an image that run together.
-
-    Returns:
-        The prediction of each image, in order.
-
-    Raises:
-        InputError: a tile is larger, or a batch has more images, than the predictor takes.
-        UserError: what the predictor found is not finite.
-    """
-    paths = paths or [None] * len(images)
-    large = [tiling is not None and not tiling.fits(*image.shape[:2]) for image in images]
-    whole = [index for index, is_large in enumerate(large) if not is_large]
-    found = predict(predictor, [images[i] for i in whole], [paths[i] for i in whole]) if whole else []
-    rest = iter(found)
-    return [
-        _predict_tiles(predictor, image, path, tiling, batch_size) if tiling is not None and is_large else next(rest)
-        for image, path, is_large in zip(images, paths, large, strict=True)
-    ]
-
-
-def _predict_tiles(
-    predictor: Predictor, image: NDArray[np.uint8], path: Path | None, tiling: Tiling, batch_size: int
-) -> Prediction:
-    tiles = tiling.tiles(*image.shape[:2])
-    # A file that takes no fewer would run copies.
-    batch_size = max(batch_size, getattr(predictor, "smallest_batch", 1))
-    found: list[ImageDetections] = []
-    for start in range(0, len(tiles), batch_size):
-        batch = predict(predictor, [tile.of(image) for tile in tiles[start : start + batch_size]])
-        found += [ImageDetections(each.boxes, each.scores, each.labels, list(each.rles)) for each in batch]
-    shape = image.shape[:2]
-    [prediction] = to_predictions([join(found, tiles, *shape)], [shape], predictor.config, [path])
-    return prediction
-
-
 def to_predictions(
     found: Sequence[ImageDetections],
     image_shapes: Sequence[tuple[int, int]],
@@ -330,102 +272,3 @@ def encode(
             )
         )
     return found
-
-
-def predict_images(
-    predictor: Predictor,
-    images: Iterable[ImageSource],
-    *,
-    batch_size: int = 1,
-    tile: int | None = None,
-    overlap: int | None = None,
-) -> Iterator[Prediction]:
-    """Detect the objects of image files and decoded images, one batch in memory at a time.
-
-    With tiles, an image that is larger than one is in memory alone.
-
-    Args:
-        predictor: the detector.
-        images: paths, and arrays [h, w, 3] uint8 RGB, of any sizes. A predictor whose preprocessing has a window takes
-            arrays of other real numbers too, which the window maps, and of one channel, [h, w] or [h, w, 1].
-        batch_size: images, or tiles of a large image, per batch.
-        tile: side in pixels of the tiles in which larger images are predicted; None leaves every image whole.
-        overlap: width in pixels of the band that neighbouring tiles share; None is an eighth of the tile.
-
-    Returns:
-        The prediction of each image, in order, computed when it is asked for.
-
-    Raises:
-        UserError: an image cannot be read, is no such array, or does not fit the predictor; or one path is given where
-            a list of images is expected.
-    """
-    if isinstance(images, str | bytes | os.PathLike):
-        raise UserError(f"{os.fsdecode(images)}: expected a list of images, found one path; write [path]")
-    if isinstance(images, np.ndarray) and images.ndim == 3:
-        raise InputError(f"expected a list of images, found one array {list(images.shape)}; write [image]")
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise UserError(f"batch_size is {batch_size}; expected at least 1")
-    return _predict_batches(predictor, images, batch_size, make_tiling(tile, overlap))
-
-
-def _predict_batches(
-    predictor: Predictor, images: Iterable[ImageSource], batch_size: int, tiling: Tiling | None
-) -> Iterator[Prediction]:
-    for batch in _batches(predictor, images, batch_size, tiling):
-        pixels = [image for _, image in batch]
-        yield from predict_in_tiles(
-            predictor, pixels, [path for path, _ in batch], tiling=tiling, batch_size=batch_size
-        )
-
-
-def _batches(
-    predictor: Predictor, images: Iterable[ImageSource], batch_size: int, tiling: Tiling | None
-) -> Iterator[list[tuple[Path | None, NDArray[np.uint8]]]]:
-    """Paths and pixels of the images that go together; one that needs tiles goes alone."""
-    batch: list[tuple[Path | None, NDArray[np.uint8]]] = []
-    for index, image in enumerate(images):
-        pixels = _decoded(predictor, index, image, tiling)
-        alone = tiling is not None and not tiling.fits(*pixels.shape[:2])
-        if alone and batch:
-            yield batch
-            batch = []
-        batch.append((None if isinstance(image, np.ndarray) else Path(image), pixels))
-        if alone or len(batch) == batch_size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _decoded(predictor: Predictor, index: int, image: ImageSource, tiling: Tiling | None) -> NDArray[np.uint8]:
-    """The pixels of an image that fits the predictor, or has such tiles; ``index`` names an array in errors."""
-    window = predictor.config.preprocessing.window
-    if isinstance(image, np.ndarray):
-        name = f"image {index}"
-        pixels = _as_rgb(name, image, window)
-    elif isinstance(image, str | os.PathLike):
-        name, pixels = str(image), read_image(image, window)
-    else:
-        found = type(image).__name__
-        raise InputError(f"image {index}: is a {found}; expected a path, or an array uint8 [h, w, 3] RGB")
-    try:
-        predictor.canvas([tiling.size(*pixels.shape[:2]) if tiling else pixels.shape[:2]])
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from error
-    return pixels
-
-
-def _as_rgb(name: str, pixels: NDArray[np.generic], window: Window | None) -> NDArray[np.uint8]:
-    """An array as [h, w, 3] uint8, by the window if there is one."""
-    shape, is_rgb = list(pixels.shape), pixels.ndim == 3 and pixels.shape[2] == 3
-    if window is None:
-        if pixels.dtype != np.uint8 or not is_rgb or pixels.size == 0:
-            remedy = "" if pixels.dtype == np.uint8 else "; a model with a window maps other numbers"
-            raise InputError(f"{name}: is {pixels.dtype} {shape}, expected uint8 [h, w, 3] RGB{remedy}")
-        return pixels.astype(np.uint8, copy=False)
-    is_grey = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 1)
-    if pixels.dtype.kind not in "uif" or not (is_rgb or is_grey) or pixels.size == 0:
-        raise InputError(f"{name}: is {pixels.dtype} {shape}, expected real numbers, [h, w, 3] RGB or [h, w] grey")
-    if pixels.dtype != np.uint8:
-        return map_window(pixels, window)
-    return to_rgb(pixels.astype(np.uint8, copy=False))

@@ -65,7 +65,8 @@ class Args:
     data_root: OptionalPath = None
     """Directory under which the recipe's annotation files and image folders lie; the nuclei recipes bring theirs."""
     annotations: OptionalPath = None
-    """Annotations of your own to train on, in COCO or LVIS format, in place of the recipe's; the classes are theirs."""
+    """Annotations of your own to train on, in place of the recipe's, in any format that this project reads; the classes
+    are theirs. A split stands behind a colon: data.yaml:train."""
     images: OptionalPath = None
     """Folder from which the file names in --annotations begin; the folder of that file if not given."""
     val_annotations: OptionalPath = None

@@ -10,7 +10,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from refinemask.config import ModelConfig, from_json, to_json
+from refinemask.config import ModelConfig
+from refinemask.config_json import from_json, to_json
 from refinemask.files import UserError, atomic_write
 from refinemask.finite import require_finite
 from refinemask.foreign import reason

@@ -81,7 +81,8 @@ def _panel(image: NDArray[np.uint8], mask: NDArray[np.bool_], crop: tuple[int, i
     inside = cv2.resize(mask[window].view(np.uint8) * 255, size, interpolation=cv2.INTER_LINEAR) >= 128
     photo[inside] += OPACITY * (COLOUR - photo[inside])
     outlines, _ = cv2.findContours(inside.view(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    return cv2.drawContours(photo.round().astype(np.uint8), outlines, -1, COLOUR.tolist(), 2, cv2.LINE_AA)
+    drawn = cv2.drawContours(photo.round().astype(np.uint8), outlines, -1, COLOUR.tolist(), 2, cv2.LINE_AA)
+    return drawn.astype(np.uint8, copy=False)
 
 
 if __name__ == "__main__":

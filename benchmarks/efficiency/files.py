@@ -13,7 +13,8 @@ from benchmarks.harness.random_detector import RECIPE, random_config, randomize
 from export import MismatchError, choose_bounds, export_onnx
 from export.tables import print_export
 from refinemask import __version__
-from refinemask.config import ModelConfig, from_json, to_json
+from refinemask.config import ModelConfig
+from refinemask.config_json import from_json, to_json
 from refinemask.contract import Metadata
 from refinemask.files import UserError, sha256
 from refinemask.modeling.detector import Detector

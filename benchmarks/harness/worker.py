@@ -20,7 +20,8 @@ import engines
 from benchmarks.harness.load import peak_memory_bytes, used_device_memory
 from benchmarks.harness.pipeline import Sample, process
 from benchmarks.harness.spec import EngineSpec
-from refinemask.config import ModelConfig, from_json, to_json
+from refinemask.config import ModelConfig
+from refinemask.config_json import from_json, to_json
 from refinemask.files import UserError
 from refinemask.foreign import one_line
 from refinemask.json_files import checked, parse_json

@@ -20,7 +20,8 @@ from engines.compiled.sidecar import CompiledSidecar, this_target, write_compile
 from engines.trt.sidecar import sidecar_path
 from refinemask.agreement import PARITY, agreement, require_agreement, verification_images
 from refinemask.bundled import DEMO
-from refinemask.config import ModelConfig, to_json
+from refinemask.config import ModelConfig
+from refinemask.config_json import to_json
 from refinemask.contract import default_sizes
 from refinemask.files import UserError, atomic_write, require_not_input, sha256
 from refinemask.weights import read_config, read_metadata

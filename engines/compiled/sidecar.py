@@ -16,7 +16,8 @@ import torch
 
 from engines.compiled.canvases import Canvases
 from engines.trt.sidecar import COMMAND_SHOWN, Digest, Name, read_fields, sidecar_path
-from refinemask.config import STRIDE, ModelConfig, from_json
+from refinemask.config import STRIDE, ModelConfig
+from refinemask.config_json import from_json
 from refinemask.files import UserError, atomic_write
 from refinemask.foreign import one_line
 from refinemask.json_files import Count

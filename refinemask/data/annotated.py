@@ -7,18 +7,13 @@ from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
 
 from refinemask.config import Window
 from refinemask.data.coco import CocoImage
 from refinemask.data.images import read_image
 from refinemask.distributed import say
 from refinemask.files import UserError
-from refinemask.foreign import reason
 from refinemask.json_files import short
-
-SIDEWAYS = (5, 6, 7, 8)
-"""EXIF's orientations of pictures that are shown turned by a quarter."""
 
 
 def locate(directory: str | os.PathLike[str], file_name: str) -> Path:
@@ -37,15 +32,16 @@ def locate(directory: str | os.PathLike[str], file_name: str) -> Path:
         raise UserError(f"{directory}: no file there can have the name {short(file_name)}")
     path = Path(os.path.join(directory, file_name))
     is_url = "://" in file_name
-    if not is_url and os.path.isfile(path) and _is_below(path, directory):
+    if not is_url and os.path.isfile(path) and name_below(path, directory) is not None:
         return path
     for tail in _tails(file_name):
-        if os.path.isfile(place := Path(os.path.join(directory, tail))) and _is_below(place, directory):
+        place = Path(os.path.join(directory, tail))
+        if os.path.isfile(place) and name_below(place, directory) is not None:
             return place
     if is_url:
         raise UserError(f"{short(file_name)}: is a URL, expected the name of a file below {directory}; download it")
     for place in (path, Path(os.path.join(directory, file_name.replace("\\", "/")))):
-        if not _is_below(place, directory):
+        if name_below(place, directory) is None:
             raise UserError(
                 f"{short(str(place))}: is not below the folder {directory}; name a folder that has all images"
             )
@@ -54,10 +50,14 @@ def locate(directory: str | os.PathLike[str], file_name: str) -> Path:
     return path
 
 
-def _is_below(path: Path, directory: str | os.PathLike[str]) -> bool:
+def name_below(path: Path, directory: str | os.PathLike[str]) -> str | None:
+    """A path as seen from a folder, with ``/`` between its parts; None if it does not lie below."""
     place = Path(os.path.abspath(path))
     # The second, which asks the file system for every folder on the way, is for absolute names alone.
-    return place.is_relative_to(os.path.abspath(directory)) or place.is_relative_to(os.path.realpath(directory))
+    for start in (os.path.abspath, os.path.realpath):
+        if place.is_relative_to(root := start(directory)):
+            return place.relative_to(root).as_posix()
+    return None
 
 
 def _tails(file_name: str) -> Iterator[str]:
@@ -75,24 +75,6 @@ def _tails(file_name: str) -> Iterator[str]:
             tail = "/".join(parts[start:])
             stem, ending = os.path.splitext(tail)
             yield from dict.fromkeys((tail, stem + ending.lower(), stem + ending.upper()))
-
-
-def shown_size(directory: str | os.PathLike[str], file_name: str) -> tuple[int, int]:
-    """Height and width of an image as it is shown, upright by its EXIF orientation; only the file's header is read.
-
-    Raises:
-        UserError: there is no such file below ``directory``, or its header cannot be read.
-    """
-    path = locate(directory, file_name)
-    try:
-        with Image.open(path) as header:
-            width, height = header.size
-            orientation = header.getexif().get(ExifTags.Base.Orientation, 1)
-    except FileNotFoundError as error:
-        raise UserError(f"{short(str(path))}: no such file") from error
-    except Exception as error:  # Pillow's readers raise a dozen kinds.
-        raise UserError(f"{short(str(path))}: its size cannot be read: {reason(error)}") from error
-    return (width, height) if orientation in SIDEWAYS else (height, width)
 
 
 def is_there(directory: str | os.PathLike[str], image: CocoImage) -> bool:
@@ -149,8 +131,13 @@ def read_annotated(
     pixels = read_image(path, window)
     if pixels.shape[:2] != (image.height, image.width):
         raise UserError(
-            f"{path}: is {pixels.shape[0]}x{pixels.shape[1]} (height x width, upright by its EXIF orientation), "
-            f"but was annotated at {image.height}x{image.width}; annotate the picture as it is shown, or scale one "
-            "to the other"
+            f"{another_size(path, pixels.shape[:2], image)}; annotate the picture as it is shown, or scale one to the "
+            "other"
         )
     return pixels
+
+
+def another_size(path: Path, shape: Sequence[int], image: CocoImage) -> str:
+    """What is said of a picture of this (height, width) that was annotated at another size."""
+    found = f"{shape[0]}x{shape[1]} (height x width, upright by its EXIF orientation)"
+    return f"{path}: is {found}, but was annotated at {image.height}x{image.width}"

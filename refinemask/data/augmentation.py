@@ -6,11 +6,11 @@ import numpy as np
 
 from refinemask.config import DataConfig, Preprocessing
 from refinemask.data.example import Example
-from refinemask.data.geometry import Window
+from refinemask.data.geometry import Crop
 from refinemask.data.transforms import resize_shape
 
 CROPS = 10
-"""Number of windows that are tried before an image of which none has an object stays whole."""
+"""Number of crops that are tried before an image of which none has an object stays whole."""
 
 
 def draw_shape(height: int, width: int, config: DataConfig, random: np.random.Generator) -> tuple[int, int]:
@@ -40,7 +40,7 @@ def move(example: Example, config: DataConfig, random: np.random.Generator) -> E
 def _crop(example: Example, size: tuple[int, int], may_be_empty: bool, random: np.random.Generator) -> Example:
     """A random part of at most ``size`` (height, width), with an object unless it may be empty or there is none.
 
-    The first window lies anywhere. If it has no object, the next ones have the middle of an object's box in them.
+    The first crop lies anywhere. If it has no object, the next ones have the middle of an object's box in them.
     """
     height, width = (min(sides) for sides in zip(size, example.shape, strict=True))
     room = np.array(example.shape, np.int64) - np.array([height, width], np.int64)
@@ -48,7 +48,7 @@ def _crop(example: Example, size: tuple[int, int], may_be_empty: bool, random: n
         return example
     top, left = random.integers(room + 1)
     for _ in range(CROPS):
-        cropped = example.crop(Window(int(top), int(left), height, width))
+        cropped = example.crop(Crop(int(top), int(left), height, width))
         if len(cropped.masks) or may_be_empty or not len(example.masks):
             return cropped
         x1, y1, x2, y2 = example.boxes[random.integers(len(example.boxes))]

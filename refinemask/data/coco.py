@@ -126,27 +126,15 @@ def parse_coco(
         require_list(path, content, key)
     findings = Findings()
     image_ids, category_ids = Ids(content["images"]), Ids(content["categories"])
-    read_images = image_entries(content["images"], image_ids, images, findings)
-    by_id = {
-        entry.id: CocoImage(entry.id, entry.file_name, entry.height, entry.width)
-        for entry in _unique(read_images, "image", findings, lambda image: (image.file_name, image.height, image.width))
-    }
+    by_id = _read_images(content, image_ids, images, findings)
     categories = _read_categories(content, category_ids, findings)
     _require_some(path, content, "images", by_id, findings)
     _require_some(path, content, "categories", categories, findings)
     if not categories:
         raise UserError(f"{path}: its list 'categories' is empty, expected the classes to find")
-    annotations = []
+    entries = annotation_entries(content["annotations"], image_ids, category_ids, findings)
     ids = Ids(content["annotations"])
-    for position, entry in annotation_entries(content["annotations"], image_ids, category_ids, findings):
-        name = _Name(position, entry)
-        image = by_id.get(entry.image_id)
-        if image is None or entry.category_id not in categories:
-            what = f"image {entry.image_id}" if image is None else f"category {entry.category_id}"
-            kind = "an image" if image is None else "a category"
-            findings.left_out(f"objects of {kind} that is not listed, or left out", f"{name} (of {what})")
-        elif (annotation := _annotation(entry, image, name, ids, findings, crowd_as_object)) is not None:
-            annotations.append(annotation)
+    annotations = _read_annotations(entries, by_id, categories, ids, findings, crowd_as_object)
     if content["annotations"] and not annotations:
         _note_nothing_left(findings, len(content["annotations"]))
     add_hints(findings, by_id, list(categories.values()), annotations)
@@ -162,6 +150,37 @@ def parse_coco(
         findings=tuple(findings),
         incomplete=_incomplete(content["annotations"], image_ids, by_image, findings),
     )
+
+
+def _read_images(
+    content: dict[str, Any], ids: Ids, folder: str | os.PathLike[str] | None, findings: Findings
+) -> dict[int, CocoImage]:
+    """The images by id, in file order."""
+    entries = image_entries(content["images"], ids, folder, findings)
+    unique = _unique(entries, "image", findings, lambda image: (image.file_name, image.height, image.width))
+    return {entry.id: CocoImage(entry.id, entry.file_name, entry.height, entry.width) for entry in unique}
+
+
+def _read_annotations(
+    entries: Iterable[tuple[int, AnnotationEntry]],
+    images: Mapping[int, CocoImage],
+    categories: Collection[int],
+    ids: Ids,
+    findings: Findings,
+    crowd_as_object: bool,
+) -> list[CocoAnnotation]:
+    """The objects that can be used, in file order."""
+    annotations = []
+    for position, entry in entries:
+        name = _Name(position, entry)
+        image = images.get(entry.image_id)
+        if image is None or entry.category_id not in categories:
+            what = f"image {entry.image_id}" if image is None else f"category {entry.category_id}"
+            kind = "an image" if image is None else "a category"
+            findings.left_out(f"objects of {kind} that is not listed, or left out", f"{name} (of {what})")
+        elif (annotation := _annotation(entry, image, name, ids, findings, crowd_as_object)) is not None:
+            annotations.append(annotation)
+    return annotations
 
 
 def _incomplete(

@@ -13,6 +13,7 @@ import msgspec
 from refinemask.data.findings import Findings
 from refinemask.data.segmentation import MOST_PIXELS
 from refinemask.files import UserError
+from refinemask.foreign import one_line
 from refinemask.json_files import Id, Positive, checked, short
 
 OTHER_NAMES = ("path", "filename", "fileName", "coco_url", "flickr_url", "url")
@@ -223,12 +224,13 @@ def _size(
     if folder is None:
         raise ValueError("images without a size; give the folder of the images, from whose files it is read", found)
     # Image libraries are for files that lack sizes alone.
-    from refinemask.data.annotated import shown_size
+    from refinemask.data.annotated import locate
+    from refinemask.data.image_kind import read_kind
 
     try:
-        size = shown_size(folder, file_name)
+        size = read_kind(locate(folder, file_name)).shape
     except UserError as error:
-        raise ValueError("images without a size whose file does not tell it", f" ({error})") from error
+        raise ValueError("images without a size whose file does not tell it", f" ({one_line(error)})") from error
     if size[0] * size[1] > MOST_PIXELS:
         raise ValueError(f"images of more than {MOST_PIXELS} pixels", f" ({size[0]}x{size[1]})")
     findings.mended("images without a size (it is that of the file)", f"{name}{found}")

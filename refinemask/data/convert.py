@@ -51,6 +51,9 @@ def _convert(args: Args) -> None:
     objects = sum(map(len, dataset.annotations.values()))
     begin = f"; file names begin from {folder}" if folder else ""
     print(f"{args.output}: {len(dataset.images)} images, {objects} objects, {len(dataset.categories)} classes{begin}")
+    # A COCO file has no place for it.
+    if bare := sum(not dataset.annotations[number] for number in dataset.incomplete):
+        print(f"{args.output}: in {bare} images every object was left out: they are no background to train on")
 
 
 def convert(

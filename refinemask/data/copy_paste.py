@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from refinemask.data.example import Example
-from refinemask.data.geometry import Bitmap, Polygons, Window, bitmap_box, rasterise
+from refinemask.data.geometry import Bitmap, Crop, Polygons, bitmap_box, rasterise
 
 SMALLEST_SHARE = 0.1
 """Share of an object's pixels that must stay uncovered, or the object is dropped."""
@@ -19,49 +19,49 @@ def copy_paste(target: Example, source: Example, random: np.random.Generator) ->
     polygon becomes a bitmap; one that is nearly all covered is dropped. The pasted pixels keep their classes in the
     class map, if both have one.
     """
-    pasted, window = _drawn(_overlap(target, source, random), random)
+    part, crop = _overlap(target, source, random)
+    pasted = _drawn(part, random)
     if not len(pasted.masks):
         return target
     inner = pasted.pixels.shape[:2]
     cover = np.zeros(target.shape, np.uint8)
     for mask in pasted.masks:
-        window.of(cover)[:] |= _bitmap(mask, *inner)
-    where = window.of(cover) == 1
+        crop.of(cover)[:] |= _bitmap(mask, *inner)
+    where = crop.of(cover) == 1
     pixels = target.pixels.copy()
-    window.of(pixels)[where] = pasted.pixels[where]
+    crop.of(pixels)[where] = pasted.pixels[where]
     semantic = target.semantic
     if semantic is not None and pasted.semantic is not None:
         semantic = semantic.copy()
-        window.of(semantic)[where] = pasted.semantic[where]
+        crop.of(semantic)[where] = pasted.semantic[where]
     below = _uncovered(target, cover)
-    corner = np.array([window.left, window.top] * 2, np.float32)
+    corner = np.array([crop.left, crop.top] * 2, np.float32)
     return Example(
         pixels=pixels,
         boxes=np.concatenate([below.boxes, pasted.boxes + corner]),
         labels=np.concatenate([below.labels, pasted.labels]),
-        masks=[*below.masks, *(_placed(mask, window, target.shape) for mask in pasted.masks)],
+        masks=[*below.masks, *(_placed(mask, crop, target.shape) for mask in pasted.masks)],
         semantic=semantic,
     )
 
 
-def _overlap(target: Example, source: Example, random: np.random.Generator) -> tuple[Example, Window]:
+def _overlap(target: Example, source: Example, random: np.random.Generator) -> tuple[Example, Crop]:
     """The part of the source that lies on the target, and where."""
     room = np.array(target.shape) - source.shape
     top, left = (int(random.integers(min(0, side), max(0, side) + 1)) for side in room)
     height, width = (min(sides) for sides in zip(target.shape, source.shape, strict=True))
-    part = source.crop(Window(max(0, -top), max(0, -left), height, width))
-    return part, Window(max(0, top), max(0, left), height, width)
+    part = source.crop(Crop(max(0, -top), max(0, -left), height, width))
+    return part, Crop(max(0, top), max(0, left), height, width)
 
 
-def _drawn(laid: tuple[Example, Window], random: np.random.Generator) -> tuple[Example, Window]:
+def _drawn(source: Example, random: np.random.Generator) -> Example:
     """The objects that are pasted."""
-    source, window = laid
     count = len(source.masks)
     drawn = random.random(count) < 0.5
     if count and not drawn.any():
         drawn[random.integers(count)] = True
     masks = [mask for mask, is_drawn in zip(source.masks, drawn, strict=True) if is_drawn]
-    return replace(source, boxes=source.boxes[drawn], labels=source.labels[drawn], masks=masks), window
+    return replace(source, boxes=source.boxes[drawn], labels=source.labels[drawn], masks=masks)
 
 
 def _uncovered(example: Example, cover: Bitmap) -> Example:
@@ -82,13 +82,13 @@ def _uncovered(example: Example, cover: Bitmap) -> Example:
     return replace(example, boxes=np.array(boxes, np.float32).reshape(-1, 4), labels=example.labels[kept], masks=masks)
 
 
-def _placed(mask: Polygons | Bitmap, window: Window, shape: tuple[int, int]) -> Polygons | Bitmap:
-    """A mask of a window as one of the whole image."""
+def _placed(mask: Polygons | Bitmap, crop: Crop, shape: tuple[int, int]) -> Polygons | Bitmap:
+    """A mask of a crop as one of the whole image."""
     if isinstance(mask, np.ndarray):
         whole = np.zeros(shape, np.uint8)
-        window.of(whole)[:] = mask
+        crop.of(whole)[:] = mask
         return whole
-    return [part + np.resize([window.left, window.top], part.size) for part in mask]
+    return [part + np.resize([crop.left, crop.top], part.size) for part in mask]
 
 
 def _bitmap(mask: Polygons | Bitmap, height: int, width: int) -> Bitmap:

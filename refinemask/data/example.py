@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from refinemask.data.geometry import Bitmap, Polygons, Window, crop_object, flip_boxes, flip_mask, transpose_mask
+from refinemask.data.geometry import Bitmap, Crop, Polygons, crop_object, flip_boxes, flip_mask, transpose_mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +47,13 @@ class Example:
             return self.flip(0).flip(1)
         return self.transpose().flip(0 if turns % 4 == 1 else 1) if turns % 4 else self
 
-    def crop(self, window: Window) -> "Example":
-        """The part within a window of the image; objects of which less than a pixel is visible are dropped."""
-        cropped = [crop_object(mask, box, window) for mask, box in zip(self.masks, self.boxes, strict=True)]
+    def crop(self, crop: Crop) -> "Example":
+        """The part of the image within ``crop``; objects of which less than a pixel is visible are dropped."""
+        cropped = [crop_object(mask, box, crop) for mask, box in zip(self.masks, self.boxes, strict=True)]
         kept = [index for index, found in enumerate(cropped) if found is not None]
         found = [each for each in cropped if each is not None]
         boxes = np.array([box for _, box in found], np.float32).reshape(-1, 4)
-        moved = self._moved(window.of, boxes, [mask for mask, _ in found])
+        moved = self._moved(crop.of, boxes, [mask for mask, _ in found])
         return replace(moved, labels=self.labels[kept])
 
     def _moved(

@@ -20,7 +20,7 @@ Bitmap = NDArray[np.uint8]
 """[h, w] of 0 and 1 over the valid part of the network's input."""
 
 
-class Window(NamedTuple):
+class Crop(NamedTuple):
     """A part of an image, in whole pixels."""
 
     top: int
@@ -29,7 +29,7 @@ class Window(NamedTuple):
     width: int
 
     def of(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The part of an image or a map [h, w, …] that lies in the window."""
+        """The part of an image or a map [h, w, …] that lies in the crop."""
         return pixels[self.top : self.top + self.height, self.left : self.left + self.width]
 
 
@@ -112,26 +112,26 @@ def rasterise(polygons: Polygons, height: int, width: int) -> Bitmap:
 
 
 def crop_object(
-    mask: Polygons | Bitmap, box: NDArray[np.float32], window: Window
+    mask: Polygons | Bitmap, box: NDArray[np.float32], crop: Crop
 ) -> tuple[Polygons | Bitmap, NDArray[np.float32]] | None:
-    """The mask and the xyxy box [4] of an instance within a window, relative to the window's corner.
+    """The mask and the xyxy box [4] of an instance within a crop, relative to the crop's corner.
 
-    The box of an instance that the window cuts is that of its visible part. An instance of which less than a pixel is
+    The box of an instance that the crop cuts is that of its visible part. An instance of which less than a pixel is
     visible, in either direction, is None.
     """
-    corner = np.array([window.left, window.top])
+    corner = np.array([crop.left, crop.top])
     moved = box - np.tile(corner, 2).astype(np.float32)
-    limit = np.array([window.width, window.height])
+    limit = np.array([crop.width, crop.height])
     is_cut = bool((moved[:2] < 0).any() or (moved[2:] > limit).any())
     if isinstance(mask, np.ndarray):
-        visible: Polygons | Bitmap = window.of(mask)
-        extent = bitmap_box(window.of(mask)) if is_cut else moved
+        visible: Polygons | Bitmap = crop.of(mask)
+        extent = bitmap_box(crop.of(mask)) if is_cut else moved
     else:
         shifted = [part.reshape(-1, 2) - corner for part in mask]
         is_cut = is_cut or any((part < 0).any() or (part > limit).any() for part in shifted)
         parts = [clip(part, np.zeros(2), limit) for part in shifted] if is_cut else shifted
         visible = [part.ravel() for part in parts if len(part) > 2]
-        extent = polygon_box(visible, window.height, window.width) if is_cut else moved
+        extent = polygon_box(visible, crop.height, crop.width) if is_cut else moved
     if (extent[2:] - extent[:2] < 1).any():
         return None
     return visible, extent

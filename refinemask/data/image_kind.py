@@ -9,6 +9,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from refinemask.files import UserError
 from refinemask.foreign import reason
+from refinemask.readable import require_readable
 
 LARGEST_PICTURE = 1 << 30
 """Bytes of the largest decoded picture: as many pixels as Pillow takes, in 16-bit RGB."""
@@ -27,6 +28,8 @@ SEPARATE_PLANES = 2
 """TIFF's PlanarConfiguration of pictures whose channels follow each other."""
 EXTRA_SAMPLES, STRAIGHT_ALPHA = 338, 2
 """TIFF's tag of channels beside the colours, and its value for alpha that the colours are not multiplied by."""
+SIDEWAYS = range(5, 9)
+"""EXIF's numbers of orientations that exchange height and width."""
 DEEP_NUMBERS = "uint16", "int16", "uint32", "int32", "float32", "float64"
 """Types of values that are read besides those of 8 bits."""
 
@@ -42,7 +45,7 @@ class ImageKind:
     width: int
     """Width in pixels, as stored."""
     orientation: int = 1
-    """EXIF's number of how the stored picture is turned, 1 to 8; 5 and more swap height and width."""
+    """EXIF's number of how the stored picture is turned, 1 to 8."""
     channels: int
     """Number of channels; one for a palette."""
     bits: int = 8
@@ -50,13 +53,18 @@ class ImageKind:
     number: str = "uint"
     """Type of the values: ``uint``, ``int``, ``float`` or ``other``."""
     frames: int = 1
-    """Number of pictures in the file, as far as it was counted: see :func:`read_kind`."""
+    """Number of pictures in the file; 1 where counting them would take reading the whole file."""
     white_is_zero: bool = False
     """Whether 0 is white in a picture of one channel (TIFF)."""
     straight_alpha: bool = False
     """Whether OpenCV would multiply the colours by an alpha channel (8-bit RGB in TIFF)."""
     obstacle: str = ""
     """Why the picture is not read; empty if nothing in its header is in the way."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels of the upright picture, as :func:`refinemask.data.images.read_image` gives it."""
+        return (self.width, self.height) if self.orientation in SIDEWAYS else (self.height, self.width)
 
     @property
     def is_deep(self) -> bool:
@@ -70,22 +78,23 @@ class ImageKind:
 
 
 def read_kind(path: str | os.PathLike[str]) -> ImageKind:
-    """What the header of an image file says, with the number of its pictures; none is decoded.
+    """What the header of an image file says; nothing is decoded, so a file that is damaged behind it has a kind, too.
 
     Raises:
-        UserError: the file cannot be read, or is of no known kind.
+        UserError: the file cannot be read, is of no known kind, or is too large to decode safely.
     """
+    require_readable(path)
     try:
         with open(path, "rb") as file:
-            return replace(kind_of(file), frames=_frames(file))
+            return kind_of(file)
     except UnidentifiedImageError as error:
         raise UserError(f"{path}: cannot be read: not an image of a known format, or cut short") from error
     except Exception as error:  # Pillow's readers raise a dozen kinds.
-        raise UserError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or reason(error)}") from error
+        raise UserError(f"{path}: cannot be read: {reason(error)}") from error
 
 
 def kind_of(file: IO[bytes]) -> ImageKind:
-    """What the header of an image file says; ``frames`` is not counted.
+    """What the header of an open image file says.
 
     Raises:
         Exception: the file is of no known kind, damaged, or too large to decode safely; Pillow raises a dozen kinds.
@@ -100,7 +109,6 @@ def kind_of(file: IO[bytes]) -> ImageKind:
             width=picture.width,
             channels=len(picture.getbands()),
             orientation=_orientation(picture),
-            # Counting the pictures of other formats takes reading the whole file.
             frames=getattr(picture, "n_frames", 1) if picture.format in ("PNG", "WEBP") else 1,
         )
         if kind.format == "PNG":
@@ -127,16 +135,6 @@ def _orientation(picture: Image.Image) -> int:
 
 def _valid_orientation(number: Any) -> int:
     return number if number in range(1, 9) else 1
-
-
-def _frames(file: IO[bytes]) -> int:
-    """Number of pictures in a file; 1 where Pillow cannot count them, of which the first may be read all the same."""
-    file.seek(0)
-    try:
-        with Image.open(file) as picture:
-            return getattr(picture, "n_frames", 1)
-    except Exception:  # Pillow's readers raise a dozen kinds.
-        return 1
 
 
 def _tiff_kind(file: IO[bytes], start: bytes) -> ImageKind:

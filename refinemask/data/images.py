@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from refinemask.config import Window
-from refinemask.data.image_kind import LARGEST_PICTURE, ImageKind, kind_of
+from refinemask.data.image_kind import LARGEST_PICTURE, SIDEWAYS, ImageKind, kind_of
 from refinemask.data.opencv_log import silent_opencv
 from refinemask.files import UserError
 from refinemask.window import REMEDY, WHITE, described, map_window
@@ -36,8 +36,6 @@ JPEG_MARKER = re.compile(rb"\xff+([\x02-\xcf\xd8-\xfe])", re.DOTALL)
 JPEG_END_OF_IMAGE = b"\xd9"
 PNG_START = b"\x89PNG\r\n\x1a\n"
 PNG_END = b"IEND"
-SIDEWAYS = (5, 6, 7, 8)
-"""EXIF's numbers of pictures whose height is stored as width."""
 DECODED_TWICE = {"TIFF", "WEBP"}
 """Formats of which OpenCV decodes some damaged files without an error; Pillow refuses them."""
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
@@ -230,11 +228,9 @@ def _flags(kind: ImageKind) -> int:
 def _as_stored(path: str | os.PathLike[str], image: NDArray[Any], kind: ImageKind) -> NDArray[Any]:
     """The values of a deep TIFF in the type that its header says: OpenCV 4 gives signed ones for unsigned."""
     stored = np.dtype(kind.numbers)
-    swapped = kind.orientation in SIDEWAYS
-    shape = (kind.width, kind.height) if swapped else (kind.height, kind.width)
     channels = image.shape[2] if image.ndim == 3 else 1
     same_kind = (image.dtype.kind == "f") == (stored.kind == "f") and image.dtype.itemsize == stored.itemsize
-    if image.shape[:2] != shape or channels != kind.channels or not same_kind:
+    if image.shape[:2] != kind.shape or channels != kind.channels or not same_kind:
         raise UserError(f"{path}: cannot be decoded, OpenCV reads {image.dtype} {list(image.shape)} of {kind.numbers}")
     return image.view(stored)
 

@@ -43,7 +43,7 @@ class Args:
     window: OptionalWindow = None
     """The values that become 0 and 255 in images of more than 8 bits; if not given, the recipe's."""
     crowd_as_object: bool = False
-    """Training takes each crowd (iscrowd 1) for one object."""
+    """Training and validation take each crowd (iscrowd 1) for one object."""
     decode: bool = False
     """Decode every image, which finds files that are damaged behind their header, and takes longer."""
     pictures: int = 24

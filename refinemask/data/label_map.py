@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from refinemask.files import UserError
+from refinemask.foreign import reason
 from refinemask.masks import RLE, compress
 from refinemask.readable import require_readable
 
@@ -39,7 +40,7 @@ def read_label_map(path: Path) -> NDArray[np.integer[Any]]:
             if mode in _VALUES | _COLOURS and frames == 1:
                 pixels = np.asarray(picture)
     except Exception as error:  # Pillow's readers raise a dozen kinds.
-        raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+        raise UserError(f"{path}: cannot be read: {reason(error)}") from error
     if frames != 1:
         raise UserError(f"{path}: holds {frames} pictures, expected one label map")
     if mode not in _VALUES | _COLOURS:

@@ -88,7 +88,8 @@ def _read_foreign(
     say(f"{path}: read as {content.what} of pictures in {content.folder}")
     print_findings(path, findings)
     dataset = parse_coco(path, content.coco())
-    return replace(dataset, findings=(*findings, *dataset.findings)), content.folder
+    incomplete = dataset.incomplete | content.incomplete
+    return replace(dataset, findings=(*findings, *dataset.findings), incomplete=incomplete), content.folder
 
 
 def is_json_file(path: str | os.PathLike[str]) -> bool:

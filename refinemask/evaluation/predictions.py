@@ -10,8 +10,9 @@ from refinemask.data.annotated import locate, read_annotated
 from refinemask.data.coco import CocoImage
 from refinemask.evaluation.prediction_file import PredictionFile
 from refinemask.files import UserError, atomic_write, sha256
-from refinemask.prediction import Predictor, predict_in_tiles
+from refinemask.prediction import Predictor
 from refinemask.structures import Result
+from refinemask.tiled_prediction import predict_in_tiles
 from refinemask.tiling import Tiling
 
 

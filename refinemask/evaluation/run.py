@@ -138,19 +138,18 @@ def evaluate(
 
 
 def _read(
-    metric: Metric[Any], annotations: str | os.PathLike[str], images: str | os.PathLike[str], crowd_as_object: bool
+    metric: Metric[Any],
+    annotations: str | os.PathLike[str],
+    images: str | os.PathLike[str],
+    crowd_as_object: bool,
 ) -> tuple[CocoDataset, str]:
-    """The annotations, and the SHA-256 of their file, or of the COCO file that those of another format become.
-
-    Of what is a crowd predictions do not depend, so the SHA-256 is that of the file all the same.
-    """
-    if crowd_as_object:
-        if metric.name != "coco":
-            raise UserError(f"--crowd-as-object: {metric.name} has no crowds; only --metric coco has")
-        if is_json_file(annotations):
-            return read_coco(annotations, images, crowd_as_object=True), sha256(annotations)
-    if metric.name != "coco" or is_json_file(annotations) or not os.path.exists(split_path(annotations)[0]):
+    """The annotations, and the SHA-256 of their file, or of the COCO file that those of another format become."""
+    if metric.name != "coco":
+        if crowd_as_object:
+            raise UserError(f"--crowd-as-object is for --metric coco; --metric is {metric.name}")
         return metric.read(annotations, images), sha256(annotations)
+    if is_json_file(annotations) or not os.path.exists(split_path(annotations)[0]):
+        return read_coco(annotations, images, crowd_as_object=crowd_as_object), sha256(annotations)
     dataset = read_annotations(annotations, images)
     return dataset, hashlib.sha256(dataset_text(dataset).encode()).hexdigest()
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from refinemask.config import Augmentation, to_json
+from refinemask.config import Augmentation
+from refinemask.config_json import to_json
 from refinemask.json_files import short
 
 LATER: dict[str, Any] = {

@@ -139,9 +139,10 @@ class Trainer:
 
     @property
     def stops_early(self) -> bool:
-        """Whether as many evaluations as the configuration allows have brought no gain."""
+        """Whether as many evaluations as the configuration allows have brought no gain, before the last iteration."""
         patience = self.config.early_stop
-        return patience is not None and self.progress.without_gain >= patience
+        spent = patience is not None and self.progress.without_gain >= patience
+        return spent and self.progress.iteration < self.iterations
 
     @property
     def _parts(self) -> dict[str, Stateful]:

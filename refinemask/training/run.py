@@ -290,6 +290,8 @@ def _validation_data(plan: Plan, training: UsedData) -> UsedData | None:
     require_some_readable(dataset, images, plan.recipe.model.preprocessing.window)
     data = UsedData(purpose="evaluated on", dataset=dataset, images=images, counts=validation_counts(dataset))
     say(*data.lines())
+    if not data.counts.objects and plan.recipe.train.early_stop is not None:
+        raise UserError(f"{dataset.path}: has no object to find, so that --early-stop has no AP to go by; leave it out")
     if not data.counts.objects:
         say(f"{dataset.path}: has no object to find, so no AP is measured, and there will be no best.safetensors")
     return data

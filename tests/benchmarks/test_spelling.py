@@ -37,6 +37,8 @@ LINES = {
     ),
     "preprocess": ("--image a.jpg --rounds 3", "--rounds=3 --image=a.jpg"),
     "data_loading": ("--rounds 3 -o loading.json", "--output loading.json --rounds=3"),
+    "reading": ("--images 3 --objects 5", "--objects=5 --images=3"),
+    "fine_tune": ("-o tune.json --epochs 1", "--epochs=1 --output tune.json"),
     "evaluation": ("--iou-type bbox --images 3", "--images=3 --iou_type=bbox"),
 }
 """The same command line in the new and in the old spelling, by door."""

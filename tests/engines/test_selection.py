@@ -13,6 +13,7 @@ from benchmarks.harness.random_detector import randomize
 from engines.torch_engine import TorchEngine
 from export import export_onnx
 from refinemask.bundled import NUCLEI, PHOTOS
+from refinemask.config import Window, with_window
 from refinemask.contract import Metadata
 from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
@@ -90,6 +91,15 @@ def test_an_exported_file_is_cut_and_says_so(tiny_files: tuple[Path, Path], back
     assert (cut.config.box_head.detections, cut.config.box_head.score_threshold) == (11, threshold)
     cut.select(Selection())
     assert cut.config == whole.config
+
+
+def test_a_selection_leaves_the_window(tiny_files: tuple[Path, Path]) -> None:
+    engine = engines.load(tiny_files[1], threads=1)
+    window = Window(low=0, high=4095)
+    engine.config = with_window(engine.config, window)
+    engine.select(Selection(detections=1))
+    assert engine.config.preprocessing.window == window
+    assert engine.config.box_head.detections == 1
 
 
 @pytest.mark.parametrize("asked", [{"detections": 13}, {"score_threshold": 0.5}])

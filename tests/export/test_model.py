@@ -13,7 +13,8 @@ from export.verify import onnx_runner, torch_runner
 from refinemask import __version__
 from refinemask.agreement import PARITY, passes, verification_images, verify
 from refinemask.bundled import PHOTOS
-from refinemask.config import ModelConfig, from_json
+from refinemask.config import ModelConfig
+from refinemask.config_json import from_json
 from refinemask.contract import DOMAIN, PLUGIN_ATTRIBUTES, Bounds, Limits
 from tests.support.tiny_detector import TINY, make_tiny_detector
 

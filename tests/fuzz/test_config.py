@@ -7,7 +7,8 @@ from functools import partial
 import pytest
 import torch
 
-from refinemask.config import ModelConfig, from_json, to_json
+from refinemask.config import ModelConfig
+from refinemask.config_json import from_json, to_json
 from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
 from refinemask.recipes import RECIPES, Recipe

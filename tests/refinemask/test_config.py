@@ -14,9 +14,8 @@ from refinemask.config import (
     PointRendConfig,
     Preprocessing,
     RefineMaskConfig,
-    from_json,
-    to_json,
 )
+from refinemask.config_json import from_json, to_json
 
 
 @pytest.mark.parametrize("head", [FCNMaskConfig(), RefineMaskConfig(variant="simple"), PointRendConfig(), HTCConfig()])

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from refinemask.joining import join
-from refinemask.prediction import Prediction, predict_in_tiles
+from refinemask.prediction import Prediction
 from refinemask.structures import ImageDetections
+from refinemask.tiled_prediction import predict_in_tiles
 from refinemask.tiling import Tiling
 from tests.support.coloured_objects import ColouredObjects
 from tests.support.tolerances import TOLERANCES

@@ -16,8 +16,9 @@ from refinemask.config import Window, with_window
 from refinemask.contract import InputError
 from refinemask.data.images import read_image
 from refinemask.files import UserError
-from refinemask.prediction import ImageSource, Prediction, encode, predict, predict_images, to_predictions
+from refinemask.prediction import Prediction, encode, predict, to_predictions
 from refinemask.structures import Detections
+from refinemask.tiled_prediction import ImageSource, predict_images
 from tests.support.bright_box import BrightBox
 from tests.support.tolerances import assert_near
 

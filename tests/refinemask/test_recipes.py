@@ -2,7 +2,8 @@
 
 import pytest
 
-from refinemask.config import FCNMaskConfig, RefineMaskConfig, from_json, to_json
+from refinemask.config import FCNMaskConfig, RefineMaskConfig
+from refinemask.config_json import from_json, to_json
 from refinemask.recipes import RECIPES, Recipe
 
 COCO = [name for name in RECIPES if "-coco-" in name and name.startswith(("refinemask", "mask-rcnn"))]

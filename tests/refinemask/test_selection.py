@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from refinemask.config import BoxHeadConfig, HTCConfig, ModelConfig, RPNConfig, from_json, to_json
+from refinemask.config import BoxHeadConfig, HTCConfig, ModelConfig, RPNConfig
+from refinemask.config_json import from_json, to_json
 from refinemask.files import UserError
 from refinemask.selection import MOST_DETECTIONS, WHOLE, Selection
 from refinemask.structures import Detections, ImageDetections

@@ -711,12 +711,12 @@ def test_validation_without_objects_is_told(
     two_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     empty = with_empty_images(tmp_path / "data", 3)
-    assert (
-        main(own(two_images, tmp_path / "run", val_annotations=empty / "train.json", val_images=empty / "images")) == 0
-    )
-    assert "has no object to find, so no AP is measured, and there will be no best.safetensors" in (
-        capsys.readouterr().err
-    )
+    args = own(two_images, tmp_path / "run", val_annotations=empty / "train.json", val_images=empty / "images")
+    assert main(args) == 0
+    said = capsys.readouterr().err
+    assert "has no object to find, so no AP is measured, and there will be no best.safetensors" in said
+    assert main(replace(args, output=tmp_path / "early", early_stop=2)) == 2
+    assert "has no object to find, so that --early-stop has no AP to go by" in capsys.readouterr().err
 
 
 def test_annotations_of_lvis_train_with_any_recipe_and_are_measured_as_such(

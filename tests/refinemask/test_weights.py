@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from refinemask.config import BackboneConfig, ModelConfig, Preprocessing, to_json
+from refinemask.config import BackboneConfig, ModelConfig, Preprocessing
+from refinemask.config_json import to_json
 from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
 from refinemask.weights import load_detector, read_config, read_metadata, save_detector

@@ -7,7 +7,8 @@ import numpy as np
 import onnx
 import onnx.parser
 
-from refinemask.config import ModelConfig, to_json
+from refinemask.config import ModelConfig
+from refinemask.config_json import to_json
 
 CONFIG = ModelConfig(class_names=("nucleus",), category_ids=(1,))
 BOUNDS = {"batch": [1, 1, 4], "height": [32, 64, 128], "width": [32, 64, 256]}

@@ -34,12 +34,19 @@ class Content:
     """Class names by category id."""
     images: list[dict[str, Any]] = field(default_factory=list)
     annotations: list[dict[str, Any]] = field(default_factory=list)
+    incomplete: set[int] = field(default_factory=set)
+    """Ids of the images of which an object was left out, so that one without objects may still show some."""
 
     def add_image(self, file_name: str, size: tuple[int, int]) -> int:
         """Add an image of that height and width in pixels; returns its id."""
         image_id = len(self.images) + 1
         self.images.append({"id": image_id, "file_name": file_name, "height": size[0], "width": size[1]})
         return image_id
+
+    def leave_out(self, image_id: int, what: str, entry: str) -> None:
+        """Count an object of an image as left out."""
+        self.findings.left_out(what, entry)
+        self.incomplete.add(image_id)
 
     def add_object(self, image_id: int, category: int | str, segmentation: Any, entry: str) -> None:
         """Add an object of an image, or count it as left out.
@@ -55,10 +62,10 @@ class Content:
         try:
             checked = read_segmentation(segmentation, height, width)
         except ValueError as error:
-            self.findings.left_out("objects with a malformed outline", f"{entry}: {error}")
+            self.leave_out(image_id, "objects with a malformed outline", f"{entry}: {error}")
             return
         if checked is None:
-            self.findings.left_out("objects without an outline of at least three points", entry)
+            self.leave_out(image_id, "objects without an outline of at least three points", entry)
             return
         # pycocotools takes a match with annotation 0 for no match, so the numbers begin at 1.
         ids = {"id": len(self.annotations) + 1, "image_id": image_id, "category_id": category}
@@ -79,7 +86,8 @@ class Content:
                 kept.append(entry | {"id": len(kept) + 1, "category_id": ids[name]})
             else:
                 image = self.images[entry["image_id"] - 1]["file_name"]
-                self.findings.left_out("objects of a class that the list of classes lacks", f"{name!r} in {image}")
+                where = f"{name!r} in {image}"
+                self.leave_out(entry["image_id"], "objects of a class that the list of classes lacks", where)
         self.annotations = kept
 
     def coco(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from refinemask.data.findings import Findings
-from refinemask.data.image_size import image_size
+from refinemask.data.image_kind import read_kind
 from refinemask.data.images import IMAGE_SUFFIXES
 from refinemask.files import UserError
 
@@ -18,15 +18,6 @@ def files_below(folder: Path, suffixes: set[str]) -> Iterator[Path]:
             # macOS keeps what other file systems have no place for in files called ._a.jpg, beside a.jpg.
             if os.path.splitext(name)[1].lower() in suffixes and not name.startswith("."):
                 yield Path(place, name)
-
-
-def name_below(path: Path, folder: Path) -> str | None:
-    """A path as seen from a folder, with ``/`` between its parts; None if it does not lie below."""
-    place = Path(os.path.abspath(path))
-    for start in (os.path.abspath(folder), os.path.realpath(folder)):
-        if place.is_relative_to(start):
-            return place.relative_to(start).as_posix()
-    return None
 
 
 class ImageFiles:
@@ -62,7 +53,7 @@ class ImageFiles:
 def size_or_left_out(path: Path, findings: Findings) -> tuple[int, int] | None:
     """Height and width of a picture; None, which is counted, if it cannot be read."""
     try:
-        return image_size(path)
+        return read_kind(path).shape
     except UserError as error:
         findings.left_out("pictures that cannot be read", str(error))
         return None

@@ -23,11 +23,13 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
+from refinemask.data.annotated import name_below
 from refinemask.data.findings import Findings
 from refinemask.data.formats.content import NO_CLASSES, Content, listed_classes
-from refinemask.data.formats.image_files import ImageFiles, files_below, name_below, size_or_left_out
+from refinemask.data.formats.image_files import ImageFiles, files_below, size_or_left_out
 from refinemask.data.segmentation import MOST_PIXELS, read_segmentation
 from refinemask.files import UserError
+from refinemask.foreign import reason
 from refinemask.json_files import Id, checked, read_json, short
 from refinemask.masks import RLE, segmentation_rle
 
@@ -101,8 +103,8 @@ def _read(file: Path, findings: Findings) -> _File | None:
             raise ValueError(f"has no 'shapes'{'; for a COCO file, give the file and not its folder' if coco else ''}")
         return checked(content, _File)
     except (UserError, ValueError) as error:
-        reason = str(error) if isinstance(error, UserError) else f"{file}: {error}"
-        findings.left_out("files that are not labelme's", reason)
+        found = str(error) if isinstance(error, UserError) else f"{file}: {error}"
+        findings.left_out("files that are not labelme's", found)
         return None
 
 
@@ -155,16 +157,18 @@ def _add_objects(content: Content, image_id: int, shapes: Iterable[Any], file: P
                 continue
             region = _region(shape, image["height"], image["width"], findings, where)
         except ValueError as error:
-            findings.left_out("malformed shapes", f"{where}: {error}")
+            content.leave_out(image_id, "malformed shapes", f"{where}: {error}")
             continue
-        if region is not None:
+        if region is None:
+            content.incomplete.add(image_id)
+        else:
             key = position if shape.group_id is None else (str(shape.label), str(shape.group_id))
             objects.setdefault(key, (str(shape.label), where, []))[2].append(region)
     for label, where, regions in objects.values():
         try:
             together = _together(regions, image["height"], image["width"])
         except ValueError as error:
-            findings.left_out("objects with a malformed outline", f"{where}: {error}")
+            content.leave_out(image_id, "objects with a malformed outline", f"{where}: {error}")
         else:
             content.add_object(image_id, label, together, where)
 
@@ -218,7 +222,7 @@ def _mask(shape: _Shape, height: int, width: int) -> RLE:
     except binascii.Error as error:
         raise ValueError(f"its mask is not in base 64: {error}") from error
     except Exception as error:  # Pillow's readers raise a dozen kinds.
-        raise ValueError(f"its mask cannot be read: {' '.join(str(error).split())}") from error
+        raise ValueError(f"its mask cannot be read: {reason(error)}") from error
     if pixels is None or pixels.shape != (bottom - top + 1, right - left + 1):
         found = "of several channels" if pixels is None else f"{pixels.shape[0]}x{pixels.shape[1]}"
         raise ValueError(f"its mask is {found}, but its points span {bottom - top + 1}x{right - left + 1}")

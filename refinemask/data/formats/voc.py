@@ -24,6 +24,7 @@ from refinemask.data.formats.content import Content, chosen_split, listed_classe
 from refinemask.data.formats.image_files import ImageFiles, files_below, size_or_left_out
 from refinemask.data.label_map import read_label_map, value_masks
 from refinemask.files import UserError
+from refinemask.foreign import reason
 from refinemask.readable import require_readable
 
 WHAT = "Pascal VOC instance masks"
@@ -110,7 +111,7 @@ def _add_objects(
             findings.mended("objects of another class in the XML file (that of the class picture is taken)", entry)
         name = by_pixels or by_list
         if name is None:
-            findings.left_out("objects without a class", entry)
+            content.leave_out(image_id, "objects without a class", entry)
         else:
             content.add_object(image_id, name, mask, entry)
 
@@ -225,6 +226,6 @@ def _object_names(path: Path, stem: str, findings: Findings) -> list[str]:
         parser.feed(file.read_bytes())
         root = parser.close()
     except (UserError, ElementTree.ParseError, ValueError, LookupError, OSError) as error:
-        findings.left_out("XML files that cannot be read", f"{stem}.xml ({' '.join(str(error).split())})")
+        findings.left_out("XML files that cannot be read", f"{stem}.xml ({reason(error)})")
         return []
     return [(entry.findtext("name") or "").strip() for entry in root.findall("object")]

@@ -16,9 +16,10 @@ from typing import Any
 
 from tqdm import tqdm
 
+from refinemask.data.annotated import name_below
 from refinemask.data.findings import Findings
 from refinemask.data.formats.content import LEVELS_UP, NAME_LISTS, Content, chosen_split, listed_classes
-from refinemask.data.formats.image_files import ImageFiles, files_below, name_below, size_or_left_out
+from refinemask.data.formats.image_files import ImageFiles, files_below, size_or_left_out
 from refinemask.data.images import IMAGE_SUFFIXES
 from refinemask.extras import needed_by
 from refinemask.files import UserError
@@ -94,7 +95,7 @@ def _add_objects(content: Content, image_id: int, labels: Path) -> None:
     try:
         lines = labels.read_bytes().decode("utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
-        findings.left_out("files of labels that cannot be read", f"{labels}: {error}")
+        content.leave_out(image_id, "files of labels that cannot be read", f"{labels}: {error}")
         return
     before: set[str] = set()
     for number, line in enumerate(lines, 1):
@@ -105,35 +106,39 @@ def _add_objects(content: Content, image_id: int, labels: Path) -> None:
             findings.left_out("lines that are there twice", entry)
             continue
         before.add(line)
-        found = _outline(line, content.categories, findings, entry)
-        if found is not None:
-            category, outline = found
-            outline[::2] = [x * image["width"] for x in outline[::2]]
-            outline[1::2] = [y * image["height"] for y in outline[1::2]]
-            content.add_object(image_id, category, [outline], entry)
-
-
-def _outline(line: str, names: dict[int, str], findings: Findings, entry: str) -> tuple[int, list[float]] | None:
-    """The class and fractions of a line; None, which is counted, if there is no outline."""
-    try:
-        category, *outline = map(float, line.split())
-    except ValueError:
-        findings.left_out("lines that are not all numbers", entry)
-        return None
-    if category not in names:
-        findings.left_out("objects of a class without a name", f"{entry}: class {category:g}")
-    elif len(outline) in (4, 5):
-        findings.left_out("boxes without an outline", entry)
-    elif len(outline) < 4:
-        findings.left_out("objects without an outline of at least three points", entry)
-    elif not _are_fractions(outline[: len(outline) // 2 * 2]):
-        findings.left_out("objects with coordinates that are no fractions of the picture's size", entry)
-    else:
+        try:
+            category, outline = _outline(line, content.categories)
+        except ValueError as error:
+            what, found = error.args
+            content.leave_out(image_id, what, f"{entry}{found}")
+            continue
         if len(outline) % 2:
             findings.mended("outlines with a number behind them, such as a confidence (it is dropped)", entry)
             outline.pop()
-        return int(category), outline
-    return None
+        outline[::2] = [x * image["width"] for x in outline[::2]]
+        outline[1::2] = [y * image["height"] for y in outline[1::2]]
+        content.add_object(image_id, category, [outline], entry)
+
+
+def _outline(line: str, names: dict[int, str]) -> tuple[int, list[float]]:
+    """The class and fractions of a line.
+
+    Raises:
+        ValueError: there is no outline; its arguments are the words behind a number, and what is said of this line.
+    """
+    try:
+        category, *outline = map(float, line.split())
+    except ValueError:
+        raise ValueError("lines that are not all numbers", "") from None
+    if category not in names:
+        raise ValueError("objects of a class without a name", f": class {category:g}")
+    if len(outline) in (4, 5):
+        raise ValueError("boxes without an outline", "")
+    if len(outline) < 4:
+        raise ValueError("objects without an outline of at least three points", "")
+    if not _are_fractions(outline[: len(outline) // 2 * 2]):
+        raise ValueError("objects with coordinates that are no fractions of the picture's size", "")
+    return int(category), outline
 
 
 def _are_fractions(outline: list[float]) -> bool:

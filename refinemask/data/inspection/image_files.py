@@ -14,10 +14,11 @@ from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from refinemask.config import Window
-from refinemask.data.annotated import locate
+from refinemask.data.annotated import another_size, locate
 from refinemask.data.coco import CocoImage
+from refinemask.data.formats.image_files import files_below
 from refinemask.data.image_kind import ImageKind, kind_of
-from refinemask.data.images import IMAGE_SUFFIXES, SIDEWAYS, read_image
+from refinemask.data.images import IMAGE_SUFFIXES, read_image
 from refinemask.data.inspection.counted import Counted, counted
 from refinemask.files import UserError
 from refinemask.window import REMEDY
@@ -191,13 +192,9 @@ def _duplicates(files: Sequence[ImageFile], contents: dict[Path, str]) -> Counte
 
 
 def _unnamed(directory: str | os.PathLike[str], named: set[str]) -> Counted:
-    root = os.path.abspath(directory)
-    found = []
-    for folder, _, names in os.walk(root):
-        # macOS keeps what other file systems have no place for in files called ._a.jpg, beside a.jpg.
-        pictures = [n for n in names if os.path.splitext(n)[1].lower() in IMAGE_SUFFIXES and not n.startswith("._")]
-        found += [path for name in pictures if (path := os.path.join(folder, name)) not in named]
-    return counted([os.path.relpath(path, root) for path in sorted(found)])
+    root = Path(os.path.abspath(directory))
+    found = sorted(path for path in files_below(root, IMAGE_SUFFIXES) if str(path) not in named)
+    return counted([str(path.relative_to(root)) for path in found])
 
 
 def _look_at_file(image: CocoImage, directory: str | os.PathLike[str], window: Window | None) -> ImageFile:
@@ -228,12 +225,12 @@ def _described(image: CocoImage, path: Path, window: Window | None) -> ImageFile
     with path.open("rb") as stream:
         kind = kind_of(stream)
         colour, several = _colour(stream, kind)
-    raw = kind.height, kind.width
-    problem, reason = _compared(image, path, raw, raw[::-1] if kind.orientation in SIDEWAYS else raw)
+    problem, reason = _compared(image, path, (kind.height, kind.width), kind.shape)
     if kind.obstacle:
         problem, reason = "unreadable", f"{path}: {kind.obstacle}"
     elif problem is None and kind.is_deep and window is None:
-        problem, reason = "without a window", f"{path}: has {kind.numbers} values, expected 8 bits; use {REMEDY}"
+        problem = "without a window"
+        reason = f"{path}: has {kind.numbers} values, expected 8 bits per channel; use {REMEDY}"
     return ImageFile(
         image=image,
         problem=problem,
@@ -254,9 +251,7 @@ def _compared(
     annotated = image.height, image.width
     if annotated == upright:
         return None, ""
-    shown = f"{upright[0]}x{upright[1]} (height x width, upright by its EXIF orientation)"
-    reason = f"{path}: is {shown}, but was annotated at {annotated[0]}x{annotated[1]}"
-    return "unrotated" if annotated == raw else "of another size", reason
+    return "unrotated" if annotated == raw else "of another size", another_size(path, upright, image)
 
 
 def _colour(stream: IO[bytes], kind: ImageKind) -> tuple[str, bool]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from refinemask.data.coco import CocoAnnotation, CocoDataset
+from refinemask.data.geometry import resize_mask
 from refinemask.data.images import read_image
 from refinemask.data.inspection.image_files import ImageFile, Problem
 from refinemask.data.inspection.losses import Reasons
@@ -18,7 +19,7 @@ from refinemask.data.inspection.run import Source
 from refinemask.data.segmentation import Segmentation
 from refinemask.extras import needed_by
 from refinemask.files import UserError
-from refinemask.masks import RLE, decode, polygon_rle, segmentation_rle
+from refinemask.masks import RLE, polygon_rle
 from refinemask.structures import Result
 
 DRAWN_SIDE = 640
@@ -168,14 +169,10 @@ def _result(annotation: CocoAnnotation, old: tuple[int, int], new: tuple[int, in
 
 
 def _rle(segmentation: Segmentation, old: tuple[int, int], new: tuple[int, int]) -> RLE:
-    if isinstance(segmentation, list):
-        scale = np.array([new[1] / old[1], new[0] / old[0]])
-        return polygon_rle([(np.asarray(part).reshape(-1, 2) * scale).ravel() for part in segmentation], *new)
     from pycocotools import mask as coco_mask
 
-    [mask] = decode([segmentation_rle(segmentation, *old)], *old)
-    resized = cv2.resize(mask.view(np.uint8), new[::-1], interpolation=cv2.INTER_NEAREST)
-    return coco_mask.encode(np.asfortranarray(resized))
+    mask = resize_mask(segmentation, old, new)
+    return polygon_rle(mask, *new) if isinstance(mask, list) else coco_mask.encode(np.asfortranarray(mask))
 
 
 def _mark_lost(scene: NDArray[np.uint8], annotation: CocoAnnotation, old: tuple[int, int]) -> None:

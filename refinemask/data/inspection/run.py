@@ -144,7 +144,7 @@ def inspect(
         tolerated: share of the objects that training may lose.
         recipe: name of the recipe to train by, which needs PyTorch; if empty, what the recipes for COCO have.
         window: how images of more than 8 bits become images of 8; None is the recipe's way, if it has one.
-        crowd_as_object: whether training takes each crowd for one object.
+        crowd_as_object: whether training and validation take each crowd for one object.
         decode: whether to decode every image, too, which finds files that are damaged behind their header.
 
     Raises:
@@ -154,8 +154,9 @@ def inspect(
         raise UserError(f"--tolerate is {tolerated}; expected a share from 0 to 1, such as {TOLERATED}")
     model = _model_of(recipe)
     window = window or model.preprocessing.window
+    validation_images = validation_images or images
     training = _read(annotations, images, window, crowd_as_object, decode)
-    other = None if validation is None else _read(validation, validation_images or images, window, False, decode)
+    other = None if validation is None else _read(validation, validation_images, window, crowd_as_object, decode)
     sources = [training, *([other] if other else [])]
     contents = same_content([file for source in sources for file in source.files])
     named = {os.path.abspath(file.path) for source in sources for file in source.files if file.path is not None}
@@ -172,7 +173,7 @@ def inspect(
         )
 
     found = inspected(training, images)
-    compared = None if other is None else inspected(other, validation_images or images)
+    compared = None if other is None else inspected(other, validation_images)
     return Inspection(
         training=found,
         validation=compared,

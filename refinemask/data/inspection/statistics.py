@@ -69,9 +69,9 @@ class Statistics:
     counts: tuple[int, ...]
     """Histogram over ``COUNT_EDGES`` of the objects per image."""
     empty_images: int
-    """Images without any object."""
+    """Images without any object, in the file, too."""
     untrainable_images: int
-    """Images with objects, none of which training would see."""
+    """Images with objects, none of which training would see, also because the reader left them out."""
     heights: Spread
     widths: Spread
     image_sizes: int
@@ -128,6 +128,8 @@ def compute_statistics(dataset: CocoDataset, reasons: Reasons, model: ModelConfi
     count = len(dataset.images)
     per_image = np.bincount(objects.image, minlength=count)
     seen_per_image = np.bincount(seen.image, minlength=count)
+    incomplete = np.array([image.id in dataset.incomplete for image in dataset.images], bool)
+    empty = (per_image == 0) & ~incomplete
     shapes = np.array([(image.height, image.width) for image in dataset.images], np.int64).reshape(-1, 2)
     sides = _network_sides(seen, shapes, model)
     anchor = FINEST_STRIDE * model.rpn.anchor_scale
@@ -142,8 +144,8 @@ def compute_statistics(dataset: CocoDataset, reasons: Reasons, model: ModelConfi
         classes=_classes(dataset, objects, seen),
         objects_per_image=_spread(per_image),
         counts=_histogram(seen_per_image, COUNT_EDGES),
-        empty_images=int((per_image == 0).sum()),
-        untrainable_images=int(((per_image > 0) & (seen_per_image == 0)).sum()),
+        empty_images=int(empty.sum()),
+        untrainable_images=int(((seen_per_image == 0) & ~empty).sum()),
         heights=_spread(shapes[:, 0]),
         widths=_spread(shapes[:, 1]),
         image_sizes=len(np.unique(shapes, axis=0)),

@@ -19,7 +19,7 @@ from benchmarks.breakdown.report import Settings
 from benchmarks.harness.random_detector import randomize
 from benchmarks.harness.spec import EngineSpec
 from export.model import to_onnx
-from refinemask.config import to_json
+from refinemask.config_json import to_json
 from refinemask.contract import Bounds
 from refinemask.modeling.detector import Detector
 from refinemask.weights import save_detector

@@ -10,7 +10,8 @@ import pytest
 from benchmarks.efficiency.models import MODELS
 from benchmarks.harness.random_detector import randomize
 from refinemask import __version__
-from refinemask.config import ModelConfig, to_json
+from refinemask.config import ModelConfig
+from refinemask.config_json import to_json
 from refinemask.data.categories import COCO
 from refinemask.files import sha256
 from refinemask.modeling.detector import Detector

@@ -14,7 +14,8 @@ from PIL import Image
 
 from benchmarks import ap, compare, fps
 from benchmarks.harness.settings import Settings
-from refinemask.config import ModelConfig, to_json
+from refinemask.config import ModelConfig
+from refinemask.config_json import to_json
 from tests.support.toy_onnx import CONFIG, write_toy_onnx
 
 COMMANDS = [ap, compare]

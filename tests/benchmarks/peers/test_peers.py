@@ -16,7 +16,8 @@ from benchmarks.peers import __main__ as peers
 from benchmarks.peers import measurement, torchvision_detector
 from benchmarks.peers.contender import OURS, Contender, open_contender, run_contender
 from benchmarks.peers.measurement import Plan
-from refinemask.config import BackboneConfig, FCNMaskConfig, ModelConfig, to_json
+from refinemask.config import BackboneConfig, FCNMaskConfig, ModelConfig
+from refinemask.config_json import to_json
 from tests.support.toy_onnx import CONFIG, write_toy_onnx
 
 CANVAS = (64, 96)

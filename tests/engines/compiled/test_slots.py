@@ -19,7 +19,7 @@ from engines.compiled.engine import CompiledEngine
 from engines.compiled.program import Program
 from engines.compiled.recording import Recording
 from engines.compiled.sidecar import CompiledSidecar, this_target, write_compiled_sidecar
-from refinemask.config import to_json
+from refinemask.config_json import to_json
 from refinemask.files import sha256
 from refinemask.modeling.exported import ExportedDetector
 from refinemask.structures import Detections

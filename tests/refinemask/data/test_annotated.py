@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refinemask.data.annotated import locate, read_annotated, require_files, shown_size
+from refinemask.data.annotated import locate, read_annotated, require_files
 from refinemask.data.coco import CocoImage
-from refinemask.data.images import read_image
 from refinemask.files import UserError
 
 
@@ -74,30 +73,6 @@ def test_files_found_elsewhere_are_counted(folder: Path, capsys: pytest.CaptureF
 def test_two_names_do_not_lead_to_one_file(folder: Path) -> None:
     with pytest.raises(UserError, match=r"'train/b.png' and 'val/b.png' of a.json both lead to this file"):
         require_files([entry("train/b.png"), entry("val/b.png")], folder, "a.json")
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_shown_size_is_that_of_the_decoded_picture(folder: Path, orientation: int) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    for name in ("c.jpg", "c.png", "c.webp"):
-        Image.new("RGB", (6, 4)).save(folder / name, exif=exif)
-        assert shown_size(folder, name) == read_image(folder / name).shape[:2]
-    assert shown_size(folder, "c.jpg") == ((6, 4) if orientation > 4 else (4, 6))
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [("absent.png", "no such file"), ("text.png", "cannot be read"), ("cut.png", "cannot be read"),
-     ("../outside.png", "below"), ("pipe", "no regular file"), ("a\x00.png", "no file there")],
-)  # fmt: skip
-def test_sizes_of_no_picture_are_refused(folder: Path, name: str, message: str) -> None:
-    os.mkfifo(folder / "pipe")
-    (folder / "text.png").write_text("no picture")
-    (folder / "cut.png").write_bytes((folder / "b.png").read_bytes()[:20])
-    with pytest.raises(UserError, match=message) as error:
-        shown_size(folder, name)
-    assert "\n" not in str(error.value)
 
 
 def test_a_file_with_a_backslash_in_its_name_is_itself(folder: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from refinemask.config import Augmentation, DataConfig, from_json
+from refinemask.config import Augmentation, DataConfig
+from refinemask.config_json import from_json
 from refinemask.data.augmentation import draw_shape, move
 from refinemask.data.coco import read_coco
 from refinemask.data.example import Example
@@ -154,7 +155,7 @@ def test_a_crop_may_be_empty_where_images_without_objects_are_trained_on() -> No
     assert all(each.boxes.shape == (len(each.masks), 4) for each in cropped)
 
 
-def test_an_image_whose_objects_no_window_shows_stays_whole() -> None:
+def test_an_image_whose_objects_no_crop_shows_stays_whole() -> None:
     unseen = replace(lonely(500), masks=[np.zeros((60, 500), np.uint8)], boxes=np.array([[0, 0, 500, 60]], np.float32))
     config = replace(BASE, augmentation=Augmentation(crop=(20, 30)))
     assert move(unseen, config, np.random.default_rng(0)).shape == (60, 500)

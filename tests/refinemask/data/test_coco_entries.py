@@ -66,7 +66,7 @@ def test_sizes_may_be_missing(tmp_path: Path, pictures: Path) -> None:
 
 def test_a_file_that_does_not_tell_its_size_is_named(tmp_path: Path, pictures: Path) -> None:
     (pictures / "broken.jpg").write_bytes(b"no picture")
-    for name, reason in (("absent.jpg", "no such file"), ("broken.jpg", "its size cannot be read"), ("..", "below")):
+    for name, reason in (("absent.jpg", "no such file"), ("broken.jpg", "broken.jpg: cannot be read"), ("..", "below")):
         dataset = read(tmp_path, {"id": 7, "file_name": name}, pictures)
         assert [image.id for image in dataset.images] == [8]
         assert dataset.findings[0].what == "images without a size whose file does not tell it"

@@ -40,7 +40,9 @@ def test_findings_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     places = yolo(tmp_path / "set")
     text(tmp_path / "set" / "labels" / "train" / "b.txt", "0 0.5 0.5 0.1 0.1")
     assert main(Args(f"{places.annotations}:train", tmp_path / "a.json")) == 0
-    assert ": left out: 1 boxes without an outline, the first is " in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert ": left out: 1 boxes without an outline, the first is " in said.err
+    assert said.out.endswith("a.json: in 1 images every object was left out: they are no background to train on\n")
 
 
 def test_a_coco_file_is_written_as_it_was_understood(tmp_path: Path) -> None:

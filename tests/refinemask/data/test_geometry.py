@@ -11,8 +11,8 @@ from PIL import Image
 from refinemask.data.example import Example
 from refinemask.data.geometry import (
     Bitmap,
+    Crop,
     Polygons,
-    Window,
     bitmap_box,
     crop_object,
     flip_boxes,
@@ -89,12 +89,12 @@ def test_a_crop_is_that_of_the_pixels(seed: int, polygons: bool) -> None:
     before = example(random, polygons)
     height, width = (int(random.integers(4, side + 1)) for side in (HEIGHT, WIDTH))
     top, left = int(random.integers(HEIGHT - height + 1)), int(random.integers(WIDTH - width + 1))
-    window = Window(top, left, height, width)
-    after = before.crop(window)
+    crop = Crop(top, left, height, width)
+    after = before.crop(crop)
     assert np.array_equal(after.pixels, before.pixels[top : top + height, left : left + width])
     kept = dict(zip(after.labels.tolist(), zip(after.masks, after.boxes, strict=True), strict=True))
     for label, mask in enumerate(before.masks):
-        expected = window.of(dense(mask, HEIGHT, WIDTH))
+        expected = crop.of(dense(mask, HEIGHT, WIDTH))
         if label not in kept:
             x1, y1, x2, y2 = bitmap_box(expected)
             # A sliver of a polygon is rounded to pixels that it hardly has.
@@ -113,16 +113,16 @@ def test_a_crop_is_that_of_the_pixels(seed: int, polygons: bool) -> None:
 
 def test_an_object_inside_the_window_keeps_its_box_and_polygon() -> None:
     polygon, box = np.array([10.25, 20, 30.5, 20, 30, 50]), np.array([10.25, 20, 30.5, 50], np.float32)
-    found = crop_object([polygon], box, Window(15, 10, 40, 30))
+    found = crop_object([polygon], box, Crop(15, 10, 40, 30))
     assert found is not None
     assert found[0][0].tolist() == [0.25, 5, 20.5, 5, 20, 35]
     assert found[1].tolist() == [0.25, 5, 20.5, 35]
 
 
 def test_edges_that_enclose_nothing_do_not_widen_the_box() -> None:
-    # A frame around the window, of which one arm reaches in: the cut leaves edges along the window's border.
+    # A frame around the crop, of which one arm reaches in: the cut leaves edges along the crop's border.
     frame = [-20.0, -20, 60, -20, 60, 60, -20, 60, -20, 20, 10, 20, 10, 30, -10, 30, -10, 50, 50, 50, 50, -10, -20, -10]
-    found = crop_object([np.array(frame)], np.array([-20, -20, 60, 60], np.float32), Window(0, 0, 40, 40))
+    found = crop_object([np.array(frame)], np.array([-20, -20, 60, 60], np.float32), Crop(0, 0, 40, 40))
     assert found is not None
     assert np.abs(found[1] - [0, 20, 10, 30]).max() <= 1
 
@@ -133,7 +133,7 @@ def test_an_object_without_a_visible_pixel_is_dropped(shape: list[float], polygo
     points = np.array(shape)
     box = np.array([*points.reshape(-1, 2).min(axis=0), *points.reshape(-1, 2).max(axis=0)], np.float32)
     mask: Polygons | Bitmap = [points] if polygons else np.zeros((40, 40), np.uint8)
-    assert crop_object(mask, box, Window(0, 0, 40, 40)) is None
+    assert crop_object(mask, box, Crop(0, 0, 40, 40)) is None
 
 
 @given(old=st.integers(1, 3000), new=st.integers(1, 3000))

@@ -1,4 +1,4 @@
-"""A file's header tells bits, channels, size, orientation and number of pictures; damage is one line."""
+"""A file's header tells bits, channels, size and orientation, as reading finds them; damage is one line."""
 
 from io import BytesIO
 from pathlib import Path
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from refinemask.config import Window
 from refinemask.data.image_kind import ImageKind, read_kind
 from refinemask.data.images import read_image
 from refinemask.files import UserError
@@ -57,17 +58,14 @@ KINDS: dict[str, tuple[bytes, dict[str, Any]]] = {
         {"format": "TIFF", "channels": 4, "straight_alpha": True},
     ),
     "1-bit tiff": (saved(RGB.convert("1"), "TIFF"), {"format": "TIFF", "channels": 1, "bits": 1}),
-    "pages": (
-        saved(RGB, "TIFF", save_all=True, append_images=[RGB, RGB]),
-        {"format": "TIFF", "channels": 3, "frames": 3},
-    ),
+    "pages": (saved(RGB, "TIFF", save_all=True, append_images=[RGB, RGB]), {"format": "TIFF", "channels": 3}),
     "animated webp": (
         saved(RGB, "WEBP", save_all=True, append_images=[RGB.rotate(90, expand=False), RGB.rotate(180)]),
         {"format": "WEBP", "channels": 3, "frames": 3},
     ),
     "gif": (
         saved(RGB.quantize(8), "GIF", save_all=True, append_images=[RGB.rotate(180).quantize(8)]),
-        {"format": "GIF", "channels": 1, "frames": 2},
+        {"format": "GIF", "channels": 1},
     ),
     "bmp": (saved(RGB, "BMP"), {"format": "BMP", "channels": 3}),
 }  # fmt: skip
@@ -81,6 +79,36 @@ def test_a_header_is_read(tmp_path: Path, name: str) -> None:
     assert kind == ImageKind(height=24, width=31, **facts)
     assert kind.is_deep == (facts.get("bits", 8) > 8)
     assert kind.numbers == f"{facts.get('number', 'uint')}{facts.get('bits', 8)}"
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"])
+def test_the_shape_is_that_of_the_picture_that_is_read(tmp_path: Path, kind: str, orientation: int) -> None:
+    (tmp_path / "a").write_bytes(saved(RGB, kind, exif=turned(orientation)))
+    shape = read_kind(tmp_path / "a").shape
+    assert shape == read_image(tmp_path / "a").shape[:2]
+    if kind not in ("BMP", "GIF"):
+        assert shape == ((31, 24) if orientation > 4 else (24, 31))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_shape_of_a_deep_image_is_that_of_the_picture_that_is_read(tmp_path: Path, orientation: int) -> None:
+    (tmp_path / "a.tif").write_bytes(tiff(GREY, _274=orientation))
+    window = Window(low=0, high=4095)
+    assert read_kind(tmp_path / "a.tif").shape == read_image(tmp_path / "a.tif", window).shape[:2]
+
+
+def test_a_png_without_exif_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.png").write_bytes(saved(RGB, "PNG"))
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
+    assert read_kind(tmp_path / "a.png").shape == (24, 31)
+
+
+def test_a_bomb_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.png").write_bytes(saved(RGB, "PNG"))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(UserError, match="decompression bomb"):
+        read_kind(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -106,11 +134,16 @@ def test_no_picture_is_decoded(tmp_path: Path) -> None:
         assert read_kind(tmp_path / name).height == 24
 
 
-@pytest.mark.parametrize("data", [b"", b"no image", b"II*\0", tiff(GREY, _257=0), png(GREY)[:20], chunk(b"IHDR", b"")])
+@pytest.mark.parametrize(
+    "data", [b"no image", b"\xff\xd8\xff", b"II*\0", tiff(GREY, _257=0), png(GREY)[:20], chunk(b"IHDR", b"")]
+)
 @pytest.mark.filterwarnings("ignore")
 def test_other_files_are_one_line(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "notes.txt").write_bytes(data)
     with pytest.raises(UserError, match=r"^\S*notes\.txt: cannot be read: [^\n]+$"):
         read_kind(tmp_path / "notes.txt")
-    with pytest.raises(UserError, match=r"absent\.png: cannot be read: No such file or directory$"):
+    (tmp_path / "notes.txt").write_bytes(b"")
+    with pytest.raises(UserError, match=r"notes\.txt: is empty"):
+        read_kind(tmp_path / "notes.txt")
+    with pytest.raises(UserError, match=r"absent\.png: no such file$"):
         read_kind(tmp_path / "absent.png")

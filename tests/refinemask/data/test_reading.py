@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,18 @@ from refinemask.data.lvis import LvisDataset
 from refinemask.data.reading import EXPECTED, read_annotations, split_path
 from refinemask.files import UserError
 from refinemask.masks import segmentation_rle
-from tests.support.other_formats import FORMATS, SQUARE, labelme, picture, text, voc, yolo, yolo_line
+from tests.support.other_formats import (
+    FORMATS,
+    SQUARE,
+    labelme,
+    labelme_file,
+    picture,
+    shape,
+    text,
+    voc,
+    yolo,
+    yolo_line,
+)
 from tests.support.small_annotations import CONTENT
 
 SPLIT = {"yolo": ":train"}
@@ -159,3 +171,36 @@ def test_what_is_neither_file_nor_folder_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "a.json", Path(os.devnull)):
         with pytest.raises(UserError, match=f"{path}: is no regular file"):
             read_annotations(path)
+
+
+BOX = "0 0.5 0.5 0.2 0.2"
+
+
+@pytest.mark.parametrize("line", [BOX, "0 0.1 0.2", "7 0.1 0.1 0.5 0.1 0.5 0.5", "0 a b", "0 5 5 90 5 90 90"])
+def test_an_image_whose_objects_a_reader_left_out_is_no_background(tmp_path: Path, line: str) -> None:
+    places = yolo(tmp_path / "set")
+    empty = read_annotations(f"{places.annotations}:train")
+    assert empty.annotations[2] == ()
+    assert empty.incomplete == set()
+    text(tmp_path / "set/labels/train/b.txt", line)
+    assert read_annotations(f"{places.annotations}:train").incomplete == {2}
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        [shape("cat", [1, 2], "point")],
+        [shape("cat", [1, 2, 3])],
+        [shape("cat", SQUARE[:4])],
+        [{"label": "cat"}],
+        [shape("bird", SQUARE)],
+    ],
+    ids=["no area", "odd", "two points", "malformed", "a class that is not listed"],
+)
+def test_an_image_whose_shapes_a_reader_left_out_is_no_background(tmp_path: Path, shapes: list[dict[str, Any]]) -> None:
+    places = labelme(tmp_path / "set")
+    text(tmp_path / "set/labels.txt", "cat\ndog\n")
+    assert read_annotations(places.annotations).incomplete == set()
+    labelme_file(tmp_path / "set/b.json", shapes)
+    dataset = read_annotations(places.annotations)
+    assert (dataset.annotations[2], dataset.incomplete) == ((), {2})

@@ -17,9 +17,8 @@ from refinemask.config import (
     PointRendConfig,
     RefineMaskConfig,
     TrainConfig,
-    from_json,
-    to_json,
 )
+from refinemask.config_json import from_json, to_json
 from refinemask.data.coco import read_coco
 from refinemask.data.sampler import BatchSampler
 from refinemask.data.training import TrainingBatch, TrainingDataset, collate

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from refinemask.config import BackboneConfig, Window
+from refinemask.config import BackboneConfig, Window, with_window
 from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
 from refinemask.training import initial_weights
@@ -197,7 +197,7 @@ def test_what_was_asked_for_stays_and_the_weights_are_taken_all_the_same(
 def test_what_does_not_change_the_meaning_of_weights_is_the_runs_own(tmp_path: Path) -> None:
     given = replace(
         MODEL,
-        preprocessing=replace(MODEL.preprocessing, short_side=32, window=Window(low=0, high=4095)),
+        preprocessing=replace(MODEL.preprocessing, short_side=32),
         box_head=replace(MODEL.box_head, score_threshold=0.3, detections=7),
         backbone=replace(MODEL.backbone, frozen_stages=2),
         category_ids=(17,),
@@ -205,6 +205,14 @@ def test_what_does_not_change_the_meaning_of_weights_is_the_runs_own(tmp_path: P
     path = saved(Detector(given), tmp_path)
     assert adapted(MODEL, path) == MODEL
     assert initialise(detector(1), path).new == ()
+
+
+def test_the_window_of_the_weights_is_taken_unless_another_was_asked_for(tmp_path: Path) -> None:
+    theirs, ours = Window(low=0, high=4095), Window(low=0, high=65535)
+    path = saved(Detector(with_window(MODEL, theirs)), tmp_path)
+    assert adapted(MODEL, path) == adapted(with_window(MODEL, ours), path) == with_window(MODEL, theirs)
+    asked = with_window(MODEL, ours)
+    assert adapted(asked, path, asked=["preprocessing.window"]) == asked
 
 
 @pytest.mark.parametrize("source", ["imagenet", "resnet.pth", "resnet.safetensors", None])

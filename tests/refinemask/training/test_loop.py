@@ -76,6 +76,15 @@ def test_a_run_that_stops_early_has_reached_its_end(dataset: TrainingDataset) ->
 
     assert run.run(lambda iteration, step: None, without_gain)
     assert (ended, run.progress.iteration) == ([1, 2], 2 * per_epoch)
+    assert run.stops_early
+
+
+def test_a_run_that_trained_every_epoch_did_not_stop_early(dataset: TrainingDataset) -> None:
+    run = trainer(dataset, early_stop=1, epochs=1)
+    run.progress = replace(run.progress, without_gain=1)
+    assert run.stops_early
+    run.progress = replace(run.progress, iteration=run.iterations)
+    assert not run.stops_early
 
 
 def test_the_optimizer_is_the_official_one(dataset: TrainingDataset) -> None:

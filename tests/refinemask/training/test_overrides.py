@@ -35,8 +35,12 @@ def test_own_training_data_alone_are_evaluated_on_nothing(tmp_path: Path) -> Non
     assert with_own_data(RECIPE, tmp_path / "a.json", None, None, None).validation is None
 
 
-def test_the_images_of_a_folder_of_annotations_lie_in_it(tmp_path: Path) -> None:
-    assert with_own_data(RECIPE, tmp_path, None, None, None).data.images == str(tmp_path)
+def test_the_images_of_another_format_are_named(tmp_path: Path) -> None:
+    (tmp_path / "data.yaml").write_text("names: [a]\n")
+    for annotations in (tmp_path, tmp_path / "data.yaml", tmp_path / "data.yaml:train"):
+        with pytest.raises(UserError, match="name the folder of its images, too"):
+            with_own_data(RECIPE, annotations, None, None, None)
+        assert with_own_data(RECIPE, annotations, tmp_path, None, None).data.images == str(tmp_path)
 
 
 @pytest.mark.parametrize("option", ["", "val-"])

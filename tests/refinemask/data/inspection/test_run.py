@@ -84,9 +84,11 @@ def test_what_is_tolerated_decides(tmp_path: Path) -> None:
 def test_crowds_that_are_objects_are_no_loss(tmp_path: Path) -> None:
     paths = write_own_data(tmp_path, {name: [square(iscrowd=1)] for name in clean()})
     assert inspect(*paths).training.losses.lost == 12
-    found = inspect(*paths, crowd_as_object=True)
-    assert found.training.losses.lost == 0
-    assert found.training.statistics.trainable == 12
+    found = inspect(*paths, validation=paths[0], crowd_as_object=True)
+    assert found.validation is not None
+    for data in (found.training, found.validation):
+        assert data.losses.lost == 0
+        assert data.statistics.trainable == 12
 
 
 def test_a_missing_file_stops_training_whatever_is_tolerated(tmp_path: Path) -> None:

@@ -99,6 +99,12 @@ def test_lost_objects_count_for_their_class_alone(tmp_path: Path) -> None:
     assert sum(found.sizes.values()) == sum(found.sides) == 1
 
 
+def test_an_image_whose_objects_the_reader_left_out_is_not_empty(tmp_path: Path) -> None:
+    objects = {"a.png": [square(segmentation=[])], "b.png": [], "c.png": [square()]}
+    found = statistics_of(write_annotations(tmp_path / "a.json", objects))
+    assert (found.empty_images, found.untrainable_images) == (1, 1)
+
+
 def test_a_file_without_images_has_zeros(tmp_path: Path) -> None:
     found = statistics_of(write_annotations(tmp_path / "a.json", {}))
     assert (found.images, found.objects, found.most_objects, found.overlapping, found.image_sizes) == (0, 0, 0, 0, 0)
