@@ -23,7 +23,7 @@ CASES = (
     ("refinemask.evaluate", "{a.onnx} --annotations {v.json} --images {dir} --predictions {p.json} --results {p.json}"),
     ("refinemask.evaluate", "{a.onnx} --annotations {v.json} --images {dir} --results {r.json} --output {r.json}"),
     ("refinemask.data.inspect", "{v.json} --images {dir} -o {v.json}"),
-    ("refinemask.data.inspect", "{a.png} --images {dir} --validation {v.json} -o {v.json}"),
+    ("refinemask.data.inspect", "{a.png} --images {dir} --val-annotations {v.json} -o {v.json}"),
     ("export.to_onnx", "{a.onnx} -o {a.onnx}"),
     ("export.quantize", "{a.onnx} -o {a.onnx} --images {dir}"),
     ("export.quantize", "{a.safetensors} -o {r.onnx} --images {dir} --ranges {r.onnx}"),

@@ -5,16 +5,16 @@ or a folder of PNG instance masks. A split stands behind a colon, such as data.y
 as it was understood.
 """
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
 from refinemask.command import execute
 from refinemask.data.coco import CocoDataset
+from refinemask.data.coco_text import dataset_text
 from refinemask.data.lvis import LvisDataset
 from refinemask.data.reading import CLASS_NAME, read_with_folder, split_path
 from refinemask.files import UserError, atomic_write, require_not_input
@@ -72,33 +72,6 @@ def convert(
     if isinstance(dataset, LvisDataset):
         raise UserError(f"{annotations}: is an LVIS file, which is read as it is (--metric lvis) and not converted")
     return dataset, folder
-
-
-def dataset_text(dataset: CocoDataset) -> str:
-    """The text of the COCO file of a data set; if objects share an id, all are numbered anew, from 1."""
-    objects = [annotation for group in dataset.annotations.values() for annotation in group]
-    ids = [annotation.id for annotation in objects]
-    if len(set(ids)) < len(ids):
-        ids = list(range(1, len(ids) + 1))
-    images = [
-        {"id": image.id, "file_name": image.file_name, "height": image.height, "width": image.width}
-        for image in dataset.images
-    ]
-    annotations: list[dict[str, Any]] = [
-        {
-            "id": number,
-            "image_id": annotation.image_id,
-            "category_id": annotation.category_id,
-            "bbox": annotation.bbox,
-            "area": annotation.area,
-            "segmentation": annotation.segmentation,
-            "iscrowd": int(annotation.iscrowd),
-        }
-        for number, annotation in zip(ids, objects, strict=True)
-    ]
-    categories = [{"id": category, "name": name} for category, name in dataset.categories.items()]
-    content = {"images": images, "annotations": annotations, "categories": categories}
-    return json.dumps(content, default=bytes.decode)
 
 
 def _require_own_output(output: Path, place: Path) -> None:

@@ -32,7 +32,7 @@ class Args:
     """Folder of the annotated images."""
     output: OptionalOutput = None
     """Write a page with pictures (.html), which needs the extra draw, or the numbers (.json)."""
-    validation: OptionalPath = None
+    val_annotations: OptionalPath = None
     """Annotations for validation, which are looked into, too, and compared with those for training."""
     val_images: OptionalPath = None
     """Folder of their images; if not given, that of --images."""
@@ -62,7 +62,7 @@ def _inspect(args: Args) -> int:
     found = inspect(
         args.annotations,
         args.images,
-        validation=args.validation,
+        validation=args.val_annotations,
         validation_images=args.val_images,
         tolerated=args.tolerate,
         recipe=args.recipe or "",
@@ -85,11 +85,11 @@ def _require_sensible(args: Args) -> None:
     for name in ("pictures", "seed"):
         if getattr(args, name) < 0:
             raise UserError(f"--{name} is {getattr(args, name)}; expected at least 0")
-    if args.val_images is not None and args.validation is None:
-        raise UserError(f"--val-images {args.val_images}: needs --validation, the annotations of these images")
+    if args.val_images is not None and args.val_annotations is None:
+        raise UserError(f"--val-images {args.val_images}: needs --val-annotations, the annotations of these images")
     if args.output is None:
         return
-    require_not_input(args.output, args.annotations, args.validation)
+    require_not_input(args.output, args.annotations, args.val_annotations)
     suffix = args.output.suffix.lower()
     if suffix not in (*PAGE, NUMBERS):
         raise UserError(f"--output {args.output}: expected a name that ends in .html (the page) or .json (the numbers)")

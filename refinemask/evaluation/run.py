@@ -10,7 +10,7 @@ from typing import Any
 
 from refinemask.data.annotated import is_there
 from refinemask.data.coco import CocoDataset, read_coco
-from refinemask.data.convert import dataset_text
+from refinemask.data.coco_text import dataset_text
 from refinemask.data.reading import is_json_file, read_annotations, split_path
 from refinemask.evaluation.coco import IoUType
 from refinemask.evaluation.measurement import Measurement, measure

@@ -8,7 +8,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from refinemask.data.coco import CocoDataset
-from refinemask.data.convert import dataset_text
+from refinemask.data.coco_text import dataset_text
 from refinemask.data.reading import read_annotations
 from refinemask.masks import segmentation_rle
 from tests.fuzz.conftest import Seeds

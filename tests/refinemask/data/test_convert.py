@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from refinemask.data.coco import CocoDataset, read_coco
-from refinemask.data.convert import Args, dataset_text, main
+from refinemask.data.coco_text import dataset_text
+from refinemask.data.convert import Args, main
 from refinemask.data.reading import read_annotations
 from tests.support.other_formats import FORMATS, labelme, text, yolo
 from tests.support.small_annotations import CONTENT

@@ -59,7 +59,7 @@ def test_the_output_is_written_where_training_would_lose_too_much(tmp_path: Path
         ({"output": Path("train.json")}, "error: train.json: is read by this very command"),
         ({"pictures": -1}, "error: --pictures is -1; expected at least 0"),
         ({"seed": -1}, "error: --seed is -1; expected at least 0"),
-        ({"val_images": Path("images")}, "error: --val-images images: needs --validation"),
+        ({"val_images": Path("images")}, "error: --val-images images: needs --val-annotations"),
         ({"tolerate": 2.0}, "error: --tolerate is 2.0; expected a share from 0 to 1"),
         ({"annotations": Path("absent.json")}, "error: absent.json: no such file"),
         ({"images": Path("absent")}, "error: absent: no such folder"),
