@@ -72,7 +72,7 @@ class Args:
     val_annotations: OptionalPath = None
     """Annotations to evaluate on; with --annotations and without these, nothing is evaluated."""
     val_images: OptionalPath = None
-    """Folder from which the file names in --val-annotations begin; the folder of that file if not given."""
+    """Folder from which the file names in --val-annotations begin; if not given, that of --images, or of the file."""
     background_images: bool = False
     """Train on images without annotations, too, in which there is nothing to find."""
     crowd_as_object: bool = False

@@ -25,7 +25,7 @@ CLASS_NAME = "object"
 YAML = {".yaml", ".yml"}
 EXPECTED = (
     "a JSON file of COCO, LVIS or labelme; a folder of labelme's JSON files; data.yaml or labels of YOLO; "
-    f"a folder with {OBJECTS} of Pascal VOC; or a folder of PNG instance masks"
+    f"a folder with {OBJECTS} of Pascal VOC; or a folder of PNG or TIFF instance masks"
 )
 """What annotations may be, for error messages."""
 

@@ -24,8 +24,8 @@ def with_own_data(
 ) -> Recipe:
     """The recipe with data that the command line names, in place of those under the data root.
 
-    Own training data without own validation data are evaluated on nothing. A folder of images that is not named is the
-    one of the annotations.
+    Own training data without own validation data are evaluated on nothing. A folder of validation images that is not
+    named is the one of the training images; one that is not named either is that of the annotations.
 
     Raises:
         UserError: a folder of images is named without its annotations, or not named where only the format implies it.
@@ -36,7 +36,7 @@ def with_own_data(
     if annotations is not None:
         recipe = replace(recipe, data=replace(recipe.data, **_located(annotations, images)), validation=None)
     if val_annotations is not None:
-        recipe = replace(recipe, validation=ValidationData(**_located(val_annotations, val_images)))
+        recipe = replace(recipe, validation=ValidationData(**_located(val_annotations, val_images or images)))
     return recipe
 
 

@@ -10,12 +10,14 @@ from benchmarks.breakdown.report import BreakdownReport
 from benchmarks.data_loading import DataLoadingReport
 from benchmarks.efficiency.report import EfficiencyReport
 from benchmarks.evaluation import EvaluationReport
+from benchmarks.fine_tune import FineTuneReport
 from benchmarks.gpu_suite.report import GpuReport
 from benchmarks.harness.report import ComparisonReport
 from benchmarks.harness.report_file import read_report, to_json, write_report
 from benchmarks.paste import PasteReport
 from benchmarks.peers.report import TorchvisionReport
 from benchmarks.preprocess import PreprocessReport
+from benchmarks.reading import ReadingReport
 from benchmarks.savings.catalogue import SAVINGS
 from benchmarks.savings.report import SavingsReport
 from benchmarks.training import TrainingReport
@@ -36,8 +38,10 @@ KINDS: dict[str, type] = {
     "cpu-peers": TorchvisionReport,
     "cpu-preprocess": PreprocessReport,
     "cpu-r50-800x1344": ComparisonReport,
+    "cpu-reading": ReadingReport,
     "cpu-savings": SavingsReport,
     "efficiency-800x1344": EfficiencyReport,
+    "fine-tune": FineTuneReport,
     "h200-kernels": GpuReport,
     "h200-suite": GpuReport,
     "nuclei-other-models": TrainingReport,

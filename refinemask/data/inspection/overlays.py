@@ -106,7 +106,9 @@ def _fullest(source: Source, places: Sequence[int]) -> Iterator[tuple[int, str]]
     def objects(place: int) -> int:
         return len(source.reasons[source.files[place].image.id])
 
-    yield from ((place, "with the most objects") for place in sorted(places, key=objects, reverse=True))
+    yield from (
+        (place, "with the most objects") for place in sorted(filter(objects, places), key=objects, reverse=True)
+    )
 
 
 def _of_each_class(source: Source, places: Sequence[int]) -> Iterator[tuple[int, str]]:
