@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -24,10 +25,13 @@ GOLDEN = Path(__file__).resolve().parent / "golden"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Workers of pytest-xdist share the cores: they and the processes that they start compute with one thread each."""
+    """Processes that tests start compute with one thread each beside another worker, and can be interrupted."""
     if hasattr(config, "workerinput"):
         # Before any test imports PyTorch, which reads it then.
         os.environ["OMP_NUM_THREADS"] = "1"
+    # A shell that runs the tests in the background ignores Ctrl-C, and so would the processes that are to be stopped.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
