@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refinemask.json_files import checked, short
-from refinemask.masks import coco_runs, compress, segmentation_rle, without_empty_runs
+from refinemask.masks import coco_runs, compress, without_empty_runs
 from refinemask.polygons import FAR, near_image, outline_length
 
 Segmentation = list[list[float]] | dict[str, Any]
@@ -91,9 +91,21 @@ def extent(segmentation: Segmentation) -> tuple[float, float, float, float]:
         right = max(max(polygon[0::2]) for polygon in segmentation)
         bottom = max(max(polygon[1::2]) for polygon in segmentation)
         return float(left), float(top), float(right - left), float(bottom - top)
-    from pycocotools import mask as coco_mask
+    return _extent_of_runs(run_lengths(segmentation["counts"]), segmentation["size"][0])
 
-    return tuple(coco_mask.toBbox(segmentation_rle(segmentation, *segmentation["size"])).tolist())
+
+def _extent_of_runs(runs: NDArray[np.int64], height: int) -> tuple[float, float, float, float]:
+    # Annotations are read where pycocotools is not installed, too.
+    edges, even = runs.cumsum(), len(runs) // 2 * 2
+    starts, ends = edges[0:even:2], edges[1:even:2]
+    starts, last = starts[ends > starts], ends[ends > starts] - 1
+    if not len(starts):
+        return 0.0, 0.0, 0.0, 0.0
+    left, right = int(starts[0]) // height, int(last[-1]) // height
+    # A run that goes on in the next column touches the lower side of the one and the upper side of the other.
+    wraps = bool((starts // height < last // height).any())
+    top, bottom = (0, height - 1) if wraps else (int((starts % height).min()), int((last % height).max()))
+    return float(left), float(top), float(right - left + 1), float(bottom - top + 1)
 
 
 def read_run_lengths(value: Any, height: int, width: int) -> dict[str, Any] | None:

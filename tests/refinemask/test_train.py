@@ -408,7 +408,7 @@ def test_published_recipes_have_no_augmentation_but_sides_and_flips() -> None:
         (OWN | {"images": Path("/nowhere")}, "the first is '1.png'; check --images"),
         (OWN | {"images": None}, "the first is '1.png'; check --images"),
         (
-            OWN | {"val_annotations": Path("train.json"), "evaluate_every": 1},
+            OWN | {"val_annotations": Path("train.json"), "val_images": Path("/nowhere"), "evaluate_every": 1},
             "the first is '1.png'; check --val-images",
         ),
         ({"val_annotations": Path("absent.json"), "evaluate_every": 1}, "absent.json: "),

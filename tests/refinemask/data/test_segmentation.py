@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 
-from refinemask.data.segmentation import LONGEST_OUTLINE, read_segmentation
+from refinemask.data.segmentation import LONGEST_OUTLINE, extent, read_segmentation
 from refinemask.masks import coco_string, segmentation_rle
 from tests.support.mutations import LONGEST_MESSAGE
 
@@ -103,3 +104,12 @@ def test_far_polygons_are_kept_near_their_image() -> None:
     assert isinstance(segmentation, list)
     assert max(segmentation[0]) < 200
     assert segmentation_rle(segmentation, HEIGHT, WIDTH) == segmentation_rle([[0, 0, 8, 0, 8, 3, 0, 3]], HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("density", [0.0, 0.02, 0.5, 0.98, 1.0])
+def test_the_extent_of_run_lengths_is_that_of_pycocotools(density: float) -> None:
+    random = np.random.default_rng(3)
+    for height, width in ((1, 1), (1, 9), (7, 1), (6, 11), (12, 5)):
+        mask = np.asfortranarray(random.random((height, width)) < density, np.uint8)
+        rle = coco_mask.encode(mask)
+        assert extent(rle) == tuple(coco_mask.toBbox(rle))
