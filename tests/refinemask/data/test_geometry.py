@@ -38,9 +38,17 @@ def random_polygon(random: np.random.Generator, corners: int = 9) -> np.ndarray:
     return points.round().ravel()
 
 
+def star(random: np.random.Generator) -> Polygons:
+    """A polygon of at least one pixel, as objects have."""
+    while True:
+        polygons = [random_polygon(random)]
+        if rasterise(polygons, HEIGHT, WIDTH).any():
+            return polygons
+
+
 def example(random: np.random.Generator, polygons: bool) -> Example:
     """Three stars on noise; the labels are their order."""
-    shapes: list[Polygons] = [[random_polygon(random)] for _ in range(3)]
+    shapes = [star(random) for _ in range(3)]
     masks: list[Polygons | Bitmap] = [mask if polygons else rasterise(mask, HEIGHT, WIDTH) for mask in shapes]
     boxes = np.array([bitmap_box(rasterise(mask, HEIGHT, WIDTH)) for mask in shapes], np.float32)
     pixels = random.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
