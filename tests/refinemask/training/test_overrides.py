@@ -1,5 +1,6 @@
 """What the command line changes of a recipe."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,3 +67,10 @@ def test_what_detections_raise_is_told() -> None:
 def test_a_frozen_backbone_is_frozen_whole() -> None:
     backbone = with_frozen_backbone(RECIPES["nuclei-demo"].model).backbone
     assert (backbone.frozen_stages, backbone.frozen_norm, backbone.blocks) == (4, True, (2, 2, 2, 2))
+
+
+@pytest.mark.parametrize(("val_images", "folder"), [(None, "i"), (Path("v"), "v")])
+def test_validation_images_lie_with_those_of_training_if_not_named(val_images: Path | None, folder: str) -> None:
+    recipe = with_own_data(RECIPE, Path("a.json"), Path("i"), Path("b.json"), val_images)
+    assert recipe.validation is not None
+    assert recipe.validation.images == os.path.abspath(folder)
