@@ -47,6 +47,8 @@ conv_relu.register_fake(_conv_relu)
 
 @conv_relu.register_kernel("cuda")
 def _(x: Tensor, weight: Tensor, bias: Tensor, residual: Tensor | None, *geometry: Sequence[int]) -> Tensor:
+    # cuDNN's result lies as its input does.
+    x = x.contiguous(memory_format=torch.channels_last)
     if residual is None:
         found = _aten.cudnn_convolution_relu(x, weight, bias, *geometry, 1)
     else:
@@ -70,9 +72,10 @@ def fuse_conv_relu(module: fx.GraphModule) -> int:
             continue
         conv, residual = found
         with module.graph.inserting_before(relu):
-            arguments = _arguments(conv)
+            x, *arguments = _arguments(conv)
             call = module.graph.call_function(
-                torch.ops.refinemask.conv_relu.default, (*arguments[:3], residual, *arguments[3:])
+                torch.ops.refinemask.conv_relu.default,
+                (_channels_last(module, x), *arguments[:2], residual, *arguments[2:]),
             )
         call.meta = dict(relu.meta)
         relu.replace_all_uses_with(call)
@@ -114,6 +117,13 @@ def _arguments(conv: fx.Node) -> tuple[Any, ...]:
     defaults = ([1, 1], [0, 0], [1, 1])
     given = conv.args[3:6]
     return (*conv.args[:3], *given, *defaults[len(given) :])
+
+
+def _channels_last(module: fx.GraphModule, x: fx.Node) -> fx.Node:
+    """A map whose channels lie side by side: whatever computes a planar one can write it so."""
+    if x.meta["val"].stride(1) == 1:
+        return x
+    return module.graph.call_function(_aten.contiguous.default, (x,), {"memory_format": torch.channels_last})
 
 
 def _shape(node: fx.Node) -> tuple[torch.Size, torch.dtype]:

@@ -19,6 +19,7 @@ from engines.compiled.narrow_conv import expand_narrow_convs
 from engines.compiled.noexecstack import forbid_executable_stack
 from engines.compiled.padded_stages import pad_stages
 from engines.compiled.parts import Boxes, Features, ImageMaps, Masks
+from engines.compiled.sibling_convs import join_sibling_convs
 from engines.compiled.top_k import use_top_k
 from engines.compiled.trace import trace
 from refinemask.modeling.box_head import DetectedBoxes
@@ -116,6 +117,7 @@ def _trace(
 def rearrange_for_gpus(module: fx.GraphModule) -> None:
     """Put the same computation into fewer and faster kernels, in place."""
     expand_narrow_convs(module)
+    join_sibling_convs(module)
     fuse_conv_relu(module)
     keep_channels_last(module)
     use_top_k(module)
