@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
 
+from engines.compiled.weights import add_constant, value_of
+
 _aten = torch.ops.aten
 
 
@@ -71,6 +73,8 @@ def fuse_conv_relu(module: fx.GraphModule) -> int:
         if found is None:
             continue
         conv, residual = found
+        if residual is not None:
+            _move_bias(module, residual, conv)
         with module.graph.inserting_before(relu):
             x, *arguments = _arguments(conv)
             call = module.graph.call_function(
@@ -119,9 +123,23 @@ def _arguments(conv: fx.Node) -> tuple[Any, ...]:
     return (*conv.args[:3], *given, *defaults[len(given) :])
 
 
+def _move_bias(module: fx.GraphModule, residual: fx.Node, conv: fx.Node) -> None:
+    """Let the later of two summed convolutions add both biases: the other's would take a kernel of its own."""
+    if not _is_plain(residual) or len(residual.users) > 1:
+        return
+    biases = residual.args[2], conv.args[2]
+    if not all(isinstance(bias, fx.Node) and bias.op == "get_attr" for bias in biases):
+        return
+    theirs, ours = (value_of(module, bias) for bias in biases)  # type: ignore[arg-type]
+    with module.graph.inserting_before(conv):
+        constant = add_constant(module, f"biases_of_{conv.name}", theirs + ours)
+    residual.args = (*residual.args[:2], None, *residual.args[3:])
+    conv.args = (*conv.args[:2], constant, *conv.args[3:])
+
+
 def _channels_last(module: fx.GraphModule, x: fx.Node) -> fx.Node:
     """A map whose channels lie side by side: whatever computes a planar one can write it so."""
-    if x.meta["val"].stride(1) == 1:
+    if "val" in x.meta and x.meta["val"].stride(1) == 1:
         return x
     return module.graph.call_function(_aten.contiguous.default, (x,), {"memory_format": torch.channels_last})
 

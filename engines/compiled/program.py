@@ -16,10 +16,12 @@ from engines.compiled.conv_relu import fuse_conv_relu
 from engines.compiled.flat_linear import keep_channels_last
 from engines.compiled.fold_weights import fold_weights
 from engines.compiled.narrow_conv import expand_narrow_convs
+from engines.compiled.narrow_products import expand_narrow_products
 from engines.compiled.noexecstack import forbid_executable_stack
 from engines.compiled.padded_stages import pad_stages
 from engines.compiled.parts import Boxes, Features, ImageMaps, Masks
-from engines.compiled.sibling_convs import join_sibling_convs
+from engines.compiled.siblings import join_siblings
+from engines.compiled.stem import block_stem
 from engines.compiled.top_k import use_top_k
 from engines.compiled.trace import trace
 from refinemask.modeling.box_head import DetectedBoxes
@@ -116,9 +118,12 @@ def _trace(
 
 def rearrange_for_gpus(module: fx.GraphModule) -> None:
     """Put the same computation into fewer and faster kernels, in place."""
+    block_stem(module)
     expand_narrow_convs(module)
-    join_sibling_convs(module)
+    expand_narrow_products(module)
     fuse_conv_relu(module)
+    # What a ReLU follows is no plain convolution any more.
+    join_siblings(module)
     keep_channels_last(module)
     use_top_k(module)
 

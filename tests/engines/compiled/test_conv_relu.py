@@ -10,6 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from engines.compiled.conv_relu import conv_relu, fuse_conv_relu
 from tests.support.tiny_families import MASK_HEADS
+from tests.support.tolerances import assert_near
 from tests.support.traced_parts import export_module, targets, traced_family
 
 CONV, RELU, OURS = torch.ops.aten.conv2d.default, torch.ops.aten.relu.default, torch.ops.refinemask.conv_relu.default
@@ -96,7 +97,8 @@ def test_one_operator_takes_the_place_of_all(together: Together) -> None:
     assert fuse_conv_relu(module) == 1
     assert RELU not in targets(module)
     assert ADD not in targets(module)
-    assert torch.equal(module(x), expected)
+    # Two biases are summed in another order.
+    assert_near(module(x), expected, "exact in float32")
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -127,7 +129,45 @@ def test_of_two_convolutions_the_later_one_takes_the_others_result() -> None:
     (first,), (second,) = ([node for node in nodes if node.target is target] for target in (CONV, OURS))
     assert second.args[3] is first
     assert first.args[1].target == "b.weight"
+    assert_near(module(x), expected, "exact in float32")
+
+
+def test_the_later_of_two_convolutions_adds_both_biases() -> None:
+    module, x = traced(lambda m, x: F.relu(m.b(x) + m.a(x)))
+    expected = module(x)
+    assert fuse_conv_relu(module) == 1
+    (first,) = (node for node in module.graph.nodes if node.target is CONV)
+    assert first.args[2] is None, "a bias of its own would be a kernel of its own"
+    assert_near(module(x), expected, "exact in float32")
+
+
+@pytest.mark.parametrize(
+    "together",
+    [lambda m, x: (y := m.b(x), F.relu(y + m.a(x))), lambda m, x: F.relu(m.plain(x) + m.a(x))],
+    ids=["read twice", "without one"],
+)
+def test_a_bias_that_others_read_stays(together: Together) -> None:
+    module, x = traced(together)
+    expected = module(x)
+    biases = [node.args[2] if len(node.args) > 2 else None for node in module.graph.nodes if node.target is CONV]
+    assert fuse_conv_relu(module) == 1
+    (first,) = (node for node in module.graph.nodes if node.target is CONV)
+    assert (first.args[2] if len(first.args) > 2 else None) is biases[0]
+    found, wanted = (each if isinstance(each, tuple) else (each,) for each in (module(x), expected))
+    assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+
+
+def test_a_planar_map_is_written_channels_last() -> None:
+    x = torch.randn(2, 8, 6, 7, generator=torch.Generator().manual_seed(1))
+    module = export_module(Layers(lambda m, x: F.relu(m.a(x + 1))), x)
+    expected = module(x)
+    assert fuse_conv_relu(module) == 1
+    (ours,) = (node for node in module.graph.nodes if node.target is OURS)
+    assert ours.args[0].target is torch.ops.aten.contiguous.default
     assert torch.equal(module(x), expected)
+    again, _ = traced(lambda m, x: F.relu(m.a(x)))
+    fuse_conv_relu(again)
+    assert torch.ops.aten.contiguous.default not in targets(again), "it is so already"
 
 
 def test_convolutions_in_a_row_are_fused_each() -> None:
