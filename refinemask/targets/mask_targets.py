@@ -26,19 +26,21 @@ def mask_targets(
     Returns:
         One float32 [P, n, n] of 0 and 1 per size, on the device of ``boxes``.
     """
-    targets = [torch.zeros((len(boxes), n, n)) for n in sizes]
+    targets = [torch.zeros((len(boxes), n, n), device=boxes.device) for n in sizes]
     host_boxes, host_owners = boxes.detach().float().cpu(), owners.cpu()
     for owner in host_owners.unique().tolist():
         rows = (host_owners == owner).nonzero().squeeze(1)
+        places = rows.to(boxes.device)
         for target, n in zip(targets, sizes, strict=True):
-            target[rows] = _crop(masks[owner], host_boxes[rows], n)
-    return [target.to(boxes.device) for target in targets]
+            target[places] = _crop(masks[owner], host_boxes[rows], n, boxes.device)
+    return targets
 
 
-def _crop(mask: Polygons | Bitmap, boxes: Tensor, n: int) -> Tensor:
+def _crop(mask: Polygons | Bitmap, boxes: Tensor, n: int, device: torch.device) -> Tensor:
     if isinstance(mask, np.ndarray):
-        return crop_bitmap(mask, boxes, n)
-    return torch.stack([torch.from_numpy(crop_polygons(mask, box, n)) for box in boxes.numpy()]).float()
+        return crop_bitmap(mask, boxes, n, device)
+    crops = [torch.from_numpy(crop_polygons(mask, box, n)) for box in boxes.numpy()]
+    return torch.stack(crops).to(device).float()
 
 
 def crop_polygons(polygons: Polygons, box: NDArray[np.float32], n: int) -> NDArray[np.uint8]:
@@ -48,14 +50,18 @@ def crop_polygons(polygons: Polygons, box: NDArray[np.float32], n: int) -> NDArr
     return rasterise([((part.reshape(-1, 2) - corner) * scale).ravel() for part in polygons], n, n)
 
 
-def crop_bitmap(bitmap: Bitmap, boxes: Tensor, n: int) -> Tensor:
-    """RoIAlign (aligned, adaptive sampling) of the 0/1 map for boxes [P, 4], then ``>= 0.5``: float32 [P, n, n]."""
+def crop_bitmap(bitmap: Bitmap, boxes: Tensor, n: int, device: torch.device | str = "cpu") -> Tensor:
+    """RoIAlign (aligned, adaptive sampling) of the 0/1 map for boxes [P, 4], then ``>= 0.5``: float32 [P, n, n].
+
+    The boxes are on the host. A large object has many samples, so they are taken on ``device``, where the result stays.
+    """
     # Only the pixels that some sample reads become floats. The map's own border, where RoIAlign clamps, stays a border.
     corner = (boxes[:, :2].amin(dim=0) - 1).floor().clamp(min=0)
     (left, top), (right, bottom) = corner.int().tolist(), (boxes[:, 2:].amax(dim=0) + 2).ceil().int().tolist()
     # NumPy takes a flipped map of one column for contiguous, and PyTorch refuses its negative stride: hence the copy.
-    window = torch.from_numpy(bitmap[top:bottom, left:right].copy()).float()
-    pooled = roi_align(window[None, None], [boxes - corner.repeat(2)], output_size=n, sampling_ratio=0, aligned=True)
+    window = torch.from_numpy(bitmap[top:bottom, left:right].copy()).to(device).float()
+    shifted = (boxes - corner.repeat(2)).to(device)
+    pooled = roi_align(window[None, None], [shifted], output_size=n, sampling_ratio=0, aligned=True)
     return (pooled[:, 0] >= 0.5).float()
 
 

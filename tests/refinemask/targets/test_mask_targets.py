@@ -72,6 +72,20 @@ def test_cropped_window_pools_as_the_whole_bitmap(box: tuple[float, ...], n: int
     assert torch.equal(crop_bitmap(bitmap, boxes, n)[clear], (pooled >= 0.5).float()[clear])
 
 
+@pytest.mark.gpu
+def test_a_gpu_crops_the_bitmaps_of_its_rois() -> None:
+    bitmap = np.random.default_rng(0).integers(0, 2, (300, 400)).astype(np.uint8)
+    boxes = torch.rand(20, 4, generator=torch.Generator().manual_seed(0)) * 150
+    boxes[:, 2:] += boxes[:, :2] + 1
+    owners = torch.arange(20) % 2
+    expected = mask_targets([bitmap, bitmap.T], boxes, owners, SIZES)
+    found = mask_targets([bitmap, bitmap.T], boxes.cuda(), owners.cuda(), SIZES)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.is_cuda
+        # Sums in another order may decide a value of exactly one half.
+        assert (ours.cpu() != theirs).float().mean() < 1e-3
+
+
 def test_polygons_scale_a_thin_box_by_at_least_one_pixel() -> None:
     square = [np.array([10.0, 10.0, 10.5, 10.0, 10.5, 14.0, 10.0, 14.0])]
     target = crop_polygons(square, np.array([10, 10, 10.5, 14], np.float32), 28)
