@@ -1,7 +1,8 @@
-"""Products of matrices along very few elements, as sums of products of rows and columns.
+"""Batched products of narrow matrices, as sums of products.
 
-RefineMask's logits are products of each RoI's weights with its features, of which the last two are masks. A product
-along two elements costs a library's slow kernel and two writes; sums are part of the kernel that goes on with them.
+RefineMask's logits are the product of one row of weights for each RoI with its features, of which the last two are
+masks. Libraries have slow kernels for a single row, and for a sum of two. Written as sums, they become part of the
+kernels around them, and read channels that lie side by side as they lie.
 """
 
 import torch
@@ -13,7 +14,7 @@ _aten = torch.ops.aten
 
 
 def expand_narrow_products(module: fx.GraphModule) -> int:
-    """Replace batched products along up to :data:`WIDEST` elements, in place.
+    """Replace batched products of a single row, and along up to :data:`WIDEST` elements, in place.
 
     Args:
         module: an exported program's module.
@@ -23,8 +24,15 @@ def expand_narrow_products(module: fx.GraphModule) -> int:
     """
     narrow = [node for node in module.graph.nodes if _is_narrow(node)]
     for product in narrow:
+        elements = _elements(product)
         with module.graph.inserting_before(product):
-            rounded = _sum_of_products(module.graph, product)
+            left, right = (module.graph.call_function(_aten.to.dtype, (x, torch.float32)) for x in product.args)
+            total = (
+                _one_by_one(module.graph, left, right, elements)
+                if elements <= WIDEST
+                else _sum(module.graph, left, right)
+            )
+            rounded = module.graph.call_function(_aten.to.dtype, (total, product.meta["val"].dtype))
         rounded.meta = dict(product.meta)
         product.replace_all_uses_with(rounded)
     module.graph.eliminate_dead_code()
@@ -32,24 +40,35 @@ def expand_narrow_products(module: fx.GraphModule) -> int:
     return len(narrow)
 
 
-def _sum_of_products(graph: fx.Graph, product: fx.Node) -> fx.Node:
-    """Nodes that multiply [R, m, k] by [R, k, n] in float32, one of the k at a time, and round once."""
-    left, right = (graph.call_function(_aten.to.dtype, (side, torch.float32)) for side in product.args)
+def _one_by_one(graph: fx.Graph, left: fx.Node, right: fx.Node, elements: int) -> fx.Node:
+    """Nodes that multiply [R, m, k] by [R, k, n], one of the k at a time."""
     total = None
-    for place in range(product.args[0].meta["val"].shape[2]):  # type: ignore[union-attr]
-        column, row = (
-            graph.call_function(_aten.slice.Tensor, (side, dim, place, place + 1))
-            for side, dim in ((left, 2), (right, 1))
-        )
+    for place in range(elements):
+        column = graph.call_function(_aten.slice.Tensor, (left, 2, place, place + 1))
+        row = graph.call_function(_aten.slice.Tensor, (right, 1, place, place + 1))
         term = graph.call_function(_aten.mul.Tensor, (column, row))
         total = term if total is None else graph.call_function(_aten.add.Tensor, (total, term))
-    return graph.call_function(_aten.to.dtype, (total, product.meta["val"].dtype))
+    assert total is not None
+    return total
+
+
+def _sum(graph: fx.Graph, left: fx.Node, right: fx.Node) -> fx.Node:
+    """Nodes that multiply [R, 1, k] by [R, k, n] and sum over the k: [R, 1, n]."""
+    column = graph.call_function(_aten.permute.default, (left, [0, 2, 1]))
+    terms = graph.call_function(_aten.mul.Tensor, (column, right))
+    return graph.call_function(_aten.sum.dim_IntList, (terms, [1], True))
+
+
+def _elements(product: fx.Node) -> int:
+    """Elements that a product sums over."""
+    count: int = product.args[0].meta["val"].shape[2]  # type: ignore[union-attr]
+    return count
 
 
 def _is_narrow(node: fx.Node) -> bool:
-    """Whether a node is a batched product of real numbers along few elements, and not of single numbers."""
+    """Whether a node is a batched product of a single row or along few elements, of numbers that float32 holds."""
     if node.target is not _aten.bmm.default:
         return False
     value = node.meta["val"]
-    # Double precision would lose half its digits.
-    return value.dtype in (torch.float32, torch.float16, torch.bfloat16) and node.args[0].meta["val"].shape[2] <= WIDEST  # type: ignore[union-attr]
+    is_taken = value.dtype in (torch.float32, torch.float16, torch.bfloat16)
+    return is_taken and (value.shape[1] == 1 or _elements(node) <= WIDEST)

@@ -1,4 +1,4 @@
-"""Products of matrices along very few elements as sums."""
+"""Batched products of narrow matrices as sums."""
 
 import pytest
 import torch
@@ -18,9 +18,9 @@ class Product(nn.Module):
         return torch.bmm(left, right)
 
 
-def matrices(elements: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+def matrices(elements: int, dtype: torch.dtype = torch.float32, rows: int = 5) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    left, right = (torch.randn(*shape, generator=generator) for shape in ((3, 5, elements), (3, elements, 7)))
+    left, right = (torch.randn(*shape, generator=generator) for shape in ((3, rows, elements), (3, elements, 7)))
     return left.to(dtype), right.to(dtype)
 
 
@@ -34,9 +34,20 @@ def test_few_elements_are_multiplied_one_by_one(elements: int) -> None:
     assert_near(module(left, right), left @ right, "exact in float32")
 
 
+@pytest.mark.parametrize("elements", [WIDEST + 1, 32, 256])
+def test_a_single_row_is_multiplied_and_summed(elements: int) -> None:
+    left, right = matrices(elements, rows=1)
+    module = export_module(Product(), left, right)
+    assert expand_narrow_products(module) == 1
+    assert BMM not in targets(module)
+    assert targets(module).count(MUL) == 1
+    assert_near(module(left, right), left @ right, "differences in float32")
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_rounded_once(dtype: torch.dtype) -> None:
-    left, right = matrices(4, dtype)
+@pytest.mark.parametrize(("elements", "rows"), [(4, 5), (32, 1)])
+def test_half_precision_is_rounded_once(dtype: torch.dtype, elements: int, rows: int) -> None:
+    left, right = matrices(elements, dtype, rows)
     module = export_module(Product(), left, right)
     assert expand_narrow_products(module) == 1
     assert module(left, right).dtype == dtype
@@ -55,13 +66,14 @@ def test_others_are_left_alone(elements: int, dtype: torch.dtype) -> None:
     assert targets(module) == before
 
 
-def test_the_masks_part_of_the_stages_logits_becomes_sums() -> None:
-    parts = traced_family("RefineMask")
+@pytest.mark.parametrize(
+    ("family", "products"), [("RefineMask", 7), ("simple RefineMask", 4), ("Mask R-CNN", 1)], ids=str
+)
+def test_the_logits_of_a_detector_become_sums(family: str, products: int) -> None:
+    """RefineMask's stages have logits of their features, and all but the first of two masks."""
+    parts = traced_family(family)
     module = parts.copy("masks")
-    expected, products = module(*parts.inputs["masks"]), targets(module).count(BMM)
-    elements = [node.args[0].meta["val"].shape[2] for node in module.graph.nodes if node.target is BMM]
-    # Two masks in each stage but the first. The tiny network's last features are as few.
-    assert [count for count in elements if count <= WIDEST] == [2, 2, 2, 2]
-    assert expand_narrow_products(module) == 4
-    assert targets(module).count(BMM) == products - 4
+    expected = module(*parts.inputs["masks"])
+    assert expand_narrow_products(module) == products
+    assert BMM not in targets(module)
     assert_near(module(*parts.inputs["masks"]), expected, "batches")
