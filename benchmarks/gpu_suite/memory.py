@@ -18,8 +18,8 @@ class MemoryMeter:
     def of(self, opened: Opened) -> int:
         """Bytes of a network that was opened meanwhile and has run: what it holds, and what a run takes in addition.
 
-        What is allocated beside PyTorch is seen as growth of the device's used memory. The libraries' code that was
-        loaded meanwhile is part of that, so that this figure is too large rather than too small.
+        What is allocated beside PyTorch is seen as growth of the device's used memory. Code that libraries loaded
+        meanwhile is part of that: a network that was open before has loaded its own already.
         """
         free_memory()
         after = torch.cuda.memory_reserved(), used_device_memory("cuda") or 0
