@@ -1,6 +1,7 @@
 """Memory of the device that one network takes, while others lie beside it."""
 
 import gc
+from collections.abc import Callable
 
 import torch
 
@@ -31,6 +32,19 @@ class MemoryMeter:
         torch.cuda.synchronize()
         passing = torch.cuda.max_memory_allocated() - allocated
         return (used if opened.allocates_itself else reserved) + passing
+
+
+def open_measured(make: Callable[[], Opened]) -> tuple[Opened, int]:
+    """What ``make`` opens and has run once, and its bytes of the device's memory, by :class:`MemoryMeter`.
+
+    Where memory is taken beside PyTorch, it is opened twice: the code that libraries load for it the first time stays
+    loaded, and is no part of what the network takes.
+    """
+    meter, opened = MemoryMeter(), make()
+    if opened.allocates_itself:
+        del opened
+        meter, opened = MemoryMeter(), make()
+    return opened, meter.of(opened)
 
 
 def free_memory() -> None:

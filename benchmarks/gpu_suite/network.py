@@ -14,7 +14,7 @@ from benchmarks.gpu_suite.contenders import Contender, Entry, Race, races
 from benchmarks.gpu_suite.context import Context, NotRunError
 from benchmarks.gpu_suite.engine_files import begin_compiled, begin_onnx
 from benchmarks.gpu_suite.exported_graph import on_device, warm_compiler_cache
-from benchmarks.gpu_suite.memory import MemoryMeter, free_memory
+from benchmarks.gpu_suite.memory import free_memory, open_measured
 from benchmarks.gpu_suite.opened import Opened
 from benchmarks.gpu_suite.rounds import Spread, take_turns
 from benchmarks.gpu_suite.subjects import Crowd, Family, Subject, subject
@@ -194,14 +194,8 @@ def _open(context: Context, entry: Entry, contenders: Sequence[Contender]) -> di
 
 def _open_one(context: Context, entry: Entry, contender: Contender) -> _Runner:
     """Open a contender, run it once, and measure its memory."""
-    meter = MemoryMeter() if context.cuda else None
-    opened = _ready(entry, contender)
-    if meter and opened.allocates_itself:
-        # The code that libraries loaded for it stays loaded, and is no part of what it takes when it is opened again.
-        del opened
-        meter = MemoryMeter()
-        opened = _ready(entry, contender)
-    return _Runner(opened, meter.of(opened) if meter else None)
+    make = partial(_ready, entry, contender)
+    return _Runner(*open_measured(make)) if context.cuda else _Runner(make(), None)
 
 
 def _ready(entry: Entry, contender: Contender) -> Opened:

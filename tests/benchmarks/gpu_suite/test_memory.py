@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks.gpu_suite import memory
-from benchmarks.gpu_suite.memory import MemoryMeter
+from benchmarks.gpu_suite.memory import MemoryMeter, open_measured
 
 
 @dataclass
@@ -58,3 +58,31 @@ def test_what_is_held_and_what_a_run_takes(
     meter = MemoryMeter()
     assert meter.of(Network(device, allocates_itself)) == expected  # type: ignore[arg-type]
     assert device.log == ["wait"]
+
+
+class Closing(Network):
+    """A network for which libraries load 200 bytes of code, which stay when it is closed."""
+
+    def __init__(self, device: Device, allocates_itself: bool) -> None:
+        super().__init__(device, allocates_itself)
+        device.used += 200
+
+    def __del__(self) -> None:
+        self.device.reserved, self.device.allocated, self.device.used = 1000, 900, 4200
+
+
+@pytest.mark.parametrize(("allocates_itself", "openings", "expected"), [(False, 1, 370), (True, 2, 420)])
+def test_code_that_libraries_load_once_is_not_counted(
+    monkeypatch: pytest.MonkeyPatch, allocates_itself: bool, openings: int, expected: int
+) -> None:
+    device, opened = Device(), 0
+    device.install(monkeypatch)
+
+    def make() -> Any:
+        nonlocal opened
+        opened += 1
+        return Closing(device, allocates_itself)
+
+    network, found = open_measured(make)
+    assert isinstance(network, Closing)
+    assert (opened, found) == (openings, expected)
