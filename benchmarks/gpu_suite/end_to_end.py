@@ -3,13 +3,15 @@
 import os
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 import engines
@@ -21,6 +23,7 @@ from engines.base import Engine, check_inputs
 from refinemask.bundled import PHOTOS
 from refinemask.data.images import read_image
 from refinemask.data.transforms import preprocess
+from refinemask.kept_memory import keep_freed_memory
 from refinemask.masks import paste_runs
 
 PHASES = ("decode", "preprocess", "copy in", "network", "paste + encode")
@@ -115,6 +118,7 @@ def _load_eager(context: Context, checkpoint: Path) -> Engine:
 
 
 def _measure(context: Context, name: str, slots: int, load: Callable[[], Engine], canvas: Canvas) -> EndToEndReport:
+    keep_freed_memory()
     engine, photos = load(), sorted((PHOTOS / "images").iterdir())
     count = TINY_IMAGES if context.tiny else IMAGES
     paths = [photos[index % len(photos)] for index in range(count)]
@@ -196,7 +200,11 @@ def serial(engine: Engine, paths: Sequence[Path], canvas: Canvas) -> tuple[dict[
 
 def pipelined(engine: Engine, paths: Sequence[Path], canvas: Canvas, *, slots: int, decoders: int) -> float:
     """Seconds for all images with threads that decode, and one thread for each batch in the engine."""
-    with ThreadPoolExecutor(decoders) as decoding, ThreadPoolExecutor(slots) as computing:
+    with (
+        _one_thread_for_opencv(),
+        ThreadPoolExecutor(decoders) as decoding,
+        ThreadPoolExecutor(slots) as computing,
+    ):
 
         def finish(decoded: "Future[Loaded]") -> int:
             return compute(engine, decoded.result())
@@ -210,6 +218,17 @@ def pipelined(engine: Engine, paths: Sequence[Path], canvas: Canvas, *, slots: i
         while pending:
             pending.popleft().result()
         return time.perf_counter() - start
+
+
+@contextmanager
+def _one_thread_for_opencv() -> Iterator[None]:
+    """OpenCV's own threads would take the cores from those that decode side by side."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def network_seconds(engine: Engine, images: Sequence[Loaded], repeats: int) -> float:

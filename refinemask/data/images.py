@@ -1,7 +1,6 @@
 """Finding and reading image files. Imports no PyTorch."""
 
 import os
-import re
 import stat
 import sys
 import warnings
@@ -31,9 +30,13 @@ NAMED_KINDS = 5
 """Largest number of kinds of files that are named."""
 
 JPEG_START = b"\xff\xd8"
+JPEG_FILL = 0xFF
 # Within a scan 00 stands for the FF itself, D0 to D7 restart it, and 01 has no content.
-JPEG_MARKER = re.compile(rb"\xff+([\x02-\xcf\xd8-\xfe])", re.DOTALL)
-JPEG_END_OF_IMAGE = b"\xd9"
+JPEG_HAS_SEGMENT = np.isin(np.arange(256), [0x00, 0x01, *range(0xD0, 0xD8), JPEG_FILL], invert=True)
+"""Whether a byte behind FF begins a segment or ends the picture."""
+JPEG_END_OF_IMAGE = 0xD9
+SEARCHED_BYTES = 1 << 18
+"""Bytes of a JPEG that are searched at once; what follows the picture is not searched."""
 PNG_START = b"\x89PNG\r\n\x1a\n"
 PNG_END = b"IEND"
 DECODED_TWICE = {"TIFF", "WEBP"}
@@ -260,7 +263,8 @@ def _is_cut_short(data: bytes) -> bool:
     # Some OpenCV versions fill the missing part of a JPEG with grey and report success.
     if data.startswith(JPEG_START):
         return _jpeg_end(data) is None
-    return data.startswith(b"\x89PNG") and PNG_END not in data
+    # From behind, where it is: a search holds Python's lock.
+    return data.startswith(b"\x89PNG") and data.rfind(PNG_END) < 0
 
 
 def _jpeg_end(data: bytes) -> int | None:
@@ -270,12 +274,28 @@ def _jpeg_end(data: bytes) -> int | None:
     behind the picture for a part of it.
     """
     position = len(JPEG_START)
-    while marker := JPEG_MARKER.search(data, position):
-        position = marker.end()
-        if marker[1] == JPEG_END_OF_IMAGE:
-            return position
-        position += int.from_bytes(data[position : position + 2], "big")
+    for marker in _jpeg_markers(data):
+        if marker < position:
+            continue
+        end = marker + 2
+        if data[marker + 1] == JPEG_END_OF_IMAGE:
+            return end
+        position = end + int.from_bytes(data[end : end + 2], "big")
     return None
+
+
+def _jpeg_markers(data: bytes) -> Iterator[int]:
+    """Where an FF and the byte behind it may be a marker, in order.
+
+    There is an FF among every few hundred bytes. NumPy finds them without Python's lock, for which the threads that
+    decode side by side would wait.
+    """
+    values = np.frombuffer(data, np.uint8)
+    for start in range(0, len(values), SEARCHED_BYTES):
+        # One byte more, because a marker may lie across the border.
+        block = values[start : start + SEARCHED_BYTES + 1]
+        fills = np.flatnonzero(block[:-1] == JPEG_FILL)
+        yield from (start + fills[JPEG_HAS_SEGMENT[block[fills + 1]]]).tolist()
 
 
 def _upright(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

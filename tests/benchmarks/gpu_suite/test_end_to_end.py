@@ -1,9 +1,11 @@
 """From files to run lengths, in order and side by side, with the same detections."""
 
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
 import engines
@@ -55,6 +57,35 @@ def test_every_image_passes_the_pipeline_once(make_context: MakeContext, monkeyp
     assert sorted(path for path, _ in seen) == paths
     assert len(done) == len(paths)
     assert not {name for _, name in seen} & set(done)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_opencv_starts_no_threads_beside_those_that_decode(
+    make_context: MakeContext, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    engine = engines.load(subject(make_context(), "refinemask").checkpoint)
+    seen: list[int] = []
+
+    def load(*arguments: Any) -> Any:
+        seen.append(cv2.getNumThreads())
+        return load_image(*arguments)
+
+    def finish(engine: Engine, loaded: Any) -> int:
+        if fails:
+            raise ValueError("the engine fails")
+        return 0
+
+    monkeypatch.setattr(end_to_end, "load_image", load)
+    monkeypatch.setattr(end_to_end, "compute", finish)
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    try:
+        with pytest.raises(ValueError, match="the engine fails") if fails else nullcontext():
+            pipelined(engine, FILES[:2], TINY_CANVAS, slots=1, decoders=2)
+        assert set(seen) == {1}
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(before)
 
 
 def test_the_share_is_of_the_network_alone() -> None:

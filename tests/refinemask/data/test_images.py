@@ -1,6 +1,7 @@
 """Every kind of image file is read as OpenCV reads it, or refused with an error that names it."""
 
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps, features
 
+from refinemask.data import images
 from refinemask.data.images import find_images, read_image
 from refinemask.files import UserError
 from tests.support.mutations import refusal
@@ -187,6 +189,49 @@ def test_a_jpeg_is_read_to_its_own_end_and_refused_where_that_is_missing(
             np.testing.assert_array_equal(read_image(path), whole)
             read += 1
     assert (read > 0) == (name in ("motion photo", "two pictures")), "only what comes behind may be missing"
+
+
+def end_by_expression(data: bytes) -> int | None:
+    """Where a JPEG ends, found marker by marker by a regular expression."""
+    position = 2
+    while marker := re.compile(rb"\xff+([\x02-\xcf\xd8-\xfe])", re.DOTALL).search(data, position):
+        position = marker.end()
+        if marker[1] == b"\xd9":
+            return position
+        position += int.from_bytes(data[position : position + 2], "big")
+    return None
+
+
+@pytest.mark.parametrize("searched", [1, 2, 7, 1 << 18])
+def test_the_end_of_a_jpeg_is_found_in_blocks_of_any_size(searched: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "SEARCHED_BYTES", searched)
+    rng = np.random.default_rng(0)
+    # Every byte can come, those of markers, fills and short segments often.
+    often = np.frombuffer(b"\xff\xff\xff\xd9\xd9\xda\xd0\xd7\xd8\x00\x00\x01\x02\xcf\xfe\x03\x05", np.uint8)
+    ends = []
+    for _ in range(400):
+        size = int(rng.integers(0, 60))
+        values = np.where(rng.random(size) < 0.8, rng.choice(often, size), rng.integers(0, 256, size))
+        data = b"\xff\xd8" + values.astype(np.uint8).tobytes()
+        ends.append(images._jpeg_end(data))
+        assert ends[-1] == end_by_expression(data)
+    assert len(set(ends)) > 10
+    assert ends.count(None) > 20
+
+
+def test_what_follows_a_jpeg_is_not_searched(picture: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encode(picture, "JPEG")
+    monkeypatch.setattr(images, "SEARCHED_BYTES", len(data))
+    seen = []
+    flatnonzero = np.flatnonzero
+
+    def count(values: np.ndarray) -> np.ndarray:
+        seen.append(len(values))
+        return flatnonzero(values)
+
+    monkeypatch.setattr(np, "flatnonzero", count)
+    assert images._jpeg_end(data + bytes(10 * len(data))) == len(data)
+    assert seen == [len(data)]
 
 
 @pytest.mark.skipif(not features.check("avif"), reason="this Pillow was built without AVIF")

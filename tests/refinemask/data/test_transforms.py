@@ -2,6 +2,9 @@
 
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import cv2
 import numpy as np
@@ -95,6 +98,92 @@ def test_pad_batch_refuses_what_does_not_fit() -> None:
         pad_batch([np.zeros((65, 10, 3), np.uint8)], (64, 64))
     with pytest.raises(ValueError, match="at least one"):
         pad_batch([])
+
+
+def stacked(images: Sequence[np.ndarray], canvas: tuple[int, int]) -> np.ndarray:
+    """The batch by NumPy alone."""
+    batch = np.zeros((len(images), 3, *canvas), np.uint8)
+    for planes, image in zip(batch, images, strict=True):
+        planes[:, : image.shape[0], : image.shape[1]] = image.transpose(2, 0, 1)
+    return batch
+
+
+VIEWS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "contiguous": lambda image: image,
+    "rows upside down": lambda image: image[::-1],
+    "mirrored": lambda image: image[:, ::-1],
+    "channels reversed": lambda image: image[..., ::-1],
+    "every second pixel": lambda image: image[::2, ::2],
+    "a part": lambda image: image[image.shape[0] // 3 :, image.shape[1] // 3 :],
+    "turned": lambda image: image.swapaxes(0, 1),
+    "column-major": np.asfortranarray,
+    "planar": lambda image: np.ascontiguousarray(image.transpose(2, 0, 1)).transpose(1, 2, 0),
+    "one pixel everywhere": lambda image: np.broadcast_to(image[:1, :1], image.shape),
+    "four channels without the last": lambda image: np.dstack([image, image[..., :1]])[..., :3],
+}
+SHAPES = (1, 1), (1, 37), (37, 1), (2, 3), (31, 33), (64, 64), (63, 61)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("writeable", [True, False])
+def test_pad_batch_takes_arrays_of_any_layout(view: str, writeable: bool) -> None:
+    rng = np.random.default_rng(0)
+    images = [VIEWS[view](rng.integers(1, 256, (*shape, 3), dtype=np.uint8)) for shape in SHAPES]
+    for image in images:
+        image.flags.writeable = writeable and image.flags.writeable
+    kept = [image.copy() for image in images]
+    # The second canvas has nothing of the first, nor one image of the one before.
+    for canvas in ((96, 128), (64, 64), (64, 96)):
+        for count in (1, 3, len(images)):
+            batch, sizes = pad_batch(images[-count:], canvas)
+            np.testing.assert_array_equal(batch, stacked(images[-count:], canvas))
+            assert sizes.tolist() == [list(image.shape[:2]) for image in images[-count:]]
+    for image, before in zip(images, kept, strict=True):
+        np.testing.assert_array_equal(image, before)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("canvas", [(32, 32), (64, 96), (32, 160)])
+def test_preprocess_is_a_resize_and_a_padding(view: str, canvas: tuple[int, int]) -> None:
+    rng = np.random.default_rng(1)
+    images = [VIEWS[view](rng.integers(0, 256, (*shape, 3), dtype=np.uint8)) for shape in SHAPES]
+    shapes = [resize_shape(image.shape[0], image.shape[1], COCO, canvas) for image in images]
+    expected = stacked(
+        [resize(np.ascontiguousarray(image), shape) for image, shape in zip(images, shapes, strict=True)], canvas
+    )
+    prepared = preprocess(images, COCO, canvas)
+    np.testing.assert_array_equal(prepared.images, expected)
+    np.testing.assert_array_equal(prepared.image_sizes, shapes)
+
+
+def test_a_batch_stays_as_it_is_when_the_next_one_is_made() -> None:
+    rng = np.random.default_rng(2)
+    images = [rng.integers(0, 256, (50, 60, 3), dtype=np.uint8) for _ in range(2)]
+    first, second = (pad_batch([image])[0] for image in images)
+    np.testing.assert_array_equal(first, stacked(images[:1], (64, 64)))
+    np.testing.assert_array_equal(second, stacked(images[1:], (64, 64)))
+    assert not np.shares_memory(first, images[0])
+
+
+def test_threads_make_batches_side_by_side() -> None:
+    rng = np.random.default_rng(3)
+    images = [rng.integers(0, 256, (120 + 7 * n, 200 - 9 * n, 3), dtype=np.uint8) for n in range(8)] * 8
+    expected = [preprocess([image], COCO, (256, 320)).images for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        found = pool.map(lambda image: preprocess([image], COCO, (256, 320)).images, images)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "image", [np.ones((8, 8, 4), np.uint8), np.ones((8, 8, 1), np.uint8), np.ones((8, 8)), np.ones((8, 8, 3))]
+)
+@pytest.mark.parametrize(
+    "prepare", [lambda image: pad_batch([image]), lambda image: preprocess([image], COCO, (64, 64))]
+)
+def test_only_rgb_of_8_bits_is_stacked(image: Any, prepare: Callable[[Any], object]) -> None:
+    with pytest.raises(ValueError, match=r"expected uint8 \[h, w, 3\]"):
+        prepare(image)
 
 
 def test_preprocess_returns_the_way_back() -> None:
