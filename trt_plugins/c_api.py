@@ -15,6 +15,7 @@ PLANAR, INTERLEAVED = range(2)
 MAX_LEVELS = 4
 MAX_NMS_BOXES = 4096
 MAX_TOP_K = 4096
+MAX_TOP_K_SEGMENTS = 8
 NOT_FINITE_RUNS = -1
 """Number of runs of a mask that is not finite, or whose box is not."""
 
@@ -52,7 +53,9 @@ class _FixedNms(Structure):
 class _TopK(Structure):
     _fields_ = [
         ("values", c_void_p),
-        *((name, c_int32) for name in ("groups", "num_values", "k")),
+        *((name, c_int32) for name in ("groups", "num_values")),
+        ("lengths", c_int32 * MAX_TOP_K_SEGMENTS),
+        *((name, c_int32) for name in ("num_segments", "k")),
         ("top_values", c_void_p),
         ("top_indices", c_void_p),
         ("workspace", c_void_p),
@@ -128,7 +131,7 @@ class Kernels:
             launcher.argtypes, launcher.restype = [POINTER(problem), c_void_p], c_int
         self._library.refinemask_fixed_nms_workspace.argtypes = [c_int32, c_int32]
         self._library.refinemask_fixed_nms_workspace.restype = c_int64
-        self._library.refinemask_top_k_workspace.argtypes = [c_int32, c_int32, c_int32]
+        self._library.refinemask_top_k_workspace.argtypes = [POINTER(_TopK)]
         self._library.refinemask_top_k_workspace.restype = c_int64
         self._library.refinemask_roi_align_refusal.argtypes = [POINTER(_RoiAlign)]
         self._library.refinemask_roi_align_refusal.restype = c_char_p
@@ -199,9 +202,9 @@ class Kernels:
         problem = _FixedNms(boxes, scores, groups, num_boxes, iou_threshold, k, indices, num_kept, workspace)
         self._launch("fixed_nms", problem, stream)
 
-    def top_k_workspace(self, groups: int, num_values: int, k: int) -> int:
+    def top_k_workspace(self, *, groups: int, lengths: Sequence[int], k: int) -> int:
         """Bytes of device memory that :meth:`top_k` needs, at an address that is a multiple of 256."""
-        return self._library.refinemask_top_k_workspace(groups, num_values, k)
+        return self._library.refinemask_top_k_workspace(ctypes.byref(_top_k(groups, lengths, k)))
 
     def top_k(
         self,
@@ -211,12 +214,15 @@ class Kernels:
         workspace: int,
         *,
         groups: int,
-        num_values: int,
+        lengths: Sequence[int],
         k: int,
         stream: int = 0,
     ) -> None:
-        """The largest values of each row in order; see ``RefinemaskTopK``."""
-        self._launch("top_k", _TopK(values, groups, num_values, k, top_values, top_indices, workspace), stream)
+        """The largest values of each segment of each row in order; see ``RefinemaskTopK``."""
+        problem = _top_k(groups, lengths, k)
+        problem.values, problem.top_values, problem.top_indices = values, top_values, top_indices
+        problem.workspace = workspace
+        self._launch("top_k", problem, stream)
 
     def boundary_merge(self, coarse: int, fine: int, output: int, *, num_rois: int, size: int, stream: int = 0) -> None:
         """Merge two stages' logits; see ``RefinemaskBoundaryMerge``."""
@@ -286,6 +292,11 @@ class Kernels:
                 f"{self._library._name}: has no refinemask_{name}, so it was built from other sources; build it again "
                 f"with: {BUILD_COMMAND}"
             ) from None
+
+
+def _top_k(groups: int, lengths: Sequence[int], k: int) -> _TopK:
+    """The problem without addresses."""
+    return _TopK(groups=groups, num_values=sum(lengths), lengths=tuple(lengths), num_segments=len(lengths), k=k)
 
 
 def _describe(problem: Structure) -> str:

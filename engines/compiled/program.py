@@ -20,7 +20,7 @@ from engines.compiled.noexecstack import forbid_executable_stack
 from engines.compiled.padded_stages import pad_stages
 from engines.compiled.parts import Boxes, Features, ImageMaps, Masks
 from engines.compiled.sibling_convs import join_sibling_convs
-from engines.compiled.top_k import use_top_k
+from engines.compiled.top_k import join_top_k, use_top_k
 from engines.compiled.trace import trace
 from refinemask.modeling.box_head import DetectedBoxes
 from refinemask.modeling.detector import Detector
@@ -121,6 +121,7 @@ def rearrange_for_gpus(module: fx.GraphModule) -> None:
     fuse_conv_relu(module)
     keep_channels_last(module)
     use_top_k(module)
+    join_top_k(module)
 
 
 def _options(device: str) -> dict[str, Any]:
