@@ -231,9 +231,9 @@ class TorchKernels:
         scores = scores.contiguous()
         shape = len(lengths), groups, k
         values, indices = scores.new_empty(shape), scores.new_empty(shape, dtype=torch.int64)
-        workspace = _workspace(scores, self.kernels.top_k_workspace(groups=groups, lengths=lengths, k=k))
+        workspace = _workspace(scores, self.kernels.top_k_segments_workspace(groups=groups, lengths=lengths, k=k))
         with _on_device(scores) as stream:
-            self.kernels.top_k(
+            self.kernels.top_k_segments(
                 scores.data_ptr(),
                 values.data_ptr(),
                 indices.data_ptr(),

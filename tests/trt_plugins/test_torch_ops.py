@@ -60,7 +60,7 @@ def recorded(host_library: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return record
 
-    for name in ("roi_align", "fixed_nms", "top_k", "boundary_merge"):
+    for name in ("roi_align", "fixed_nms", "top_k_segments", "boundary_merge"):
         monkeypatch.setattr(Kernels, name, recording(name))
     return calls
 
@@ -73,13 +73,13 @@ def test_the_dispatcher_takes_the_kernels_where_it_can(host_library: Path, recor
 
     def results() -> list[Tensor]:
         pooled = multilevel_roi_align(maps, rois, 7, 0, 56)
-        selected = *top_k(scores, 3), *top_k_segments(scores, [3, 2], 2)
-        return [pooled, *fixed_nms(boxes, scores, 0.5, 5), *selected, boundary_merge(coarse, fine)]
+        kept, selected = fixed_nms(boxes, scores, 0.5, 5), top_k(scores, 3)
+        return [pooled, *kept, *selected, *top_k_segments(scores, [3, 2], 2), boundary_merge(coarse, fine)]
 
     expected = results()
     with enabled(Kernels(host_library), "cpu"):
         found = results()
-        assert recorded == ["roi_align", "fixed_nms", "top_k", "top_k", "boundary_merge"]
+        assert recorded == ["roi_align", "fixed_nms", "top_k_segments", "top_k_segments", "boundary_merge"]
         double = multilevel_roi_align([maps[0].double()], rois, 7, 0, 56)
         assert double.dtype == torch.float64
         fixed_nms(torch.zeros(1, 5000, 4), torch.zeros(1, 5000), 0.5, 1)

@@ -72,7 +72,7 @@ REFINEMASK_API int refinemask_fixed_nms(const struct RefinemaskFixedNms* problem
 // most REFINEMASK_TOP_K_MAX and the length of any segment; a row has at most 2^30 values.
 #define REFINEMASK_TOP_K_MAX 4096
 #define REFINEMASK_TOP_K_MAX_SEGMENTS 8
-struct RefinemaskTopK {
+struct RefinemaskTopKSegments {
     const float* values;  // [G, N]
     int32_t groups;
     int32_t num_values;  // N, the sum of the lengths
@@ -81,11 +81,11 @@ struct RefinemaskTopK {
     int32_t k;
     float* top_values;     // [S, G, k]
     int64_t* top_indices;  // [S, G, k], counted from the beginning of the segment
-    void* workspace;       // refinemask_top_k_workspace bytes, 256-byte aligned
+    void* workspace;       // refinemask_top_k_segments_workspace bytes, 256-byte aligned
 };
 // Needs no pointer of the problem yet.
-REFINEMASK_API int64_t refinemask_top_k_workspace(const struct RefinemaskTopK* problem);
-REFINEMASK_API int refinemask_top_k(const struct RefinemaskTopK* problem, void* stream);
+REFINEMASK_API int64_t refinemask_top_k_segments_workspace(const struct RefinemaskTopKSegments* problem);
+REFINEMASK_API int refinemask_top_k_segments(const struct RefinemaskTopKSegments* problem, void* stream);
 
 // Boundary-aware refinement of one stage by the next: the fine logits near the boundary of the coarse mask, the
 // coarse logits (bilinear, corners aligned) elsewhere.

@@ -1,11 +1,11 @@
-// The k largest of each segment of each row in order, exactly, without a word to the host. Where all segments are short,
-// rank alone; else all kernels, for all segments at once:
-//   count_digit  three times, one block per chunk of a segment: a radix select, which finds the k-th value 11, 11 and 10
-//                bits at a time from histograms;
+// The k largest of each segment of each row in order, exactly, without a word to the host. Where all segments are
+// short, rank alone; else all kernels, each for all segments at once:
+//   count_digit  three times, one block per chunk of a segment: a radix select, which finds the k-th value 11, 11 and
+//                10 bits at a time from histograms;
 //   gather       one block per chunk: those above the k-th value, and the first few of those equal to it;
 //   rank         one block per 32 of what is left: how many come before each, which is its place in the result.
-// Bytes, nearly all from the second-level cache, N values per segment: 16 N read; 2 N written and 32 KB read per chunk of
-// 2048; k^2 / 4 read in rank. 202,600 -> 1000: 3.2 MB + 0.4 MB + 3.2 MB + 0.3 MB.
+// Bytes, nearly all from the second-level cache, N values per segment: 16 N read; 2 N written and 32 KB read per chunk
+// of 2048; k^2 / 4 read in rank. 202,600 -> 1000: 3.2 MB + 0.4 MB + 3.2 MB + 0.3 MB.
 #include <algorithm>
 #include <initializer_list>
 
@@ -55,13 +55,13 @@ struct Selection {
 
 // How many blocks work on a segment: one for every kPerBlock of its values, or of the k keys that were gathered.
 template <int kPerBlock, bool kGathered>
-REFINEMASK_HD int blocks_of(const RefinemaskTopK& problem, int segment) {
+REFINEMASK_HD int blocks_of(const RefinemaskTopKSegments& problem, int segment) {
     return ceil_div(kGathered ? problem.k : problem.lengths[segment], kPerBlock);
 }
 
 // And on a row: those of one segment behind those of another.
 template <int kPerBlock, bool kGathered = false>
-int blocks_per_row(const RefinemaskTopK& problem) {
+int blocks_per_row(const RefinemaskTopKSegments& problem) {
     int blocks = 0;
     for (int segment = 0; segment < problem.num_segments; ++segment) {
         blocks += blocks_of<kPerBlock, kGathered>(problem, segment);
@@ -77,7 +77,7 @@ struct Part {
     int index;            // the block's among those of the segment
 
     template <int kPerBlock, bool kGathered = false>
-    static __device__ Part of_block(const RefinemaskTopK& problem) {
+    static __device__ Part of_block(const RefinemaskTopKSegments& problem) {
         const float* values = problem.values + static_cast<int64_t>(blockIdx.y) * problem.num_values;
         int segment = 0, index = static_cast<int>(blockIdx.x), length = problem.lengths[0];
 #pragma unroll
@@ -104,7 +104,7 @@ struct Workspace {
     int64_t rows;           // S * G
     int chunks;             // of all segments of a row
 
-    Workspace(const RefinemaskTopK& problem)
+    Workspace(const RefinemaskTopKSegments& problem)
         : rows(static_cast<int64_t>(problem.num_segments) * problem.groups), chunks(blocks_per_row<kChunk>(problem)) {
         keys = static_cast<uint64_t*>(problem.workspace);
         selections = reinterpret_cast<Selection*>(keys + rows * problem.k);
@@ -112,7 +112,7 @@ struct Workspace {
         gathered = histograms + rows * kDigits * kBins;
         ties = gathered + rows;
     }
-    int64_t bytes(const RefinemaskTopK& problem) const {
+    int64_t bytes(const RefinemaskTopKSegments& problem) const {
         const int64_t row = static_cast<int64_t>(problem.k) * sizeof(uint64_t) + kDigits * sizeof(Selection) +
                             (kDigits * kBins + 1) * sizeof(int);
         return row * rows + static_cast<int64_t>(problem.groups) * chunks * kLastBins * sizeof(int);
@@ -171,7 +171,7 @@ __device__ Selection select_digit(const int* histogram, Selection known, int dig
 
 // The histogram of the next digit, of those values whose digits so far are those of the k-th value.
 template <int kDigit>
-__global__ void __launch_bounds__(kThreads) count_digit(const RefinemaskTopK problem, const Workspace work) {
+__global__ void __launch_bounds__(kThreads) count_digit(const RefinemaskTopKSegments problem, const Workspace work) {
     constexpr int kShift = shift_of(kDigit), kCounted = bins_of(kDigit);
     __shared__ int counts[kCounted];
     const Part part = Part::of_block<kChunk>(problem);
@@ -242,7 +242,7 @@ __device__ void choose(const Values& values, Selection kth, int earlier_ties, bo
     }
 }
 
-__global__ void __launch_bounds__(kThreads) gather(const RefinemaskTopK problem, const Workspace work) {
+__global__ void __launch_bounds__(kThreads) gather(const RefinemaskTopKSegments problem, const Workspace work) {
     __shared__ int num_chosen, first;
     const Part part = Part::of_block<kChunk>(problem);
     const int row = part.row;
@@ -276,7 +276,7 @@ __global__ void __launch_bounds__(kThreads) gather(const RefinemaskTopK problem,
 // A lane for each key whose rank is wanted, a warp for each slice of the keys that it is compared with. The keys are
 // those of all values of a segment, or those gathered.
 template <bool kGathered>
-__global__ void __launch_bounds__(kThreads) rank(const RefinemaskTopK problem, const Workspace work) {
+__global__ void __launch_bounds__(kThreads) rank(const RefinemaskTopKSegments problem, const Workspace work) {
     __shared__ int ranks[kWarp];
     auto* const keys = reinterpret_cast<uint64_t*>(dynamic_shared());  // [count]
     const Part part = Part::of_block<kWarp, kGathered>(problem);
@@ -307,16 +307,16 @@ __global__ void __launch_bounds__(kThreads) rank(const RefinemaskTopK problem, c
 }
 
 template <bool kGathered>
-cudaError_t launch_rank(const RefinemaskTopK& problem, const Workspace& work, int most_keys, void* stream) {
+cudaError_t launch_rank(const RefinemaskTopKSegments& problem, const Workspace& work, int most_keys, void* stream) {
     const dim3 grid(blocks_per_row<kWarp, kGathered>(problem), problem.groups);
     return launch(rank<kGathered>, grid, kThreads, most_keys * sizeof(uint64_t), stream, problem, work);
 }
 
-int longest_segment(const RefinemaskTopK& problem) {
+int longest_segment(const RefinemaskTopKSegments& problem) {
     return *std::max_element(problem.lengths, problem.lengths + problem.num_segments);
 }
 
-bool valid(const RefinemaskTopK& problem) {
+bool valid(const RefinemaskTopKSegments& problem) {
     if (problem.num_segments < 1 || problem.num_segments > REFINEMASK_TOP_K_MAX_SEGMENTS) {
         return false;
     }
@@ -331,7 +331,7 @@ bool valid(const RefinemaskTopK& problem) {
            problem.groups <= 65535 && problem.k >= 0 && problem.k <= REFINEMASK_TOP_K_MAX;
 }
 
-cudaError_t top_k(const RefinemaskTopK& problem, void* stream) {
+cudaError_t top_k(const RefinemaskTopKSegments& problem, void* stream) {
     if (!valid(problem)) {
         return cudaErrorInvalidValue;
     }
@@ -354,17 +354,17 @@ cudaError_t top_k(const RefinemaskTopK& problem, void* stream) {
     return error ? error : launch_rank<true>(problem, work, problem.k, stream);
 }
 
-int64_t workspace_bytes(const RefinemaskTopK& problem) {
+int64_t workspace_bytes(const RefinemaskTopKSegments& problem) {
     return valid(problem) && longest_segment(problem) > kMaxRanked ? Workspace(problem).bytes(problem) : 0;
 }
 
 }  // namespace
 }  // namespace refinemask
 
-extern "C" int64_t refinemask_top_k_workspace(const RefinemaskTopK* problem) {
+extern "C" int64_t refinemask_top_k_segments_workspace(const RefinemaskTopKSegments* problem) {
     return refinemask::workspace_bytes(*problem);
 }
 
-extern "C" int refinemask_top_k(const RefinemaskTopK* problem, void* stream) {
+extern "C" int refinemask_top_k_segments(const RefinemaskTopKSegments* problem, void* stream) {
     return refinemask::top_k(*problem, stream);
 }

@@ -239,7 +239,7 @@ private:
 
     // Steps of 1/50, so that many values are equal, and a few that are not finite.
     void select(int groups, const std::vector<int>& lengths, int k) {
-        RefinemaskTopK problem{};
+        RefinemaskTopKSegments problem{};
         problem.groups = groups;
         problem.num_values = std::accumulate(lengths.begin(), lengths.end(), 0);
         std::copy(lengths.begin(), lengths.end(), problem.lengths);
@@ -253,14 +253,14 @@ private:
         problem.values = upload(values);
         problem.top_values = reserve<float>(count);
         problem.top_indices = reserve<int64_t>(count);
-        problem.workspace = reserve<unsigned char>(refinemask_top_k_workspace(&problem));
+        problem.workspace = reserve<unsigned char>(refinemask_top_k_segments_workspace(&problem));
         add(
             "best " + std::to_string(k) + " of " + std::to_string(groups) + " x " + std::to_string(problem.num_values) +
                 " in " + std::to_string(lengths.size()),
-            [problem](cudaStream_t stream) { return refinemask_top_k(&problem, stream); },
+            [problem](cudaStream_t stream) { return refinemask_top_k_segments(&problem, stream); },
             [problem, values, count] { return are_best(problem, values, download(problem.top_indices, count)); });
     }
-    static bool are_best(const RefinemaskTopK& problem, const std::vector<float>& values,
+    static bool are_best(const RefinemaskTopKSegments& problem, const std::vector<float>& values,
                          const std::vector<int64_t>& indices) {
         bool holds = true;
         auto found = indices.begin();
