@@ -115,10 +115,12 @@ def _join(graph: fx.Graph, calls: list[fx.Node]) -> None:
         scores = graph.call_function(_aten.cat.default, ([call.args[0] for call in calls], 1))
         lengths = [_length(call) for call in calls]
         joined = graph.call_function(_ours.top_k_segments.default, (scores, lengths, first.args[1]))
-        values, indices = (graph.call_function(operator.getitem, (joined, place)) for place in range(2))
+        results: dict[object, fx.Node] = {
+            place: graph.call_function(operator.getitem, (joined, place)) for place in range(2)
+        }
         for segment, call in enumerate(calls):
             for user in list(call.users):
-                part = graph.call_function(_aten.select.int, ((values, indices)[user.args[1]], 0, segment))
+                part = graph.call_function(_aten.select.int, (results[user.args[1]], 0, segment))
                 part.meta = dict(user.meta)
                 user.replace_all_uses_with(part)
                 graph.erase_node(user)

@@ -1,10 +1,12 @@
 """The passes that put ``refinemask::top_k`` into a traced graph, and join its calls."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, fx, nn
+from torch.export import Dim
 from torch.utils._pytree import tree_leaves
 
 from engines.compiled.program import traced_parts
@@ -130,3 +132,15 @@ def test_calls_that_wait_for_one_another_or_differ_stay_apart(
     function: Callable[[Tensor], object], expected: tuple[int, list[int]]
 ) -> None:
     assert joined(function, torch.randn(3, 9)) == expected
+
+
+def test_rows_of_any_length_stay_apart() -> None:
+    class Module(nn.Module):
+        def forward(self, x: Tensor) -> object:
+            return x.topk(2), x.sin().topk(2)
+
+    scores = torch.randn(3, 9)
+    program = torch.export.export(Module(), (scores,), dynamic_shapes=({1: Dim("length", min=2)},), strict=False)
+    module: Any = program.module(check_guards=False)
+    assert use_top_k(module) == 2
+    assert join_top_k(module) == 0
