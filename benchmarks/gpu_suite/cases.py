@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from benchmarks.harness.report_file import ABSENT_IF_NONE
 from refinemask.ops import roi_levels
 from refinemask.ops.roi_align import FINEST_SCALE, FINEST_STRIDE
 
@@ -147,8 +148,8 @@ class TopKCase:
     k: int
     padding: float = 0
     """Share of the scores that are -1, at random places."""
-    segments: tuple[int, ...] = ()
-    """Lengths of the segments of a row, from each of which as many are selected; none where the row is a whole."""
+    segments: tuple[int, ...] | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """Lengths of the segments of a row, from each of which as many are selected; None where the row is a whole."""
 
     @property
     def name(self) -> str:
