@@ -15,6 +15,7 @@ PLANAR, INTERLEAVED = range(2)
 MAX_LEVELS = 4
 MAX_NMS_BOXES = 4096
 MAX_TOP_K = 4096
+MAX_TOP_K_SEGMENTS = 8
 NOT_FINITE_RUNS = -1
 """Number of runs of a mask that is not finite, or whose box is not."""
 
@@ -49,10 +50,12 @@ class _FixedNms(Structure):
     ]
 
 
-class _TopK(Structure):
+class _TopKSegments(Structure):
     _fields_ = [
         ("values", c_void_p),
-        *((name, c_int32) for name in ("groups", "num_values", "k")),
+        *((name, c_int32) for name in ("groups", "num_values")),
+        ("lengths", c_int32 * MAX_TOP_K_SEGMENTS),
+        *((name, c_int32) for name in ("num_segments", "k")),
         ("top_values", c_void_p),
         ("top_indices", c_void_p),
         ("workspace", c_void_p),
@@ -118,7 +121,7 @@ class Kernels:
         problems = {
             "roi_align": _RoiAlign,
             "fixed_nms": _FixedNms,
-            "top_k": _TopK,
+            "top_k_segments": _TopKSegments,
             "boundary_merge": _BoundaryMerge,
             "paste_runs": _PasteRuns,
             "rle_strings": _RleStrings,
@@ -128,8 +131,8 @@ class Kernels:
             launcher.argtypes, launcher.restype = [POINTER(problem), c_void_p], c_int
         self._library.refinemask_fixed_nms_workspace.argtypes = [c_int32, c_int32]
         self._library.refinemask_fixed_nms_workspace.restype = c_int64
-        self._library.refinemask_top_k_workspace.argtypes = [c_int32, c_int32, c_int32]
-        self._library.refinemask_top_k_workspace.restype = c_int64
+        self._library.refinemask_top_k_segments_workspace.argtypes = [POINTER(_TopKSegments)]
+        self._library.refinemask_top_k_segments_workspace.restype = c_int64
         self._library.refinemask_roi_align_refusal.argtypes = [POINTER(_RoiAlign)]
         self._library.refinemask_roi_align_refusal.restype = c_char_p
         self._library.refinemask_error_string.restype = c_char_p
@@ -199,11 +202,11 @@ class Kernels:
         problem = _FixedNms(boxes, scores, groups, num_boxes, iou_threshold, k, indices, num_kept, workspace)
         self._launch("fixed_nms", problem, stream)
 
-    def top_k_workspace(self, groups: int, num_values: int, k: int) -> int:
-        """Bytes of device memory that :meth:`top_k` needs, at an address that is a multiple of 256."""
-        return self._library.refinemask_top_k_workspace(groups, num_values, k)
+    def top_k_segments_workspace(self, *, groups: int, lengths: Sequence[int], k: int) -> int:
+        """Bytes of device memory that :meth:`top_k_segments` needs, at an address that is a multiple of 256."""
+        return self._library.refinemask_top_k_segments_workspace(ctypes.byref(_top_k_segments(groups, lengths, k)))
 
-    def top_k(
+    def top_k_segments(
         self,
         values: int,
         top_values: int,
@@ -211,12 +214,15 @@ class Kernels:
         workspace: int,
         *,
         groups: int,
-        num_values: int,
+        lengths: Sequence[int],
         k: int,
         stream: int = 0,
     ) -> None:
-        """The largest values of each row in order; see ``RefinemaskTopK``."""
-        self._launch("top_k", _TopK(values, groups, num_values, k, top_values, top_indices, workspace), stream)
+        """The largest values of each segment of each row in order; see ``RefinemaskTopKSegments``."""
+        problem = _top_k_segments(groups, lengths, k)
+        problem.values, problem.top_values, problem.top_indices = values, top_values, top_indices
+        problem.workspace = workspace
+        self._launch("top_k_segments", problem, stream)
 
     def boundary_merge(self, coarse: int, fine: int, output: int, *, num_rois: int, size: int, stream: int = 0) -> None:
         """Merge two stages' logits; see ``RefinemaskBoundaryMerge``."""
@@ -286,6 +292,11 @@ class Kernels:
                 f"{self._library._name}: has no refinemask_{name}, so it was built from other sources; build it again "
                 f"with: {BUILD_COMMAND}"
             ) from None
+
+
+def _top_k_segments(groups: int, lengths: Sequence[int], k: int) -> _TopKSegments:
+    """The problem without addresses."""
+    return _TopKSegments(groups=groups, num_values=sum(lengths), lengths=tuple(lengths), num_segments=len(lengths), k=k)
 
 
 def _describe(problem: Structure) -> str:

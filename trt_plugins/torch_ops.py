@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align, top_k
+from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align, top_k, top_k_segments
 from refinemask.ops.roi_align import empty_pooled, has_inner_channels
 from trt_plugins import kernels_path
 from trt_plugins.c_api import (
@@ -24,6 +24,7 @@ from trt_plugins.c_api import (
     MAX_LEVELS,
     MAX_NMS_BOXES,
     MAX_TOP_K,
+    MAX_TOP_K_SEGMENTS,
     PLANAR,
     FeatureMap,
     Kernels,
@@ -33,6 +34,7 @@ TYPES = {torch.float32: FLOAT, torch.float16: HALF, torch.bfloat16: BFLOAT16}
 """The kernels' name of each type of maps that they take."""
 _VECTOR_BYTES = 16
 _WORKSPACE_ALIGNMENT = 256
+_OPERATORS = multilevel_roi_align, fixed_nms, top_k, top_k_segments, boundary_merge
 _enabled: set[str] = set()
 """Types of the devices that the kernels are registered for."""
 STRING_BYTES_PER_RUN = 2
@@ -80,6 +82,13 @@ def enable(kernels: Kernels, device_type: str = "cuda") -> None:
         with top_k.set_kernel_enabled(device_type, False):
             return top_k(scores, k)
 
+    @top_k_segments.register_kernel(device_type)
+    def _(scores: Tensor, lengths: Sequence[int], k: int) -> tuple[Tensor, Tensor]:
+        if scores.dtype == torch.float32 and k <= MAX_TOP_K and 1 <= len(lengths) <= MAX_TOP_K_SEGMENTS:
+            return implementation.top_k_segments(scores, lengths, k)
+        with top_k_segments.set_kernel_enabled(device_type, False):
+            return top_k_segments(scores, lengths, k)
+
     @boundary_merge.register_kernel(device_type)
     def _(coarse: Tensor, fine: Tensor) -> Tensor:
         if coarse.dtype == fine.dtype == torch.float32:
@@ -95,7 +104,7 @@ def disabled(device_type: str = "cuda") -> Iterator[None]:
     This holds for the whole process.
     """
     with ExitStack() as stack:
-        for operator in (multilevel_roi_align, fixed_nms, top_k, boundary_merge) if device_type in _enabled else ():
+        for operator in _OPERATORS if device_type in _enabled else ():
             stack.enter_context(operator.set_kernel_enabled(device_type, False))
         yield
 
@@ -207,18 +216,30 @@ class TorchKernels:
 
     def top_k(self, scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """``refinemask.ops.top_k``, for ``k`` up to 4096."""
+        values, indices = self.top_k_segments(scores, [scores.shape[1]], k)
+        return values[0], indices[0]
+
+    def top_k_segments(self, scores: Tensor, lengths: Sequence[int], k: int) -> tuple[Tensor, Tensor]:
+        """``refinemask.ops.top_k_segments``, for ``k`` up to 4096 and up to 8 segments.
+
+        Raises:
+            ValueError: the segments are not the whole of a row.
+        """
         groups, num_values = scores.shape
+        if sum(lengths) != num_values:
+            raise ValueError(f"segments of {list(lengths)} are not a row of {num_values} scores")
         scores = scores.contiguous()
-        values, indices = scores.new_empty(groups, k), scores.new_empty(groups, k, dtype=torch.int64)
-        workspace = _workspace(scores, self.kernels.top_k_workspace(groups, num_values, k))
+        shape = len(lengths), groups, k
+        values, indices = scores.new_empty(shape), scores.new_empty(shape, dtype=torch.int64)
+        workspace = _workspace(scores, self.kernels.top_k_segments_workspace(groups=groups, lengths=lengths, k=k))
         with _on_device(scores) as stream:
-            self.kernels.top_k(
+            self.kernels.top_k_segments(
                 scores.data_ptr(),
                 values.data_ptr(),
                 indices.data_ptr(),
                 _aligned(workspace),
                 groups=groups,
-                num_values=num_values,
+                lengths=lengths,
                 k=k,
                 stream=stream,
             )

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from benchmarks.harness.report_file import ABSENT_IF_NONE
 from refinemask.ops import roi_levels
 from refinemask.ops.roi_align import FINEST_SCALE, FINEST_STRIDE
 
@@ -147,11 +148,13 @@ class TopKCase:
     k: int
     padding: float = 0
     """Share of the scores that are -1, at random places."""
+    segments: tuple[int, ...] | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """Lengths of the segments of a row, from each of which as many are selected; None where the row is a whole."""
 
     @property
     def name(self) -> str:
         """Display name."""
-        return f"{self.groups} × {self.scores} → {self.k}"
+        return f"{self.groups} × {' + '.join(map(str, self.segments or (self.scores,)))} → {self.k}"
 
     def random_scores(self, device: str, seed: int) -> Tensor:
         """[G, N] between 0 and 1 as float16 leaves them, so that many are equal, and -1."""
@@ -161,9 +164,12 @@ class TopKCase:
         return torch.where(padded, -1.0, scores).to(device)
 
 
+LEVELS = 202_600, 51_400, 13_600, 4150, 1819
+"""Anchors of the levels of an image of 800 × 1344, and as many scores of padding as there are candidates."""
 TOP_K_CASES = (
-    *(TopKCase(groups=1, scores=scores, k=1000) for scores in (202_600, 51_400, 13_600, 4150, 1819, 5000)),
+    *(TopKCase(groups=1, scores=scores, k=1000) for scores in (*LEVELS, 5000)),
     TopKCase(groups=1, scores=80_000, k=3840, padding=0.97),
+    TopKCase(groups=1, scores=sum(LEVELS), k=1000, segments=LEVELS),
 )
 
 

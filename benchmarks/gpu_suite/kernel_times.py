@@ -21,7 +21,7 @@ ROTATION = 4
 
 
 PER_LEVEL, TORCHVISION, FIXPOINT = "torchvision per level", "torchvision", "fixpoint of matrix products"
-TORCH = "torch.topk"
+TORCH, ONE_BY_ONE = "torch.topk", "one segment after another"
 GRAPH, EAGER = "the same in a CUDA graph", "eager"
 
 
@@ -71,12 +71,16 @@ def time_nms(kernels: TorchKernels, timer: Timer, device: str, cases: Iterable[N
 
 
 def time_top_k(kernels: TorchKernels, timer: Timer, device: str, cases: Iterable[TopKCase]) -> Iterator[Timed]:
-    """The rival is PyTorch's own selection, in any order of equal scores."""
+    """The rival is PyTorch's own selection, in any order of equal scores; for segments also the kernel on each."""
     for case in cases:
         sets = [case.random_scores(device, seed) for seed in range(ROTATION)]
-        rivals = {TORCH: timer([_call(torch.topk, scores, case.k) for scores in sets])}
-        work = [_call(kernels.top_k, scores, case.k) for scores in sets]
-        counted = case.groups * (4 * case.scores + 12 * case.k)
+        lengths = case.segments or (case.scores,)
+        parts = [[part.contiguous() for part in scores.split(lengths, dim=1)] for scores in sets]
+        rivals = {TORCH: timer([_each(torch.topk, rows, case.k) for rows in parts])}
+        if case.segments:
+            rivals[ONE_BY_ONE] = timer([_each(kernels.top_k, rows, case.k) for rows in parts])
+        work = [_call(kernels.top_k_segments, scores, lengths, case.k) for scores in sets]
+        counted = case.groups * (4 * case.scores + 12 * case.k * len(lengths))
         yield Workload(case), KernelTime(timer(work), rivals, counted)
 
 
@@ -123,6 +127,10 @@ def _torchvision_loop(features: Sequence[Tensor], rois: Tensor, output_size: int
     parts = [(f, rois[levels == level].to(f.dtype), 1 / (4 << level)) for level, f in enumerate(features)]
     parts = [part for part in parts if len(part[1])]
     return lambda: [roi_align(f, boxes, output_size, scale, 0, aligned=True) for f, boxes, scale in parts]
+
+
+def _each(function: Callable[..., object], inputs: Sequence[Tensor], k: int) -> Callable[[], object]:
+    return lambda: [function(each, k) for each in inputs]
 
 
 def _call(function: Callable[..., object], *arguments: object) -> Callable[[], object]:

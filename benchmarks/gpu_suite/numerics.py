@@ -10,6 +10,7 @@ from torch import Tensor
 
 from benchmarks.gpu_suite.cases import (
     EMPTY_ROIS,
+    LEVELS,
     MERGE_CASES,
     NMS_CASES,
     ROI_ALIGN_CASES,
@@ -23,7 +24,7 @@ from benchmarks.gpu_suite.cases import (
 from benchmarks.gpu_suite.workload import Workload
 from engines.compiled.conv_relu import conv_relu
 from refinemask.float32 import float32_products
-from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align, top_k
+from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align, top_k, top_k_segments
 from refinemask.ops.roi_align import FINEST_SCALE
 from trt_plugins.c_api import INTERLEAVED, FeatureMap
 from trt_plugins.torch_ops import TYPES, TorchKernels
@@ -64,6 +65,9 @@ ODD_TOP_K = (
     TopKCase(groups=3, scores=6001, k=4096, padding=1),
     TopKCase(groups=2, scores=1, k=1),
     TopKCase(groups=1, scores=1 << 21, k=4096, padding=0.5),
+    TopKCase(groups=8, scores=sum(LEVELS), k=1000, segments=LEVELS),
+    TopKCase(groups=3, scores=12_289, k=2047, padding=0.5, segments=(2048, 6145, 2047, 2049)),
+    TopKCase(groups=2, scores=9247, k=31, segments=(5120, 31, 4096)),
 )
 ODD_MERGES = (MergeCase(rois=1, size=7), MergeCase(rois=3, size=101), MergeCase(rois=800, size=14))
 
@@ -185,7 +189,11 @@ def check_top_k(kernels: TorchKernels, device: str, cases: Iterable[TopKCase]) -
     """Against a stable sort on the CPU; every score and every index must be the same."""
     for case in cases:
         scores = case.random_scores(device, seed=11)
-        result, expected = kernels.top_k(scores, case.k), top_k(scores.cpu(), case.k)
+        if case.segments:
+            arguments = case.segments, case.k
+            result, expected = kernels.top_k_segments(scores, *arguments), top_k_segments(scores.cpu(), *arguments)
+        else:
+            result, expected = kernels.top_k(scores, case.k), top_k(scores.cpu(), case.k)
         different = sum(int((a.cpu() != b).sum()) for a, b in zip(result, expected, strict=True))
         yield Check(str(Workload(case)), different, 0)
 

@@ -22,7 +22,7 @@ from engines.compiled.padded_stages import pad_stages
 from engines.compiled.parts import Boxes, Features, ImageMaps, Masks
 from engines.compiled.siblings import join_siblings
 from engines.compiled.stem import block_stem
-from engines.compiled.top_k import use_top_k
+from engines.compiled.top_k import join_top_k, use_top_k
 from engines.compiled.trace import trace
 from refinemask.modeling.box_head import DetectedBoxes
 from refinemask.modeling.detector import Detector
@@ -126,6 +126,7 @@ def rearrange_for_gpus(module: fx.GraphModule) -> None:
     join_siblings(module)
     keep_channels_last(module)
     use_top_k(module)
+    join_top_k(module)
 
 
 def _options(device: str) -> dict[str, Any]:

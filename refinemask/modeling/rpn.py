@@ -70,9 +70,10 @@ class RPN(nn.Module):
             self._candidates(logits, deltas, level, candidates)
             for logits, deltas, level in zip(output.logits, output.deltas, anchors, strict=True)
         ]
-        boxes = torch.stack([clip(boxes, image_sizes) for boxes, _ in levels], dim=1)  # [B, L, k, 4]
-        scores = torch.stack([scores for _, scores in levels], dim=1)  # [B, L, k]
-        boxes, scores = boxes.flatten(0, 1), scores.flatten(0, 1)
+        # All levels at once, because on a GPU each of these small steps costs a launch.
+        deltas, references, scores = (torch.cat(parts, dim=1) for parts in zip(*levels, strict=True))
+        boxes = clip(decode(deltas, references), image_sizes).reshape(-1, candidates, 4)  # [B · L, k, 4]
+        scores = scores.reshape(-1, candidates)
         indices, num_kept = fixed_nms(boxes, scores, self.config.nms_iou, candidates)
         real = torch.arange(candidates, device=boxes.device) < num_kept[:, None]
         scores = torch.where(real, scores.gather(1, indices.long()), -1.0).unflatten(0, (-1, len(levels))).flatten(1)
@@ -82,11 +83,11 @@ class RPN(nn.Module):
         boxes = boxes.gather(1, order[..., None].expand(-1, -1, 4))
         return Proposals(boxes * (scores >= 0)[..., None], scores)
 
-    def _candidates(self, logits: Tensor, deltas: Tensor, anchors: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    def _candidates(self, logits: Tensor, deltas: Tensor, anchors: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Deltas and anchors [B, k, 4] of a level's best ``k``, and their scores [B, k]."""
         scores = full_precision(logits).sigmoid().permute(0, 2, 3, 1).flatten(1)
         deltas = full_precision(deltas).permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, 4))
         # Padding with negative scores keeps k the same on levels with fewer anchors.
         scores, index = F.pad(scores, (0, k), value=-1.0).topk(k)
         index = index.clamp(max=anchors.shape[0] - 1)
-        boxes = decode(deltas.gather(1, index[..., None].expand(-1, -1, 4)), anchors[index])
-        return boxes, scores
+        return deltas.gather(1, index[..., None].expand(-1, -1, 4)), anchors[index], scores

@@ -5,7 +5,7 @@ from refinemask.ops.constants import constant
 from refinemask.ops.nms import fixed_nms
 from refinemask.ops.precision import full_precision
 from refinemask.ops.roi_align import FINEST_SCALE, multilevel_roi_align, pool, roi_levels, to_rois
-from refinemask.ops.top_k import top_k
+from refinemask.ops.top_k import top_k, top_k_segments
 
 __all__ = [
     "FINEST_SCALE",
@@ -19,5 +19,6 @@ __all__ = [
     "roi_levels",
     "to_rois",
     "top_k",
+    "top_k_segments",
     "upsample_aligned",
 ]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align, top_k
+from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align, top_k, top_k_segments
 from tests.support.tolerances import TOLERANCES
 from trt_plugins import kernels_path, torch_ops
 from trt_plugins.c_api import Kernels
@@ -29,7 +29,7 @@ def enabled(kernels: Kernels, device_type: str) -> Iterator[None]:
     SWITCHED_OFF.close()
     torch_ops.enable(kernels, device_type)
     yield
-    for operator in (multilevel_roi_align, fixed_nms, top_k, boundary_merge):
+    for operator in (multilevel_roi_align, fixed_nms, top_k, top_k_segments, boundary_merge):
         # A registration cannot be taken back, only switched off.
         SWITCHED_OFF.enter_context(operator.set_kernel_enabled(device_type, False))
 
@@ -60,7 +60,7 @@ def recorded(host_library: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return record
 
-    for name in ("roi_align", "fixed_nms", "top_k", "boundary_merge"):
+    for name in ("roi_align", "fixed_nms", "top_k_segments", "boundary_merge"):
         monkeypatch.setattr(Kernels, name, recording(name))
     return calls
 
@@ -73,25 +73,27 @@ def test_the_dispatcher_takes_the_kernels_where_it_can(host_library: Path, recor
 
     def results() -> list[Tensor]:
         pooled = multilevel_roi_align(maps, rois, 7, 0, 56)
-        return [pooled, *fixed_nms(boxes, scores, 0.5, 5), *top_k(scores, 3), boundary_merge(coarse, fine)]
+        kept, selected = fixed_nms(boxes, scores, 0.5, 5), top_k(scores, 3)
+        return [pooled, *kept, *selected, *top_k_segments(scores, [3, 2], 2), boundary_merge(coarse, fine)]
 
     expected = results()
     with enabled(Kernels(host_library), "cpu"):
         found = results()
-        assert recorded == ["roi_align", "fixed_nms", "top_k", "boundary_merge"]
+        assert recorded == ["roi_align", "fixed_nms", "top_k_segments", "top_k_segments", "boundary_merge"]
         double = multilevel_roi_align([maps[0].double()], rois, 7, 0, 56)
         assert double.dtype == torch.float64
         fixed_nms(torch.zeros(1, 5000, 4), torch.zeros(1, 5000), 0.5, 1)
         assert top_k(scores.double(), 3)[0].dtype == torch.float64
         top_k(torch.zeros(1, 5000), 5000)
-        assert len(recorded) == 4, "float64, 5000 boxes and the best 5000 go to the eager definition"
+        assert top_k_segments(scores.double(), [3, 2], 2)[0].dtype == torch.float64
+        assert len(recorded) == 5, "float64, 5000 boxes and the best 5000 go to the eager definition"
         with torch_ops.disabled("cpu"):
             results()
-        assert len(recorded) == 4, "nor does anything go to the kernels where they are disabled"
+        assert len(recorded) == 5, "nor does anything go to the kernels where they are disabled"
         results()
-        assert len(recorded) == 8
+        assert len(recorded) == 10
     results()
-    assert len(recorded) == 8
+    assert len(recorded) == 10
     tolerance = TOLERANCES["roi_align float32"]
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, atol=tolerance.absolute, rtol=tolerance.relative)
@@ -152,6 +154,16 @@ def test_top_k_on_the_device(cuda_kernels: None, count: int, k: int) -> None:
     scores[:, ::7], scores[:, ::97] = -1, float("nan")
     for found, expected in zip(top_k(scores.cuda(), k), top_k(scores, k), strict=True):
         torch.testing.assert_close(found.cpu(), expected, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("lengths", [[202_600, 51_400, 13_600, 4150, 1819], [4150, 1819], [2000] * 9], ids=str)
+def test_top_k_of_segments_on_the_device(cuda_kernels: None, lengths: list[int]) -> None:
+    scores = torch.rand(2, sum(lengths)).half().float()
+    scores[:, ::7], scores[:, ::97] = -1, float("nan")
+    found, expected = top_k_segments(scores.cuda(), lengths, 1000), top_k_segments(scores, lengths, 1000)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours.cpu(), theirs, rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.gpu

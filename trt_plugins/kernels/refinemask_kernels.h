@@ -66,21 +66,26 @@ struct RefinemaskFixedNms {
 REFINEMASK_API int64_t refinemask_fixed_nms_workspace(int32_t groups, int32_t num_boxes);
 REFINEMASK_API int refinemask_fixed_nms(const struct RefinemaskFixedNms* problem, void* stream);
 
-// The k largest values of each row, in descending order; of equal values the lower index comes first.
+// The k largest values of each segment of each row, in descending order; of equal values the lower index comes first.
 //
-// NaN is larger than all else. k is at most REFINEMASK_TOP_K_MAX and the number of values, which is at most 2^30.
+// A row consists of segments one behind the other, which are the same in all rows. NaN is larger than all else. k is at
+// most REFINEMASK_TOP_K_MAX and the length of any segment; a row has at most 2^30 values.
 #define REFINEMASK_TOP_K_MAX 4096
-struct RefinemaskTopK {
+#define REFINEMASK_TOP_K_MAX_SEGMENTS 8
+struct RefinemaskTopKSegments {
     const float* values;  // [G, N]
     int32_t groups;
-    int32_t num_values;  // N
+    int32_t num_values;  // N, the sum of the lengths
+    int32_t lengths[REFINEMASK_TOP_K_MAX_SEGMENTS];
+    int32_t num_segments;  // S, at least 1
     int32_t k;
-    float* top_values;     // [G, k]
-    int64_t* top_indices;  // [G, k]
-    void* workspace;       // refinemask_top_k_workspace bytes, 256-byte aligned
+    float* top_values;     // [S, G, k]
+    int64_t* top_indices;  // [S, G, k], counted from the beginning of the segment
+    void* workspace;       // refinemask_top_k_segments_workspace bytes, 256-byte aligned
 };
-REFINEMASK_API int64_t refinemask_top_k_workspace(int32_t groups, int32_t num_values, int32_t k);
-REFINEMASK_API int refinemask_top_k(const struct RefinemaskTopK* problem, void* stream);
+// Needs no pointer of the problem yet.
+REFINEMASK_API int64_t refinemask_top_k_segments_workspace(const struct RefinemaskTopKSegments* problem);
+REFINEMASK_API int refinemask_top_k_segments(const struct RefinemaskTopKSegments* problem, void* stream);
 
 // Boundary-aware refinement of one stage by the next: the fine logits near the boundary of the coarse mask, the
 // coarse logits (bilinear, corners aligned) elsewhere.

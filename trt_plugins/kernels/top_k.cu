@@ -1,10 +1,12 @@
-// The k largest of each row in order, exactly, without a word to the host. Short rows take rank alone, long ones all:
-//   count_digit  three times, one block per chunk of a row: a radix select, which finds the k-th value 11, 11 and 10
-//                bits at a time from histograms;
+// The k largest of each segment of each row in order, exactly, without a word to the host. Where all segments are
+// short, rank alone; else all kernels, each for all segments at once:
+//   count_digit  three times, one block per chunk of a segment: a radix select, which finds the k-th value 11, 11 and
+//                10 bits at a time from histograms;
 //   gather       one block per chunk: those above the k-th value, and the first few of those equal to it;
 //   rank         one block per 32 of what is left: how many come before each, which is its place in the result.
-// Bytes, nearly all from the second-level cache, N values per row: 16 N read; 2 N written and 32 KB read per chunk of
-// 2048; k^2 / 4 read in rank. 202,600 -> 1000: 3.2 MB + 0.4 MB + 3.2 MB + 0.3 MB.
+// Bytes, nearly all from the second-level cache, N values per segment: 16 N read; 2 N written and 32 KB read per chunk
+// of 2048; k^2 / 4 read in rank. 202,600 -> 1000: 3.2 MB + 0.4 MB + 3.2 MB + 0.3 MB.
+#include <algorithm>
 #include <initializer_list>
 
 #include "block_scan.h"
@@ -51,54 +53,97 @@ struct Selection {
     int wanted;     // the k-th value of the row is this many-th, counted from 1, of those with these digits
 };
 
-struct Workspace {
-    int* histograms;        // [G, 3, kBins]: how many values with the digits so far have each next digit
-    int* gathered;          // [G]
-    Selection* selections;  // [G, 3]: before each digit
-    int* ties;              // [G, chunks, kLastBins]: the last digit's histogram of each chunk
-    uint64_t* keys;         // [G, k], in any order
-    int chunks;
+// How many blocks work on a segment: one for every kPerBlock of its values, or of the k keys that were gathered.
+template <int kPerBlock, bool kGathered>
+REFINEMASK_HD int blocks_of(const RefinemaskTopKSegments& problem, int segment) {
+    return ceil_div(kGathered ? problem.k : problem.lengths[segment], kPerBlock);
+}
 
-    Workspace(void* memory, int groups, int num_values, int k) : chunks(ceil_div(num_values, kChunk)) {
-        const int64_t rows = groups;
-        keys = static_cast<uint64_t*>(memory);
-        selections = reinterpret_cast<Selection*>(keys + rows * k);
+// And on a row: those of one segment behind those of another.
+template <int kPerBlock, bool kGathered = false>
+int blocks_per_row(const RefinemaskTopKSegments& problem) {
+    int blocks = 0;
+    for (int segment = 0; segment < problem.num_segments; ++segment) {
+        blocks += blocks_of<kPerBlock, kGathered>(problem, segment);
+    }
+    return blocks;
+}
+
+// What a block works on: a part of a segment of a row. A row of the grid works on a row of the values.
+struct Part {
+    const float* values;  // the segment's
+    int length;           // of the segment
+    int row;              // of the results
+    int index;            // the block's among those of the segment
+
+    template <int kPerBlock, bool kGathered = false>
+    static __device__ Part of_block(const RefinemaskTopKSegments& problem) {
+        const float* values = problem.values + static_cast<int64_t>(blockIdx.y) * problem.num_values;
+        int segment = 0, index = static_cast<int>(blockIdx.x), length = problem.lengths[0];
+#pragma unroll
+        for (int next = 1; next < REFINEMASK_TOP_K_MAX_SEGMENTS; ++next) {
+            const int blocks = blocks_of<kPerBlock, kGathered>(problem, next - 1);
+            if (index < blocks) {
+                break;
+            }
+            index -= blocks;
+            values += length;
+            segment = next;
+            length = problem.lengths[next];
+        }
+        return {values, length, segment * problem.groups + static_cast<int>(blockIdx.y), index};
+    }
+};
+
+struct Workspace {
+    int* histograms;        // [S * G, 3, kBins]: how many values with the digits so far have each next digit
+    int* gathered;          // [S * G]
+    Selection* selections;  // [S * G, 3]: before each digit
+    int* ties;              // [G, chunks, kLastBins]: the last digit's histogram of each chunk
+    uint64_t* keys;         // [S * G, k], in any order
+    int64_t rows;           // S * G
+    int chunks;             // of all segments of a row
+
+    Workspace(const RefinemaskTopKSegments& problem)
+        : rows(static_cast<int64_t>(problem.num_segments) * problem.groups), chunks(blocks_per_row<kChunk>(problem)) {
+        keys = static_cast<uint64_t*>(problem.workspace);
+        selections = reinterpret_cast<Selection*>(keys + rows * problem.k);
         histograms = reinterpret_cast<int*>(selections + rows * kDigits);
         gathered = histograms + rows * kDigits * kBins;
         ties = gathered + rows;
     }
-    int64_t bytes(int groups, int k) const {
-        const int64_t row = static_cast<int64_t>(k) * sizeof(uint64_t) + kDigits * sizeof(Selection) +
-                            (static_cast<int64_t>(chunks) * kLastBins + kDigits * kBins + 1) * sizeof(int);
-        return row * groups;
+    int64_t bytes(const RefinemaskTopKSegments& problem) const {
+        const int64_t row = static_cast<int64_t>(problem.k) * sizeof(uint64_t) + kDigits * sizeof(Selection) +
+                            (kDigits * kBins + 1) * sizeof(int);
+        return row * rows + static_cast<int64_t>(problem.groups) * chunks * kLastBins * sizeof(int);
     }
-    cudaError_t clear(int groups, void* stream) const {
-        const size_t numbers = static_cast<size_t>(groups) * (kDigits * kBins + 1);
+    cudaError_t clear(void* stream) const {
+        const size_t numbers = static_cast<size_t>(rows) * (kDigits * kBins + 1);
         return cudaMemsetAsync(histograms, 0, numbers * sizeof(int), static_cast<cudaStream_t>(stream));
     }
     __device__ int* histogram(int row, int digit) const {
         return histograms + (static_cast<int64_t>(row) * kDigits + digit) * kBins;
     }
-    __device__ int* ties_of(int row, int chunk) const {
-        return ties + (static_cast<int64_t>(row) * chunks + chunk) * kLastBins;
+    // Of the block's own chunk, or of one so many before it.
+    __device__ int* ties_of_chunk(int before = 0) const {
+        const int chunk = static_cast<int>(blockIdx.x) - before;
+        return ties + (static_cast<int64_t>(blockIdx.y) * chunks + chunk) * kLastBins;
     }
 };
 
-// The thread's values of the block's chunk: chunk * kChunk + i * kThreads + thread.
+// The thread's values of the block's chunk: index * kChunk + i * kThreads + thread.
 struct Values {
     uint32_t bits[kPerThread];
+    int first;
 
-    __device__ Values(const RefinemaskTopK& problem) {
-        const float* const row = problem.values + static_cast<int64_t>(blockIdx.y) * problem.num_values;
+    __device__ Values(const Part& part) : first(part.index * kChunk + static_cast<int>(threadIdx.x)) {
 #pragma unroll
         for (int i = 0; i < kPerThread; ++i) {
             const int index = index_of(i);
-            bits[i] = index < problem.num_values ? descending_bits(__ldg(row + index)) : kPastTheEnd;
+            bits[i] = index < part.length ? descending_bits(__ldg(part.values + index)) : kPastTheEnd;
         }
     }
-    static __device__ int index_of(int i) {
-        return static_cast<int>(blockIdx.x) * kChunk + i * kThreads + static_cast<int>(threadIdx.x);
-    }
+    __device__ int index_of(int i) const { return first + i * kThreads; }
 };
 
 // What is known once the next digit is, too; all threads of the block together.
@@ -126,11 +171,12 @@ __device__ Selection select_digit(const int* histogram, Selection known, int dig
 
 // The histogram of the next digit, of those values whose digits so far are those of the k-th value.
 template <int kDigit>
-__global__ void __launch_bounds__(kThreads) count_digit(const RefinemaskTopK problem, const Workspace work) {
+__global__ void __launch_bounds__(kThreads) count_digit(const RefinemaskTopKSegments problem, const Workspace work) {
     constexpr int kShift = shift_of(kDigit), kCounted = bins_of(kDigit);
     __shared__ int counts[kCounted];
-    const int row = blockIdx.y;
-    const Values values(problem);
+    const Part part = Part::of_block<kChunk>(problem);
+    const int row = part.row;
+    const Values values(part);
     for (int bin = threadIdx.x; bin < kCounted; bin += kThreads) {
         counts[bin] = 0;
     }
@@ -139,7 +185,7 @@ __global__ void __launch_bounds__(kThreads) count_digit(const RefinemaskTopK pro
         const Selection before = work.selections[row * kDigits + kDigit - 1];
         known = select_digit(work.histogram(row, kDigit - 1), before, kDigit - 1);
     }
-    if (blockIdx.x == 0 && threadIdx.x == 0) {
+    if (part.index == 0 && threadIdx.x == 0) {
         work.selections[row * kDigits + kDigit] = known;
     }
     __syncthreads();
@@ -155,16 +201,16 @@ __global__ void __launch_bounds__(kThreads) count_digit(const RefinemaskTopK pro
             atomicAdd(work.histogram(row, kDigit) + bin, counts[bin]);
         }
         if (kDigit + 1 == kDigits) {
-            work.ties_of(row, blockIdx.x)[bin] = counts[bin];
+            work.ties_of_chunk()[bin] = counts[bin];
         }
     }
 }
 
-// How many values of the chunks before this one equal the k-th; all threads of the block together.
-__device__ int ties_before(const Workspace& work, uint32_t kth) {
+// How many values of the segment's chunks before this one equal the k-th; all threads of the block together.
+__device__ int ties_before(const Workspace& work, int chunks, uint32_t kth) {
     int count = 0;
-    for (int chunk = threadIdx.x; chunk < static_cast<int>(blockIdx.x); chunk += kThreads) {
-        count += work.ties_of(blockIdx.y, chunk)[kth & (kLastBins - 1)];
+    for (int before = 1 + static_cast<int>(threadIdx.x); before <= chunks; before += kThreads) {
+        count += work.ties_of_chunk(before)[kth & (kLastBins - 1)];
     }
     return scan_block<kThreads>(count).total;
 }
@@ -196,17 +242,18 @@ __device__ void choose(const Values& values, Selection kth, int earlier_ties, bo
     }
 }
 
-__global__ void __launch_bounds__(kThreads) gather(const RefinemaskTopK problem, const Workspace work) {
+__global__ void __launch_bounds__(kThreads) gather(const RefinemaskTopKSegments problem, const Workspace work) {
     __shared__ int num_chosen, first;
-    const int row = blockIdx.y;
-    const Values values(problem);
+    const Part part = Part::of_block<kChunk>(problem);
+    const int row = part.row;
+    const Values values(part);
     if (threadIdx.x == 0) {
         num_chosen = 0;
     }
     const Selection before = work.selections[row * kDigits + kDigits - 1];
     const Selection kth = select_digit(work.histogram(row, kDigits - 1), before, kDigits - 1);
     bool chosen[kPerThread];
-    choose(values, kth, ties_before(work, kth.bits), chosen);
+    choose(values, kth, ties_before(work, part.index, kth.bits), chosen);
     int places[kPerThread];
 #pragma unroll
     for (int i = 0; i < kPerThread; ++i) {
@@ -221,28 +268,29 @@ __global__ void __launch_bounds__(kThreads) gather(const RefinemaskTopK problem,
 #pragma unroll
     for (int i = 0; i < kPerThread; ++i) {
         if (chosen[i]) {
-            keys[first + places[i]] = key_of(values.bits[i], Values::index_of(i));
+            keys[first + places[i]] = key_of(values.bits[i], values.index_of(i));
         }
     }
 }
 
 // A lane for each key whose rank is wanted, a warp for each slice of the keys that it is compared with. The keys are
-// those of all values of a row, or those gathered.
+// those of all values of a segment, or those gathered.
 template <bool kGathered>
-__global__ void __launch_bounds__(kThreads) rank(const RefinemaskTopK problem, const Workspace work, int count) {
+__global__ void __launch_bounds__(kThreads) rank(const RefinemaskTopKSegments problem, const Workspace work) {
     __shared__ int ranks[kWarp];
     auto* const keys = reinterpret_cast<uint64_t*>(dynamic_shared());  // [count]
-    const int row = blockIdx.y, lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
-    const float* const values = problem.values + static_cast<int64_t>(row) * problem.num_values;
+    const Part part = Part::of_block<kWarp, kGathered>(problem);
+    const int count = kGathered ? problem.k : part.length;
+    const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+    const int64_t first = static_cast<int64_t>(part.row) * problem.k;
     for (int i = threadIdx.x; i < count; i += kThreads) {
-        keys[i] = kGathered ? work.keys[static_cast<int64_t>(row) * count + i]
-                            : key_of(descending_bits(__ldg(values + i)), i);
+        keys[i] = kGathered ? work.keys[first + i] : key_of(descending_bits(__ldg(part.values + i)), i);
     }
     if (warp == 0) {
         ranks[lane] = 0;
     }
     __syncthreads();
-    const int own = blockIdx.x * kWarp + lane;
+    const int own = part.index * kWarp + lane;
     const uint64_t key = own < count ? keys[own] : 0;
     int before = 0;
 #pragma unroll 8
@@ -253,35 +301,49 @@ __global__ void __launch_bounds__(kThreads) rank(const RefinemaskTopK problem, c
     __syncthreads();
     if (warp == 0 && own < count && ranks[lane] < problem.k) {
         const int index = static_cast<int>(key & 0xffffffffu);
-        const int64_t place = static_cast<int64_t>(row) * problem.k + ranks[lane];
-        problem.top_values[place] = values[index];
-        problem.top_indices[place] = index;
+        problem.top_values[first + ranks[lane]] = part.values[index];
+        problem.top_indices[first + ranks[lane]] = index;
     }
 }
 
 template <bool kGathered>
-cudaError_t launch_rank(const RefinemaskTopK& problem, const Workspace& work, int count, void* stream) {
-    const dim3 grid(ceil_div(count, kWarp), problem.groups);
-    return launch(rank<kGathered>, grid, kThreads, count * sizeof(uint64_t), stream, problem, work, count);
+cudaError_t launch_rank(const RefinemaskTopKSegments& problem, const Workspace& work, int most_keys, void* stream) {
+    const dim3 grid(blocks_per_row<kWarp, kGathered>(problem), problem.groups);
+    return launch(rank<kGathered>, grid, kThreads, most_keys * sizeof(uint64_t), stream, problem, work);
 }
 
-bool valid(const RefinemaskTopK& problem) {
-    return problem.groups >= 0 && problem.groups <= 65535 && problem.k >= 0 && problem.k <= REFINEMASK_TOP_K_MAX &&
-           problem.k <= problem.num_values && problem.num_values <= 1 << 30;
+int longest_segment(const RefinemaskTopKSegments& problem) {
+    return *std::max_element(problem.lengths, problem.lengths + problem.num_segments);
 }
 
-cudaError_t top_k(const RefinemaskTopK& problem, void* stream) {
+bool valid(const RefinemaskTopKSegments& problem) {
+    if (problem.num_segments < 1 || problem.num_segments > REFINEMASK_TOP_K_MAX_SEGMENTS) {
+        return false;
+    }
+    int64_t values = 0;
+    for (int segment = 0; segment < problem.num_segments; ++segment) {
+        values += problem.lengths[segment];
+        if (problem.lengths[segment] < problem.k) {
+            return false;
+        }
+    }
+    return values == problem.num_values && problem.num_values <= 1 << 30 && problem.groups >= 0 &&
+           problem.groups <= 65535 && problem.k >= 0 && problem.k <= REFINEMASK_TOP_K_MAX;
+}
+
+cudaError_t top_k(const RefinemaskTopKSegments& problem, void* stream) {
     if (!valid(problem)) {
         return cudaErrorInvalidValue;
     }
     if (problem.groups == 0 || problem.k == 0) {
         return cudaSuccess;
     }
-    const Workspace work(problem.workspace, problem.groups, problem.num_values, problem.k);
-    if (problem.num_values <= kMaxRanked) {
-        return launch_rank<false>(problem, work, problem.num_values, stream);
+    const Workspace work(problem);
+    const int longest = longest_segment(problem);
+    if (longest <= kMaxRanked) {
+        return launch_rank<false>(problem, work, longest, stream);
     }
-    cudaError_t error = work.clear(problem.groups, stream);
+    cudaError_t error = work.clear(stream);
     const dim3 chunks(work.chunks, problem.groups);
     for (const auto kernel : {count_digit<0>, count_digit<1>, count_digit<2>, gather}) {
         if (error) {
@@ -292,14 +354,17 @@ cudaError_t top_k(const RefinemaskTopK& problem, void* stream) {
     return error ? error : launch_rank<true>(problem, work, problem.k, stream);
 }
 
+int64_t workspace_bytes(const RefinemaskTopKSegments& problem) {
+    return valid(problem) && longest_segment(problem) > kMaxRanked ? Workspace(problem).bytes(problem) : 0;
+}
+
 }  // namespace
 }  // namespace refinemask
 
-extern "C" int64_t refinemask_top_k_workspace(int32_t groups, int32_t num_values, int32_t k) {
-    return num_values <= refinemask::kMaxRanked ? 0
-                                                : refinemask::Workspace(nullptr, groups, num_values, k).bytes(groups, k);
+extern "C" int64_t refinemask_top_k_segments_workspace(const RefinemaskTopKSegments* problem) {
+    return refinemask::workspace_bytes(*problem);
 }
 
-extern "C" int refinemask_top_k(const RefinemaskTopK* problem, void* stream) {
+extern "C" int refinemask_top_k_segments(const RefinemaskTopKSegments* problem, void* stream) {
     return refinemask::top_k(*problem, stream);
 }

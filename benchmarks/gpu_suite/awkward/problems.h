@@ -42,10 +42,12 @@ public:
             suppress(1, boxes, boxes + 1, boxes % 2 == 1);
         }
         for (const int values : {1, 31, 5120, 5121, 6144, 80000}) {
-            select(3, values, std::min(values, 4096));
-            select(1, values, 1);
+            select(3, {values}, std::min(values, 4096));
+            select(1, {values}, 1);
         }
-        select(0, 6000, 10);
+        select(0, {6000}, 10);
+        select(2, {5120, 31, 2048}, 31);
+        select(2, {1000, 2049, 80000, 2047, 6144, 1001, 2048, 4096}, 1000);
         for (const int size : {1, 7, 14, 28, 56, 101, 224}) {
             merge(3, size);
         }
@@ -236,42 +238,49 @@ private:
     }
 
     // Steps of 1/50, so that many values are equal, and a few that are not finite.
-    void select(int groups, int num_values, int k) {
-        std::vector<float> values = uniforms(static_cast<size_t>(groups) * num_values, -1.0f, 1.0f);
+    void select(int groups, const std::vector<int>& lengths, int k) {
+        RefinemaskTopKSegments problem{};
+        problem.groups = groups;
+        problem.num_values = std::accumulate(lengths.begin(), lengths.end(), 0);
+        std::copy(lengths.begin(), lengths.end(), problem.lengths);
+        problem.num_segments = static_cast<int>(lengths.size());
+        problem.k = k;
+        std::vector<float> values = uniforms(static_cast<size_t>(groups) * problem.num_values, -1.0f, 1.0f);
         for (size_t i = 0; i < values.size(); ++i) {
             values[i] = i % 97 == 3 ? NAN : i % 89 == 5 ? -INFINITY : std::round(values[i] * 50.0f) / 50.0f;
         }
-        const size_t count = static_cast<size_t>(groups) * k;
-        RefinemaskTopK problem{};
+        const size_t count = lengths.size() * groups * k;
         problem.values = upload(values);
-        problem.groups = groups;
-        problem.num_values = num_values;
-        problem.k = k;
         problem.top_values = reserve<float>(count);
         problem.top_indices = reserve<int64_t>(count);
-        problem.workspace = reserve<unsigned char>(refinemask_top_k_workspace(groups, num_values, k));
+        problem.workspace = reserve<unsigned char>(refinemask_top_k_segments_workspace(&problem));
         add(
-            "best " + std::to_string(k) + " of " + std::to_string(groups) + " x " + std::to_string(num_values),
-            [problem](cudaStream_t stream) { return refinemask_top_k(&problem, stream); },
-            [problem, values, count] {
-                const auto indices = download(problem.top_indices, count);
-                bool holds = true;
-                for (int group = 0; group < problem.groups; ++group) {
-                    const auto row = values.begin() + static_cast<int64_t>(group) * problem.num_values;
-                    const auto first = indices.begin() + static_cast<int64_t>(group) * problem.k;
-                    holds = holds && std::equal(first, first + problem.k, best(row, problem).begin());
-                }
-                return holds;
-            });
+            "best " + std::to_string(k) + " of " + std::to_string(groups) + " x " + std::to_string(problem.num_values) +
+                " in " + std::to_string(lengths.size()),
+            [problem](cudaStream_t stream) { return refinemask_top_k_segments(&problem, stream); },
+            [problem, values, count] { return are_best(problem, values, download(problem.top_indices, count)); });
     }
-    // The indices of a row's best values, by definition.
-    static std::vector<int64_t> best(std::vector<float>::const_iterator row, const RefinemaskTopK& problem) {
-        std::vector<int64_t> order(problem.num_values);
+    static bool are_best(const RefinemaskTopKSegments& problem, const std::vector<float>& values,
+                         const std::vector<int64_t>& indices) {
+        bool holds = true;
+        auto found = indices.begin();
+        for (int segment = 0, begin = 0; segment < problem.num_segments; begin += problem.lengths[segment++]) {
+            for (int group = 0; group < problem.groups; ++group, found += problem.k) {
+                const auto row = values.begin() + static_cast<int64_t>(group) * problem.num_values + begin;
+                const auto expected = best(row, problem.lengths[segment], problem.k);
+                holds = holds && std::equal(expected.begin(), expected.end(), found);
+            }
+        }
+        return holds;
+    }
+    // The indices of the best values, by definition.
+    static std::vector<int64_t> best(std::vector<float>::const_iterator values, int length, int k) {
+        std::vector<int64_t> order(length);
         std::iota(order.begin(), order.end(), 0);
-        std::stable_sort(order.begin(), order.end(), [row](int64_t a, int64_t b) {
-            return std::isnan(row[a]) ? !std::isnan(row[b]) : row[a] > row[b];
+        std::stable_sort(order.begin(), order.end(), [values](int64_t a, int64_t b) {
+            return std::isnan(values[a]) ? !std::isnan(values[b]) : values[a] > values[b];
         });
-        order.resize(problem.k);
+        order.resize(k);
         return order;
     }
 

@@ -24,6 +24,7 @@ from trt_plugins.torch_ops import TorchKernels
 ROI_CASE = RoIAlignCase(name="box head 7×7", levels=4, channels=8, rois=9, output_size=7, image=(128, 192))
 NMS_CASE = NMSCase(name="small", groups=2, boxes=100, k=50, iou_threshold=0.5)
 TOP_K_CASE = TopKCase(groups=2, scores=100, k=50, padding=0.7)
+SEGMENTS_CASE = TopKCase(groups=2, scores=130, k=20, segments=(100, 30))
 MERGE_CASE = MergeCase(rois=2, size=8)
 TIMER = CpuTimer(rounds=1, warmup=0)
 
@@ -32,10 +33,10 @@ def test_the_checks_pass_where_the_kernels_are_right(kernels: TorchKernels) -> N
     checks = [
         *numerics.check_roi_align(kernels, "cpu", [ROI_CASE]),
         *numerics.check_nms(kernels, "cpu", [NMS_CASE]),
-        *numerics.check_top_k(kernels, "cpu", [TOP_K_CASE]),
+        *numerics.check_top_k(kernels, "cpu", [TOP_K_CASE, SEGMENTS_CASE]),
         *numerics.check_merge(kernels, "cpu", [MERGE_CASE]),
     ]
-    assert len(checks) == 12 + 2 + 1 + 1
+    assert len(checks) == 12 + 2 + 2 + 1
     assert [check.name for check in checks if not check.passed] == []
 
 
@@ -73,7 +74,7 @@ def test_times_name_their_rivals_and_count_bytes(kernels: TorchKernels) -> None:
         [
             *kernel_times.time_roi_align(kernels, TIMER, "cpu", torch.float32, [ROI_CASE]),
             *kernel_times.time_nms(kernels, TIMER, "cpu", [NMS_CASE]),
-            *kernel_times.time_top_k(kernels, TIMER, "cpu", [TOP_K_CASE]),
+            *kernel_times.time_top_k(kernels, TIMER, "cpu", [TOP_K_CASE, SEGMENTS_CASE]),
             *kernel_times.time_merge(kernels, TIMER, "cpu", [MERGE_CASE]),
         ]
     )
@@ -82,6 +83,7 @@ def test_times_name_their_rivals_and_count_bytes(kernels: TorchKernels) -> None:
         Workload(ROI_CASE, torch.float32, "channels last"): {"torchvision per level"},
         Workload(NMS_CASE): {"torchvision", "fixpoint of matrix products", "the same in a CUDA graph"},
         Workload(TOP_K_CASE): {"torch.topk"},
+        Workload(SEGMENTS_CASE): {"torch.topk", "one segment after another"},
         Workload(MERGE_CASE): {"eager"},
     }
     assert [str(workload) for workload in times] == [
@@ -89,6 +91,7 @@ def test_times_name_their_rivals_and_count_bytes(kernels: TorchKernels) -> None:
         "RoIAlign box head 7×7, float32, channels last",
         "NMS small",
         "top-k 2 × 100 → 50",
+        "top-k 2 × 100 + 30 → 20",
         "merge 2 × 8² → 16²",
     ]
     assert all(time.counted_bytes for time in times.values())
@@ -117,7 +120,7 @@ def test_stored_times_are_found_by_the_same_workloads(
     host_library: Path, make_context: MakeContext, tmp_path: Path
 ) -> None:
     report = run_kernel_times(make_context(host_library))
-    assert len(report.times) == 2 * 2 * 2 + 2 + 2 + 2
+    assert len(report.times) == 2 * 2 * 2 + 2 + 3 + 2
     write_report(report, tmp_path / "times.json")
     assert read_report(KernelTimesReport, tmp_path / "times.json").times == report.times
 

@@ -12,11 +12,13 @@ from engines.compiled.narrow_conv import expand_narrow_convs
 from engines.compiled.parts import PARTS
 from engines.compiled.places import place_counts
 from engines.compiled.program import rearrange_for_gpus
-from engines.compiled.top_k import use_top_k
+from engines.compiled.top_k import join_top_k, use_top_k
 from engines.compiled.trace import LEFTOVERS
 from tests.support.detections import assert_near_detections, assert_near_masks
 from tests.support.tiny_families import MASK_HEADS
-from tests.support.traced_parts import TracedParts, make_batch, run, traced_family
+from tests.support.traced_parts import TracedParts, make_batch, run, targets, traced_family
+
+_ours = torch.ops.refinemask
 
 Pass = Callable[[fx.GraphModule], int]
 
@@ -129,6 +131,16 @@ def test_a_pass_replaces_what_it_should_and_keeps_results_and_strides(
         assert rearrange(changed) == REPLACED[rearrange].get(family, {}).get(part, 0), part
         expected = run(parts.modules[part], parts.inputs[part])
         assert_same_results(part, run(changed, parts.inputs[part]), expected)
+
+
+def test_the_levels_of_proposals_are_selected_from_at_once(parts: TracedParts) -> None:
+    changed = parts.copy("boxes")
+    use_top_k(changed)
+    assert join_top_k(changed) == 5
+    kinds = targets(changed)
+    assert (kinds.count(_ours.top_k_segments.default), kinds.count(_ours.top_k.default)) == (1, 2)
+    found, expected = (run(module, parts.inputs["boxes"]) for module in (changed, parts.modules["boxes"]))
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
 def test_all_passes_together_keep_results_and_strides(parts: TracedParts) -> None:

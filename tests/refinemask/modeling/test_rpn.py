@@ -1,9 +1,11 @@
 import torch
+import torch.nn.functional as F
 
 from refinemask.config import RPNConfig
 from refinemask.modeling.anchors import pyramid_anchors
 from refinemask.modeling.box_coder import MAX_LOG_SCALE, clip, decode, encode
 from refinemask.modeling.rpn import RPN, Proposals, RPNOutput
+from refinemask.ops import fixed_nms
 from tests.support.tolerances import assert_near
 
 
@@ -74,3 +76,35 @@ def test_only_the_best_candidates_of_a_level_are_decoded() -> None:
     config = RPNConfig(anchor_ratios=(1.0,), candidates_per_level=1, proposals=2)
     found = propose([[1.0, 3.0], [0.0]], [[[0, 0, 9, 9], [20, 20, 40, 40]], [[60, 60, 90, 90]]], config)
     assert found.boxes[0].tolist() == [[20, 20, 40, 40], [60, 60, 90, 90]]
+
+
+def test_all_levels_at_once_are_the_levels_one_by_one() -> None:
+    """Bit for bit, also where a level has fewer anchors than candidates."""
+    config, sizes = RPNConfig(), [(20, 28), (10, 14), (5, 7), (3, 4), (2, 2)]
+    generator = torch.Generator().manual_seed(0)
+    output = RPNOutput(
+        [torch.randn(2, 3, *size, generator=generator) for size in sizes],
+        [torch.randn(2, 12, *size, generator=generator) for size in sizes],
+    )
+    anchors = pyramid_anchors(sizes, config, torch.device("cpu"))
+    image_sizes, candidates, count = torch.tensor([[80, 112], [61, 97]]), 150, 200
+    found = RPN(4, config).propose(output, anchors, image_sizes, candidates, count)
+
+    levels = []
+    for logits, deltas, level in zip(*output, anchors, strict=True):
+        scores = F.pad(logits.sigmoid().permute(0, 2, 3, 1).flatten(1), (0, candidates), value=-1)
+        scores, index = scores.topk(candidates)
+        index = index.clamp(max=len(level) - 1)
+        chosen = deltas.permute(0, 2, 3, 1).reshape(2, -1, 4).take_along_dim(index[..., None], 1)
+        boxes = clip(decode(chosen, level[index]), image_sizes)
+        kept, num_kept = fixed_nms(boxes, scores, config.nms_iou, candidates)
+        real = torch.arange(candidates) < num_kept[:, None]
+        levels.append(
+            (boxes.take_along_dim(kept.long()[..., None], 1), scores.take_along_dim(kept.long(), 1).where(real, -1.0))
+        )
+    boxes, scores = (torch.cat(parts, dim=1) for parts in zip(*levels, strict=True))
+    scores, order = scores.topk(count)
+    boxes = boxes.take_along_dim(order[..., None], 1) * (scores >= 0)[..., None]
+    assert (found.scores >= 0).sum(dim=1).min() > 50
+    assert torch.equal(found.boxes, boxes)
+    assert torch.equal(found.scores, scores)
