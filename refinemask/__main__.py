@@ -21,7 +21,7 @@ COMMANDS = {
     "export": ("export.to_onnx", "export a checkpoint to ONNX, and verify the file"),
     "check": ("export.check", "find what would stop TensorRT from building a file"),
     "quantize": ("export.quantize", "quantise an exported file to int8 or fp8"),
-    "build": ("engines.build", "build a TensorRT engine from an exported file"),
+    "build": ("engines.build", "build a TensorRT engine from an exported file, or compile a checkpoint"),
     "compare": ("benchmarks.compare", "compare engines in speed and accuracy"),
     "fps": ("benchmarks.fps", "compare engines in speed"),
 }

@@ -42,7 +42,6 @@ KINDS: dict[str, type] = {
     "cpu-savings": SavingsReport,
     "efficiency-800x1344": EfficiencyReport,
     "fine-tune": FineTuneReport,
-    "h200-kernels": GpuReport,
     "h200-suite": GpuReport,
     "nuclei-other-models": TrainingReport,
     "nuclei": TrainingReport,
