@@ -139,7 +139,7 @@ def _move_bias(module: fx.GraphModule, residual: fx.Node, conv: fx.Node) -> None
 
 def _channels_last(module: fx.GraphModule, x: fx.Node) -> fx.Node:
     """A map whose channels lie side by side: whatever computes a planar one can write it so."""
-    if "val" in x.meta and x.meta["val"].stride(1) == 1:
+    if x.meta["val"].stride(1) == 1:
         return x
     return module.graph.call_function(_aten.contiguous.default, (x,), {"memory_format": torch.channels_last})
 

@@ -14,10 +14,10 @@ _aten = torch.ops.aten
 
 
 def expand_narrow_products(module: fx.GraphModule) -> int:
-    """Replace batched products of a single row, and along up to :data:`WIDEST` elements, in place.
+    """Replace batched products of a single row, and those along up to :data:`WIDEST` elements that nothing else reads.
 
     Args:
-        module: an exported program's module.
+        module: an exported program's module, changed in place.
 
     Returns:
         The number of products that were replaced.
@@ -70,5 +70,13 @@ def _is_narrow(node: fx.Node) -> bool:
     if node.target is not _aten.bmm.default:
         return False
     value = node.meta["val"]
-    is_taken = value.dtype in (torch.float32, torch.float16, torch.bfloat16)
-    return is_taken and (value.shape[1] == 1 or _elements(node) <= WIDEST)
+    if value.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        return False
+    return not _is_shared(node.args[1]) if _elements(node) <= WIDEST else value.shape[1] == 1  # type: ignore[arg-type]
+
+
+def _is_shared(node: fx.Node) -> bool:
+    """Whether something else reads a matrix, too: then it is written anyway, and summing it twice costs more."""
+    while node.target is _aten.flatten.using_ints and len(node.users) == 1:
+        node = node.args[0]  # type: ignore[assignment]
+    return len(node.users) > 1

@@ -21,7 +21,6 @@ from engines.compiled.noexecstack import forbid_executable_stack
 from engines.compiled.padded_stages import pad_stages
 from engines.compiled.parts import Boxes, Features, ImageMaps, Masks
 from engines.compiled.siblings import join_siblings
-from engines.compiled.stem import block_stem
 from engines.compiled.top_k import join_top_k, use_top_k
 from engines.compiled.trace import trace
 from refinemask.modeling.box_head import DetectedBoxes
@@ -118,7 +117,6 @@ def _trace(
 
 def rearrange_for_gpus(module: fx.GraphModule) -> None:
     """Put the same computation into fewer and faster kernels, in place."""
-    block_stem(module)
     expand_narrow_convs(module)
     expand_narrow_products(module)
     fuse_conv_relu(module)
