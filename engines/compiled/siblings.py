@@ -13,7 +13,7 @@ from engines.compiled.padded_stages import VECTOR
 from engines.compiled.weights import add_constant, value_of
 
 _aten = torch.ops.aten
-DIMS = {_aten.conv2d.default: 1, _aten.linear.default: -1}
+DIMS = {_aten.conv2d.default: -3, _aten.linear.default: -1}
 """Layers that are joined, and the dimension of their results that is one behind the other then."""
 
 

@@ -70,6 +70,15 @@ def test_siblings_are_one_layer_of_whole_vectors(together: Together, joined: int
         assert_near(found, each, "exact in float32")
 
 
+def test_a_map_without_a_batch_has_its_channels_elsewhere() -> None:
+    x = torch.randn(8, 6, 5, generator=torch.Generator().manual_seed(1))
+    module = export_module(Layers(lambda m, x: (m.three(x), m.twelve(x))), x)
+    wanted = module(x)
+    assert join_siblings(module) == 2
+    for found, each in zip(module(x), wanted, strict=True):
+        assert_near(found, each, "exact in float32")
+
+
 @pytest.mark.parametrize(
     "together",
     [
