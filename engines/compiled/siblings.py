@@ -59,8 +59,7 @@ def _join(module: fx.GraphModule, layers: list[fx.Node], index: int) -> None:
 def _stacked(values: list[Tensor]) -> Tensor:
     """Weights or biases one behind the other, filled up with zeros."""
     zeros = -sum(map(len, values)) % VECTOR
-    stacked = torch.cat([*values, values[0].new_zeros(zeros, *values[0].shape[1:])])
-    return stacked.contiguous(memory_format=torch.channels_last) if stacked.dim() == 4 else stacked
+    return torch.cat([*values, values[0].new_zeros(zeros, *values[0].shape[1:])])
 
 
 def _gain(module: fx.GraphModule, layers: list[fx.Node]) -> bool:

@@ -74,7 +74,7 @@ def _is_stem(node: fx.Node) -> bool:
     x, weight, _, stride, padding = node.args
     if not (isinstance(x, fx.Node) and isinstance(weight, fx.Node) and weight.op == "get_attr"):
         return False
-    _, channels, height, width = x.meta["val"].shape
+    *_, height, width = x.meta["val"].shape
     sizes = tuple(weight.meta["val"].shape[1:]), list(stride), list(padding)  # type: ignore[arg-type]
     is_even = height % STRIDE == width % STRIDE == 0
-    return channels == 3 and is_even and sizes == ((3, SIZE, SIZE), [STRIDE] * 2, [PADDING] * 2)
+    return is_even and sizes == ((3, SIZE, SIZE), [STRIDE] * 2, [PADDING] * 2)
