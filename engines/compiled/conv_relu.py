@@ -125,7 +125,7 @@ def _arguments(conv: fx.Node) -> tuple[Any, ...]:
 
 def _move_bias(module: fx.GraphModule, residual: fx.Node, conv: fx.Node) -> None:
     """Let the later of two summed convolutions add both biases: the other's would take a kernel of its own."""
-    if not _is_plain(residual) or len(residual.users) > 1:
+    if residual is conv or not _is_plain(residual) or len(residual.users) > 1:
         return
     biases = residual.args[2], conv.args[2]
     if not all(isinstance(bias, fx.Node) and bias.op == "get_attr" for bias in biases):

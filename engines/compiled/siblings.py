@@ -13,7 +13,7 @@ from engines.compiled.padded_stages import VECTOR
 from engines.compiled.weights import add_constant, value_of
 
 _aten = torch.ops.aten
-DIMS = {_aten.conv2d.default: 1, _aten.linear.default: -1}
+DIMS = {_aten.conv2d.default: -3, _aten.linear.default: -1}
 """Layers that are joined, and the dimension of their results that is one behind the other then."""
 
 
@@ -59,8 +59,7 @@ def _join(module: fx.GraphModule, layers: list[fx.Node], index: int) -> None:
 def _stacked(values: list[Tensor]) -> Tensor:
     """Weights or biases one behind the other, filled up with zeros."""
     zeros = -sum(map(len, values)) % VECTOR
-    stacked = torch.cat([*values, values[0].new_zeros(zeros, *values[0].shape[1:])])
-    return stacked.contiguous(memory_format=torch.channels_last) if stacked.dim() == 4 else stacked
+    return torch.cat([*values, values[0].new_zeros(zeros, *values[0].shape[1:])])
 
 
 def _gain(module: fx.GraphModule, layers: list[fx.Node]) -> bool:

@@ -14,6 +14,8 @@ def value_of(module: fx.GraphModule, node: fx.Node) -> Any:
 
 
 def add_constant(module: fx.GraphModule, name: str, value: Tensor) -> fx.Node:
-    """A node, at the graph's insertion point, that reads a new constant."""
+    """A node, at the graph's insertion point, that reads a new constant; its name grows where another has it."""
+    while hasattr(module, name):
+        name += "_"
     module.register_buffer(name, value)
     return module.graph.get_attr(name)

@@ -4,6 +4,7 @@ import os
 import stat
 import sys
 import warnings
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -274,18 +275,18 @@ def _jpeg_end(data: bytes) -> int | None:
     behind the picture for a part of it.
     """
     position = len(JPEG_START)
-    for marker in _jpeg_markers(data):
-        if marker < position:
-            continue
-        end = marker + 2
-        if data[marker + 1] == JPEG_END_OF_IMAGE:
-            return end
-        position = end + int.from_bytes(data[end : end + 2], "big")
+    for markers in _jpeg_markers(data):
+        # A segment may hold millions of what looks like markers.
+        while (place := bisect_left(markers, position)) < len(markers):
+            end = markers[place] + 2
+            if data[end - 1] == JPEG_END_OF_IMAGE:
+                return end
+            position = end + int.from_bytes(data[end : end + 2], "big")
     return None
 
 
-def _jpeg_markers(data: bytes) -> Iterator[int]:
-    """Where an FF and the byte behind it may be a marker, in order.
+def _jpeg_markers(data: bytes) -> Iterator[list[int]]:
+    """Where an FF and the byte behind it may be a marker, in order, block by block.
 
     There is an FF among every few hundred bytes. NumPy finds them without Python's lock, for which the threads that
     decode side by side would wait.
@@ -295,7 +296,7 @@ def _jpeg_markers(data: bytes) -> Iterator[int]:
         # One byte more, because a marker may lie across the border.
         block = values[start : start + SEARCHED_BYTES + 1]
         fills = np.flatnonzero(block[:-1] == JPEG_FILL)
-        yield from (start + fills[JPEG_HAS_SEGMENT[block[fills + 1]]]).tolist()
+        yield (start + fills[JPEG_HAS_SEGMENT[block[fills + 1]]]).tolist()
 
 
 def _upright(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

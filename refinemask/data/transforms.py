@@ -78,7 +78,7 @@ def pad_batch(
         The images [B, 3, H, W] uint8 and their valid sizes [B, 2] int64 (height, width).
 
     Raises:
-        ValueError: there is no image, or one is larger than the canvas or is not uint8 [h, w, 3].
+        ValueError: there is no image, or one is larger than the canvas, has no pixel or is not uint8 [h, w, 3].
     """
     return _stack(images, [image.shape[:2] for image in images], canvas)
 
@@ -86,7 +86,11 @@ def pad_batch(
 def preprocess(
     images: Sequence[NDArray[np.uint8]], preprocessing: Preprocessing, canvas: tuple[int, int] | None = None
 ) -> NetworkInput:
-    """Resize and pad decoded [h, w, 3] uint8 RGB images of any sizes; ``canvas`` is the size of a static engine."""
+    """Resize and pad decoded [h, w, 3] uint8 RGB images of any sizes; ``canvas`` is the size of a static engine.
+
+    Raises:
+        ValueError: there is no image, or one is not uint8 [h, w, 3].
+    """
     shapes = [resize_shape(image.shape[0], image.shape[1], preprocessing, canvas) for image in images]
     batch, sizes = _stack(images, shapes, canvas)
     factors = [scale_factors(image.shape[:2], shape) for image, shape in zip(images, shapes, strict=True)]
@@ -124,7 +128,7 @@ def _canvas(height: int, width: int) -> NDArray[np.uint8]:
 def _place(image: NDArray[np.uint8], shape: tuple[int, int], padded: NDArray[np.uint8]) -> None:
     """Resize an image into the upper left corner of ``padded`` [H, W, 3], and make the rest zero."""
     # OpenCV would write an image of another kind to memory of its own.
-    if image.dtype != np.uint8 or image.shape[2:] != (3,):
+    if image.dtype != np.uint8 or image.shape[2:] != (3,) or not image.size:
         raise ValueError(f"an image is {image.dtype} {list(image.shape)}; expected uint8 [h, w, 3]")
     height, width = shape
     corner = padded[:height, :width]

@@ -178,6 +178,11 @@ def test_a_segment_that_is_too_short(host_kernels: Kernels) -> None:
         TorchKernels(host_kernels).top_k_segments(torch.zeros(1, 29), [20, 9], 10)
 
 
+def test_more_scores_than_a_number_counts(host_kernels: Kernels) -> None:
+    with pytest.raises(KernelError, match=r"num_values=0, lengths=\[1073741824, "):
+        host_kernels.top_k_segments(0, 0, 0, 0, groups=0, lengths=[1 << 30] * 4, k=0)
+
+
 @pytest.mark.parametrize("lengths", [[20], [20, 9, 1], []], ids=str)
 def test_segments_that_are_not_a_row(host_kernels: Kernels, lengths: list[int]) -> None:
     with pytest.raises(ValueError, match="are not a row of 29 scores"):

@@ -28,10 +28,12 @@ SWITCHED_OFF = ExitStack()
 def enabled(kernels: Kernels, device_type: str) -> Iterator[None]:
     SWITCHED_OFF.close()
     torch_ops.enable(kernels, device_type)
-    yield
-    for operator in (multilevel_roi_align, fixed_nms, top_k, top_k_segments, boundary_merge):
-        # A registration cannot be taken back, only switched off.
-        SWITCHED_OFF.enter_context(operator.set_kernel_enabled(device_type, False))
+    try:
+        yield
+    finally:
+        for operator in (multilevel_roi_align, fixed_nms, top_k, top_k_segments, boundary_merge):
+            # A registration cannot be taken back, only switched off.
+            SWITCHED_OFF.enter_context(operator.set_kernel_enabled(device_type, False))
 
 
 @pytest.fixture(scope="module")
@@ -86,14 +88,17 @@ def test_the_dispatcher_takes_the_kernels_where_it_can(host_library: Path, recor
         assert top_k(scores.double(), 3)[0].dtype == torch.float64
         top_k(torch.zeros(1, 5000), 5000)
         assert top_k_segments(scores.double(), [3, 2], 2)[0].dtype == torch.float64
+        top_k_segments(torch.zeros(1, 10_000), [5000, 5000], 5000)
         assert len(recorded) == 5, "float64, 5000 boxes and the best 5000 go to the eager definition"
         with torch_ops.disabled("cpu"):
             results()
         assert len(recorded) == 5, "nor does anything go to the kernels where they are disabled"
         results()
         assert len(recorded) == 10
+        assert top_k_segments(scores.repeat(1, 9), [5] * 9, 1)[0].eq(scores.max()).all()
+        assert recorded[10:] == ["top_k_segments"] * 9, "more segments than a kernel takes are rows"
     results()
-    assert len(recorded) == 10
+    assert len(recorded) == 19
     tolerance = TOLERANCES["roi_align float32"]
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, atol=tolerance.absolute, rtol=tolerance.relative)

@@ -20,8 +20,11 @@ from tests.benchmarks.gpu_suite.conftest import MakeContext
 FILES = sorted((PHOTOS / "images").iterdir())
 
 
-def test_eager_pytorch_where_nothing_is_compiled(make_context: MakeContext) -> None:
+def test_eager_pytorch_where_nothing_is_compiled(make_context: MakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[bool] = []
+    monkeypatch.setattr(end_to_end, "keep_freed_memory", lambda: kept.append(True))
     report = run_end_to_end(make_context())
+    assert kept, "memory that is freed is used again, as in a service"
     assert report.contender == "eager"
     assert tuple(report.phases_ms) == PHASES
     assert all(spread.n == report.images for spread in report.phases_ms.values())

@@ -143,8 +143,13 @@ def test_the_later_of_two_convolutions_adds_both_biases() -> None:
 
 @pytest.mark.parametrize(
     "together",
-    [lambda m, x: (y := m.b(x), F.relu(y + m.a(x))), lambda m, x: F.relu(m.plain(x) + m.a(x))],
-    ids=["read twice", "without one"],
+    [
+        lambda m, x: (y := m.b(x), F.relu(y + m.a(x))),
+        lambda m, x: F.relu(m.plain(x) + m.a(x)),
+        lambda m, x: F.relu((y := m.b(x)) + y),
+        lambda m, x: F.relu(F.conv2d(x, m.b.weight, x.mean().expand(len(m.b.weight)), padding=m.b.padding) + m.a(x)),
+    ],
+    ids=["read twice", "without one", "added to itself", "computed"],
 )
 def test_a_bias_that_others_read_stays(together: Together) -> None:
     module, x = traced(together)

@@ -9,9 +9,11 @@ from torch import Tensor, fx
 from engines.compiled.conv_relu import fuse_conv_relu
 from engines.compiled.flat_linear import keep_channels_last
 from engines.compiled.narrow_conv import expand_narrow_convs
+from engines.compiled.narrow_products import expand_narrow_products
 from engines.compiled.parts import PARTS
 from engines.compiled.places import place_counts
 from engines.compiled.program import rearrange_for_gpus
+from engines.compiled.siblings import join_siblings
 from engines.compiled.top_k import join_top_k, use_top_k
 from engines.compiled.trace import LEFTOVERS
 from tests.support.detections import assert_near_detections, assert_near_masks
@@ -42,6 +44,17 @@ REPLACED: dict[Pass, dict[str, dict[str, int]]] = {
     use_top_k: {family: {"boxes": 5 + 2} for family in MASK_HEADS},
 }
 """The number of nodes that each pass replaces in each part of each family; none where nothing is said."""
+
+
+AT_ONCE: list[Pass] = [
+    expand_narrow_convs,
+    expand_narrow_products,
+    fuse_conv_relu,
+    join_siblings,
+    use_top_k,
+    join_top_k,
+]
+"""Passes that leave themselves nothing to do."""
 
 
 @pytest.fixture(params=list(MASK_HEADS))
@@ -148,3 +161,5 @@ def test_all_passes_together_keep_results_and_strides(parts: TracedParts) -> Non
         changed = parts.copy(part)
         rearrange_for_gpus(changed)
         assert_same_results(part, run(changed, parts.inputs[part]), run(module, parts.inputs[part]))
+        left = {once_more.__name__: once_more(changed) for once_more in AT_ONCE}
+        assert not any(left.values()), left

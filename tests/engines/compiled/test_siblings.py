@@ -15,6 +15,7 @@ from tests.support.tolerances import assert_near
 from tests.support.traced_parts import export_module, targets, traced_family
 
 CONV, LINEAR = torch.ops.aten.conv2d.default, torch.ops.aten.linear.default
+SLICE = torch.ops.aten.slice.Tensor
 
 
 class Layers(nn.Module):
@@ -54,19 +55,31 @@ def widths(module: fx.GraphModule) -> list[int]:
         (lambda m, x: (m.three(x), m.twelve(x), m.nine(x)), 3, [24]),
         (lambda m, x: (m.three(x), m.twelve(x), m.three(x + 1)), 2, [3, 16]),
         (lambda m, x: (m.three(y := x + 1), m.twelve(y), m.three(x), m.twelve(x)), 4, [16, 16]),
+        (lambda m, x: (m.three(x).relu(), m.twelve(x)), 2, [16]),
         (lambda m, x: (m.three(x), m.eight(x)), 2, [16]),
         (lambda m, x: (m.five(x), m.forty(x)), 2, [48]),
         (lambda m, x: (m.five(x), m.forty(x), m.three(x), m.twelve(x)), 4, [16, 48]),
     ],
-    ids=["two", "three", "one map alone", "two maps", "one whole", "linear", "both"],
+    ids=["two", "three", "one map alone", "two maps", "used before the next", "one whole", "linear", "both"],
 )
 def test_siblings_are_one_layer_of_whole_vectors(together: Together, joined: int, expected: list[int]) -> None:
     module, x = traced(together)
     wanted = module(x)
     assert join_siblings(module) == joined
     assert widths(module) == expected
+    for node in module.graph.nodes:
+        assert node.target is not SLICE or node.meta["val"].shape in [each.shape for each in wanted], "passes read it"
     for found, each in zip(module(x), wanted, strict=True):
         assert found.shape == each.shape
+        assert_near(found, each, "exact in float32")
+
+
+def test_a_map_without_a_batch_has_its_channels_elsewhere() -> None:
+    x = torch.randn(8, 6, 5, generator=torch.Generator().manual_seed(1))
+    module = export_module(Layers(lambda m, x: (m.three(x), m.twelve(x))), x)
+    wanted = module(x)
+    assert join_siblings(module) == 2
+    for found, each in zip(module(x), wanted, strict=True):
         assert_near(found, each, "exact in float32")
 
 

@@ -156,6 +156,24 @@ def test_preprocess_is_a_resize_and_a_padding(view: str, canvas: tuple[int, int]
     np.testing.assert_array_equal(prepared.image_sizes, shapes)
 
 
+@pytest.mark.parametrize("canvas", [(1, 1), (1, 5), (5, 1), (3, 3), (7, 33), (33, 7)])
+def test_canvases_of_odd_sides_are_filled(canvas: tuple[int, int]) -> None:
+    rng = np.random.default_rng(4)
+    shapes = (1, 1), canvas, (1, canvas[1]), (canvas[0], 1)
+    images = [rng.integers(1, 256, (*shape, 3), dtype=np.uint8) for shape in shapes]
+    np.testing.assert_array_equal(pad_batch(images, canvas)[0], stacked(images, canvas))
+    sizes = [resize_shape(image.shape[0], image.shape[1], COCO, canvas) for image in images]
+    expected = stacked([resize(image, size) for image, size in zip(images, sizes, strict=True)], canvas)
+    np.testing.assert_array_equal(preprocess(images, COCO, canvas).images, expected)
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 3), (5, 0, 3)])
+@pytest.mark.parametrize("canvas", [None, (32, 32)])
+def test_an_image_without_a_pixel_is_refused(shape: tuple[int, ...], canvas: tuple[int, int] | None) -> None:
+    with pytest.raises(ValueError, match=rf"an image is uint8 \[{shape[0]}, {shape[1]}, 3\]"):
+        pad_batch([np.zeros(shape, np.uint8)], canvas)
+
+
 def test_a_batch_stays_as_it_is_when_the_next_one_is_made() -> None:
     rng = np.random.default_rng(2)
     images = [rng.integers(0, 256, (50, 60, 3), dtype=np.uint8) for _ in range(2)]

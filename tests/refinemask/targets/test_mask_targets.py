@@ -6,9 +6,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torchvision.ops import roi_align
 
-from refinemask.data.geometry import Polygons
+from refinemask.data.geometry import Bitmap, Polygons
 from refinemask.modeling.point_targets import point_targets
 from refinemask.modeling.semantic_head import semantic_classes
 from refinemask.targets.mask_targets import crop_bitmap, crop_polygons, mask_targets, rasterise, semantic_target
@@ -71,6 +72,25 @@ def test_cropped_window_pools_as_the_whole_bitmap(box: tuple[float, ...], n: int
     clear = (pooled - 0.5).abs() > 1e-4
     assert clear.float().mean() > 0.9
     assert torch.equal(crop_bitmap(bitmap, boxes, n)[clear], (pooled >= 0.5).float()[clear])
+
+
+def test_the_semantic_target_is_that_of_the_union_in_floats() -> None:
+    """Bit for bit, of maps and polygons beside one another, also where some cells are exactly one half."""
+    rng = np.random.default_rng(0)
+    maps = [(rng.random((57, 90)) < share).astype(np.uint8) for share in (0.1, 0.3, 0.01)]
+    square = [np.array([30.5, 2, 94, 2, 94, 60, 30.5, 60])]
+    images: list[list[Polygons | Bitmap]] = [[*maps, square], [square], [maps[1][::-1, ::-1]], []]
+    union = torch.zeros(4, 1, 64, 96)
+    for plane, masks in zip(union[:, 0], images, strict=True):
+        for mask in masks:
+            bitmap = mask if isinstance(mask, np.ndarray) else rasterise(mask, 64, 96)
+            covered = plane[: bitmap.shape[0], : bitmap.shape[1]]
+            covered.copy_(covered.maximum(torch.from_numpy(bitmap.copy()).float()))
+    cells = F.interpolate(union, size=(8, 12), mode="bilinear", align_corners=False)
+    assert (cells == 0.5).any()
+    target = semantic_target(images, (64, 96), (8, 12))
+    assert target.dtype == torch.float32
+    assert torch.equal(target, (cells >= 0.5).float())
 
 
 @pytest.mark.gpu
