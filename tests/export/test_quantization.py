@@ -132,6 +132,6 @@ def test_the_bundled_ranges_fit_an_export_of_the_bundled_checkpoint(tmp_path: Pa
     assert {reason.split(":")[0] for reason in report.kept} == {
         "scores and offsets of boxes",
         "the stem reads the image with 3 channels",
-        # The semantic logits, which had a convolution together with the semantic features when the ranges were recorded.
+        # The semantic logits: when the ranges were recorded, they and the features were one convolution.
         "left out by nvidia-modelopt",
     }
