@@ -52,7 +52,7 @@ def parse_plan(names: Sequence[str], words: Sequence[str] | None = None) -> Plan
     parser.add_argument("--tiny", action="store_true", help="sizes that a CPU can walk; their figures mean nothing")
     parser.add_argument("--minutes", type=float, default=8, help="minutes that the suite may take (default: 8)")
     parser.add_argument("--part", nargs="+", choices=names, default=(), metavar="NAME", help=f"of {', '.join(names)}")
-    parser.add_argument("--revision", help="commit of this code where it is no git checkout")
+    parser.add_argument("--revision", help="commit of this code where git does not know it")
     options = parser.parse_args(words)
     if options.output is None:
         parser.error("the following arguments are required: -o/--output")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from refinemask import provenance
-from refinemask.provenance import git_revision
+from refinemask.provenance import REVISION_VARIABLE, git_revision
 
 
 def test_revision_marks_changed_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,3 +22,6 @@ def test_revision_marks_changed_files(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(clean) == 40
     (tmp_path / "file").write_text("two")
     assert git_revision() == f"{clean}-dirty"
+    # A copy of newer files may have come with an older history.
+    monkeypatch.setenv(REVISION_VARIABLE, "abc")
+    assert git_revision() == "abc"
