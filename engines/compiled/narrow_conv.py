@@ -7,10 +7,9 @@ the result, and nothing of it is written.
 import torch
 from torch import fx
 
+from engines.compiled.narrow_products import WIDEST, sum_of_products
 from engines.compiled.weights import add_constant, value_of
 
-WIDEST = 4
-"""Most channels of an input that are multiplied one by one."""
 _aten = torch.ops.aten
 
 
@@ -28,14 +27,13 @@ def expand_narrow_convs(module: fx.GraphModule) -> int:
         x, weight = conv.args[:2]
         planes = value_of(module, weight).float()
         with module.graph.inserting_before(conv):
-            total = None
             wide = module.graph.call_function(_aten.to.dtype, (x, torch.float32))
+            factors = []
             for channel in range(planes.shape[1]):
                 column = planes[:, channel].reshape(1, -1, 1, 1).clone()
-                factor = add_constant(module, f"narrow_{index}_{channel}", column)
                 plane = module.graph.call_function(_aten.slice.Tensor, (wide, 1, channel, channel + 1))
-                product = module.graph.call_function(_aten.mul.Tensor, (plane, factor))
-                total = product if total is None else module.graph.call_function(_aten.add.Tensor, (total, product))
+                factors.append((plane, add_constant(module, f"narrow_{index}_{channel}", column)))
+            total = sum_of_products(module.graph, factors)
             rounded = module.graph.call_function(_aten.to.dtype, (total, conv.meta["val"].dtype))
         rounded.meta = dict(conv.meta)
         conv.replace_all_uses_with(rounded)

@@ -5,6 +5,9 @@ masks. Libraries have slow kernels for a single row, and for a sum of two. Writt
 kernels around them, and read channels that lie side by side as they lie.
 """
 
+from collections.abc import Iterable
+from functools import reduce
+
 import torch
 from torch import fx
 
@@ -42,14 +45,19 @@ def expand_narrow_products(module: fx.GraphModule) -> int:
 
 def _one_by_one(graph: fx.Graph, left: fx.Node, right: fx.Node, elements: int) -> fx.Node:
     """Nodes that multiply [R, m, k] by [R, k, n], one of the k at a time."""
-    total = None
-    for place in range(elements):
-        column = graph.call_function(_aten.slice.Tensor, (left, 2, place, place + 1))
-        row = graph.call_function(_aten.slice.Tensor, (right, 1, place, place + 1))
-        term = graph.call_function(_aten.mul.Tensor, (column, row))
-        total = term if total is None else graph.call_function(_aten.add.Tensor, (total, term))
-    assert total is not None
-    return total
+    return sum_of_products(
+        graph,
+        [
+            [graph.call_function(_aten.slice.Tensor, (x, dim, place, place + 1)) for x, dim in ((left, 2), (right, 1))]
+            for place in range(elements)
+        ],
+    )
+
+
+def sum_of_products(graph: fx.Graph, factors: Iterable[Iterable[fx.Node]]) -> fx.Node:
+    """Nodes that multiply two factors each, and add the products up."""
+    products = (graph.call_function(_aten.mul.Tensor, tuple(each)) for each in factors)
+    return reduce(lambda total, product: graph.call_function(_aten.add.Tensor, (total, product)), products)
 
 
 def _sum(graph: fx.Graph, left: fx.Node, right: fx.Node) -> fx.Node:

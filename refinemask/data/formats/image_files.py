@@ -1,8 +1,12 @@
 """The pictures that annotation files of other formats belong to."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from refinemask.data.findings import Findings
 from refinemask.data.image_kind import read_kind
@@ -57,3 +61,29 @@ def size_or_left_out(path: Path, findings: Findings) -> tuple[int, int] | None:
     except UserError as error:
         findings.left_out("pictures that cannot be read", str(error))
         return None
+
+
+def label_map_or_left_out(
+    name: object, picture: Path, read: Callable[[], NDArray[np.integer[Any]]], findings: Findings
+) -> NDArray[np.integer[Any]] | None:
+    """The label map [h, w] of a picture; None, which is counted, if it cannot be read or is of another size.
+
+    Args:
+        name: name of the label map in what is counted.
+        picture: the picture.
+        read: reads the label map; it raises a UserError where that is impossible.
+        findings: where it is counted.
+    """
+    try:
+        label_map = read()
+    except UserError as error:
+        findings.left_out("masks that cannot be read", str(error))
+        return None
+    size = size_or_left_out(picture, findings)
+    if size is None:
+        return None
+    if label_map.shape == size:
+        return label_map
+    sizes = f"{label_map.shape[0]}x{label_map.shape[1]}, the picture {size[0]}x{size[1]}"
+    findings.left_out("masks of another size than their picture", f"{name} ({sizes})")
+    return None

@@ -7,13 +7,14 @@ No library reads them as they are: ``supervision`` has no reader, and others mak
 """
 
 import os
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
 from refinemask.data.findings import Findings
 from refinemask.data.formats.content import Content, listed_classes
-from refinemask.data.formats.image_files import ImageFiles, files_below, size_or_left_out
+from refinemask.data.formats.image_files import ImageFiles, files_below, label_map_or_left_out
 from refinemask.data.label_map import SUFFIXES, read_label_map, value_masks
 from refinemask.files import UserError
 
@@ -45,20 +46,12 @@ def read_instance_masks(path: Path, images: Path | None, findings: Findings, cla
             continue
         if os.path.samefile(picture, file):
             raise UserError(f"{file}: is a picture of {pictures.folder}; expected the folder of its masks")
-        try:
-            label_map = read_label_map(file)
-        except UserError as error:
-            findings.left_out("masks that cannot be read", str(error))
-            continue
-        size = size_or_left_out(picture, findings)
-        if size is None:
-            continue
-        if label_map.shape != size:
-            sizes = f"{label_map.shape[0]}x{label_map.shape[1]}, the picture {size[0]}x{size[1]}"
-            findings.left_out("masks of another size than their picture", f"{file} ({sizes})")
+        label_map = label_map_or_left_out(file, picture, partial(read_label_map, file), findings)
+        if label_map is None:
             continue
         if picture not in ids:
-            ids[picture] = content.add_image(picture.relative_to(pictures.folder).as_posix(), size)
+            shape = label_map.shape[0], label_map.shape[1]
+            ids[picture] = content.add_image(picture.relative_to(pictures.folder).as_posix(), shape)
         for value, mask in value_masks(label_map):
             if value != 0:
                 content.add_object(ids[picture], name, mask, f"{file} value {value}")

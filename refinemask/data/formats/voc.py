@@ -10,6 +10,7 @@ XML files. Pictures in colours instead of a palette are read by their colours.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -21,7 +22,7 @@ from tqdm import tqdm
 from refinemask.data.annotated import locate
 from refinemask.data.findings import Findings
 from refinemask.data.formats.content import Content, chosen_split, listed_classes
-from refinemask.data.formats.image_files import ImageFiles, files_below, size_or_left_out
+from refinemask.data.formats.image_files import ImageFiles, files_below, label_map_or_left_out
 from refinemask.data.label_map import read_label_map, value_masks
 from refinemask.files import UserError
 from refinemask.foreign import reason
@@ -73,18 +74,11 @@ def read_voc(path: Path, images: Path | None, findings: Findings, split: str | N
         if picture is None:
             findings.left_out("masks without a picture of the same name", stem)
             continue
-        try:
-            label_map = _read(path / OBJECTS, stem, _palette())
-        except UserError as error:
-            findings.left_out("masks that cannot be read", str(error))
+        label_map = label_map_or_left_out(stem, picture, partial(_read, path / OBJECTS, stem, _palette()), findings)
+        if label_map is None:
             continue
-        size = size_or_left_out(picture, findings)
-        if size is None:
-            continue
-        if label_map.shape != size:
-            findings.left_out("masks of another size than their picture", stem)
-            continue
-        image_id = content.add_image(picture.relative_to(pictures.folder).as_posix(), size)
+        shape = label_map.shape[0], label_map.shape[1]
+        image_id = content.add_image(picture.relative_to(pictures.folder).as_posix(), shape)
         _add_objects(content, image_id, label_map, _values_of_classes(path, stem, label_map, classes, findings),
                      classes.names, lists[stem], f"{path / OBJECTS / stem}.png")  # fmt: skip
     content.number_classes(list(classes.names.values()) or listed_classes(path))

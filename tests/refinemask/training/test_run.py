@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,17 +20,18 @@ from tests.support.other_formats import labelme_file, shape
 from tests.support.tiny_training import RECIPE, SIDE, draw_dataset
 
 
+def make_plan(folder: Path, **changes: Any) -> refinemask.Plan:
+    """A run of the tiny recipe within a folder that evaluates nothing, on drawn images unless there are others."""
+    settings: dict[str, Any] = {"recipe": RECIPE, "evaluate_every": 0} | changes
+    data = settings.pop("data_root", None) or draw_dataset(folder / "data")
+    execution = Execution(device=torch.device("cpu"))
+    return refinemask.Plan(name="tiny", data_root=data, output=folder / "run", execution=execution, **settings)
+
+
 def test_the_verb_says_what_became_of_the_plan_and_prints_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    plan = refinemask.Plan(
-        name="tiny",
-        recipe=RECIPE,
-        data_root=draw_dataset(tmp_path / "data"),
-        output=tmp_path / "run",
-        execution=Execution(device=torch.device("cpu")),
-        evaluate_every=2,
-    )
+    plan = make_plan(tmp_path, evaluate_every=2)
     run = refinemask.train(plan)
     assert (run.output, run.finished, run.profile) == (tmp_path / "run", True, None)
     assert capfd.readouterr().out == ""
@@ -47,12 +49,10 @@ def test_data_that_are_both_trained_and_evaluated_on_are_read_once(
     del content["annotations"][0]["area"]
     source.write_text(json.dumps(content))
     same = ValidationData(annotations=RECIPE.data.annotations, images=RECIPE.data.images)
-    plan = refinemask.Plan(
-        name="tiny",
+    plan = make_plan(
+        tmp_path,
         recipe=replace(RECIPE, train=replace(RECIPE.train, epochs=1), validation=same),
         data_root=root,
-        output=tmp_path / "run",
-        execution=Execution(device=torch.device("cpu")),
         evaluate_every=1,
     )
     run = refinemask.train(plan)
@@ -63,14 +63,7 @@ def test_data_that_are_both_trained_and_evaluated_on_are_read_once(
 
 
 def test_a_run_that_is_stopped_is_not_finished(tmp_path: Path) -> None:
-    plan = refinemask.Plan(
-        name="tiny",
-        recipe=RECIPE,
-        data_root=draw_dataset(tmp_path / "data"),
-        output=tmp_path / "run",
-        execution=Execution(device=torch.device("cpu")),
-        evaluate_every=0,
-    )
+    plan = make_plan(tmp_path)
     run = refinemask.train(plan, lambda: True)
     assert (run.finished, run.best_ap) == (False, None)
     assert (run.output / "state.pt").is_file()
@@ -84,14 +77,10 @@ def test_a_run_from_a_detector_of_other_classes_trains_and_records_what_was_take
         {"rpn.anchor_scale": 3.0, "preprocessing.mean": (1.0, 2.0, 3.0)},
     )
     save_detector(Detector(given), tmp_path / "given.safetensors", recipe="tiny")
-    plan = refinemask.Plan(
-        name="tiny",
+    plan = make_plan(
+        tmp_path,
         recipe=replace(RECIPE, train=replace(RECIPE.train, epochs=1)),
-        data_root=draw_dataset(tmp_path / "data"),
-        output=tmp_path / "run",
-        execution=Execution(device=torch.device("cpu")),
         init=str(tmp_path / "given.safetensors"),
-        evaluate_every=0,
     )
     run = refinemask.train(plan)
     assert run.initial is not None
@@ -110,14 +99,7 @@ def test_a_run_from_a_detector_of_other_classes_trains_and_records_what_was_take
 
 
 def test_a_run_from_nothing_records_no_initial_weights(tmp_path: Path) -> None:
-    plan = refinemask.Plan(
-        name="tiny",
-        recipe=RECIPE,
-        data_root=draw_dataset(tmp_path / "data"),
-        output=tmp_path / "run",
-        execution=Execution(device=torch.device("cpu")),
-        evaluate_every=0,
-    )
+    plan = make_plan(tmp_path)
     run = refinemask.train(plan, lambda: True)
     assert run.initial is None
     assert "initial_weights" not in json.loads((run.output / "recipe.json").read_text())
@@ -126,14 +108,10 @@ def test_a_run_from_nothing_records_no_initial_weights(tmp_path: Path) -> None:
 def test_a_resumed_run_remembers_its_initial_weights(tmp_path: Path) -> None:
     given = replace(RECIPE.model, class_names=("disk", "triangle"), category_ids=(1, 2))
     save_detector(Detector(given), tmp_path / "given.safetensors", recipe="tiny")
-    plan = refinemask.Plan(
-        name="tiny",
+    plan = make_plan(
+        tmp_path,
         recipe=replace(RECIPE, train=replace(RECIPE.train, epochs=1)),
-        data_root=draw_dataset(tmp_path / "data"),
-        output=tmp_path / "run",
-        execution=Execution(device=torch.device("cpu")),
         init=str(tmp_path / "given.safetensors"),
-        evaluate_every=0,
     )
     first = refinemask.train(plan, lambda: True)
     assert first.initial is not None
@@ -159,14 +137,7 @@ def test_classes_of_formats_without_ids_are_the_same_by_a_list_above_both(tmp_pa
         validation=ValidationData(annotations="set/val", images="set/val"),
         train=replace(RECIPE.train, epochs=1),
     )
-    plan = refinemask.Plan(
-        name="tiny",
-        recipe=recipe,
-        data_root=tmp_path,
-        output=tmp_path / "run",
-        execution=Execution(device=torch.device("cpu")),
-        evaluate_every=1,
-    )
+    plan = make_plan(tmp_path, recipe=recipe, data_root=tmp_path, evaluate_every=1)
     with pytest.raises(UserError, match=r"none is category 1 \(square\) .*list the names in a classes.txt, one a line"):
         refinemask.train(plan)
     (tmp_path / "set" / "classes.txt").write_text("square\ndisk\n")
