@@ -10,8 +10,8 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass, CommonSubexpres
 from onnxscript.optimizer import fold_constants, remove_unused_nodes
 from torch import Tensor, nn
 
+from export.bodies import function_bodies
 from export.dynamic_shapes import dynamic_shapes
-from export.functions import function_bodies
 from export.names import name_by_module
 from export.operators import translation_table
 from export.precision import choose_opset
@@ -19,6 +19,7 @@ from refinemask import __version__
 from refinemask.contract import INPUTS, OUTPUTS, Bounds, Masks, Metadata
 from refinemask.modeling.detector import Detector
 from refinemask.modeling.exported import DTYPES, ExportedDetector, Precision
+from refinemask.ops.fused import fused_operators
 
 
 def to_onnx(
@@ -45,14 +46,15 @@ def to_onnx(
     # Two images where the batch varies: an example of one would be taken for a constant.
     batch = max(bounds.batch[0], min(bounds.batch[2], 2))
     example = (torch.zeros(batch, 3, height, width, dtype=torch.uint8), torch.tensor([[height, width]] * batch))
-    model = trace(
-        ExportedDetector(detector, DTYPES[precision], masks),
-        example,
-        opset=choose_opset(precision, opset),
-        inputs=INPUTS,
-        outputs=OUTPUTS,
-        dynamic_shapes=dynamic_shapes(bounds),
-    )
+    with fused_operators():
+        model = trace(
+            ExportedDetector(detector, DTYPES[precision], masks),
+            example,
+            opset=choose_opset(precision, opset),
+            inputs=INPUTS,
+            outputs=OUTPUTS,
+            dynamic_shapes=dynamic_shapes(bounds),
+        )
     _take_sizes_from_cast_images(model.graph)
     tidy(model, "detector")
     # The bodies come last, because the optimisation would inline them.

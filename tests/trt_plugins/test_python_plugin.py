@@ -15,16 +15,9 @@ from torch import Tensor
 from refinemask.contract import DOMAIN, OPERATORS, PLUGIN_ATTRIBUTES
 from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align
 from tests.support.tolerances import TOLERANCES
-from trt_plugins import python_plugin
 from trt_plugins.c_api import Kernels
-from trt_plugins.python_plugin import (
-    BoundaryMerge,
-    FixedNMS,
-    MultilevelRoIAlign1,
-    MultilevelRoIAlign4,
-    fixed_nms_workspace,
-    register,
-)
+from trt_plugins.python_plugin import BoundaryMerge, FixedNMS, MultilevelRoIAlign1, MultilevelRoIAlign4, base, register
+from trt_plugins.python_plugin.fixed_nms import fixed_nms_workspace
 
 TRT = SimpleNamespace(
     float32="float32", float16="float16", bfloat16="bfloat16", TensorFormat=SimpleNamespace(LINEAR=0, HWC8=1)
@@ -47,7 +40,7 @@ def enqueue(made: Any, inputs: list[Tensor], outputs: list[Tensor], workspace: i
 
 @pytest.fixture(autouse=True)
 def _kernels_on_the_cpu(host_kernels: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(python_plugin, "_kernels", lambda: host_kernels)
+    monkeypatch.setattr(base, "_kernels", lambda: host_kernels)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
@@ -119,7 +112,8 @@ def test_the_operators_are_those_of_the_contract() -> None:
 
 IN_TENSORRT_11 = """
 import numpy as np, tensorrt_lean as trt
-from trt_plugins.python_plugin import NAMESPACE, VERSION, register
+from trt_plugins.python_plugin import register
+from trt_plugins.python_plugin.base import NAMESPACE, VERSION
 
 keep = register(trt)
 registry = trt.get_plugin_registry()

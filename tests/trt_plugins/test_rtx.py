@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto
 
 from tests.support import rtx_build
-from trt_plugins.python_plugin import NAMESPACE, VERSION
+from trt_plugins.python_plugin.base import NAMESPACE, VERSION
 
 pytestmark = pytest.mark.tensorrt
 pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx: pip install -e '.[rtx]'")

@@ -11,7 +11,8 @@ import torch
 from onnx import TensorProto, helper
 from torch import Tensor
 
-from export.functions import OUTSIDE, function_bodies
+from export.bodies import function_bodies
+from export.bodies.roi_align import OUTSIDE
 from refinemask.contract import DOMAIN, PLUGIN_ATTRIBUTES
 from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align
 from tests.support.tolerances import TOLERANCES
