@@ -14,4 +14,4 @@ TINY_TOP_K_CASES = (
     replace(TOP_K_CASES[-1], scores=6100, k=20, segments=(6000, 100)),
 )
 TINY_MERGE_CASES = tuple(replace(case, rois=2, size=size) for case, size in zip(MERGE_CASES, (8, 14), strict=True))
-TINY_PROPOSALS_CASES = tuple(replace(case, batch=batch, k=20, image=(64, 96)) for batch, case in enumerate(PROPOSALS_CASES, 1))
+TINY_PROPOSALS_CASES = (replace(PROPOSALS_CASES[0], batch=2, k=20, image=(64, 96)),)

@@ -75,9 +75,7 @@ def proposals_model(dtype: int, convolutions: bool = False) -> bytes:
         weights = [onnx.numpy_helper.from_array(weight, "weight")]
         nodes = [oh.make_node("Conv", [a, "weight"], [b]) for a, b in zip(maps, predicted, strict=True)]
     weights.append(onnx.numpy_helper.from_array(np.ones((5, 3, 4), np.float32), "anchors"))
-    nodes.append(
-        custom_node("SelectProposals", [*predicted, "anchors", "image_sizes"], ["boxes", "scores"], k=1000)
-    )
+    nodes.append(custom_node("SelectProposals", [*predicted, "anchors", "image_sizes"], ["boxes", "scores"], k=1000))
     # The rows of an image are put together, as the detector does.
     nodes += [
         oh.make_node("Constant", [], ["shape"], value_ints=[-1, 5000]),

@@ -1,4 +1,4 @@
-"""The kernels of SelectProposals, run on the CPU, against NumPy in the same order of operations and the eager formulas."""
+"""The kernels of SelectProposals, run on the CPU, against NumPy in the same order of operations and eager formulas."""
 
 import ctypes
 from collections.abc import Callable, Sequence
@@ -201,9 +201,7 @@ def test_thread_order_does_not_matter(
 @settings(max_examples=20, deadline=None)
 def test_any_pyramid(host_library: str, k: int, **options: Any) -> None:
     sizes, num_anchors, batch = options["sizes"], options["num_anchors"], options["batch"]
-    assert_exact(
-        Kernels(host_library), random_maps(**options), base_anchors(num_anchors), image_sizes(sizes, batch), k
-    )
+    assert_exact(Kernels(host_library), random_maps(**options), base_anchors(num_anchors), image_sizes(sizes, batch), k)
 
 
 def test_channels_last_maps_are_read_in_place(host_kernels: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:

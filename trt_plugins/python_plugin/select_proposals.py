@@ -64,8 +64,10 @@ class SelectProposals(Plugin):
         trt, maps = self.trt, inputs[:PROPOSAL_LEVELS]
         self.kernels.select_proposals(
             [FeatureMap(buffers[i], each.dims[2], each.dims[3]) for i, each in enumerate(maps)],
-            *buffers[PROPOSAL_LEVELS : PROPOSAL_LEVELS + 2],
-            *results[:2],
+            buffers[PROPOSAL_LEVELS],
+            buffers[PROPOSAL_LEVELS + 1],
+            results[0],
+            results[1],
             workspace,
             batch=maps[0].dims[0],
             num_anchors=maps[0].dims[1] // 5,

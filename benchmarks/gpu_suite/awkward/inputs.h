@@ -100,7 +100,7 @@ constexpr Pyramid kPyramids[] = {
     {"usual", 2, 40, 61, 3, 100},
     {"a long level", 1, 63, 85, 3, 1000},
     {"one anchor", 3, 13, 7, 1, 1},
-    {"fewer than wanted", 2, 5, 3, 7, 4096},
+    {"fewer than wanted", 2, 5, 3, 7, 600},
     {"no image", 0, 8, 8, 3, 10},
 };
 
