@@ -130,6 +130,8 @@ for name, given in (
     built = creator.create_plugin(name, trt.PluginFieldCollection(fields), trt.TensorRTPhase.BUILD)
     recreated = creator.create_plugin(name, built.get_fields_to_serialize(), trt.TensorRTPhase.RUNTIME)
     assert recreated.attributes == given, (name, recreated.attributes)
+    identity = " ".join([name, *(f"{key}={value}" for key, value in given.items())])
+    assert built.timing_cache_id == recreated.timing_cache_id == built.clone().timing_cache_id == identity
     assert (recreated.num_outputs, recreated.plugin_namespace) == (2 if name == "FixedNMS" else 1, NAMESPACE)
     if name == "MultilevelRoIAlign4":
         assert built.get_output_data_types([trt.float16] * 4 + [trt.float32]) == [trt.float16]
