@@ -73,8 +73,9 @@ def _build(args: Args) -> None:
         return
     require_not_input(args.output, args.model)
     sidecar = build_verified(make_plan(args.model, args.build), args.output)
-    for part, shares in sidecar.precision.items():
-        print(f"{part}: {', '.join(f'{share:.1%} {name}' for name, share in shares.items())}")
+    for judge, parts in (("", sidecar.precision), (" by TensorRT's inspector", sidecar.inspected or {})):
+        for part, shares in parts.items():
+            print(f"{part}{judge}: {', '.join(f'{share:.1%} {name}' for name, share in shares.items())}")
     print(f"{args.output}: built, {sidecar_path(args.output)} says of what")
 
 

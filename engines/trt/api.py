@@ -13,8 +13,9 @@ from refinemask.files import UserError
 from refinemask.foreign import one_line, reason
 
 Flavour = Literal["tensorrt", "tensorrt_rtx"]
-OLDEST, TOO_NEW = (10, 7), (12, 0)
-"""Oldest supported and first unsupported version; before 10.7 TensorRT ignores plugins where a function has a body."""
+OLDEST, TOO_NEW = (10, 3), (12, 0)
+"""Oldest supported and first unsupported version. Before 10.7 TensorRT ignores plugins where a function has a body, so
+it needs files without bodies."""
 _loaded: set[tuple[Any, Path]] = set()
 """Libraries whose plugins are registered, each with the module of TensorRT."""
 
@@ -36,9 +37,18 @@ def import_tensorrt(flavour: Flavour) -> Any:
 
 def require_known(version: str) -> None:
     """Raise :class:`UserError` unless this project knows the version of TensorRT."""
-    major, minor = map(int, version.split(".")[:2])
-    if not OLDEST <= (major, minor) < TOO_NEW:
-        raise UserError(f"TensorRT {version} is not supported; expected 10.7 or newer, and older than 12")
+    if not OLDEST <= _minor(version) < TOO_NEW:
+        raise UserError(f"TensorRT {version} is not supported; expected 10.3 or newer, and older than 12")
+
+
+def require_tiling(version: str) -> None:
+    """Raise :class:`UserError` unless this version of plain TensorRT has tiling levels."""
+    if _minor(version) < (10, 8):
+        raise UserError(f"TensorRT {version} has no tiling levels, which came with 10.8; leave out --tiling-level")
+
+
+def _minor(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")[:2]))
 
 
 def short_version(version: str) -> str:

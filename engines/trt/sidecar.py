@@ -73,7 +73,16 @@ class Sidecar:
     """Whether products of float32 may be computed in TensorFloat-32: in the precision ``tf32`` alone. A file from
     before there was that precision does not say."""
     precision: dict[str, dict[str, float]]
-    """Share of each type among the compute layers, all layers and all tensors."""
+    """Share of each type among the compute layers, all layers and all tensors of the network, whose types the engine
+    keeps. Sidecars of 0.5.0 and before have the inspector's shares here."""
+    inspected: dict[str, dict[str, float]] | None = None
+    """The same shares in the records of TensorRT's inspector, whose names of layers and types are free text."""
+    optimization_level: int | None = None
+    """How long TensorRT searched for fast kernels, 0 to 5; None is TensorRT's default."""
+    tiling_level: str | None = None
+    """How much it searched for ways to keep parts of maps in the GPU's cache; None is TensorRT's default."""
+    auxiliary_streams: int | None = None
+    """Most streams beside the main one; None is TensorRT's choice."""
     command: str
     """The command line that builds the engine again."""
 

@@ -20,7 +20,7 @@ def build_verified(plan: BuildPlan, output: Path) -> Sidecar:
 
     Raises:
         UserError: TensorRT or the plugin library is missing, TensorRT refuses, or an operator became no plugin layer.
-        PrecisionNotMetError: too few layers compute in the precision of the file.
+        PrecisionNotMetError: too few layers of the network are in the precision of the file.
     """
     if output.suffix != ".engine":
         raise UserError(f"{output}: expected the name of a .engine file")
@@ -31,7 +31,8 @@ def build_verified(plan: BuildPlan, output: Path) -> Sidecar:
     with atomic_write(output) as engine:
         built = build_with_trtexec(plan, engine) if plan.options.trtexec else build_in_child(plan, engine)
         if plan.tf32:
-            built = replace(built, precision=as_tf32(built.precision))
+            inspected = built.inspected and as_tf32(built.inspected)
+            built = replace(built, precision=as_tf32(built.precision), inspected=inspected)
         require_met(built.precision, plan.precision, plan.onnx)
         digest = sha256(engine)
     if built.layers:
@@ -72,5 +73,9 @@ def _describe(plan: BuildPlan, output: Path, built: Built, digest: str) -> Sidec
         metadata=replace(plan.metadata, precision=plan.precision, bounds=plan.bounds).to_properties(),
         tf32=plan.tf32,
         precision=built.precision,
+        inspected=built.inspected,
+        optimization_level=options.optimization_level,
+        tiling_level=options.tiling_level,
+        auxiliary_streams=options.auxiliary_streams,
         command=shlex.join(plan.command(output)),
     )

@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -141,6 +142,12 @@ std::vector<PluginField> pooling() {
     return {integer("output_size", size), integer("sampling_ratio", ratio), integer("finest_scale", scale)};
 }
 
+// What a plugin costs depends on its attributes, besides the shapes and formats, which TensorRT adds.
+std::string timing_cache_id(IPluginV3* plugin) {
+    return static_cast<IPluginV3OneBuild*>(plugin->getCapabilityInterface(PluginCapabilityType::kBUILD))
+        ->getTimingCacheID();
+}
+
 void check_identity_and_round_trip(char const* name, std::vector<PluginField> const& fields) {
     Parts const original = create(name, fields);
     CHECK(original.plugin && original.core && original.build && original.runtime);
@@ -168,6 +175,11 @@ void check_identity_and_round_trip(char const* name, std::vector<PluginField> co
     }
     IPluginV3* const clone = recreated.plugin->clone();
     CHECK(clone != nullptr && clone->getCapabilityInterface(PluginCapabilityType::kRUNTIME) != nullptr);
+    std::string const id = timing_cache_id(original.plugin);
+    CHECK(id.rfind(name, 0) == 0 && id == timing_cache_id(recreated.plugin) && id == timing_cache_id(clone));
+    for (PluginField const& field : fields) {
+        CHECK(id.find(std::string(" ") + field.name + '=') != std::string::npos);
+    }
     IPluginV3* const attached = recreated.runtime->attachToContext(nullptr);
     CHECK(attached != nullptr);
     for (IPluginV3* plugin : {original.plugin, recreated.plugin, clone, attached}) {
@@ -397,6 +409,19 @@ void check_top_scores() {
     delete parts.plugin;
 }
 
+void check_timing_cache_ids() {
+    Parts const nms = create("FixedNMS", {real("iou_threshold", threshold), integer("k", k)});
+    CHECK(timing_cache_id(nms.plugin) == "FixedNMS iou_threshold=0.5 k=100");
+    float const next = std::nextafter(threshold, 1.0f);
+    Parts const other = create("FixedNMS", {real("iou_threshold", next), integer("k", k)});
+    CHECK(timing_cache_id(other.plugin) != timing_cache_id(nms.plugin));
+    Parts const merge = create("BoundaryMerge", {});
+    CHECK(timing_cache_id(merge.plugin) == "BoundaryMerge");
+    for (Parts const& parts : {nms, other, merge}) {
+        delete parts.plugin;
+    }
+}
+
 void check_attribute_errors() {
     CHECK(create("FixedNMS", {integer("k", k)}).plugin == nullptr);
     CHECK(said("FixedNMS: attribute 'iou_threshold' is missing; expected a float32 from 0 to 1"));
@@ -617,6 +642,7 @@ int main(int count_of_arguments, char** arguments) {
     check_identity_and_round_trip("TopScores", {integer("k", k)});
     check_roi_align("MultilevelRoIAlign4", 4);
     check_roi_align("MultilevelRoIAlign1", 1);
+    check_timing_cache_ids();
     check_fixed_nms();
     check_boundary_merge();
     check_select_proposals();

@@ -216,6 +216,8 @@ for name, given in (
     recreated = creator.create_plugin(name, built.get_fields_to_serialize(), trt.TensorRTPhase.RUNTIME)
     assert recreated.attributes == given, (name, recreated.attributes)
     assert (recreated.num_outputs, recreated.plugin_namespace) == (1 if name in ONE_OUTPUT else 2, NAMESPACE)
+    identity = " ".join([name, *(f"{key}={value}" for key, value in given.items())])
+    assert built.timing_cache_id == recreated.timing_cache_id == built.clone().timing_cache_id == identity
     if name == "MultilevelRoIAlign4":
         assert built.get_output_data_types([trt.float16] * 4 + [trt.float32]) == [trt.float16]
         try:

@@ -73,6 +73,15 @@ def test_a_sidecar_from_before_tf32_had_a_name(sidecar: Sidecar, engine: Path, p
     assert read.precision == {**shares, "compute": {true: 1.0}}
 
 
+def test_a_sidecar_of_0_5_0(sidecar: Sidecar, engine: Path) -> None:
+    write_sidecar(sidecar, engine)
+    content = json.loads(sidecar_path(engine).read_text())
+    for newer in ("inspected", "optimization_level", "tiling_level", "auxiliary_streams"):
+        del content[newer]
+    sidecar_path(engine).write_text(json.dumps(content))
+    assert read_sidecar(engine) == sidecar
+
+
 def test_fits(sidecar: Sidecar, engine: Path, plugins: Path) -> None:
     check(sidecar, engine, plugins)
 
