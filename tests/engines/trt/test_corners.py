@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
+import onnx
 import pytest
 
 import engines
@@ -121,3 +123,23 @@ def test_a_real_file_agrees_with_itself(tiny_files: tuple[Path, Path]) -> None:
         assert corner.onnxruntime is not None
         assert corner.onnxruntime.agreeing >= 0.98 * corner.onnxruntime.detections
     assert PARITY["fp32"].share == 0.98
+
+
+def test_a_bf16_file_is_compared_in_float32(toy_onnx: Callable[..., Path]) -> None:
+    """ONNX Runtime's CPU provider has no bfloat16 convolution."""
+    path = toy_onnx(precision="bf16")
+    model = onnx.load(path)
+    (kernel,) = (tensor for tensor in model.graph.initializer if tensor.name == "kernel")
+    rounded = onnx.numpy_helper.to_array(kernel).astype(ml_dtypes.bfloat16)
+    kernel.CopyFrom(onnx.numpy_helper.from_array(rounded, "kernel"))
+    for node in model.graph.node:
+        if node.name == "" and list(node.output) == ["pixels"]:
+            node.attribute[0].i = onnx.TensorProto.BFLOAT16
+    onnx.save(model, path)
+    run = reference(path)
+    assert run is not None
+    images = np.random.default_rng(0).integers(0, 256, (1, 3, 64, 64), dtype=np.uint8)
+    batch = NetworkInput(images, np.array([[64, 64]]), np.ones((1, 4), np.float32))
+    found = run(batch)
+    exact = engines.load(toy_onnx(), threads=1).infer(batch.images, batch.image_sizes)
+    assert 0 < np.abs(found.scores - exact.scores).max() < PARITY["bf16"].scores
