@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from refinemask.files import UserError
-from trt_plugins import BUILD_COMMAND
+from trt_plugins import BUILD_COMMAND, require_as_built
 
 FLOAT, HALF, BFLOAT16 = range(3)
 PLANAR, INTERLEAVED = range(2)
@@ -128,10 +128,11 @@ class Kernels:
     :class:`KernelError`.
 
     Raises:
-        UserError: the library was built from sources that had other kernels.
+        UserError: the library is not what was built there, or was built from sources that had other kernels.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        require_as_built(path)
         self._library = ctypes.CDLL(os.fspath(path))
         problems = {
             "roi_align": _RoiAlign,

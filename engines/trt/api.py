@@ -11,6 +11,7 @@ from typing import Any, Literal
 from refinemask.extras import install_command
 from refinemask.files import UserError
 from refinemask.foreign import one_line, reason
+from trt_plugins import require_as_built
 
 Flavour = Literal["tensorrt", "tensorrt_rtx"]
 OLDEST, TOO_NEW = (10, 3), (12, 0)
@@ -83,7 +84,7 @@ def load_plugins(trt: Any, library: str | os.PathLike[str] | None, logger: Any) 
             reason of a refusal.
 
     Raises:
-        UserError: the library is missing, or TensorRT does not accept it.
+        UserError: the library is missing or not what was built there, or TensorRT does not accept it.
     """
     # A file with the operators' bodies needs TensorRT's RoIAlign. TensorRT-RTX has no plugins of its own.
     if hasattr(trt, "init_libnvinfer_plugins"):
@@ -97,6 +98,7 @@ def load_plugins(trt: Any, library: str | os.PathLike[str] | None, logger: Any) 
     # The registry refuses names that it already has.
     if (trt, path) in _loaded:
         return
+    require_as_built(path)
     known = len(logger.errors)
     if trt.get_plugin_registry().load_library(str(path)) is None:
         said = one_line(next(iter(logger.errors[known:]), ""))

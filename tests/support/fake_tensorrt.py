@@ -8,6 +8,7 @@ import ctypes
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
@@ -69,7 +70,9 @@ class FakeContext:
         self.executions += 1
         self.engine.while_executing(self)
         feed = {name: self._view(name, self.shapes[name]) for name in INPUTS}
-        for name, array in zip(OUTPUTS, self.engine.session.run(list(OUTPUTS), feed), strict=True):
+        computed = dict(zip(OUTPUTS, self.engine.session.run(list(OUTPUTS), feed), strict=True))
+        self.engine.distort(computed)
+        for name, array in computed.items():
             if name in self.engine.data_dependent:
                 allocator = self.allocators[name]
                 self.addresses[name] = allocator.reallocate_output_async(name, 0, array.nbytes, 256, stream)
@@ -92,6 +95,10 @@ class FakeEngine:
     data_dependent: tuple[str, ...] = ()
     """Outputs whose shape is known after the execution only."""
     while_executing: Callable[[FakeContext], None] = staticmethod(lambda context: None)
+    profile: ClassVar[list[Shape]] = [(1, 3, 32, 32), (1, 3, 64, 64), (2, 3, 96, 96)]
+    """Shapes of the images in the profile: the smallest, the usual, the largest."""
+    distort: Callable[[dict[str, np.ndarray]], None] = staticmethod(lambda outputs: None)
+    """Changes the outputs of an execution, as an engine does that computes wrongly."""
     opened: ClassVar[list["FakeEngine"]] = []
 
     def __init__(self, content: bytes, logger: "FakeLogger") -> None:
@@ -103,7 +110,12 @@ class FakeEngine:
         self.num_io_tensors = len(described)
         self.get_tensor_name = [each.name for each in described].__getitem__
         self.get_tensor_dtype = self.types.__getitem__
+        self.get_tensor_shape = {"images": (-1, 3, -1, -1)}.__getitem__
+        self.get_tensor_profile_shape = lambda name, profile: self.profile
         self.opened.append(self)
+
+    def create_engine_inspector(self) -> Any:
+        return SimpleNamespace(get_engine_information=lambda form: '{"Layers": ["names", "alone"]}')
 
     def create_execution_context(self) -> FakeContext | None:
         if len(self.contexts) == self.most_contexts:
@@ -155,11 +167,13 @@ def install(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """
     trt = ModuleType("tensorrt")
     members: dict[str, Any] = {
+        "__spec__": ModuleSpec("tensorrt", None),
         "__version__": "10.13.0.35",
         "ILogger": FakeLogger,
         "IOutputAllocator": FakeAllocator,
         "Runtime": FakeRuntime,
         "nptype": np.dtype,
+        "LayerInformationFormat": SimpleNamespace(JSON=1),
         "init_libnvinfer_plugins": lambda logger, namespace: FakeRuntime.calls.append("TensorRT's plugins"),
         "get_plugin_registry": lambda: SimpleNamespace(load_library=_load_library),
     }

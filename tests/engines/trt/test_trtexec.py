@@ -17,6 +17,7 @@ from engines.trt.trtexec import build_with_trtexec, trtexec_command, trtexec_ver
 from refinemask.config import ModelConfig
 from refinemask.contract import Bounds, Metadata
 from refinemask.files import UserError
+from trt_plugins import REPORT
 
 BOUNDS = Bounds(batch=(1, 1, 8), height=(32, 800, 1344), width=(32, 1344, 1344))
 PLAN = BuildPlan(
@@ -216,6 +217,18 @@ def test_the_sidecar_of_trtexec_says_tensorrt(
         assert capsys.readouterr().err.count(f"toy.onnx: {option} is for TensorRT-RTX") == 2
     assert build.main(args) == 0
     assert read_sidecar(args.output).flavour == "tensorrt"
+
+
+def test_a_library_that_is_not_what_was_built_is_refused_before_trtexec_loads_it(
+    toy_onnx: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library = tmp_path / "plugins.so"
+    library.write_bytes(b"another library")
+    (tmp_path / REPORT).write_text(json.dumps({"library_sha256": {library.name: "0" * 64}}))
+    options = BuildOptions(plugins=library, trtexec=str(tmp_path / "absent"))
+    args = build.Args(model=toy_onnx(), output=tmp_path / "a.engine", build=options)
+    assert build.main(args) == 2
+    assert f"error: {library}: refused, its SHA-256 is" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("asked", "precision"), [(None, "fp32"), ("fp32", "fp32"), ("tf32", "tf32")])
