@@ -20,9 +20,6 @@ from refinemask.files import UserError, sha256
 from refinemask.modeling.detector import Detector
 from refinemask.weights import read_config, read_metadata, save_detector
 
-RANDOM_MASK_IOU = 0.98
-"""Smallest mask IoU of exports of random weights: their mask logits are near zero, and a pixel in 28×28 is 0.003."""
-
 
 @dataclass(frozen=True)
 class Source:
@@ -95,7 +92,6 @@ def exported(source: Source, work: Path, images: Path, size: tuple[int, int] | N
             path,
             bounds=choose_bounds(read_config(source.checkpoint).preprocessing, batch=(1,), static=size),
             verify_images=images,
-            mask_iou=RANDOM_MASK_IOU if source.random else None,
         )
     except MismatchError as error:
         print_export(error)
