@@ -129,8 +129,8 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     "boxes of another image": (reversed_output("boxes"), "detections"),
     "labels of another image": (reversed_output("labels"), "detections"),
     "pooling for masks": (first_image_only(1), "masks"),
-    "a layer of the mask head": (weights("mask_head.stages.1.fusion.merge.0.weight", lambda w: -w), "masks"),
-    "classes of masks": (weights("mask_head.instance_logits.0.weight", swapped_channels), "masks"),
+    "a layer of the mask head": (weights("mask_head.stages.1.fusion.merge.weight", lambda w: -w), "masks"),
+    "channels of a mask stage": (weights("mask_head.stages.0.transform_out.weight", swapped_channels), "masks"),
     "masks of another image": (reversed_output("masks"), "masks"),
 }
 """Something wrong in a file, and the first stage that shows it."""
