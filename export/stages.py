@@ -127,8 +127,7 @@ def _compared_values(found: Mapping[str, Tensor], own: Mapping[str, Tensor], lim
     """The values of the network's layers before the two choices."""
     for kind in ("logits", "deltas"):
         names = [f"rpn_{kind}_{level}" for level in range(len(own)) if f"rpn_{kind}_{level}" in own]
-        maps = [[each[name].permute(0, 2, 3, 1).flatten(1, 2) for name in names] for each in (found, own)]
-        yield _compare(f"RPN {kind}", *(_grouped(each) for each in maps), limits)
+        yield _compare(f"RPN {kind}", _cells(found, names), _cells(own, names), limits)
     real = (found["proposal_scores"] >= 0).flatten()
     references = found["proposals"]
     for name in _refined(own):
@@ -140,9 +139,9 @@ def _compared_values(found: Mapping[str, Tensor], own: Mapping[str, Tensor], lim
         yield _compare(name.replace("_", " "), [found[name][real]], [own[name][real]], limits)
 
 
-def _grouped(levels: Sequence[Tensor]) -> list[Tensor]:
-    """Maps [B, N, C] of each level as rows [N, C] of each level and image."""
-    return [rows for level in levels for rows in level]
+def _cells(values: Mapping[str, Tensor], levels: Sequence[str]) -> list[Tensor]:
+    """Maps [B, C, h, w] of each level as rows [h · w, C] of each level and image."""
+    return [cells for level in levels for cells in values[level].permute(0, 2, 3, 1).flatten(1, 2)]
 
 
 def _compared_masks(boxes: DetectedBoxes, found: Tensor, own: Tensor, limits: Limits) -> StageCheck:
@@ -198,7 +197,7 @@ def _check_detections(
     detector: Detector, image_sizes: Tensor, values: Mapping[str, Tensor], detected: DetectedBoxes
 ) -> StageCheck:
     """Whether the detections are the best boxes of the box head after suppression within classes."""
-    head = [module for module in detector.box_head.modules() if isinstance(module, BoxHead)][-1]
+    head = [module for module in detector.modules() if isinstance(module, BoxHead)][-1]
     config, classes, wrong = head.config, head.num_classes, []
     references = values[([*_refined(values)] or ["proposals"])[-1]]
     count = references.shape[1]

@@ -34,7 +34,9 @@ def stage_table(stages: Sequence[StageCheck]) -> Table:
         checks = [check for check in stages if check.stage == stage]
         extremes = (max(check.mean for check in checks), max(check.worst for check in checks))
         agrees = "no" if any(check.fault for check in checks) else "yes"
-        table.add_row(stage, str(sum(check.count for check in checks)), *(f"{each:.1e}" for each in extremes), agrees)
+        table.add_row(
+            stage, str(sum(check.compared for check in checks)), *(f"{each:.1e}" for each in extremes), agrees
+        )
     return table
 
 

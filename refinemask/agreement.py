@@ -81,7 +81,7 @@ class StageCheck(NamedTuple):
 
     stage: str
     """What is compared."""
-    count: int
+    compared: int
     """Number of cells, proposals or detections."""
     mean: float
     """Deviation of the values from PyTorch's as a share of their spread; of a choice, the share of wrong choices."""
