@@ -37,7 +37,7 @@ class Case:
         return {what.split(" by ")[0] for number, what in faults(self.candidates(), chosen, iou, COUNT) if number}
 
 
-@pytest.fixture(params=range(5))
+@pytest.fixture(params=range(3))
 def case(request: pytest.FixtureRequest) -> Case:
     generator = torch.Generator().manual_seed(request.param)
     corner, size = (torch.rand(GROUPS, 100, 2, generator=generator) * 50 for _ in range(2))
