@@ -18,8 +18,8 @@ import engines
 from engines import on_device
 from engines.trt import runtime
 from engines.trt.device import CudaDevice
+from engines.trt.shapes import CACHED_SHAPES
 from engines.trt.sidecar import Sidecar, write_sidecar
-from engines.trt.torch_runner import CACHED_SHAPES
 from refinemask import prediction
 from refinemask.contract import Bounds
 from refinemask.files import UserError, sha256
@@ -371,7 +371,7 @@ def test_pycuda_imports_no_pytorch() -> None:
     script = (
         "import sys; sys.modules['torch'] = None\n"
         "from types import ModuleType as M, SimpleNamespace as N\n"
-        "sys.modules.update({'pycuda': M('pycuda'), 'pycuda.driver': M('driver'), 'pycuda.gpuarray': N(GPUArray=0)})\n"
+        "sys.modules.update({'pycuda': M('pycuda'), 'pycuda.driver': N(DeviceAllocation=int)})\n"
         "sys.modules['pycuda'].driver = sys.modules['pycuda.driver']\n"
         "import engines.trt.pycuda_runner, refinemask.masks, refinemask.data.transforms, refinemask.data.images\n"
     )
