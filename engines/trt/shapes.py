@@ -84,10 +84,8 @@ class PreparedShapes(Generic[Buffers]):
         if self._memory is None or self._memory[1] < prepared.memory_size:
             # Without the old one, for there may be no room for both.
             self._owner = self._memory = None
-            size = prepared.memory_size
-            with foreign_errors(
-                f"{self._opened.path}: no {size} bytes of memory to compute {list(prepared.images)} in"
-            ):
+            size, images = prepared.memory_size, list(prepared.images)
+            with foreign_errors(f"{self._opened.path}: no {size} bytes of memory to compute images {images} in"):
                 self._owner, address = self._allocate(size)
             self._memory = address, size
         if prepared.memory != self._memory:

@@ -1,10 +1,10 @@
 """A GPU whose memory is host memory, as PyTorch and pycuda show it.
 
 Asynchronous copies and what is launched are done when somebody waits for the stream, and the target of a copy holds
-nonsense until then. PyTorch's operators are done at once. On a stream that is being captured, as on a GPU, work is
-recorded and not done. A recording has memory of its own, which holds nonsense until it is replayed, and its replays
-read and write the same tensors each time. Memory of the device holds nonsense at first, and is known to be freed when
-nothing refers to it any more.
+nonsense until then. PyTorch's operators and replays wait for it themselves, and are done at once. On a stream that is
+being captured, as on a GPU, work is recorded and not done. A recording has memory of its own, which holds nonsense
+until it is replayed, and its replays read and write the same tensors each time. Memory of the device holds nonsense at
+first, and is known to be freed when nothing refers to it any more.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -23,7 +24,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-Work = Callable[[], None]
+Work = Callable[[], object]
 
 _streams: dict[int, "FakeStream"] = {}
 _handles = count(1234)
@@ -151,8 +152,9 @@ class FakeGraph:
 
     def replay(self) -> None:
         assert self.recorded, "the graph is empty"
+        current_stream().synchronize()
         for work in self.recorded:
-            launch(current_stream().handle, work)
+            work()
 
 
 @contextlib.contextmanager
@@ -271,7 +273,7 @@ def _copy(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
     if not non_blocking or current_stream().recording is not None:
         return _torch_copy(target, source)
     target.numpy()[...] = NONSENSE
-    launch(current_stream().handle, lambda: _torch_copy(target, source))
+    launch(current_stream().handle, partial(_torch_copy, target, source))
     return target
 
 
