@@ -1,4 +1,7 @@
-"""Fixtures: an engine file that both runners open on stand-ins for TensorRT and the GPU."""
+"""Fixtures: an engine file that both runners open on stand-ins for TensorRT and the GPU.
+
+The stand-ins need PyTorch, which some tests beside this file run without.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,7 +15,6 @@ from engines.trt.device import CudaDevice
 from engines.trt.sidecar import Sidecar, write_sidecar
 from refinemask.files import sha256
 from refinemask.structures import Detections
-from tests.support import fake_tensorrt
 
 Load = Callable[..., engines.Engine]
 
@@ -25,12 +27,16 @@ def backend(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def gpu_contexts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The stand-ins, and an L4 as the GPU; gives pycuda's log of pushed and popped contexts."""
+    from tests.support import fake_tensorrt
+
     monkeypatch.setattr(runtime, "cuda_device", lambda: CudaDevice("NVIDIA L4", "8.9", "13.0", "580.65"))
     return fake_tensorrt.install(monkeypatch)
 
 
 @pytest.fixture
 def engine_file(toy_onnx: Callable[..., Path]) -> Path:
+    from tests.support import fake_tensorrt
+
     return fake_tensorrt.write_engine(toy_onnx())
 
 
