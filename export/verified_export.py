@@ -9,8 +9,7 @@ import onnx
 import onnx_ir as ir
 
 from export.bounds import choose_bounds
-from export.model import add_bodies, to_onnx
-from export.precision import widen
+from export.model import to_onnx
 from export.tensorrt_rules import Finding, check_model
 from export.verify import onnx_runner, require_onnxruntime, torch_runner
 from refinemask.agreement import PARITY, Comparison, Parity, require_agreement, verification_images, verify
@@ -20,6 +19,7 @@ from refinemask.contract import Bounds, Masks, Metadata, require_onnx_name
 from refinemask.files import UserError, atomic_write, require_not_input, sha256
 from refinemask.modeling.exported import Precision
 from refinemask.weights import load_detector, read_metadata
+from refinemask.widened import widen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +146,4 @@ def _runnable(model: ir.Model, path: Path, precision: Precision) -> Path | bytes
     """What ONNX Runtime runs for the file at ``path``: the file itself, or for bf16 the same graph in float32."""
     if precision != "bf16":
         return path
-    widened = widen(model)
-    add_bodies(widened)
-    return ir.to_proto(widened).SerializeToString()
+    return widen(ir.to_proto(model)).SerializeToString()

@@ -5,13 +5,9 @@ from pathlib import Path
 import torch
 
 from refinemask.agreement import Runner
-from refinemask.contract import INPUTS, OUTPUTS
 from refinemask.data.transforms import NetworkInput
 from refinemask.extras import needed_by
-from refinemask.files import UserError
-from refinemask.foreign import foreign_errors
 from refinemask.modeling.detector import Detector
-from refinemask.outputs import OutputError, check_counts, check_layout
 from refinemask.structures import Detections
 
 
@@ -38,24 +34,6 @@ def onnx_runner(model: Path | bytes, name: Path | None = None) -> Runner:
         model: the file, or its bytes.
         name: the file's name in errors, where it has not got it yet.
     """
-    import onnxruntime
+    from refinemask.onnx_session import cpu_runner
 
-    from refinemask.onnx_session import session_options
-
-    options = session_options(torch.get_num_threads())
-    shown = name or ("the exported file" if isinstance(model, bytes) else model)
-    with foreign_errors(f"{shown}: ONNX Runtime cannot load it"):
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-    def run(batch: NetworkInput) -> Detections:
-        feed = {name: getattr(batch, name) for name in INPUTS}
-        with foreign_errors(f"{shown}: ONNX Runtime fails on the pictures of the verification"):
-            found = Detections(*session.run(list(OUTPUTS), feed))
-        try:
-            check_layout(found, len(batch.images))
-            check_counts(found.num_detections, found.scores.shape[1])
-        except OutputError as error:
-            raise UserError(f"{shown}: {error}") from error
-        return found
-
-    return run
+    return cpu_runner(model, name, torch.get_num_threads())

@@ -13,14 +13,17 @@ from benchmarks.gpu_suite.cases import (
     LEVELS,
     MERGE_CASES,
     NMS_CASES,
+    PROPOSALS_CASES,
     ROI_ALIGN_CASES,
     SEMANTIC,
     TOP_K_CASES,
     MergeCase,
     NMSCase,
+    ProposalsCase,
     RoIAlignCase,
     TopKCase,
 )
+from benchmarks.gpu_suite.proposals import proposals_chain, select_by_sort
 from benchmarks.gpu_suite.workload import Workload
 from engines.compiled.conv_relu import conv_relu
 from refinemask.float32 import float32_products
@@ -70,12 +73,18 @@ ODD_TOP_K = (
     TopKCase(groups=2, scores=9247, k=31, segments=(5120, 31, 4096)),
 )
 ODD_MERGES = (MergeCase(rois=1, size=7), MergeCase(rois=3, size=101), MergeCase(rois=800, size=14))
+ODD_PROPOSALS = (
+    ProposalsCase(batch=3, k=1, image=(353, 417)),
+    ProposalsCase(batch=2, k=4096, image=(352, 416)),
+    ProposalsCase(batch=2, k=100, image=(64, 96), num_anchors=7),
+    ProposalsCase(batch=1, k=2000, image=(1024, 2048), num_anchors=1),
+)
 
 LIMITS = {torch.float32: 3e-5, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 """Largest relative error (norm of the difference over norm of the reference) by type of the maps. Float32 has the
 rounding of coordinates alone, the other types also the rounding of the result."""
 FULL_PRECISION_LIMIT = 1e-5
-"""Largest relative error of the merge, whose interpolation weights are float32."""
+"""Largest relative error of the merge, whose interpolation weights are float32, and of proposals, which are float32."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,7 @@ def check_kernels(kernels: TorchKernels, device: str) -> Iterator[Check]:
     yield from check_nms(kernels, device, (*NMS_CASES, *ODD_NMS))
     yield from check_top_k(kernels, device, (*TOP_K_CASES, *ODD_TOP_K))
     yield from check_merge(kernels, device, (*MERGE_CASES, *ODD_MERGES))
+    yield from check_proposals(kernels, device, (*PROPOSALS_CASES, *ODD_PROPOSALS))
 
 
 def check_roi_align(kernels: TorchKernels, device: str, cases: Iterable[RoIAlignCase]) -> Iterator[Check]:
@@ -186,7 +196,7 @@ def check_nms(kernels: TorchKernels, device: str, cases: Iterable[NMSCase]) -> I
 
 
 def check_top_k(kernels: TorchKernels, device: str, cases: Iterable[TopKCase]) -> Iterator[Check]:
-    """Against a stable sort on the CPU; every score and every index must be the same."""
+    """Against a stable sort on the CPU; every score and every index, of 64 and of 32 bits, must be the same."""
     for case in cases:
         scores = case.random_scores(device, seed=11)
         if case.segments:
@@ -194,7 +204,10 @@ def check_top_k(kernels: TorchKernels, device: str, cases: Iterable[TopKCase]) -
             result, expected = kernels.top_k_segments(scores, *arguments), top_k_segments(scores.cpu(), *arguments)
         else:
             result, expected = kernels.top_k(scores, case.k), top_k(scores.cpu(), case.k)
-        different = sum(int((a.cpu() != b).sum()) for a, b in zip(result, expected, strict=True))
+        lengths = case.segments or (case.scores,)
+        _, narrow = kernels.top_k_segments(scores, lengths, case.k, torch.int32)
+        pairs = zip((*result, narrow.view_as(result[1])), (*expected, expected[1]), strict=True)
+        different = sum(int((a.cpu() != b).sum()) for a, b in pairs)
         yield Check(str(Workload(case)), different, 0)
 
 
@@ -205,6 +218,18 @@ def check_merge(kernels: TorchKernels, device: str, cases: Iterable[MergeCase]) 
         result = kernels.boundary_merge(coarse, fine)
         expected = boundary_merge(coarse.cpu(), fine.cpu())
         yield Check(str(Workload(case)), relative_error(result.cpu(), expected.double()), FULL_PRECISION_LIMIT)
+
+
+def check_proposals(kernels: TorchKernels, device: str, cases: Iterable[ProposalsCase]) -> Iterator[Check]:
+    """Against PyTorch's operators in float64: the same anchors in the same order, so the norm sees any other."""
+    for case, dtype, channels_last in product(cases, LIMITS, (False, True)):
+        maps, sizes = case.maps(dtype, device, channels_last, seed=13), case.image_sizes(device)
+        result = kernels.select_proposals(maps, case.base_anchors(device), sizes, case.k)
+        anchors = [each.double() for each in case.anchors(device)]
+        reference = proposals_chain(maps, anchors, sizes.double(), case.k, select_by_sort)
+        error = max(relative_error(a, b) for a, b in zip(result, reference, strict=True))
+        workload = Workload(case, dtype, "channels last" if channels_last else "planar")
+        yield Check(str(workload), error, FULL_PRECISION_LIMIT)
 
 
 def check_conv_relu(device: str) -> Iterator[Check]:

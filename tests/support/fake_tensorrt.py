@@ -11,6 +11,7 @@ import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
@@ -141,10 +142,11 @@ class _Launched(NamedTuple):
                 self._view(name, context.get_tensor_shape(name)).view(np.uint8).fill(fake_cuda.NONSENSE)
             ctypes.memset(address, fake_cuda.NONSENSE, needed)
             engine.while_executing(context)
-            results = engine.session.run(list(OUTPUTS), feed)
+            computed = dict(zip(OUTPUTS, engine.session.run(list(OUTPUTS), feed), strict=True))
+            engine.distort(computed)
         finally:
             del FakeContext.computing[address]
-        for name, array in zip(OUTPUTS, results, strict=True):
+        for name, array in computed.items():
             if name in engine.data_dependent:
                 allocator = context.allocators[name]
                 self.addresses[name] = allocator.reallocate_output_async(
@@ -183,6 +185,10 @@ class FakeEngine:
     data_dependent: tuple[str, ...] = ()
     """Outputs whose shape is known after the execution only."""
     while_executing: Callable[[FakeContext], None] = staticmethod(lambda context: None)
+    profile: ClassVar[list[Shape]] = [(1, 3, 32, 32), (1, 3, 64, 64), (2, 3, 96, 96)]
+    """Shapes of the images in the profile: the smallest, the usual, the largest."""
+    distort: Callable[[dict[str, np.ndarray]], None] = staticmethod(lambda outputs: None)
+    """Changes the outputs of an execution, as an engine does that computes wrongly."""
     opened: ClassVar[list["FakeEngine"]] = []
 
     def __init__(self, content: bytes, logger: "FakeLogger") -> None:
@@ -195,7 +201,12 @@ class FakeEngine:
         self.num_io_tensors = len(described)
         self.get_tensor_name = [each.name for each in described].__getitem__
         self.get_tensor_dtype = self.types.__getitem__
+        self.get_tensor_shape = {"images": (-1, 3, -1, -1)}.__getitem__
+        self.get_tensor_profile_shape = lambda name, profile: self.profile
         self.opened.append(self)
+
+    def create_engine_inspector(self) -> Any:
+        return SimpleNamespace(get_engine_information=lambda form: '{"Layers": ["names", "alone"]}')
 
     def create_runtime_config(self) -> FakeRuntimeConfig:
         self.configs.append(FakeRuntimeConfig())
@@ -253,12 +264,14 @@ def install(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """
     trt = ModuleType("tensorrt")
     members: dict[str, Any] = {
+        "__spec__": ModuleSpec("tensorrt", None),
         "__version__": "10.13.0.35",
         "ILogger": FakeLogger,
         "IOutputAllocator": FakeAllocator,
         "Runtime": FakeRuntime,
         "ExecutionContextAllocationStrategy": SimpleNamespace(STATIC=STATIC, USER_MANAGED=USER_MANAGED),
         "nptype": np.dtype,
+        "LayerInformationFormat": SimpleNamespace(JSON=1),
         "init_libnvinfer_plugins": lambda logger, namespace: FakeRuntime.calls.append("TensorRT's plugins"),
         "get_plugin_registry": lambda: SimpleNamespace(load_library=_load_library),
     }

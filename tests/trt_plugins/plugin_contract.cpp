@@ -6,6 +6,8 @@
 #include <NvInferRuntime.h>
 #include <dlfcn.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -69,8 +71,11 @@ struct Builder : IExprBuilder {
             made.push_back(std::make_unique<Dimension>(value));
             return made.back().get();
         }
-        IDimensionExpr const* operation(DimensionOperation, IDimensionExpr const&, IDimensionExpr const&) override {
-            return nullptr;
+        // A symbol's multiple is a symbol, too.
+        IDimensionExpr const* operation(DimensionOperation op, IDimensionExpr const& a,
+                                        IDimensionExpr const& b) override {
+            CHECK(op == DimensionOperation::kPROD);
+            return constant(a.getConstantValue() * b.getConstantValue());
         }
         IDimensionExpr const* declareSizeTensor(int32_t, IDimensionExpr const&, IDimensionExpr const&) override {
             return nullptr;
@@ -137,6 +142,12 @@ std::vector<PluginField> pooling() {
     return {integer("output_size", size), integer("sampling_ratio", ratio), integer("finest_scale", scale)};
 }
 
+// What a plugin costs depends on its attributes, besides the shapes and formats, which TensorRT adds.
+std::string timing_cache_id(IPluginV3* plugin) {
+    return static_cast<IPluginV3OneBuild*>(plugin->getCapabilityInterface(PluginCapabilityType::kBUILD))
+        ->getTimingCacheID();
+}
+
 void check_identity_and_round_trip(char const* name, std::vector<PluginField> const& fields) {
     Parts const original = create(name, fields);
     CHECK(original.plugin && original.core && original.build && original.runtime);
@@ -164,6 +175,11 @@ void check_identity_and_round_trip(char const* name, std::vector<PluginField> co
     }
     IPluginV3* const clone = recreated.plugin->clone();
     CHECK(clone != nullptr && clone->getCapabilityInterface(PluginCapabilityType::kRUNTIME) != nullptr);
+    std::string const id = timing_cache_id(original.plugin);
+    CHECK(id.rfind(name, 0) == 0 && id == timing_cache_id(recreated.plugin) && id == timing_cache_id(clone));
+    for (PluginField const& field : fields) {
+        CHECK(id.find(std::string(" ") + field.name + '=') != std::string::npos);
+    }
     IPluginV3* const attached = recreated.runtime->attachToContext(nullptr);
     CHECK(attached != nullptr);
     for (IPluginV3* plugin : {original.plugin, recreated.plugin, clone, attached}) {
@@ -280,6 +296,132 @@ void check_boundary_merge() {
     delete parts.plugin;
 }
 
+std::vector<DynamicPluginTensorDesc> proposal_tensors(DataType type, TensorFormat format, int64_t batch = 2,
+                                                      int64_t channels = 15, int64_t height = 8) {
+    std::vector<DynamicPluginTensorDesc> tensors(5, tensor(type, format, {batch, channels, height, 8}));
+    auto const linear = TensorFormat::kLINEAR;
+    tensors.push_back(tensor(DataType::kFLOAT, linear, {5, channels / 5, 4}));
+    tensors.push_back(tensor(DataType::kFLOAT, linear, {batch, 2}));
+    tensors.insert(tensors.end(), 2, tensor(DataType::kFLOAT, linear));
+    return tensors;
+}
+
+void check_types_of_select_proposals(Parts const& parts) {
+    for (DataType const type : {DataType::kFLOAT, DataType::kHALF, DataType::kBF16, DataType::kINT32}) {
+        std::vector<DataType> types(5, type);
+        types.insert(types.end(), 2, DataType::kFLOAT);
+        DataType results[2]{};
+        bool const expected = type != DataType::kINT32;
+        CHECK((parts.build->getOutputDataTypes(results, 2, types.data(), 7) == 0) == expected);
+        CHECK(!expected || (results[0] == DataType::kFLOAT && results[1] == DataType::kFLOAT));
+        for (TensorFormat const format : {TensorFormat::kLINEAR, TensorFormat::kHWC8, TensorFormat::kCHW32}) {
+            auto tensors = proposal_tensors(type, format);
+            bool const wanted = expected && (format == TensorFormat::kLINEAR ||
+                                             (format == TensorFormat::kHWC8 && type != DataType::kFLOAT));
+            bool all = true;
+            for (int32_t i = 0; i < 9; ++i) {
+                all = all && parts.build->supportsFormatCombination(i, tensors.data(), 7, 2);
+            }
+            CHECK(all == wanted);
+            for (int32_t i = 1; wanted && i < 9; ++i) {
+                tensors[i].desc.format = TensorFormat::kCHW32;
+                CHECK(!parts.build->supportsFormatCombination(i, tensors.data(), 7, 2));
+                tensors[i].desc.format = i < 5 ? format : TensorFormat::kLINEAR;
+            }
+        }
+    }
+    std::vector<DataType> const types(7, DataType::kHALF);
+    DataType results[2]{};
+    CHECK(parts.build->getOutputDataTypes(results, 2, types.data(), 7) != 0);
+    CHECK(said("SelectProposals: base_anchors are float16; expected float32"));
+}
+
+void check_select_proposals() {
+    Parts const parts = create("SelectProposals", {integer("k", k)});
+    std::vector<DimsExprs> shapes(5, builder.shape({-3, 15, -1, -2}));
+    shapes.push_back(builder.shape({5, 3, 4}));
+    shapes.push_back(builder.shape({-3, 2}));
+    DimsExprs outputs[2]{};
+    CHECK(parts.build->getNbOutputs() == 2);
+    CHECK(parts.build->getOutputShapes(shapes.data(), 7, nullptr, 0, outputs, 2, builder) == 0);
+    CHECK(sizes(outputs[0]) == (std::vector<int64_t>{-15, 100, 4}) && sizes(outputs[1]) == (std::vector<int64_t>{-15, 100}));
+    shapes[6].nbDims = 3;
+    CHECK(parts.build->getOutputShapes(shapes.data(), 7, nullptr, 0, outputs, 2, builder) != 0);
+    CHECK(said("SelectProposals: image_sizes has rank 3; expected 2"));
+    check_types_of_select_proposals(parts);
+
+    auto const refused = [&](int position, std::vector<int64_t> const& shape, char const* message) {
+        auto tensors = proposal_tensors(DataType::kHALF, TensorFormat::kHWC8);
+        CHECK(parts.build->configurePlugin(tensors.data(), 7, nullptr, 2) == 0);
+        tensors[position] = tensor(tensors[position].desc.type, tensors[position].desc.format, shape);
+        CHECK(parts.build->configurePlugin(tensors.data(), 7, nullptr, 2) != 0);
+        CHECK(said(message));
+        std::vector<PluginTensorDesc> runtime;
+        for (auto const& each : tensors) {
+            runtime.push_back(each.desc);
+        }
+        last.clear();
+        CHECK(parts.runtime->onShapeChange(runtime.data(), 7, nullptr, 2) != 0);
+        CHECK(said(message));
+    };
+    refused(3, {2, 16, 8, 8}, "SelectProposals: map m3 is [2, 16, 8, 8]; expected [B, 5A, H, W]");
+    refused(0, {3, 15, 8, 8}, "SelectProposals: map m1 is [2, 15, 8, 8]; expected [B, 5A, H, W]");
+    refused(5, {5, 4, 4}, "SelectProposals: base_anchors are [5, 4, 4]; expected [5, A, 4]");
+    refused(6, {2, 3}, "SelectProposals: image_sizes are [2, 3]; expected [B, 2] (height, width)");
+    refused(4, {2, 15, 8, 1 << 17}, "SelectProposals: a map does not have 1 to 65536 rows and columns; expected what");
+
+    auto const tensors = proposal_tensors(DataType::kHALF, TensorFormat::kHWC8);
+    // The logits, and each result's value and index.
+    CHECK(parts.build->getWorkspaceSize(tensors.data(), 7, nullptr, 2) >= 2 * 5 * (3 * 8 * 8 * 4 + 100 * 8));
+    delete parts.plugin;
+}
+
+void check_top_scores() {
+    Parts const parts = create("TopScores", {integer("k", k)});
+    DimsExprs const shape = builder.shape({-1, -2});
+    DimsExprs outputs[2]{};
+    CHECK(parts.build->getNbOutputs() == 2);
+    CHECK(parts.build->getOutputShapes(&shape, 1, nullptr, 0, outputs, 2, builder) == 0);
+    CHECK(sizes(outputs[0]) == (std::vector<int64_t>{-1, 100}) && sizes(outputs[1]) == sizes(outputs[0]));
+    DataType type = DataType::kFLOAT, results[2]{};
+    CHECK(parts.build->getOutputDataTypes(results, 2, &type, 1) == 0);
+    CHECK(results[0] == DataType::kFLOAT && results[1] == DataType::kINT32);
+    type = DataType::kHALF;
+    CHECK(parts.build->getOutputDataTypes(results, 2, &type, 1) != 0);
+    CHECK(said("TopScores: scores are float16; expected float32"));
+    auto const linear = TensorFormat::kLINEAR;
+    DynamicPluginTensorDesc tensors[] = {tensor(DataType::kFLOAT, linear, {2, 80000}),
+                                         tensor(DataType::kFLOAT, linear), tensor(DataType::kINT32, linear)};
+    for (int32_t i = 0; i < 3; ++i) {
+        CHECK(parts.build->supportsFormatCombination(i, tensors, 1, 2));
+    }
+    tensors[2].desc.type = DataType::kINT64;
+    CHECK(!parts.build->supportsFormatCombination(2, tensors, 1, 2));
+    CHECK(parts.build->configurePlugin(tensors, 1, nullptr, 2) == 0);
+    CHECK(parts.build->getWorkspaceSize(tensors, 1, nullptr, 2) >= 2 * 100 * 8);
+    CHECK(parts.runtime->onShapeChange(&tensors[0].desc, 1, nullptr, 2) == 0);
+    for (std::vector<int64_t> const& refused : {std::vector<int64_t>{2, 99}, {2, 80000, 1}, {65536, 100}}) {
+        tensors[0] = tensor(DataType::kFLOAT, linear, refused);
+        CHECK(parts.build->configurePlugin(tensors, 1, nullptr, 2) != 0);
+        CHECK(parts.runtime->onShapeChange(&tensors[0].desc, 1, nullptr, 2) != 0);
+        CHECK(said("TopScores: scores are [") && said(refused[0] == 2 ? "N from k, 100, to 2^30" : "at most 65535 rows"));
+    }
+    delete parts.plugin;
+}
+
+void check_timing_cache_ids() {
+    Parts const nms = create("FixedNMS", {real("iou_threshold", threshold), integer("k", k)});
+    CHECK(timing_cache_id(nms.plugin) == "FixedNMS iou_threshold=0.5 k=100");
+    float const next = std::nextafter(threshold, 1.0f);
+    Parts const other = create("FixedNMS", {real("iou_threshold", next), integer("k", k)});
+    CHECK(timing_cache_id(other.plugin) != timing_cache_id(nms.plugin));
+    Parts const merge = create("BoundaryMerge", {});
+    CHECK(timing_cache_id(merge.plugin) == "BoundaryMerge");
+    for (Parts const& parts : {nms, other, merge}) {
+        delete parts.plugin;
+    }
+}
+
 void check_attribute_errors() {
     CHECK(create("FixedNMS", {integer("k", k)}).plugin == nullptr);
     CHECK(said("FixedNMS: attribute 'iou_threshold' is missing; expected a float32 from 0 to 1"));
@@ -291,6 +433,11 @@ void check_attribute_errors() {
     fields[0].data = &too_large;
     CHECK(create("MultilevelRoIAlign4", fields).plugin == nullptr);
     CHECK(said("MultilevelRoIAlign4: attribute 'output_size' is 1000; expected an int32 from 1 to 128"));
+    int32_t const too_many = 4097;
+    for (char const* const name : {"SelectProposals", "TopScores"}) {
+        CHECK(create(name, {integer("k", too_many)}).plugin == nullptr);
+        CHECK(said(name) && said("attribute 'k' is 4097; expected an int32 from 1 to 4096"));
+    }
 }
 
 void check_enqueue_of_roi_align() {
@@ -379,6 +526,74 @@ void check_enqueue_of_boundary_merge() {
     delete parts.plugin;
 }
 
+// Two images of one column, in each of which one anchor is best; of the smallest level there are too few.
+void check_enqueue_of_select_proposals() {
+    int32_t const few = 2;
+    Parts const parts = create("SelectProposals", {integer("k", few)});
+    std::vector<std::vector<float>> maps;
+    std::vector<DynamicPluginTensorDesc> tensors;
+    std::vector<void const*> buffers;
+    for (int level = 0; level < 5; ++level) {
+        int64_t const height = 5 - level;
+        maps.emplace_back(2 * 5 * height, 0.0f);
+        for (int image = 0; image < 2; ++image) {
+            for (int64_t y = 0; y < height; ++y) {
+                maps.back()[image * 5 * height + y] = static_cast<float>(image == 0 ? y : -y);
+            }
+        }
+        tensors.push_back(tensor(DataType::kFLOAT, TensorFormat::kLINEAR, {2, 5, height, 1}));
+    }
+    alignas(16) float anchors[20], boxes[2 * 5 * 2 * 4], scores[2 * 5 * 2];
+    for (int i = 0; i < 20; ++i) {
+        anchors[i] = i % 4 < 2 ? -1.0f : 2.0f;
+    }
+    float const sizes[] = {999.0f, 1.5f, 999.0f, 999.0f};
+    for (auto const& map : maps) {
+        buffers.push_back(map.data());
+    }
+    buffers.insert(buffers.end(), {anchors, sizes});
+    tensors.push_back(tensor(DataType::kFLOAT, TensorFormat::kLINEAR, {5, 1, 4}));
+    tensors.push_back(tensor(DataType::kFLOAT, TensorFormat::kLINEAR, {2, 2}));
+    std::vector<PluginTensorDesc> inputs;
+    for (auto const& each : tensors) {
+        inputs.push_back(each.desc);
+    }
+    std::vector<float4> workspace(parts.build->getWorkspaceSize(tensors.data(), 7, nullptr, 2) / sizeof(float4) + 1);
+    void* const outputs[] = {boxes, scores};
+    CHECK(parts.runtime->onShapeChange(inputs.data(), 7, nullptr, 2) == 0);
+    CHECK(parts.runtime->enqueue(inputs.data(), nullptr, buffers.data(), outputs, workspace.data(), nullptr) == 0);
+    for (int image = 0; image < 2; ++image) {
+        for (int level = 0; level < 5; ++level) {
+            for (int place = 0; place < 2; ++place) {
+                int const row = (image * 5 + level) * 2 + place, height = 5 - level;
+                bool const real = place < height;
+                int const y = (image == 0 ? height - 1 - place : place) * (4 << level);
+                float const box[] = {0.0f, std::max(y - 1.0f, 0.0f), image == 0 ? 1.5f : 2.0f, y + 2.0f};
+                for (int i = 0; i < 4; ++i) {
+                    CHECK(boxes[4 * row + i] == (real ? box[i] : 0.0f));
+                }
+                CHECK(real ? scores[row] > 0.0f && scores[row] < 1.0f : scores[row] == -1.0f);
+            }
+        }
+    }
+    delete parts.plugin;
+}
+
+void check_enqueue_of_top_scores() {
+    int32_t const few = 2;
+    Parts const parts = create("TopScores", {integer("k", few)});
+    float const scores[] = {1, 5, 5, 2, 9, 0, -1, 8};
+    PluginTensorDesc const input = tensor(DataType::kFLOAT, TensorFormat::kLINEAR, {2, 4}).desc;
+    float values[4];
+    int32_t indices[] = {7, 7, 7, 7};
+    void const* const buffers[] = {scores};
+    void* const outputs[] = {values, indices};
+    CHECK(parts.runtime->enqueue(&input, nullptr, buffers, outputs, nullptr, nullptr) == 0);
+    CHECK(values[0] == 5 && values[1] == 5 && values[2] == 9 && values[3] == 8);
+    CHECK(indices[0] == 1 && indices[1] == 2 && indices[2] == 0 && indices[3] == 3);
+    delete parts.plugin;
+}
+
 void print_operator(IPluginCreatorV3One& creator) {
     std::printf("%s %s %s", creator.getPluginNamespace(), creator.getPluginVersion(), creator.getPluginName());
     PluginFieldCollection const& fields = *creator.getFieldNames();
@@ -423,16 +638,23 @@ int main(int count_of_arguments, char** arguments) {
     check_identity_and_round_trip("MultilevelRoIAlign1", pooling());
     check_identity_and_round_trip("FixedNMS", {real("iou_threshold", threshold), integer("k", k)});
     check_identity_and_round_trip("BoundaryMerge", {});
+    check_identity_and_round_trip("SelectProposals", {integer("k", k)});
+    check_identity_and_round_trip("TopScores", {integer("k", k)});
     check_roi_align("MultilevelRoIAlign4", 4);
     check_roi_align("MultilevelRoIAlign1", 1);
+    check_timing_cache_ids();
     check_fixed_nms();
     check_boundary_merge();
+    check_select_proposals();
+    check_top_scores();
     check_attribute_errors();
     if (mode == "run") {
         check_enqueue_of_roi_align();
         check_refusal_of_too_many_samples();
         check_enqueue_of_fixed_nms();
         check_enqueue_of_boundary_merge();
+        check_enqueue_of_select_proposals();
+        check_enqueue_of_top_scores();
     }
     std::printf("ok\n");
     return 0;

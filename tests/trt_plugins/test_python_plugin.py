@@ -13,11 +13,23 @@ import torch
 from torch import Tensor
 
 from refinemask.contract import DOMAIN, OPERATORS, PLUGIN_ATTRIBUTES
-from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align
+from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align, top_k
 from tests.support.tolerances import TOLERANCES
 from trt_plugins.c_api import Kernels
-from trt_plugins.python_plugin import BoundaryMerge, FixedNMS, MultilevelRoIAlign1, MultilevelRoIAlign4, base, register
+from trt_plugins.python_plugin import (
+    BoundaryMerge,
+    FixedNMS,
+    MultilevelRoIAlign1,
+    MultilevelRoIAlign4,
+    SelectProposals,
+    TopScores,
+    base,
+    register,
+)
 from trt_plugins.python_plugin.fixed_nms import fixed_nms_workspace
+from trt_plugins.python_plugin.select_proposals import select_proposals_workspace
+from trt_plugins.python_plugin.top_scores import top_k_workspace
+from trt_plugins.torch_ops import TorchKernels
 
 TRT = SimpleNamespace(
     float32="float32", float16="float16", bfloat16="bfloat16", TensorFormat=SimpleNamespace(LINEAR=0, HWC8=1)
@@ -86,6 +98,76 @@ def test_boundary_merge() -> None:
     torch.testing.assert_close(merged, expected, atol=tolerance.absolute, rtol=tolerance.relative)
 
 
+def aligned(size: int) -> tuple[Tensor, int]:
+    """Memory, and where it has ``size`` bytes from a multiple of 256 on."""
+    memory = torch.empty(size + 256, dtype=torch.uint8)
+    return memory, -(-memory.data_ptr() // 256) * 256
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_select_proposals(host_kernels: Kernels, layout: torch.memory_format) -> None:
+    """Of maps whose channels fill whole vectors, so that both layouts are PyTorch's own."""
+    maps = [torch.randn(2, 40, 32 >> i, 48 >> i).half().contiguous(memory_format=layout) for i in range(5)]
+    anchors, sizes = torch.randn(5, 8, 4), torch.tensor([[120.0, 180.0], [100.0, 90.0]])
+    boxes, scores = torch.empty(10, 50, 4), torch.empty(10, 50)
+    made = plugin(SelectProposals, k=50)
+    described = [SimpleNamespace(dims=each.shape, max=each.shape) for each in (*maps, anchors, sizes)]
+    made.configure_plugin(described, [])
+    made.on_shape_change(described, [])
+    _memory, workspace = aligned(made.get_workspace_size(described, []))
+    enqueue(made, [*maps, anchors, sizes], [boxes, scores], workspace, int(layout is torch.channels_last))
+    expected = TorchKernels(host_kernels).select_proposals(maps, anchors, sizes, 50)
+    assert torch.equal(boxes, expected[0])
+    assert torch.equal(scores, expected[1])
+
+
+@pytest.mark.parametrize(
+    ("position", "shape", "message"),
+    [
+        (3, (2, 15, 4), r"map m3 is \[2, 15, 4\]; expected \[2, 5A, H, W\]"),
+        (1, (3, 15, 4, 4), r"map m1 is \[3, 15, 4, 4\]; expected \[2, 5A, H, W\]"),
+        (5, (5, 4, 4), r"base_anchors are \[5, 4, 4\]; expected \[5, 3, 4\]"),
+        (6, (2, 3), r"image_sizes are \[2, 3\]; expected \[2, 2\] \(height, width\)"),
+    ],
+)
+def test_shapes_that_are_not_proposals_are_refused(position: int, shape: tuple[int, ...], message: str) -> None:
+    shapes = [*[(2, 15, 4, 4)] * 5, (5, 3, 4), (2, 2)]
+    shapes[position] = shape
+    described = [SimpleNamespace(dims=each, max=each) for each in shapes]
+    for call in (plugin(SelectProposals, k=50).configure_plugin, plugin(SelectProposals, k=50).on_shape_change):
+        with pytest.raises(ValueError, match=f"SelectProposals: {message}"):
+            call(described, [])
+
+
+def test_top_scores() -> None:
+    scores = torch.randn(3, 6000).mul(50).round()
+    values, indices = torch.empty(3, 70), torch.empty(3, 70, dtype=torch.int32)
+    made = plugin(TopScores, k=70)
+    _memory, workspace = aligned(made.get_workspace_size([SimpleNamespace(max=(3, 6000))], []))
+    enqueue(made, [scores], [values, indices], workspace)
+    expected = top_k(scores, 70)
+    assert torch.equal(values, expected[0])
+    assert torch.equal(indices.long(), expected[1])
+    with pytest.raises(ValueError, match="TopScores: k is 70 for rows of 60 scores; expected at most these and 4096"):
+        made.get_workspace_size([SimpleNamespace(max=(3, 60))], [])
+
+
+R50_LEVELS = (200, 336), (100, 168), (50, 84), (25, 42), (13, 21)
+
+
+@pytest.mark.parametrize("sizes", [R50_LEVELS, [(3, 4)] * 5, [(60, 30), *[(1, 1)] * 4]], ids=str)
+@pytest.mark.parametrize(("batch", "anchors", "k"), [(1, 3, 1000), (8, 3, 1000), (2, 1, 1), (3, 5, 4096)])
+def test_the_workspace_of_proposals_is_the_library_s(
+    host_kernels: Kernels, sizes: list[tuple[int, int]], batch: int, anchors: int, k: int
+) -> None:
+    found = select_proposals_workspace(sizes, batch, anchors, k)
+    assert found == host_kernels.select_proposals_workspace(sizes, batch=batch, num_anchors=anchors, k=k) > 0
+    lengths = [max(height * width * anchors, k) for height, width in sizes]
+    assert top_k_workspace(batch, lengths, k) == host_kernels.top_k_segments_workspace(
+        groups=batch, lengths=lengths, k=k
+    )
+
+
 @pytest.mark.parametrize(("groups", "boxes"), [(1, 1), (5, 1000), (2, 3840), (3, 64), (1, 0)])
 def test_the_workspace_is_the_library_s(host_kernels: Kernels, groups: int, boxes: int) -> None:
     assert fixed_nms_workspace(groups, boxes) == host_kernels.fixed_nms_workspace(groups, boxes)
@@ -115,6 +197,7 @@ import numpy as np, tensorrt_lean as trt
 from trt_plugins.python_plugin import register
 from trt_plugins.python_plugin.base import NAMESPACE, VERSION
 
+ONE_OUTPUT = {"MultilevelRoIAlign4", "MultilevelRoIAlign1", "BoundaryMerge"}
 keep = register(trt)
 registry = trt.get_plugin_registry()
 for name, given in (
@@ -122,6 +205,8 @@ for name, given in (
     ("MultilevelRoIAlign1", {"output_size": 14, "sampling_ratio": 0, "finest_scale": 56}),
     ("FixedNMS", {"iou_threshold": 0.5, "k": 100}),
     ("BoundaryMerge", {}),
+    ("SelectProposals", {"k": 1000}),
+    ("TopScores", {"k": 100}),
 ):
     creator = registry.get_creator(name, VERSION, NAMESPACE)
     assert [field.name for field in creator.field_names] == list(given), name
@@ -130,7 +215,9 @@ for name, given in (
     built = creator.create_plugin(name, trt.PluginFieldCollection(fields), trt.TensorRTPhase.BUILD)
     recreated = creator.create_plugin(name, built.get_fields_to_serialize(), trt.TensorRTPhase.RUNTIME)
     assert recreated.attributes == given, (name, recreated.attributes)
-    assert (recreated.num_outputs, recreated.plugin_namespace) == (2 if name == "FixedNMS" else 1, NAMESPACE)
+    assert (recreated.num_outputs, recreated.plugin_namespace) == (1 if name in ONE_OUTPUT else 2, NAMESPACE)
+    identity = " ".join([name, *(f"{key}={value}" for key, value in given.items())])
+    assert built.timing_cache_id == recreated.timing_cache_id == built.clone().timing_cache_id == identity
     if name == "MultilevelRoIAlign4":
         assert built.get_output_data_types([trt.float16] * 4 + [trt.float32]) == [trt.float16]
         try:

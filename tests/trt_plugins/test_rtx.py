@@ -65,6 +65,32 @@ def merge_model() -> bytes:
     return model([node], inputs, {"merged": (FLOAT, ["R", 1, 56, 56])}, [])
 
 
+def proposals_model(dtype: int, convolutions: bool = False) -> bytes:
+    """Proposals of inputs or, as in the detector, of convolutions, which like channels last: 15 lie in 16."""
+    maps = {f"f{i}": (dtype, ["B", 16 if convolutions else 15, "h", "w"]) for i in range(5)}
+    nodes, weights, predicted = [], [], list(maps)
+    if convolutions:
+        predicted = [f"c{i}" for i in range(5)]
+        weight = np.ones((15, 16, 1, 1), oh.tensor_dtype_to_np_dtype(dtype))
+        weights = [onnx.numpy_helper.from_array(weight, "weight")]
+        nodes = [oh.make_node("Conv", [a, "weight"], [b]) for a, b in zip(maps, predicted, strict=True)]
+    weights.append(onnx.numpy_helper.from_array(np.ones((5, 3, 4), np.float32), "anchors"))
+    nodes.append(custom_node("SelectProposals", [*predicted, "anchors", "image_sizes"], ["boxes", "scores"], k=1000))
+    # The rows of an image are put together, as the detector does.
+    nodes += [
+        oh.make_node("Constant", [], ["shape"], value_ints=[-1, 5000]),
+        oh.make_node("Reshape", ["scores", "shape"], ["rows"]),
+        custom_node("TopScores", ["rows"], ["best", "indices"], k=700),
+    ]
+    inputs = {**maps, "image_sizes": (FLOAT, ["B", 2])}
+    outputs = {
+        "boxes": (FLOAT, [None, 1000, 4]),
+        "best": (FLOAT, ["B", 700]),
+        "indices": (TensorProto.INT32, ["B", 700]),
+    }
+    return model(nodes, inputs, outputs, weights)
+
+
 MODELS = {
     "pooling fp32": pooling_model(FLOAT, 4),
     "pooling fp16": pooling_model(HALF, 4, convolutions=True),
@@ -72,6 +98,9 @@ MODELS = {
     "one level fp16": pooling_model(HALF, 1, convolutions=True),
     "nms": nms_model(),
     "merge": merge_model(),
+    "proposals fp32": proposals_model(FLOAT),
+    "proposals fp16": proposals_model(HALF, convolutions=True),
+    "proposals bf16": proposals_model(BFLOAT16),
 }
 
 
@@ -86,7 +115,8 @@ def run(plugins: str, models: list[bytes], directory: Path, targets: tuple[str, 
 
 def assert_all_built(results: list[dict[str, Any]]) -> None:
     for name, result in zip(MODELS, results, strict=True):
-        assert result["layers"].count("PLUGIN_V3") == 1, (name, result)
+        plugins = 2 if name.startswith("proposals") else 1
+        assert result["layers"].count("PLUGIN_V3") == plugins, (name, result)
         assert all(result["engines"].values()), (name, result)
 
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -41,6 +42,21 @@ public:
             fields.emplace_back(declared_[i].name, &values_[i], declared_[i].type, 1);
         }
         return fields;
+    }
+
+    // " output_size=7 sampling_ratio=0", every number in full.
+    std::string text() const {
+        std::ostringstream text;
+        text.precision(std::numeric_limits<float>::max_digits10);
+        for (size_t i = 0; i < declared_.size(); ++i) {
+            text << ' ' << declared_[i].name << '=';
+            if (declared_[i].type == nvinfer1::PluginFieldType::kINT32) {
+                text << values_[i].as_integer;
+            } else {
+                text << values_[i].as_real;
+            }
+        }
+        return text.str();
     }
 
 private:

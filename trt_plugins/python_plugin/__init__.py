@@ -15,8 +15,17 @@ from trt_plugins.python_plugin.base import FIELD_TYPES, NAMESPACE, VERSION, Plug
 from trt_plugins.python_plugin.boundary_merge import BoundaryMerge
 from trt_plugins.python_plugin.fixed_nms import FixedNMS
 from trt_plugins.python_plugin.roi_align import MultilevelRoIAlign1, MultilevelRoIAlign4
+from trt_plugins.python_plugin.select_proposals import SelectProposals
+from trt_plugins.python_plugin.top_scores import TopScores
 
-PLUGINS: tuple[type[Plugin], ...] = (MultilevelRoIAlign4, MultilevelRoIAlign1, FixedNMS, BoundaryMerge)
+PLUGINS: tuple[type[Plugin], ...] = (
+    MultilevelRoIAlign4,
+    MultilevelRoIAlign1,
+    FixedNMS,
+    BoundaryMerge,
+    SelectProposals,
+    TopScores,
+)
 
 
 def register(trt: Any) -> list[Any]:
