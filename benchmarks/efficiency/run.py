@@ -61,8 +61,8 @@ class Plan:
     """CPU threads of every engine."""
     rounds: int = 10
     """Images that every engine is timed on."""
-    warmup: int = 1
-    """Rounds before those that count."""
+    warmup: int = 2
+    """Rounds before those that count. TensorRT records its work in the second."""
     images: Path = PHOTOS / "images"
     """An image or a directory of images; with annotations, the directory of the annotated ones."""
     annotations: OptionalPath = None

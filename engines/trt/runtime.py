@@ -31,12 +31,21 @@ class OpenEngine(NamedTuple):
     plugins: Path | None
 
     def create_context(self) -> Any:
-        """An execution context of its own.
+        """An execution context of its own, which must be given the memory that it computes in.
 
         Raises:
             UserError: there is not enough memory for one more.
         """
-        context = self.engine.create_execution_context()
+        strategy = self.trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        specialization = getattr(self.trt, "DynamicShapesKernelSpecializationStrategy", None)
+        if specialization is None:
+            context = self.engine.create_execution_context(strategy)
+        else:
+            # TensorRT-RTX compiles a shape's kernels while others stand in, which a recording would keep for good.
+            config = self.engine.create_runtime_config()
+            config.set_execution_context_allocation_strategy(strategy)
+            config.dynamic_shapes_kernel_specialization_strategy = specialization.EAGER
+            context = self.engine.create_execution_context(config)
         if context is None:
             raise UserError(f"{self.path}: no memory for one more execution context{self._errors()}")
         return context
