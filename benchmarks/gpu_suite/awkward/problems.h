@@ -123,11 +123,11 @@ private:
     template <typename T>
     void pool_all(RefinemaskType type, const std::string& type_name) {
         for (const Pooling& use : kPoolings) {
-            if (use.pixel_stride == 0) {
+            if (use.map_channels == 0) {
                 pool<T>(use, type, REFINEMASK_PLANAR, use.channels, 0, type_name + ", planar");
             }
             const int padded = refinemask::round_up(use.channels, 16 / sizeof(T));
-            const int stride = use.pixel_stride ? use.pixel_stride : padded;
+            const int stride = use.map_channels ? use.map_channels : padded;
             pool<T>(use, type, REFINEMASK_INTERLEAVED, padded, stride, type_name + ", interleaved");
         }
     }
@@ -144,7 +144,7 @@ private:
         problem.layout = layout;
         problem.batch = use.batch;
         problem.channels = use.channels;
-        problem.pixel_stride = use.pixel_stride;
+        problem.map_channels = use.map_channels;
         problem.num_rois = use.rois;
         problem.output_size = use.output_size;
         problem.sampling_ratio = use.sampling_ratio;
