@@ -95,6 +95,32 @@ def test_slices_share_sums_of_rows_like_dense_maps(
     torch.testing.assert_close(found, expected, atol=tolerance.absolute, rtol=tolerance.relative)
 
 
+@pytest.mark.parametrize("dtype", TYPES, ids=str)
+@pytest.mark.parametrize(("first", "last"), [(0, 13), (3, 4), (5, 20), (19, 20)])
+def test_channels_of_a_planar_map_of_two_images_are_read_in_place(
+    host_kernels: Kernels, dtype: torch.dtype, first: int, last: int
+) -> None:
+    """An image begins where the wider map's does, wherever the slice begins."""
+    joint = wide_maps(1, 20, dtype)[0].contiguous()
+    part, height, width = joint[:, first:last], *PYRAMID[0]
+    found = torch.full((len(ROIS), last - first, 7, 7), float("nan"), dtype=dtype)
+    host_kernels.roi_align(
+        [FeatureMap(part.data_ptr(), height, width)],
+        ROIS.data_ptr(),
+        found.data_ptr(),
+        batch=2,
+        channels=last - first,
+        map_channels=20,
+        num_rois=len(ROIS),
+        output_size=7,
+        sampling_ratio=0,
+        finest_scale=56,
+        type=TYPES.index(dtype),
+    )
+    assert torch.equal(found, TorchKernels(host_kernels).multilevel_roi_align([part.contiguous()], ROIS, 7, 0, 56))
+    assert_equals_eager(found, [part.contiguous()])
+
+
 def off_the_grid() -> dict[str, list[Tensor]]:
     wide = wide_maps(2, 48, torch.float16)
     (odd,) = wide_maps(1, 45, torch.float16)
@@ -173,10 +199,16 @@ REFUSED: dict[str, dict[str, Any]] = {
     "the output size is not 1 to 128, or the sampling ratio not 0 to 64": {"sampling_ratio": 65},
     "the finest scale is not positive": {"finest_scale": 0},
     "the number of images or RoIs is negative": {"num_rois": -1},
+    "an interleaved map does not start at a multiple of 16 bytes": {"levels": [FeatureMap(8, 8, 8)]},
     "a RoI's samples do not fit in a block's shared memory": {"output_size": 128, "sampling_ratio": 64},
 }
-PIXEL_STRIDES = [{"map_channels": 12, "type": 1}, {"map_channels": 4}, {"map_channels": 16, "layout": 0}]
-REFUSALS = [*REFUSED.items(), *(("the pixel stride is not whole 16 bytes", each) for each in PIXEL_STRIDES)]
+MAP_CHANNELS = [
+    {"map_channels": 12, "type": 1},
+    {"map_channels": 4},
+    {"map_channels": 7, "layout": 0},
+    {"map_channels": 8196},
+]
+REFUSALS = [*REFUSED.items(), *(("the maps have fewer channels than are pooled", each) for each in MAP_CHANNELS)]
 
 
 @pytest.mark.parametrize(("reason", "change"), REFUSALS, ids=str)
