@@ -20,7 +20,6 @@ from refinemask.command import execute
 from refinemask.contract import DOMAIN, read_onnx
 from refinemask.spelling import OptionalOutput
 
-
 LEAST_BYTES = 1_000_000
 """Bytes from which on an operator has a row of the table."""
 

@@ -123,9 +123,8 @@ private:
     template <typename T>
     void pool_all(RefinemaskType type, const std::string& type_name) {
         for (const Pooling& use : kPoolings) {
-            if (use.map_channels == 0) {
-                pool<T>(use, type, REFINEMASK_PLANAR, use.channels, 0, type_name + ", planar");
-            }
+            const int planes = use.map_channels ? use.map_channels : use.channels;
+            pool<T>(use, type, REFINEMASK_PLANAR, use.channels, planes, type_name + ", planar");
             const int padded = refinemask::round_up(use.channels, 16 / sizeof(T));
             const int stride = use.map_channels ? use.map_channels : padded;
             pool<T>(use, type, REFINEMASK_INTERLEAVED, padded, stride, type_name + ", interleaved");
@@ -158,8 +157,10 @@ private:
         RefinemaskRoiAlign problem = shapes(use, type, layout);
         for (int i = 0; i < use.levels; ++i) {
             const size_t cells = static_cast<size_t>(use.batch) * problem.heights[i] * problem.widths[i];
+            const size_t plane = static_cast<size_t>(problem.heights[i]) * problem.widths[i];
             problem.features[i] = layout == REFINEMASK_PLANAR
-                                      ? upload(planar_map<T>(cells * use.channels))
+                                      ? upload(planar_map<T>(use.batch, plane, use.channels, stride)) +
+                                            plane * (stride - use.channels)
                                       : upload(wide_map<T>(cells, use.channels, stored_channels, stride)) +
                                             (stride - stored_channels);
         }
@@ -181,11 +182,14 @@ private:
             });
     }
 
+    // The last `channels` of the `planes` of each image; the others are NaN.
     template <typename T>
-    static std::vector<T> planar_map(size_t count) {
-        std::vector<T> values;
-        for (const float value : uniforms(count, -1.0f, 1.0f)) {
-            values.push_back(refinemask::from_float<T>(value));
+    static std::vector<T> planar_map(int batch, size_t plane, int channels, int planes) {
+        std::vector<T> values(batch * planes * plane, refinemask::from_float<T>(NAN));
+        for (size_t place = 0; place < values.size(); ++place) {
+            if (place / plane % planes >= static_cast<size_t>(planes - channels)) {
+                values[place] = refinemask::from_float<T>(uniform(-1.0f, 1.0f));
+            }
         }
         return values;
     }
