@@ -66,9 +66,7 @@ def test_padding_that_is_not_zero_fails(host_kernels: Kernels) -> None:
     assert not any(each.passed for each in numerics.check_padded_channels(TorchKernels(host_kernels), "cpu", cases))
 
 
-@pytest.mark.parametrize(
-    ("channels", "changed"), [(13, {"map_channels": 13}), (13, {"batch": 1}), (8, {"channels": 7})]
-)
+@pytest.mark.parametrize("changed", [{"map_channels": 13}, {"batch": 1}, {"channels": 12}], ids=str)
 def test_channels_of_another_image_or_number_fail(host_kernels: Kernels, changed: dict[str, int]) -> None:
     """Planar: where images lie, how many there are, and how many channels of each."""
     run = host_kernels.roi_align
