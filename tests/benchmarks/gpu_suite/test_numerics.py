@@ -74,7 +74,7 @@ def test_channels_of_another_image_or_number_fail(host_kernels: Kernels, changed
     def elsewhere(*arguments: object, layout: int, **options: object) -> None:
         run(*arguments, layout=layout, **options | (changed if layout == PLANAR else {}))  # type: ignore[arg-type]
 
-    host_kernels.roi_align = elsewhere  # type: ignore[method-assign]
+    host_kernels.roi_align = elsewhere  # type: ignore[method-assign, assignment]
     checks = [*numerics.check_joint_maps(TorchKernels(host_kernels), "cpu", [replace(ONE_MAP, channels=13)])]
     assert [each.passed for each in checks] == [False, True] * 3
 
