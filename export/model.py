@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from export.bodies import function_bodies
 from export.dynamic_shapes import dynamic_shapes
+from export.gathers import simplify_gathers
 from export.names import name_by_module
 from export.operators import translation_table
 from export.precision import choose_opset
@@ -107,7 +108,7 @@ def trace(
 
 
 def tidy(model: ir.Model, root: str) -> None:
-    """Fold constants, merge equal computations, and name nodes by their modules, in place.
+    """Fold constants, merge equal computations, simplify gathers, and name nodes by their modules, in place.
 
     Args:
         model: a traced model without function bodies.
@@ -117,6 +118,7 @@ def tidy(model: ir.Model, root: str) -> None:
     size = 1 << 40
     fold_constants(model, input_size_limit=size, output_size_limit=size)
     CommonSubexpressionEliminationPass()(model)
+    simplify_gathers(model.graph)
     remove_unused_nodes(model)
     name_by_module(model.graph, root)
     # The exporter notes the source lines of every node, with the paths of this machine.

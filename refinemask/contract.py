@@ -46,7 +46,7 @@ class Operator(NamedTuple):
 
 _POOLING = {"output_size": int, "sampling_ratio": int, "finest_scale": int}
 ROI_ALIGN_4 = Operator("MultilevelRoIAlign4", _POOLING)
-ROI_ALIGN_1 = Operator("MultilevelRoIAlign1", _POOLING)
+ROI_ALIGN_1 = Operator("MultilevelRoIAlign1", _POOLING | {"channel_begin": int, "channels": int})
 FIXED_NMS = Operator("FixedNMS", {"iou_threshold": float, "k": int})
 BOUNDARY_MERGE = Operator("BoundaryMerge", {})
 SELECT_PROPOSALS = Operator("SelectProposals", {"k": int})

@@ -30,7 +30,7 @@ class _RoiAlign(Structure):
         ("features", c_void_p * MAX_LEVELS),
         ("heights", c_int32 * MAX_LEVELS),
         ("widths", c_int32 * MAX_LEVELS),
-        *((name, c_int32) for name in ("num_levels", "type", "layout", "batch", "channels", "pixel_stride")),
+        *((name, c_int32) for name in ("num_levels", "type", "layout", "batch", "channels", "map_channels")),
         ("rois", c_void_p),
         *((name, c_int32) for name in ("num_rois", "output_size", "sampling_ratio", "finest_scale")),
         ("output", c_void_p),
@@ -172,13 +172,13 @@ class Kernels:
         finest_scale: int,
         type: int,
         layout: int = PLANAR,
-        pixel_stride: int = 0,
+        map_channels: int = 0,
         stream: int = 0,
     ) -> None:
         """Pool RoIs from the pyramid; see ``RefinemaskRoiAlign``.
 
-        Maps that are channels of wider interleaved ones are read in place: each address is that of the first channel,
-        and ``pixel_stride`` the number of channels of the wider maps.
+        Maps that are channels of wider ones are read in place: each address is that of the first channel, and
+        ``map_channels`` the number of channels of the wider maps.
         """
         problem = _RoiAlign(
             num_levels=len(levels),
@@ -186,7 +186,7 @@ class Kernels:
             layout=layout,
             batch=batch,
             channels=channels,
-            pixel_stride=pixel_stride,
+            map_channels=map_channels,
             rois=rois,
             num_rois=num_rois,
             output_size=output_size,

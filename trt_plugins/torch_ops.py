@@ -163,11 +163,11 @@ class TorchKernels:
         batch, channels = features[0].shape[:2]
         pooled = empty_pooled(features, rois, output_size)
         interleaved = has_inner_channels(features[0]) and channels * pooled.element_size() % _VECTOR_BYTES == 0
-        pixel_stride = 0
+        map_channels = 0
         if not interleaved:
             features = [feature.contiguous() for feature in features]
-        elif all(_has_pixel_stride(feature, features[0].stride(3)) for feature in features):
-            pixel_stride = features[0].stride(3)
+        elif all(_is_channels_of(feature, features[0].stride(3)) for feature in features):
+            map_channels = features[0].stride(3)
         else:
             features = [feature.clone(memory_format=torch.channels_last) for feature in features]
         rois = rois.contiguous()
@@ -187,7 +187,7 @@ class TorchKernels:
                 finest_scale=finest_scale,
                 type=TYPES[pooled.dtype],
                 layout=INTERLEAVED if interleaved else PLANAR,
-                pixel_stride=pixel_stride,
+                map_channels=map_channels,
                 stream=stream,
             )
         return pooled if result is pooled else pooled.copy_(result)
@@ -383,7 +383,7 @@ def _on_device(tensor: Tensor) -> Iterator[int]:
         yield torch.cuda.current_stream().cuda_stream
 
 
-def _has_pixel_stride(feature: Tensor, stride: int) -> bool:
+def _is_channels_of(feature: Tensor, stride: int) -> bool:
     """Whether a map is channels of one [B, H, W, stride] in memory, in whole vectors."""
     _, channels, height, width = feature.shape
     strides = height * width * stride, 1, width * stride, stride

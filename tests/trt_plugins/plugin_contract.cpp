@@ -4,6 +4,7 @@
 // and the plugins' enqueue is called on host memory. With `operators` prints each plugin's namespace, version, name and
 // attributes, one plugin a line, and checks nothing else.
 #include <NvInferRuntime.h>
+#include <cuda_fp16.h>
 #include <dlfcn.h>
 
 #include <algorithm>
@@ -133,7 +134,7 @@ Parts create(char const* name, std::vector<PluginField> const& fields) {
             static_cast<IPluginV3OneRuntime*>(part(PluginCapabilityType::kRUNTIME))};
 }
 
-int32_t const size = 7, ratio = 0, scale = 56, k = 100, too_large = 1000;
+int32_t const size = 7, ratio = 0, scale = 56, k = 100, too_large = 1000, channel_begin = 8, channels = 3;
 float const threshold = 0.5f, nonsense = 2.0f;
 
 PluginField integer(char const* name, int32_t const& value) { return {name, &value, PluginFieldType::kINT32, 1}; }
@@ -146,6 +147,13 @@ std::vector<PluginField> pooling() {
 std::string timing_cache_id(IPluginV3* plugin) {
     return static_cast<IPluginV3OneBuild*>(plugin->getCapabilityInterface(PluginCapabilityType::kBUILD))
         ->getTimingCacheID();
+}
+
+std::vector<PluginField> pooling_of(int32_t const& begin, int32_t const& count) {
+    std::vector<PluginField> fields = pooling();
+    fields.push_back(integer("channel_begin", begin));
+    fields.push_back(integer("channels", count));
+    return fields;
 }
 
 void check_identity_and_round_trip(char const* name, std::vector<PluginField> const& fields) {
@@ -251,6 +259,44 @@ void check_roi_align(char const* name, int32_t levels) {
         CHECK(last == (refusal.empty() ? "" : message));
     }
     CHECK(parts.runtime->onShapeChange(runtime.data(), inputs - 1, nullptr, 1) != 0);
+    delete parts.plugin;
+}
+
+void check_channels_of_a_joint_map() {
+    int32_t const odd = 12, none = 0;
+    auto const linear = TensorFormat::kLINEAR;
+    Parts const parts = create("MultilevelRoIAlign1", pooling_of(channel_begin, channels));
+    DimsExprs const shapes[] = {builder.shape({-1, -5, -2, -3}), builder.shape({-4, 5})};
+    DimsExprs output{};
+    CHECK(parts.build->getOutputShapes(shapes, 2, nullptr, 0, &output, 1, builder) == 0);
+    CHECK(sizes(output) == (std::vector<int64_t>{-4, channels, 7, 7}));
+    DynamicPluginTensorDesc inputs[] = {tensor(DataType::kHALF, TensorFormat::kHWC8, {2, 11, 8, 8}),
+                                        tensor(DataType::kFLOAT, linear, {6, 5})};
+    CHECK(parts.build->supportsFormatCombination(0, inputs, 2, 1));
+    CHECK(parts.build->configurePlugin(inputs, 2, nullptr, 1) == 0);
+    inputs[0].max.d[1] = 10;
+    CHECK(parts.build->configurePlugin(inputs, 2, nullptr, 1) != 0);
+    CHECK(said("MultilevelRoIAlign1: map f0 is [2, 10, 8, 8], of which channels 8 to 11 are to be pooled; expected"));
+    Parts const unaligned = create("MultilevelRoIAlign1", pooling_of(odd, channels));
+    CHECK(!unaligned.build->supportsFormatCombination(0, inputs, 2, 1));
+    inputs[0].desc.format = linear;
+    CHECK(unaligned.build->supportsFormatCombination(0, inputs, 2, 1));
+    CHECK(create("MultilevelRoIAlign1", pooling_of(odd, none)).plugin == nullptr);
+    CHECK(said("attribute 'channel_begin' is 12 and 'channels' is 0; expected the number of channels from there on"));
+    for (IPluginV3* plugin : {parts.plugin, unaligned.plugin}) {
+        delete plugin;
+    }
+}
+
+// Release 0.5.0 wrote nodes, and TensorRT engines of them, that have neither attribute.
+void check_nodes_without_channels() {
+    Parts const parts = create("MultilevelRoIAlign1", pooling());
+    CHECK(parts.plugin != nullptr);
+    PluginFieldCollection const* const stored = parts.runtime->getFieldsToSerialize();
+    CHECK(stored->nbFields == 5);
+    for (int32_t i = 3; i < 5; ++i) {
+        CHECK(*static_cast<int32_t const*>(stored->fields[i].data) == 0);
+    }
     delete parts.plugin;
 }
 
@@ -478,6 +524,39 @@ void check_enqueue_of_roi_align() {
     delete parts.plugin;
 }
 
+// Every channel of every image has its own number, and what pads channels is not one.
+void check_enqueue_of_channels(TensorFormat format) {
+    Parts const parts = create("MultilevelRoIAlign1", pooling_of(channel_begin, channels));
+    bool const planar = format == TensorFormat::kLINEAR;
+    int64_t const stored = 12, cells = 16 * 24, padded = planar ? stored : 16, rois = 2;
+    std::vector<__half> map(2 * padded * cells, __half(NAN));
+    for (int64_t image = 0; image < 2; ++image) {
+        for (int64_t channel = 0; channel < stored; ++channel) {
+            for (int64_t cell = 0; cell < cells; ++cell) {
+                int64_t const place = planar ? channel * cells + cell : cell * padded + channel;
+                map[image * padded * cells + place] = __half(static_cast<float>(100 * image + channel));
+            }
+        }
+    }
+    std::vector<float> const boxes = {1, 8, 8, 40, 40, 0, 8, 8, 60, 50};
+    int64_t const kept = planar ? channels : 8, bins = size * size;
+    std::vector<__half> output(rois * kept * bins, __half(NAN));
+    PluginTensorDesc const inputs[] = {tensor(DataType::kHALF, format, {2, stored, 16, 24}).desc,
+                                       tensor(DataType::kFLOAT, TensorFormat::kLINEAR, {rois, 5}).desc};
+    PluginTensorDesc const description = tensor(DataType::kHALF, format, {rois, channels, size, size}).desc;
+    void const* const buffers[] = {map.data(), boxes.data()};
+    void* const outputs[] = {output.data()};
+    CHECK(parts.runtime->onShapeChange(inputs, 2, &description, 1) == 0);
+    CHECK(parts.runtime->enqueue(inputs, &description, buffers, outputs, nullptr, nullptr) == 0);
+    for (int64_t i = 0; i < static_cast<int64_t>(output.size()); ++i) {
+        int64_t const roi = i / (kept * bins), channel = planar ? i / bins % kept : i % kept;
+        float const expected = channel < channels ? static_cast<float>(100 * (roi == 0) + channel_begin + channel) : 0;
+        float const found = static_cast<float>(output[i]);
+        CHECK(found > expected - 0.1f && found < expected + 0.1f);
+    }
+    delete parts.plugin;
+}
+
 // Needs a device.
 void check_refusal_of_too_many_samples() {
     int32_t const most_bins = 128, most_samples = 64;
@@ -635,7 +714,7 @@ int main(int count_of_arguments, char** arguments) {
         return 0;
     }
     check_identity_and_round_trip("MultilevelRoIAlign4", pooling());
-    check_identity_and_round_trip("MultilevelRoIAlign1", pooling());
+    check_identity_and_round_trip("MultilevelRoIAlign1", pooling_of(channel_begin, channels));
     check_identity_and_round_trip("FixedNMS", {real("iou_threshold", threshold), integer("k", k)});
     check_identity_and_round_trip("BoundaryMerge", {});
     check_identity_and_round_trip("SelectProposals", {integer("k", k)});
@@ -643,6 +722,8 @@ int main(int count_of_arguments, char** arguments) {
     check_roi_align("MultilevelRoIAlign4", 4);
     check_roi_align("MultilevelRoIAlign1", 1);
     check_timing_cache_ids();
+    check_channels_of_a_joint_map();
+    check_nodes_without_channels();
     check_fixed_nms();
     check_boundary_merge();
     check_select_proposals();
@@ -650,6 +731,8 @@ int main(int count_of_arguments, char** arguments) {
     check_attribute_errors();
     if (mode == "run") {
         check_enqueue_of_roi_align();
+        check_enqueue_of_channels(TensorFormat::kLINEAR);
+        check_enqueue_of_channels(TensorFormat::kHWC8);
         check_refusal_of_too_many_samples();
         check_enqueue_of_fixed_nms();
         check_enqueue_of_boundary_merge();

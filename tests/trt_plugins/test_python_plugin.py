@@ -69,12 +69,58 @@ def test_roi_align(layout: torch.memory_format) -> None:
 
 @pytest.mark.parametrize("shape", [(6, 4), (6, 6), (6,), (6, 5, 1)], ids=str)
 def test_rois_that_are_not_r_5_are_refused(shape: tuple[int, ...]) -> None:
-    made = plugin(MultilevelRoIAlign1, output_size=7, sampling_ratio=0, finest_scale=56)
+    made = plugin(MultilevelRoIAlign1, output_size=7, sampling_ratio=0, finest_scale=56, channel_begin=0, channels=0)
     maps = SimpleNamespace(dims=(2, 8, 20, 24), max=(2, 8, 20, 24))
     for call in (made.configure_plugin, made.on_shape_change):
         call([maps, SimpleNamespace(dims=(6, 5), max=(6, 5))], [])
         with pytest.raises(ValueError, match=rf"rois are {re.escape(str(list(shape)))}; expected \[R, 5\]"):
             call([maps, SimpleNamespace(dims=shape, max=shape)], [])
+
+
+POOLING = {"output_size": 7, "sampling_ratio": 0, "finest_scale": 56}
+
+
+@pytest.mark.parametrize(("begin", "channels"), [(8, 13), (0, 5), (16, 5), (0, 0)])
+@pytest.mark.parametrize("layout", [0, 1], ids=["linear", "HWC8"])
+def test_channels_of_a_joint_map(layout: int, begin: int, channels: int) -> None:
+    """Of two images; TensorRT stores 21 channels as 24 in its format HWC8."""
+    joint = torch.randn(2, 21, 32, 48).half()
+    rois = torch.tensor([[0, 5, 5, 60, 80], [1, 9, 9, 30, 30], [1, 0, 0, 120, 100.0]])
+    wanted = joint[:, begin : begin + channels] if channels else joint
+    stored, pooled = joint, torch.empty(3, wanted.shape[1], 7, 7, dtype=torch.float16)
+    if layout:
+        stored = torch.full((2, 32, 48, 24), torch.nan, dtype=torch.float16)
+        stored[..., :21] = joint.permute(0, 2, 3, 1)
+        pooled = torch.empty(3, 7, 7, -(-wanted.shape[1] // 8) * 8, dtype=torch.float16)
+    made = plugin(MultilevelRoIAlign1, **POOLING, channel_begin=begin, channels=channels)
+    described = SimpleNamespace(dims=tuple(joint.shape), type="float16", format=layout)
+    boxes = SimpleNamespace(dims=(3, 5), type="float32", format=0)
+    made.enqueue([described, boxes], [], [stored.data_ptr(), rois.data_ptr()], [pooled.data_ptr()], 0, 0)
+    found = pooled.permute(0, 3, 1, 2)[:, : wanted.shape[1]] if layout else pooled
+    tolerance = TOLERANCES["roi_align float16"]
+    expected = multilevel_roi_align([wanted], rois, 7, 0, 56)
+    torch.testing.assert_close(found, expected, atol=tolerance.absolute, rtol=2 * tolerance.relative)
+
+
+def test_channels_that_no_vector_begins_with_are_read_planar() -> None:
+    joint, other = (plugin(MultilevelRoIAlign1, **POOLING, channel_begin=begin, channels=4) for begin in (8, 12))
+    tensors = [SimpleNamespace(desc=SimpleNamespace(type="float16", format=format)) for format in (0, 1)]
+    for made, takes_interleaved in ((joint, True), (other, False)):
+        assert made.supports_format_combination(0, tensors, 2)
+        assert made.supports_format_combination(0, tensors[1:], 2) is takes_interleaved
+
+
+def test_channels_that_the_map_does_not_have_are_refused() -> None:
+    made = plugin(MultilevelRoIAlign1, **POOLING, channel_begin=8, channels=4)
+    rois = SimpleNamespace(dims=(6, 5), max=(6, 5))
+    for shape, fits in (((2, 12, 20, 24), True), ((2, 11, 20, 24), False)):
+        maps = SimpleNamespace(dims=shape, max=shape)
+        for call in (made.configure_plugin, made.on_shape_change):
+            if fits:
+                call([maps, rois], [])
+                continue
+            with pytest.raises(ValueError, match=r"map f0 is \[2, 11, 20, 24\]; expected at least 12 channels"):
+                call([maps, rois], [])
 
 
 def test_fixed_nms() -> None:
@@ -202,7 +248,10 @@ keep = register(trt)
 registry = trt.get_plugin_registry()
 for name, given in (
     ("MultilevelRoIAlign4", {"output_size": 7, "sampling_ratio": 2, "finest_scale": 56}),
-    ("MultilevelRoIAlign1", {"output_size": 14, "sampling_ratio": 0, "finest_scale": 56}),
+    (
+        "MultilevelRoIAlign1",
+        {"output_size": 14, "sampling_ratio": 0, "finest_scale": 56, "channel_begin": 64, "channels": 32},
+    ),
     ("FixedNMS", {"iou_threshold": 0.5, "k": 100}),
     ("BoundaryMerge", {}),
     ("SelectProposals", {"k": 1000}),
@@ -226,6 +275,10 @@ for name, given in (
             assert "rois are HALF; expected float32" in str(error)
         else:
             raise AssertionError("half precision RoIs were accepted")
+    if name == "MultilevelRoIAlign1":
+        older = creator.create_plugin(name, trt.PluginFieldCollection(fields[:3]), trt.TensorRTPhase.BUILD)
+        assert older.attributes == given | {"channel_begin": 0, "channels": 0}, older.attributes
+        assert creator.create_plugin(name, trt.PluginFieldCollection(fields[1:]), trt.TensorRTPhase.BUILD) is None
 print("TensorRT", trt.__version__.split(".")[0])
 """
 

@@ -91,6 +91,18 @@ def proposals_model(dtype: int, convolutions: bool = False) -> bytes:
     return model(nodes, inputs, outputs, weights)
 
 
+def joint_model(dtype: int) -> bytes:
+    """Three uses of channels of one convolution's map, as in the mask head; the last begins within a vector."""
+    kind = oh.tensor_dtype_to_np_dtype(dtype)
+    weights = [onnx.numpy_helper.from_array(np.ones((28, 16, 1, 1), kind), "weight")]
+    nodes, outputs = [oh.make_node("Conv", ["f0", "weight"], ["joint"])], {}
+    for begin, channels in ((0, 16), (16, 8), (20, 8)):
+        name, part = f"pooled{begin}", {"channel_begin": begin, "channels": channels}
+        nodes.append(custom_node("MultilevelRoIAlign1", ["joint", "rois"], [name], **POOLING, **part))
+        outputs[name] = (dtype, ["R", channels, 7, 7])
+    return model(nodes, {"f0": (dtype, ["B", 16, "h", "w"]), "rois": (FLOAT, ["R", 5])}, outputs, weights)
+
+
 MODELS = {
     "pooling fp32": pooling_model(FLOAT, 4),
     "pooling fp16": pooling_model(HALF, 4, convolutions=True),
@@ -101,7 +113,11 @@ MODELS = {
     "proposals fp32": proposals_model(FLOAT),
     "proposals fp16": proposals_model(HALF, convolutions=True),
     "proposals bf16": proposals_model(BFLOAT16),
+    "channels fp16": joint_model(HALF),
+    "channels fp32": joint_model(FLOAT),
 }
+PLUGIN_LAYERS = {"proposals fp32": 2, "proposals fp16": 2, "proposals bf16": 2, "channels fp16": 3, "channels fp32": 3}
+"""Plugin layers of models that have more than one."""
 
 
 def run(plugins: str, models: list[bytes], directory: Path, targets: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -115,8 +131,7 @@ def run(plugins: str, models: list[bytes], directory: Path, targets: tuple[str, 
 
 def assert_all_built(results: list[dict[str, Any]]) -> None:
     for name, result in zip(MODELS, results, strict=True):
-        plugins = 2 if name.startswith("proposals") else 1
-        assert result["layers"].count("PLUGIN_V3") == plugins, (name, result)
+        assert result["layers"].count("PLUGIN_V3") == PLUGIN_LAYERS.get(name, 1), (name, result)
         assert all(result["engines"].values()), (name, result)
 
 

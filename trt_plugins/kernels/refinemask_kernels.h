@@ -17,7 +17,7 @@ enum RefinemaskType { REFINEMASK_FLOAT = 0, REFINEMASK_HALF = 1, REFINEMASK_BFLO
 enum RefinemaskLayout {
     REFINEMASK_PLANAR = 0,       // [B, C, H, W] and [R, C, P, P] (TensorRT kLINEAR)
     REFINEMASK_INTERLEAVED = 1,  // [B, H, W, C] and [R, P, P, C], C padded to 16 bytes (TensorRT kHWC8), with zeros
-                                 // in the output; the maps may also be channels of wider ones (pixel_stride)
+                                 // in the output
 };
 
 // RoIAlign (half-pixel aligned) of each RoI on the pyramid level that fits its size.
@@ -25,6 +25,9 @@ enum RefinemaskLayout {
 // Level i has stride 4 * 2^i. A RoI is pooled from level floor(log2(sqrt(width * height) / finest_scale + 1e-6)),
 // clamped to the levels there are. Samples outside a map count as zero; a RoI whose batch index is out of range
 // gives zeros. Coordinates and accumulation are float.
+//
+// The maps may be channels of wider ones, which are read in place: each address is that of the first channel.
+// Interleaved maps start at multiples of 16 bytes.
 struct RefinemaskRoiAlign {
     const void* features[4];
     int32_t heights[4];
@@ -34,7 +37,7 @@ struct RefinemaskRoiAlign {
     int32_t layout;      // RefinemaskLayout of features and output
     int32_t batch;
     int32_t channels;
-    int32_t pixel_stride;    // values from a cell of interleaved maps to the next, whole 16 bytes; 0: channels, padded
+    int32_t map_channels;    // of the maps in memory, in interleaved ones with padding; 0: channels, padded
     const float* rois;       // [R, 5] (batch index, x1, y1, x2, y2)
     int32_t num_rois;        // R; none is no error
     int32_t output_size;     // P

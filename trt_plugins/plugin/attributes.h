@@ -13,12 +13,13 @@
 
 namespace refinemask {
 
-// A required attribute and the range of its values.
+// An attribute and the range of its values.
 struct Attribute {
     char const* name;
     nvinfer1::PluginFieldType type;  // kINT32 or kFLOAT32
     double least;
     double most;
+    bool optional = false;  // zero where there is none, as in files and engines from before there was this attribute
 };
 
 // The values of the declared attributes, in their order.
@@ -71,6 +72,9 @@ private:
             if (field.name != nullptr && std::strcmp(field.name, attribute.name) == 0) {
                 return convert(attribute, field);
             }
+        }
+        if (attribute.optional) {
+            return Value{};
         }
         throw std::invalid_argument("attribute '" + std::string(attribute.name) + "' is missing; expected " +
                                     expectation(attribute));

@@ -62,7 +62,8 @@ def _creator(trt: Any, logic: type["Plugin"]) -> Any:
             self.field_names = trt.PluginFieldCollection(fields)
 
         def create_plugin(self, name: str, collection: Any, phase: Any) -> Any:
-            given = {field.name: np.asarray(field.data).reshape(-1) for field in collection}
+            given = {name: np.array([value]) for name, value in logic.DEFAULTS.items()}
+            given |= {field.name: np.asarray(field.data).reshape(-1) for field in collection}
             if missing := [name for name in attributes if name not in given]:
                 # Python plugins have no way to TensorRT's logger; TensorRT itself reports the null result.
                 print(f"{self.name}: attributes {', '.join(missing)} are missing", file=sys.stderr)

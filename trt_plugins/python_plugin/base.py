@@ -39,6 +39,8 @@ class Plugin:
     """What all plugins have in common; the methods are those of TensorRT's interfaces."""
 
     OPERATOR: ClassVar[Operator]
+    DEFAULTS: ClassVar[dict[str, int | float]] = {}
+    """Values of attributes that files and engines from before there were these do not have."""
     OUTPUTS: ClassVar[int] = 1
     trt: Any
     attributes: dict[str, Any]

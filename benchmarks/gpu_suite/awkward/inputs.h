@@ -70,7 +70,7 @@ struct Pooling {
     const char* name;
     int levels, batch, channels, height, width, rois, output_size, sampling_ratio;
     bool whole_image;
-    int pixel_stride;  // 0: dense
+    int map_channels;  // 0: dense
 };
 
 constexpr Pooling kPoolings[] = {

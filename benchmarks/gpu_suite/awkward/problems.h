@@ -68,11 +68,10 @@ private:
     template <typename T>
     void read_all(RefinemaskType type, const std::string& type_name) {
         for (const Pooling& use : kPoolings) {
-            if (use.pixel_stride == 0) {
-                pool<T>(use, type, REFINEMASK_PLANAR, use.channels, 0, type_name + ", planar");
-            }
+            const int planes = use.map_channels ? use.map_channels : use.channels;
+            pool<T>(use, type, REFINEMASK_PLANAR, use.channels, planes, type_name + ", planar");
             const int padded = refinemask::round_up(use.channels, 16 / sizeof(T));
-            const int stride = use.pixel_stride ? use.pixel_stride : padded;
+            const int stride = use.map_channels ? use.map_channels : padded;
             pool<T>(use, type, REFINEMASK_INTERLEAVED, padded, stride, type_name + ", interleaved");
         }
         for (const Pyramid& use : kPyramids) {
@@ -93,7 +92,7 @@ private:
         problem.layout = layout;
         problem.batch = use.batch;
         problem.channels = use.channels;
-        problem.pixel_stride = use.pixel_stride;
+        problem.map_channels = use.map_channels;
         problem.num_rois = use.rois;
         problem.output_size = use.output_size;
         problem.sampling_ratio = use.sampling_ratio;
@@ -107,8 +106,10 @@ private:
         RefinemaskRoiAlign problem = shapes(use, type, layout);
         for (int i = 0; i < use.levels; ++i) {
             const size_t cells = static_cast<size_t>(use.batch) * problem.heights[i] * problem.widths[i];
+            const size_t plane = static_cast<size_t>(problem.heights[i]) * problem.widths[i];
             problem.features[i] = layout == REFINEMASK_PLANAR
-                                      ? upload(planar_map<T>(cells * use.channels))
+                                      ? upload(planar_map<T>(use.batch, plane, use.channels, stride)) +
+                                            plane * (stride - use.channels)
                                       : upload(wide_map<T>(cells, use.channels, stored_channels, stride)) +
                                             (stride - stored_channels);
         }
@@ -130,11 +131,14 @@ private:
             });
     }
 
+    // The last `channels` of the `planes` of each image; the others are NaN.
     template <typename T>
-    static std::vector<T> planar_map(size_t count) {
-        std::vector<T> values;
-        for (const float value : uniforms(count, -1.0f, 1.0f)) {
-            values.push_back(refinemask::from_float<T>(value));
+    static std::vector<T> planar_map(int batch, size_t plane, int channels, int planes) {
+        std::vector<T> values(batch * planes * plane, refinemask::from_float<T>(NAN));
+        for (size_t place = 0; place < values.size(); ++place) {
+            if (place / plane % planes >= static_cast<size_t>(planes - channels)) {
+                values[place] = refinemask::from_float<T>(uniform(-1.0f, 1.0f));
+            }
         }
         return values;
     }
