@@ -265,7 +265,7 @@ class TorchKernels:
         """
         (batch, channels), num_anchors = maps[0].shape[:2], base_anchors.shape[1]
         vector = _VECTOR_BYTES // maps[0].element_size()
-        interleaved = all(_has_pixel_stride(each, -(-channels // vector) * vector) for each in maps)
+        interleaved = all(_is_channels_of(each, -(-channels // vector) * vector) for each in maps)
         maps = maps if interleaved else [each.contiguous() for each in maps]
         base_anchors, image_sizes = base_anchors.contiguous(), image_sizes.contiguous()
         boxes = base_anchors.new_empty(len(maps) * batch, k, 4)
