@@ -11,7 +11,7 @@ from refinemask.config import BoxHeadConfig, TrainConfig
 from refinemask.modeling.box_coder import clip, decode, encode
 from refinemask.modeling.losses import box_losses
 from refinemask.modeling.rpn import Proposals
-from refinemask.ops import constant, fixed_nms, full_precision, pool, to_rois
+from refinemask.ops import best, constant, fixed_nms, full_precision, pool, to_rois
 from refinemask.targets.rois import SampledRoIs
 
 ROI_SIZE = 7
@@ -76,9 +76,9 @@ class BoxHead(nn.Module):
         scores = full_precision(class_logits).softmax(1)[:, :-1].reshape(batch, num_proposals, num_classes)
         eligible = (scores > config.score_threshold) & (proposals.scores >= 0)[..., None]
         scores = torch.where(eligible, scores, -1.0).flatten(1)
-        scores, index = scores.topk(min(config.candidates, num_proposals * num_classes))
+        scores, index = best(scores, min(config.candidates, num_proposals * num_classes))
         labels = index % num_classes
-        references = _gather_boxes(proposals.boxes, index // num_classes)
+        references = _gather_boxes(proposals.boxes, index.div(num_classes, rounding_mode="trunc"))
         deltas = _gather_boxes(full_precision(deltas).reshape(batch, -1, 4), index)
         boxes = clip(decode(deltas * constant(config.delta_std, deltas.device), references), image_sizes)
         apart = boxes + _class_offsets(labels, num_classes, image_sizes)
@@ -88,7 +88,7 @@ class BoxHead(nn.Module):
         return DetectedBoxes(
             _gather_boxes(boxes, kept) * real[..., None],
             torch.where(real, scores.gather(1, kept), 0.0),
-            torch.where(real, labels.gather(1, kept), 0),
+            torch.where(real, labels.gather(1, kept), 0).long(),
             num_kept.long(),
         )
 
@@ -114,5 +114,5 @@ def _class_offsets(labels: Tensor, num_classes: int, image_sizes: Tensor) -> Ten
     """
     side = math.ceil(math.sqrt(num_classes))
     extent = image_sizes.float().amax(1, keepdim=True) + 1
-    x, y = (labels % side).float() * extent, (labels // side).float() * extent
+    x, y = (labels % side).float() * extent, labels.div(side, rounding_mode="trunc").float() * extent
     return torch.stack([x, y, x, y], dim=-1)

@@ -5,10 +5,11 @@ from refinemask.ops.constants import constant
 from refinemask.ops.nms import fixed_nms
 from refinemask.ops.precision import full_precision
 from refinemask.ops.roi_align import FINEST_SCALE, multilevel_roi_align, pool, roi_levels, to_rois
-from refinemask.ops.top_k import top_k, top_k_segments
+from refinemask.ops.top_k import best, top_k, top_k_segments, top_scores
 
 __all__ = [
     "FINEST_SCALE",
+    "best",
     "boundary_map",
     "boundary_merge",
     "constant",
@@ -20,5 +21,6 @@ __all__ = [
     "to_rois",
     "top_k",
     "top_k_segments",
+    "top_scores",
     "upsample_aligned",
 ]

@@ -91,7 +91,7 @@ def test_all_levels_at_once_are_the_levels_one_by_one() -> None:
     found = RPN(4, config).propose(output, anchors, image_sizes, candidates, count)
 
     levels = []
-    for logits, deltas, level in zip(*output, anchors, strict=True):
+    for logits, deltas, level in zip(output.logits, output.deltas, anchors, strict=True):
         scores = F.pad(logits.sigmoid().permute(0, 2, 3, 1).flatten(1), (0, candidates), value=-1)
         scores, index = scores.topk(candidates)
         index = index.clamp(max=len(level) - 1)
