@@ -6,6 +6,7 @@ from typing import Any
 import onnx.helper
 import torch
 from onnx.defs import OpSchema
+from onnxscript import opset18 as op
 from onnxscript.values import Op, Opset
 
 import refinemask.modeling.select_proposals
@@ -93,6 +94,18 @@ def top_scores(scores: Any, k: int) -> Any:
     return TOP_SCORES_NODE(scores, k=k, **PLUGIN_ATTRIBUTES)
 
 
+def divide(dividend: Any, divisor: Any, rounding_mode: str) -> Any:
+    """The node of a division of integers without remainder, for which the exporter writes six in float32."""
+    if rounding_mode != "trunc":
+        raise NotImplementedError(f"division with rounding mode {rounding_mode}: expected trunc")
+    return op.Div(dividend, divisor)
+
+
+def gather(x: Any, dim: int, index: Any, sparse_grad: bool = False) -> Any:
+    """The node of :func:`torch.gather`, which the exporter would give an index of int64, cast if need be."""
+    return op.GatherElements(x, index, axis=dim)
+
+
 def translation_table() -> dict[Callable[..., Any], Callable[..., Any]]:
     """Torch operators and their nodes, as :func:`torch.onnx.export` takes them in ``custom_translation_table``."""
     ops = torch.ops.refinemask
@@ -102,4 +115,6 @@ def translation_table() -> dict[Callable[..., Any], Callable[..., Any]]:
         ops.boundary_merge.default: boundary_merge,
         ops.select_proposals.default: select_proposals,
         ops.top_scores.default: top_scores,
+        torch.ops.aten.div.Tensor_mode: divide,
+        torch.ops.aten.gather.default: gather,
     }

@@ -26,7 +26,7 @@ def function_bodies(opset: int) -> list[ir.Function]:
         body_of(FIXED_NMS, fixed_nms, [boxes, scores], opset),
         body_of(BOUNDARY_MERGE, boundary_merge, [coarse, fine], opset),
         body_of(SELECT_PROPOSALS, select_proposals, [*map(_joint_map, range(5)), *_anchors_and_sizes()], opset),
-        body_of(TOP_SCORES, top_scores, [scores], opset),
+        body_of(TOP_SCORES, top_scores, [tensor("scores", "G", "N")], opset),
     ]
 
 

@@ -1,6 +1,5 @@
 """The body of ``SelectProposals``."""
 
-import onnx_ir as ir
 from onnx_ir import DataType, Value
 from onnxscript import OpBuilder
 
@@ -48,7 +47,7 @@ def _best_of_level(op: OpBuilder, joint: Value, base_anchors: Value, level: int)
 def _deltas(op: OpBuilder, joint: Value, num_anchors: Value, anchor: Value, cell: Value) -> Value:
     """The deltas [B, k, 4] float32 of chosen anchors [B, k], read where they lie in the joint map [B, 5A, h, w]."""
     first = op.Unsqueeze(op.Add(op.Mul(anchor, [4]), num_anchors), [2])
-    channel = op.Add(first, op.Constant(value=ir.tensor([0, 1, 2, 3])))
+    channel = op.Add(first, [0, 1, 2, 3])
     area = op.Mul(op.Shape(joint, start=2, end=3), op.Shape(joint, start=3, end=4))
     places = op.Add(op.Mul(channel, area), op.Unsqueeze(cell, [2]))
     chosen = op.GatherElements(op.Flatten(joint), op.Flatten(places), axis=1)

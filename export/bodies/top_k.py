@@ -6,17 +6,19 @@ blocks are cut into smaller ones, and so on, until a block is an entry.
 """
 
 import numpy as np
-import onnx_ir as ir
 from onnx_ir import DataType, Value
 from onnxscript import OpBuilder
 
 from export.bodies.building import integer
 
 LONGEST_AXIS = 16_384
-"""Longest axis of a TopK node, for rows of up to ``LONGEST_AXIS * (LONGEST_AXIS // k) ** (rounds - 1)`` entries.
+"""Longest axis of a TopK node, for rows of up to ``LONGEST_AXIS * parts ** (rounds - 1)`` entries.
 
-With k = 1000 and three rounds that is 4.2 million. The axes of longer rows are longer, and the result is as exact.
+With three rounds that is 4.2 million for k up to 1024, and 262,144 for k = 3840. The axes of longer rows are longer, and
+the result is as exact.
 """
+MOST_PARTS = 16
+"""Largest number of smaller blocks that a block consists of; more would only pad short rows."""
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -40,8 +42,8 @@ def top_k(op: OpBuilder, scores: Value, rounds: int) -> Value:
     if rounds == 1:
         missing = op.Max(op.Sub(k, op.Shape(scores, start=1, end=2)), [0])
         return op.TopK(_pad(op, _comparable(op, scores), missing), k, axis=1, _outputs=2)[1]
-    # Each block consists of this many smaller ones, so that those of the k best fill an axis.
-    parts = op.Max(op.Div([LONGEST_AXIS], k), [1])
+    # Each block consists of this many smaller ones: those of the k best must fit an axis.
+    parts = op.Clip(op.Div([LONGEST_AXIS], k), 1, MOST_PARTS)
     *finer, blocks = _maxima(op, scores, k, parts, rounds)
     best = op.TopK(blocks, op.Min(k, op.Shape(blocks, start=1, end=2)), axis=1, _outputs=2)[1]
     for entries in reversed(finer):
@@ -74,7 +76,7 @@ def _comparable(op: OpBuilder, scores: Value) -> Value:
 
 def _pad(op: OpBuilder, scores: Value, count: Value) -> Value:
     """``count`` [1] entries behind each row, which lose against all others: of equal ones the first is the better."""
-    return op.Pad(scores, op.Concat([0, 0, 0], count, axis=0), ir.tensor(np.float32(-np.inf)))
+    return op.Pad(scores, op.Concat([0, 0, 0], count, axis=0), -np.inf)
 
 
 def _ascending(op: OpBuilder, places: Value) -> Value:
