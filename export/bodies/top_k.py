@@ -14,8 +14,8 @@ from export.bodies.building import integer
 LONGEST_AXIS = 16_384
 """Longest axis of a TopK node, for rows of up to ``LONGEST_AXIS * parts ** (rounds - 1)`` entries.
 
-With three rounds that is 4.2 million for k up to 1024, and 262,144 for k = 3840. The axes of longer rows are longer, and
-the result is as exact.
+With three rounds that is 4.2 million for k up to 1024, and 262,144 for k = 3840. The axes of longer rows are longer,
+and the result is as exact.
 """
 MOST_PARTS = 16
 """Largest number of smaller blocks that a block consists of; more would only pad short rows."""

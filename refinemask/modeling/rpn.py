@@ -22,7 +22,7 @@ class RPNOutput(NamedTuple):
     deltas: list[Tensor]
     """Box deltas [B, 4A, h, w] of each level; channel ``4a + k`` is delta k of anchor a."""
     joint: list[Tensor] | None = None
-    """Both in one map [B, 5A, h, w] of each level, in the graph of an exported file; logits and deltas are its parts."""
+    """Both in one map [B, 5A, h, w] of each level, which an exported file computes; logits and deltas are its parts."""
 
 
 class Proposals(NamedTuple):

@@ -64,6 +64,10 @@ def test_custom_operators(model: ir.Model) -> None:
         "SelectProposals": 1,
         "TopScores": 2,
     }
+    for node in nodes:
+        assert {name: node.attributes[name].as_string() for name in PLUGIN_ATTRIBUTES} == PLUGIN_ATTRIBUTES
+    assert {function.name for function in model.functions.values()} == set(counts)
+    assert {function.opset_imports[""] for function in model.functions.values()} == {model.opset_imports[""]} == {20}
 
 
 def test_selection_has_nodes_of_its_own_alone(model: ir.Model) -> None:
@@ -77,10 +81,6 @@ def test_selection_has_nodes_of_its_own_alone(model: ir.Model) -> None:
     base = selection.inputs[5]
     assert base is not None
     assert base.is_initializer()
-    for node in nodes:
-        assert {name: node.attributes[name].as_string() for name in PLUGIN_ATTRIBUTES} == PLUGIN_ATTRIBUTES
-    assert {function.name for function in model.functions.values()} == set(counts)
-    assert {function.opset_imports[""] for function in model.functions.values()} == {model.opset_imports[""]} == {20}
 
 
 def test_no_trace_of_the_machine(tiny_files: tuple[Path, Path]) -> None:

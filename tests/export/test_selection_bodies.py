@@ -1,8 +1,10 @@
-"""The bodies of SelectProposals and TopScores, in ONNX Runtime, against PyTorch and against plain sorting."""
+"""The bodies of SelectProposals and TopScores, in both CPU runtimes, against PyTorch and against plain sorting."""
 
 import numpy as np
+import onnx.inliner
 import pytest
 import torch
+from onnx import TensorProto, helper
 from torch import Tensor
 
 from export.bodies import function_bodies
@@ -12,7 +14,7 @@ from refinemask.modeling.anchors import STRIDES, base_anchors, pyramid_anchors
 from refinemask.modeling.box_coder import clip, decode
 from refinemask.modeling.select_proposals import select_proposals
 from refinemask.ops import top_scores
-from tests.export.test_bodies import run
+from tests.export.test_bodies import one_operator, run
 from tests.support.tolerances import assert_near
 
 RATIOS = (0.5, 1.0, 2.0)
@@ -111,3 +113,49 @@ def test_axes_stay_short_where_the_body_says_so(monkeypatch: pytest.MonkeyPatch)
         axes = [x.shape[1] for x in run(name, inputs, k=k)[2:]]
         assert len(axes) > 2
         assert k < max(axes) <= LONGEST_AXIS
+
+
+def run_in_openvino(name: str, inputs: dict[str, Tensor], k: int) -> list[Tensor]:
+    """Run one operator in OpenVINO."""
+    pytest.importorskip("openvino", reason="needs OpenVINO")
+    from engines.openvino_engine import compile_network
+
+    model = onnx.inliner.inline_local_functions(one_operator(name, inputs, k=k))
+    for index, value in enumerate(model.graph.output):
+        kind = TensorProto.INT32 if (name, index) == ("TopScores", 1) else TensorProto.FLOAT
+        value.CopyFrom(
+            helper.make_tensor_value_info(
+                value.name, kind, [None] * (3 if (name, index) == ("SelectProposals", 0) else 2)
+            )
+        )
+    found = compile_network(model, "one_operator.onnx", "f32", 1)({key: x.numpy() for key, x in inputs.items()})
+    return [torch.from_numpy(np.array(x)) for x in found.to_tuple()]
+
+
+@pytest.mark.parametrize(("length", "k"), [(300, 40), (80_000, 3840)])
+def test_openvino_selects_the_same_scores(length: int, k: int) -> None:
+    """Different scores in order; of equal ones it selects some, because its TopK decides ties as it likes."""
+    generator = torch.Generator().manual_seed(0)
+    different = torch.stack([torch.randperm(length, generator=generator) for _ in range(2)]).float()
+    values, indices = run_in_openvino("TopScores", {"scores": different}, k)
+    torch.testing.assert_close([values, indices], list(top_scores(different, k)), rtol=0, atol=0)
+    tied = (different / 100).floor()
+    values, indices = run_in_openvino("TopScores", {"scores": tied}, k)
+    assert torch.equal(values, top_scores(tied, k)[0])
+    assert torch.equal(values, tied.gather(1, indices.long()))
+    assert all(len(row.unique()) == k for row in indices)
+
+
+def test_openvino_selects_the_same_proposals() -> None:
+    """Also on levels with fewer anchors than are asked for."""
+    size, k = (96, 160), 300
+    maps, image_sizes = joint_maps(size, torch.float32), torch.tensor([[96.0, 160], [87, 80]])
+    for seed, joint in enumerate(maps):
+        order = torch.randperm(joint[0, :3].numel(), generator=torch.Generator().manual_seed(seed))
+        joint[:, :3] = order.reshape(joint.shape[2], joint.shape[3], 3).permute(2, 0, 1) / len(order)
+    base = base_anchors(RPNConfig(anchor_ratios=RATIOS), torch.device("cpu"))
+    inputs = {**{f"m{level}": x for level, x in enumerate(maps)}, "base_anchors": base, "image_sizes": image_sizes}
+    boxes, scores = run_in_openvino("SelectProposals", inputs, k)
+    expected = select_proposals(maps, base, image_sizes, k)
+    assert_near(boxes, expected[0], "selected proposals")
+    assert_near(scores, expected[1], "exact in float32")
