@@ -14,7 +14,7 @@ import onnx_ir as ir
 from onnx_ir import DataType
 
 from export.reading import read_model
-from refinemask.contract import DOMAIN, OPERATORS, PLUGIN_ATTRIBUTES, missing_properties
+from refinemask.contract import DOMAIN, OPERATORS, PLUGIN_ATTRIBUTES, SELECT_PROPOSALS, TOP_SCORES, missing_properties
 from refinemask.files import UserError
 from refinemask.foreign import foreign_errors, one_line
 
@@ -23,6 +23,7 @@ Target = Literal["tensorrt-10", "tensorrt-11", "rtx"]
 OPSETS = range(9, 25)
 TOP_K_LIMIT = 3840
 PLUGINS = {operator.name for operator in OPERATORS}
+SELECTIONS = {SELECT_PROPOSALS.name, TOP_SCORES.name}
 
 SUPPORTED = (
     "Abs Add And ArgMax ArgMin AveragePool BatchNormalization Cast CastLike Ceil Clip Concat Constant ConstantOfShape "
@@ -141,6 +142,8 @@ def _custom_problems(node: ir.Node) -> Iterator[str]:
             yield f"attribute {name} is {value!r}, expected {expected!r}: the plugin would not be found"
     if node.overload:
         yield "the parser knows no overloads"
+    if node.op_type in SELECTIONS and (k := int(_attribute(node, "k", 0))) > TOP_K_LIMIT:
+        yield f"k is {k}, the limit is {TOP_K_LIMIT}"
 
 
 def _node_problems(node: ir.Node, target: Target) -> Iterator[str]:
