@@ -76,6 +76,7 @@ TOLERANCES: dict[str, Tolerance] = {
     "roi_align float32": Tolerance(1e-4, 1e-5, "float32 coordinates, times the map's slope; measured 1.5e-5"),
     "roi_align float16": Tolerance(1e-4, 2**-11, "the result rounded to float16"),
     "roi_align bfloat16": Tolerance(1e-4, 2**-8, "the result rounded to bfloat16"),
+    "selected proposals": Tolerance(1e-3, 1e-5, "px: float32 exponential of another library, times 512 px"),
     "boundary merge": Tolerance(2e-5, 1e-5, "float32 interpolation weights: exact fractions against rounded scales"),
     "memory after long work": Tolerance(
         32, 0.05, "MiB of resident memory: what allocators keep in pieces; a mask that leaked each time would be more"
