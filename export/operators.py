@@ -9,7 +9,17 @@ from onnx.defs import OpSchema
 from onnxscript.values import Op, Opset
 
 import refinemask.ops  # noqa: F401  (registers torch.ops.refinemask)
-from refinemask.contract import BOUNDARY_MERGE, DOMAIN, FIXED_NMS, PLUGIN_ATTRIBUTES, ROI_ALIGN_1, ROI_ALIGN_4, Operator
+from refinemask.contract import (
+    BOUNDARY_MERGE,
+    DOMAIN,
+    FIXED_NMS,
+    LABEL_LOGITS,
+    PLUGIN_ATTRIBUTES,
+    ROI_ALIGN_1,
+    ROI_ALIGN_4,
+    UPSAMPLED_LABEL_LOGITS,
+    Operator,
+)
 
 VERSION = 1
 ANY_FLOAT = ["tensor(float)", "tensor(float16)", "tensor(bfloat16)"]
@@ -40,6 +50,11 @@ def _roi_align_of(operator: Operator, levels: int) -> Op:
 ROI_ALIGN_NODES = {1: _roi_align_of(ROI_ALIGN_1, 1), 4: _roi_align_of(ROI_ALIGN_4, 4)}
 FIXED_NMS_NODE = _node_of(FIXED_NMS, {"boxes": FLOAT, "scores": FLOAT}, {"indices": INT, "num_kept": INT})
 BOUNDARY_MERGE_NODE = _node_of(BOUNDARY_MERGE, {"coarse": FLOAT, "fine": FLOAT}, {"merged": FLOAT})
+_PREDICTOR = {"weight": "T", "bias": "T", "labels": INT}
+LABEL_LOGITS_NODE = _node_of(LABEL_LOGITS, {"features": "T"} | _PREDICTOR, {"logits": FLOAT})
+UPSAMPLED_LABEL_LOGITS_NODE = _node_of(
+    UPSAMPLED_LABEL_LOGITS, {"coarse": "T", "masks": "T"} | _PREDICTOR, {"logits": FLOAT}
+)
 
 
 def multilevel_roi_align(
@@ -66,6 +81,16 @@ def boundary_merge(coarse: Any, fine: Any) -> Any:
     return BOUNDARY_MERGE_NODE(coarse, fine, **PLUGIN_ATTRIBUTES)
 
 
+def label_logits(features: Any, weight: Any, bias: Any, labels: Any) -> Any:
+    """The node of :func:`refinemask.ops.label_logits`."""
+    return LABEL_LOGITS_NODE(features, weight, bias, labels, **PLUGIN_ATTRIBUTES)
+
+
+def upsampled_label_logits(coarse: Any, masks: Any, weight: Any, bias: Any, labels: Any) -> Any:
+    """The node of :func:`refinemask.ops.upsampled_label_logits`."""
+    return UPSAMPLED_LABEL_LOGITS_NODE(coarse, masks, weight, bias, labels, **PLUGIN_ATTRIBUTES)
+
+
 def translation_table() -> dict[Callable[..., Any], Callable[..., Any]]:
     """Torch operators and their nodes, as :func:`torch.onnx.export` takes them in ``custom_translation_table``."""
     ops = torch.ops.refinemask
@@ -73,4 +98,6 @@ def translation_table() -> dict[Callable[..., Any], Callable[..., Any]]:
         ops.multilevel_roi_align.default: multilevel_roi_align,
         ops.fixed_nms.default: fixed_nms,
         ops.boundary_merge.default: boundary_merge,
+        ops.label_logits.default: label_logits,
+        ops.upsampled_label_logits.default: upsampled_label_logits,
     }

@@ -10,8 +10,16 @@ import onnx_ir as ir
 from export.bodies.boundary_merge import boundary_merge
 from export.bodies.building import body_of, tensor
 from export.bodies.fixed_nms import fixed_nms
+from export.bodies.label_logits import label_logits, upsampled_label_logits
 from export.bodies.roi_align import multilevel_roi_align, roi_align
-from refinemask.contract import BOUNDARY_MERGE, FIXED_NMS, ROI_ALIGN_1, ROI_ALIGN_4
+from refinemask.contract import (
+    BOUNDARY_MERGE,
+    FIXED_NMS,
+    LABEL_LOGITS,
+    ROI_ALIGN_1,
+    ROI_ALIGN_4,
+    UPSAMPLED_LABEL_LOGITS,
+)
 
 
 def function_bodies(opset: int) -> list[ir.Function]:
@@ -23,6 +31,13 @@ def function_bodies(opset: int) -> list[ir.Function]:
         body_of(ROI_ALIGN_1, roi_align, [_map(0), _rois()], opset),
         body_of(FIXED_NMS, fixed_nms, [boxes, scores], opset),
         body_of(BOUNDARY_MERGE, boundary_merge, [coarse, fine], opset),
+        body_of(LABEL_LOGITS, label_logits, [ir.Value(name="features"), *_predictor()], opset),
+        body_of(
+            UPSAMPLED_LABEL_LOGITS,
+            upsampled_label_logits,
+            [ir.Value(name="coarse"), ir.Value(name="masks"), *_predictor()],
+            opset,
+        ),
     ]
 
 
@@ -32,3 +47,8 @@ def _map(level: int) -> ir.Value:
 
 def _rois() -> ir.Value:
     return tensor("rois", "R", 5)
+
+
+def _predictor() -> list[ir.Value]:
+    """Weights and biases of any float type, and labels."""
+    return [ir.Value(name="weight"), ir.Value(name="bias"), ir.val("labels", ir.DataType.INT32, ["R"])]

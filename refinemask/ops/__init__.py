@@ -2,6 +2,14 @@
 
 from refinemask.ops.boundary_merge import boundary_map, boundary_merge, upsample_aligned
 from refinemask.ops.constants import constant
+from refinemask.ops.label_logits import (
+    label_logits,
+    label_rows,
+    logits_of_labels,
+    logits_of_upsampled,
+    project,
+    upsampled_label_logits,
+)
 from refinemask.ops.nms import fixed_nms
 from refinemask.ops.precision import full_precision
 from refinemask.ops.roi_align import FINEST_SCALE, multilevel_roi_align, pool, roi_levels, to_rois
@@ -14,11 +22,17 @@ __all__ = [
     "constant",
     "fixed_nms",
     "full_precision",
+    "label_logits",
+    "label_rows",
+    "logits_of_labels",
+    "logits_of_upsampled",
     "multilevel_roi_align",
     "pool",
+    "project",
     "roi_levels",
     "to_rois",
     "top_k",
     "top_k_segments",
     "upsample_aligned",
+    "upsampled_label_logits",
 ]

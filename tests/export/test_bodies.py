@@ -17,7 +17,7 @@ from refinemask.contract import DOMAIN, PLUGIN_ATTRIBUTES
 from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align
 from tests.support.tolerances import TOLERANCES
 
-TYPES = {torch.float32: TensorProto.FLOAT, torch.float16: TensorProto.FLOAT16}
+TYPES = {torch.float32: TensorProto.FLOAT, torch.float16: TensorProto.FLOAT16, torch.int32: TensorProto.INT32}
 
 
 def run(name: str, inputs: Mapping[str, Tensor], **attributes: Any) -> list[Tensor]:

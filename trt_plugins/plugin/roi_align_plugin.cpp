@@ -21,14 +21,6 @@ Kind kind(int levels) {
             1};
 }
 
-int kernel_type(DataType type) {
-    switch (type) {
-        case DataType::kFLOAT: return REFINEMASK_FLOAT;
-        case DataType::kHALF: return REFINEMASK_HALF;
-        default: return REFINEMASK_BFLOAT16;
-    }
-}
-
 class RoIAlignPlugin final : public PluginBase<RoIAlignPlugin> {
 public:
     using PluginBase::PluginBase;

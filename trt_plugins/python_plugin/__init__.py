@@ -14,9 +14,17 @@ import numpy as np
 from trt_plugins.python_plugin.base import FIELD_TYPES, NAMESPACE, VERSION, Plugin, concrete
 from trt_plugins.python_plugin.boundary_merge import BoundaryMerge
 from trt_plugins.python_plugin.fixed_nms import FixedNMS
+from trt_plugins.python_plugin.label_logits import LabelLogits, UpsampledLabelLogits
 from trt_plugins.python_plugin.roi_align import MultilevelRoIAlign1, MultilevelRoIAlign4
 
-PLUGINS: tuple[type[Plugin], ...] = (MultilevelRoIAlign4, MultilevelRoIAlign1, FixedNMS, BoundaryMerge)
+PLUGINS: tuple[type[Plugin], ...] = (
+    MultilevelRoIAlign4,
+    MultilevelRoIAlign1,
+    FixedNMS,
+    BoundaryMerge,
+    LabelLogits,
+    UpsampledLabelLogits,
+)
 
 
 def register(trt: Any) -> list[Any]:
