@@ -8,12 +8,19 @@ from benchmarks.gpu_suite.numerics import (
     Check,
     check_conv_relu,
     check_kernels,
+    check_label_logits,
     check_merge,
     check_nms,
     check_roi_align,
     check_top_k,
 )
-from benchmarks.gpu_suite.tiny import TINY_MERGE_CASES, TINY_NMS_CASES, TINY_ROI_ALIGN_CASES, TINY_TOP_K_CASES
+from benchmarks.gpu_suite.tiny import (
+    TINY_LABEL_LOGITS_CASES,
+    TINY_MERGE_CASES,
+    TINY_NMS_CASES,
+    TINY_ROI_ALIGN_CASES,
+    TINY_TOP_K_CASES,
+)
 from refinemask.files import FailedCheckError
 from trt_plugins.torch_ops import TorchKernels
 
@@ -59,3 +66,4 @@ def _tiny(kernels: TorchKernels, device: str) -> Iterator[Check]:
     yield from check_nms(kernels, device, TINY_NMS_CASES)
     yield from check_top_k(kernels, device, TINY_TOP_K_CASES)
     yield from check_merge(kernels, device, TINY_MERGE_CASES)
+    yield from check_label_logits(kernels, device, TINY_LABEL_LOGITS_CASES)

@@ -8,10 +8,19 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, roi_align
 
-from benchmarks.gpu_suite.cases import Layout, MergeCase, NMSCase, RoIAlignCase, TopKCase, roi_align_bytes
+from benchmarks.gpu_suite.cases import (
+    LabelLogitsCase,
+    LabelLogitsInputs,
+    Layout,
+    MergeCase,
+    NMSCase,
+    RoIAlignCase,
+    TopKCase,
+    roi_align_bytes,
+)
 from benchmarks.gpu_suite.timing import Timer, Timing
 from benchmarks.gpu_suite.workload import Workload
-from refinemask.ops import boundary_merge, roi_levels
+from refinemask.ops import boundary_merge, label_logits, roi_levels, upsampled_label_logits
 from refinemask.ops.roi_align import FINEST_SCALE
 from trt_plugins import torch_ops
 from trt_plugins.torch_ops import TorchKernels
@@ -93,6 +102,25 @@ def time_merge(kernels: TorchKernels, timer: Timer, device: str, cases: Iterable
             rivals = {EAGER: timer([_call(boundary_merge, *inputs) for inputs in sets])}
         work = [_call(kernels.boundary_merge, *inputs) for inputs in sets]
         yield Workload(case), KernelTime(timer(work), rivals, 36 * case.size**2 * case.rois)
+
+
+def time_label_logits(
+    kernels: TorchKernels, timer: Timer, device: str, dtype: torch.dtype, cases: Iterable[LabelLogitsCase]
+) -> Iterator[Timed]:
+    """Both layouts; the rival is the eager operator on the same features."""
+    for case in cases:
+        layouts: tuple[Layout, ...] = ("planar", "channels last")
+        for layout in layouts:
+            sets = [case.random_inputs(dtype, device, layout == "channels last", seed) for seed in range(ROTATION)]
+            rivals = {EAGER: timer([_call(eager_label_logits, inputs) for inputs in sets])}
+            work = [_call(kernels.label_logits, *inputs) for inputs in sets]
+            yield Workload(case, dtype, layout), KernelTime(timer(work), rivals, case.counted_bytes(dtype))
+
+
+def eager_label_logits(inputs: LabelLogitsInputs) -> Tensor:
+    """The eager operator for these inputs."""
+    features, masks, *predictor = inputs
+    return label_logits(features, *predictor) if masks is None else upsampled_label_logits(features, masks, *predictor)
 
 
 def fixpoint_nms(boxes: Tensor, scores: Tensor, iou_threshold: float, k: int) -> Tensor:

@@ -7,10 +7,12 @@ import torch
 
 from benchmarks.gpu_suite import kernel_times
 from benchmarks.gpu_suite.cases import (
+    LABEL_LOGITS_CASES,
     MERGE_CASES,
     NMS_CASES,
     ROI_ALIGN_CASES,
     TOP_K_CASES,
+    LabelLogitsCase,
     Layout,
     MergeCase,
     NMSCase,
@@ -19,7 +21,13 @@ from benchmarks.gpu_suite.cases import (
 )
 from benchmarks.gpu_suite.context import Context
 from benchmarks.gpu_suite.kernel_times import KernelTime, Timed
-from benchmarks.gpu_suite.tiny import TINY_MERGE_CASES, TINY_NMS_CASES, TINY_ROI_ALIGN_CASES, TINY_TOP_K_CASES
+from benchmarks.gpu_suite.tiny import (
+    TINY_LABEL_LOGITS_CASES,
+    TINY_MERGE_CASES,
+    TINY_NMS_CASES,
+    TINY_ROI_ALIGN_CASES,
+    TINY_TOP_K_CASES,
+)
 from benchmarks.gpu_suite.workload import TimingPart, Workload, dtype_name
 
 DTYPES = (torch.float16, torch.float32)
@@ -60,6 +68,17 @@ class MergeTime:
     time: KernelTime
 
 
+@dataclass(frozen=True)
+class LabelLogitsTime:
+    """The logits of the labels on one workload."""
+
+    case: LabelLogitsCase
+    dtype: str
+    """Name of the features' type, such as ``float16``."""
+    layout: Layout
+    time: KernelTime
+
+
 @dataclass(frozen=True, kw_only=True)
 class KernelTimesReport:
     """Times of the kernels beside their rivals."""
@@ -68,6 +87,7 @@ class KernelTimesReport:
     nms: tuple[NMSTime, ...] = ()
     top_k: tuple[TopKTime, ...] = ()
     merge: tuple[MergeTime, ...] = ()
+    label_logits: tuple[LabelLogitsTime, ...] = ()
 
     @property
     def times(self) -> dict[Workload, KernelTime]:
@@ -77,6 +97,7 @@ class KernelTimesReport:
             **{Workload(each.case): each.time for each in self.nms},
             **{Workload(each.case): each.time for each in self.top_k},
             **{Workload(each.case): each.time for each in self.merge},
+            **{Workload(each.case, getattr(torch, each.dtype), each.layout): each.time for each in self.label_logits},
         }
 
     @property
@@ -99,10 +120,10 @@ def run_kernel_times(context: Context) -> KernelTimesReport:
         NotRunError: there are no kernels here.
     """
     kernels, timer, device = context.kernels(), context.timer(), context.device
-    roi_align, nms, top_k, merge = (
-        (TINY_ROI_ALIGN_CASES, TINY_NMS_CASES, TINY_TOP_K_CASES, TINY_MERGE_CASES)
+    roi_align, nms, top_k, merge, label_logits = (
+        (TINY_ROI_ALIGN_CASES, TINY_NMS_CASES, TINY_TOP_K_CASES, TINY_MERGE_CASES, TINY_LABEL_LOGITS_CASES)
         if context.tiny
-        else (ROI_ALIGN_CASES, NMS_CASES, TOP_K_CASES, MERGE_CASES)
+        else (ROI_ALIGN_CASES, NMS_CASES, TOP_K_CASES, MERGE_CASES, LABEL_LOGITS_CASES)
     )
     times: dict[Workload, KernelTime] = {}
 
@@ -117,6 +138,9 @@ def run_kernel_times(context: Context) -> KernelTimesReport:
     time(TimingPart("NMS"), kernel_times.time_nms(kernels, timer, device, nms))
     time(TimingPart("top-k"), kernel_times.time_top_k(kernels, timer, device, top_k))
     time(TimingPart("merge"), kernel_times.time_merge(kernels, timer, device, merge))
+    for dtype in DTYPES:
+        timed = kernel_times.time_label_logits(kernels, timer, device, dtype, label_logits)
+        time(TimingPart("label logits", dtype), timed)
     return _report(times)
 
 
@@ -131,4 +155,9 @@ def _report(times: Mapping[Workload, KernelTime]) -> KernelTimesReport:
         nms=tuple(NMSTime(case, time) for _, case, time in items if isinstance(case, NMSCase)),
         top_k=tuple(TopKTime(case, time) for _, case, time in items if isinstance(case, TopKCase)),
         merge=tuple(MergeTime(case, time) for _, case, time in items if isinstance(case, MergeCase)),
+        label_logits=tuple(
+            LabelLogitsTime(case, dtype_name(workload.dtype), workload.layout, time)
+            for workload, case, time in items
+            if isinstance(case, LabelLogitsCase) and workload.dtype and workload.layout
+        ),
     )

@@ -10,17 +10,21 @@ from torch import Tensor
 
 from benchmarks.gpu_suite.cases import (
     EMPTY_ROIS,
+    LABEL_LOGITS_CASES,
     LEVELS,
     MERGE_CASES,
     NMS_CASES,
     ROI_ALIGN_CASES,
     SEMANTIC,
     TOP_K_CASES,
+    LabelLogitsCase,
+    LabelLogitsInputs,
     MergeCase,
     NMSCase,
     RoIAlignCase,
     TopKCase,
 )
+from benchmarks.gpu_suite.kernel_times import eager_label_logits
 from benchmarks.gpu_suite.workload import Workload
 from engines.compiled.conv_relu import conv_relu
 from refinemask.float32 import float32_products
@@ -70,12 +74,19 @@ ODD_TOP_K = (
     TopKCase(groups=2, scores=9247, k=31, segments=(5120, 31, 4096)),
 )
 ODD_MERGES = (MergeCase(rois=1, size=7), MergeCase(rois=3, size=101), MergeCase(rois=800, size=14))
+ODD_LABEL_LOGITS = (
+    LabelLogitsCase(rois=37, channels=13, size=7),
+    LabelLogitsCase(rois=3, channels=1, size=101, mask_channels=1),
+    LabelLogitsCase(rois=1, channels=512, size=1, mask_channels=5),
+    LabelLogitsCase(rois=1000, channels=64, size=14, mask_channels=2, classes=1),
+    LabelLogitsCase(rois=0, channels=32, size=14, mask_channels=2),
+)
 
 LIMITS = {torch.float32: 3e-5, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 """Largest relative error (norm of the difference over norm of the reference) by type of the maps. Float32 has the
 rounding of coordinates alone, the other types also the rounding of the result."""
 FULL_PRECISION_LIMIT = 1e-5
-"""Largest relative error of the merge, whose interpolation weights are float32."""
+"""Largest relative error of the merge, whose interpolation weights are float32, and of float32 sums of products."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +116,7 @@ def check_kernels(kernels: TorchKernels, device: str) -> Iterator[Check]:
     yield from check_nms(kernels, device, (*NMS_CASES, *ODD_NMS))
     yield from check_top_k(kernels, device, (*TOP_K_CASES, *ODD_TOP_K))
     yield from check_merge(kernels, device, (*MERGE_CASES, *ODD_MERGES))
+    yield from check_label_logits(kernels, device, (*LABEL_LOGITS_CASES, *ODD_LABEL_LOGITS))
 
 
 def check_roi_align(kernels: TorchKernels, device: str, cases: Iterable[RoIAlignCase]) -> Iterator[Check]:
@@ -205,6 +217,20 @@ def check_merge(kernels: TorchKernels, device: str, cases: Iterable[MergeCase]) 
         result = kernels.boundary_merge(coarse, fine)
         expected = boundary_merge(coarse.cpu(), fine.cpu())
         yield Check(str(Workload(case)), relative_error(result.cpu(), expected.double()), FULL_PRECISION_LIMIT)
+
+
+def check_label_logits(kernels: TorchKernels, device: str, cases: Iterable[LabelLogitsCase]) -> Iterator[Check]:
+    """Against the eager operator in float64, on the inputs as they were rounded: sums are float32 in every type."""
+    for case, dtype, channels_last in product(cases, LIMITS, (False, True)):
+        inputs = case.random_inputs(dtype, device, channels_last, seed=13)
+        result = kernels.label_logits(*inputs)
+        features, masks, weight, bias, labels = inputs
+        masks = None if masks is None else masks.double()
+        exact = LabelLogitsInputs(features.double(), masks, weight.double(), bias.double(), labels)
+        reference = eager_label_logits(exact)
+        workload = Workload(case, dtype, "channels last" if channels_last else "planar")
+        error = relative_error(result, reference)
+        yield Check(str(workload), error, FULL_PRECISION_LIMIT, relative_error(eager_label_logits(inputs), reference))
 
 
 def check_conv_relu(device: str) -> Iterator[Check]:

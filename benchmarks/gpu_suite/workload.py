@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks.gpu_suite.cases import Kernel, Layout, MergeCase, NMSCase, RoIAlignCase, TopKCase
+from benchmarks.gpu_suite.cases import Kernel, LabelLogitsCase, Layout, MergeCase, NMSCase, RoIAlignCase, TopKCase
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class TimingPart:
 
     kernel: Kernel
     dtype: torch.dtype | None = None
-    """Type of RoIAlign's maps."""
+    """Type of the maps of RoIAlign and label logits."""
 
     def __str__(self) -> str:
         return ", ".join([f"{self.kernel} times", *([dtype_name(self.dtype)] if self.dtype else [])])
@@ -21,13 +21,13 @@ class TimingPart:
 
 @dataclass(frozen=True)
 class Workload:
-    """A case, and for RoIAlign the maps it reads."""
+    """A case, and for RoIAlign and label logits the maps it reads."""
 
-    case: RoIAlignCase | NMSCase | TopKCase | MergeCase
+    case: RoIAlignCase | NMSCase | TopKCase | MergeCase | LabelLogitsCase
     dtype: torch.dtype | None = None
-    """Type of RoIAlign's maps."""
+    """Type of these maps."""
     layout: Layout | None = None
-    """Layout of RoIAlign's maps in memory."""
+    """Layout of these maps in memory."""
 
     @property
     def part(self) -> TimingPart:

@@ -56,7 +56,14 @@ def test_metadata(model: ir.Model) -> None:
 def test_custom_operators(model: ir.Model) -> None:
     nodes = [node for node in model.graph if node.domain == DOMAIN]
     counts = {name: sum(node.op_type == name for node in nodes) for name in {node.op_type for node in nodes}}
-    assert counts == {"MultilevelRoIAlign4": 2, "MultilevelRoIAlign1": 6, "FixedNMS": 2, "BoundaryMerge": 2}
+    assert counts == {
+        "MultilevelRoIAlign4": 2,
+        "MultilevelRoIAlign1": 6,
+        "FixedNMS": 2,
+        "BoundaryMerge": 2,
+        "LabelLogits": 1,
+        "UpsampledLabelLogits": 3,
+    }
     for node in nodes:
         assert {name: node.attributes[name].as_string() for name in PLUGIN_ATTRIBUTES} == PLUGIN_ATTRIBUTES
     assert {function.name for function in model.functions.values()} == set(counts)

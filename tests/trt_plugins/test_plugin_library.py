@@ -24,6 +24,7 @@ EXPORTS = {
     "refinemask_top_k_segments",
     "refinemask_top_k_segments_workspace",
     "refinemask_boundary_merge",
+    "refinemask_label_logits",
     "refinemask_paste_runs",
     "refinemask_rle_strings",
     "refinemask_error_string",
@@ -116,6 +117,7 @@ def test_tensorrt_s_lean_runtime_loads_the_library(plugin_library: Path) -> None
     result = subprocess.run([sys.executable, "-c", script, plugin_library], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines() == [
-        "['BoundaryMerge', 'FixedNMS', 'MultilevelRoIAlign1', 'MultilevelRoIAlign4']",
+        "['BoundaryMerge', 'FixedNMS', 'LabelLogits', 'MultilevelRoIAlign1', 'MultilevelRoIAlign4', "
+        "'UpsampledLabelLogits']",
         "['iou_threshold', 'k']",
     ]

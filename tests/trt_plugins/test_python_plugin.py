@@ -13,14 +13,27 @@ import torch
 from torch import Tensor
 
 from refinemask.contract import DOMAIN, OPERATORS, PLUGIN_ATTRIBUTES
-from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align
+from refinemask.ops import boundary_merge, fixed_nms, label_logits, multilevel_roi_align, upsampled_label_logits
 from tests.support.tolerances import TOLERANCES
 from trt_plugins.c_api import Kernels
-from trt_plugins.python_plugin import BoundaryMerge, FixedNMS, MultilevelRoIAlign1, MultilevelRoIAlign4, base, register
+from trt_plugins.python_plugin import (
+    BoundaryMerge,
+    FixedNMS,
+    LabelLogits,
+    MultilevelRoIAlign1,
+    MultilevelRoIAlign4,
+    UpsampledLabelLogits,
+    base,
+    register,
+)
 from trt_plugins.python_plugin.fixed_nms import fixed_nms_workspace
 
 TRT = SimpleNamespace(
-    float32="float32", float16="float16", bfloat16="bfloat16", TensorFormat=SimpleNamespace(LINEAR=0, HWC8=1)
+    float32="float32",
+    float16="float16",
+    bfloat16="bfloat16",
+    int32="int32",
+    TensorFormat=SimpleNamespace(LINEAR=0, HWC8=1),
 )
 
 
@@ -86,6 +99,33 @@ def test_boundary_merge() -> None:
     torch.testing.assert_close(merged, expected, atol=tolerance.absolute, rtol=tolerance.relative)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_label_logits(layout: torch.memory_format) -> None:
+    features = torch.randn(3, 8, 6, 6).half().contiguous(memory_format=layout)
+    weight, bias, labels = torch.randn(5, 8).half(), torch.randn(5).half(), torch.tensor([4, 0, 2]).int()
+    logits, expected = torch.empty(3, 1, 6, 6), label_logits(features, weight, bias, labels)
+    enqueue(plugin(LabelLogits), [features, weight, bias, labels], [logits], format=int(layout is torch.channels_last))
+    tolerance = TOLERANCES["label logits float16"]
+    torch.testing.assert_close(logits, expected, atol=4 * tolerance.absolute, rtol=tolerance.relative)
+
+
+def test_upsampled_label_logits() -> None:
+    coarse, masks, bias = torch.randn(3, 8, 6, 6), torch.rand(3, 2, 12, 12), torch.randn(5)
+    weight, labels, logits = torch.randn(5, 10) / 4, torch.tensor([4, 0, 2]).int(), torch.empty(3, 1, 12, 12)
+    enqueue(plugin(UpsampledLabelLogits), [coarse, masks, weight, bias, labels], [logits])
+    tolerance = TOLERANCES["label logits float32"]
+    expected = upsampled_label_logits(coarse, masks, weight, bias, labels)
+    torch.testing.assert_close(logits, expected, atol=tolerance.absolute, rtol=tolerance.relative)
+
+
+def test_a_weight_of_other_columns_is_refused() -> None:
+    dims = [(3, 8, 6, 6), (3, 2, 12, 12), (5, 10), (5,), (3,)]
+    for call in (plugin(UpsampledLabelLogits).configure_plugin, plugin(UpsampledLabelLogits).on_shape_change):
+        call([SimpleNamespace(dims=each, max=each) for each in dims], [])
+        with pytest.raises(ValueError, match=r"weight is \[5, 8\] for 10 channels; expected as many columns"):
+            call([SimpleNamespace(dims=each, max=each) for each in [*dims[:2], (5, 8), *dims[3:]]], [])
+
+
 @pytest.mark.parametrize(("groups", "boxes"), [(1, 1), (5, 1000), (2, 3840), (3, 64), (1, 0)])
 def test_the_workspace_is_the_library_s(host_kernels: Kernels, groups: int, boxes: int) -> None:
     assert fixed_nms_workspace(groups, boxes) == host_kernels.fixed_nms_workspace(groups, boxes)
@@ -122,6 +162,8 @@ for name, given in (
     ("MultilevelRoIAlign1", {"output_size": 14, "sampling_ratio": 0, "finest_scale": 56}),
     ("FixedNMS", {"iou_threshold": 0.5, "k": 100}),
     ("BoundaryMerge", {}),
+    ("LabelLogits", {}),
+    ("UpsampledLabelLogits", {}),
 ):
     creator = registry.get_creator(name, VERSION, NAMESPACE)
     assert [field.name for field in creator.field_names] == list(given), name

@@ -32,8 +32,8 @@ class _LabelLogits(Plugin):
         channels, weight = sum(each[1] for each in dims[: self.MAPS]), dims[self.MAPS]
         if weight[1] != channels or channels > MAX_LABEL_LOGITS_COLUMNS:
             raise ValueError(
-                f"{type(self).__name__}: weight is {list(weight)} for {channels} channels; expected as many columns, at "
-                f"most {MAX_LABEL_LOGITS_COLUMNS}"
+                f"{type(self).__name__}: weight is {list(weight)} for {channels} channels; expected as many columns, "
+                f"at most {MAX_LABEL_LOGITS_COLUMNS}"
             )
 
     def supports_format_combination(self, position: int, tensors: Any, num_inputs: int) -> bool:
@@ -48,11 +48,14 @@ class _LabelLogits(Plugin):
 
     def enqueue(self, inputs: Any, outputs: Any, buffers: Any, results: Any, workspace: int, stream: int) -> None:
         trt, features, weight = self.trt, inputs[0], inputs[self.MAPS]
+        weights, biases, labels = buffers[self.MAPS : self.MAPS + 3]
         num_rois, channels, size, _ = tuple(features.dims)
         self.kernels.label_logits(
             buffers[0],
             buffers[1] if self.MAPS == 2 else None,
-            *buffers[self.MAPS : self.MAPS + 3],
+            weights,
+            biases,
+            labels,
             results[0],
             num_rois=num_rois,
             channels=channels,
