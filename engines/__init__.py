@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from engines.base import Engine
 from engines.trt.precision import PrecisionNotMetError
-from engines.trt.sidecar import Sidecar
+from engines.trt.sidecar import Sidecar, say_if_unchecked
 from refinemask.contract import Bounds, InputError
 from refinemask.extras import needed_by
 from refinemask.files import UserError
@@ -39,6 +39,7 @@ __all__ = [
     "PrecisionNotMetError",
     "Sidecar",
     "build_engine",
+    "check_engine",
     "compile_engine",
     "load",
 ]
@@ -140,6 +141,8 @@ def load(
 
             engine = PycudaEngine(path, **common, trust=trust_engine)
     engine.select(selection)
+    if backend in BACKENDS[".engine"]:
+        say_if_unchecked(path)
     return engine
 
 
@@ -193,8 +196,13 @@ def build_engine(
     timing_cache: str | os.PathLike[str] | None = None,
     workspace_mib: int | None = None,
     trtexec: str | None = None,
+    images: str | os.PathLike[str] | None = None,
+    check: bool = True,
 ) -> Sidecar:
-    """Build a TensorRT engine from an exported file, and prove what it is.
+    """Build a TensorRT engine from an exported file, and prove what it is and that it computes what the file does.
+
+    On a machine with a GPU the engine is compared, at the corners of its profile, with ONNX Runtime on the exported
+    file, and row by row with itself at batch 1. That takes minutes: ONNX Runtime computes on the CPU.
 
     This writes the engine, its layers (``OUTPUT.layers.json``) and its sidecar (``OUTPUT.json``). Nothing is written
     unless all went well.
@@ -215,13 +223,17 @@ def build_engine(
         timing_cache: file that makes the next build faster.
         workspace_mib: scratch memory in MiB; None is the whole GPU.
         trtexec: the ``trtexec`` to build with, instead of the Python package.
+        images: directory with pictures for the comparison; None is the bundled ones.
+        check: whether to compare; the sidecar tells.
 
     Returns:
-        What the sidecar says: versions, hashes, the share of each precision, the command that builds it again.
+        What the sidecar says: versions, hashes, the share of each precision, what was compared, the command that builds
+        it again.
 
     Raises:
         UserError: the request contradicts the file or itself, or TensorRT or the plugin library is missing or refuses.
         PrecisionNotMetError: too few layers compute in the precision of the file.
+        refinemask.files.FailedCheckError: the engine's detections differ at a corner of its profile.
     """
     from engines.trt.plan import BuildOptions, make_plan
     from engines.trt.verified_build import build_verified
@@ -240,7 +252,44 @@ def build_engine(
         workspace_mib=workspace_mib,
         trtexec=trtexec,
     )
-    return build_verified(make_plan(Path(onnx), options), Path(output))
+    pictures = None if images is None else Path(images)
+    return build_verified(make_plan(Path(onnx), options), Path(output), images=pictures, check=check)
+
+
+def check_engine(
+    path: str | os.PathLike[str],
+    *,
+    onnx: str | os.PathLike[str] | None = None,
+    images: str | os.PathLike[str] | None = None,
+    trust_engine: bool = False,
+) -> Sidecar:
+    """Check a TensorRT engine as :func:`build_engine` does, and write what was found into its sidecar.
+
+    This is for engines that were built with ``check=False``, ahead of time, by an older version of this project, or by
+    ``trtexec`` by hand.
+
+    Args:
+        path: the engine file, with its sidecar.
+        onnx: the exported file that it was built from; None is the one that the sidecar names, beside the engine.
+        images: directory with pictures for the comparison; None is the bundled ones.
+        trust_engine: load an engine without a sidecar, which can run any code, and write its sidecar if it passes. It
+            must have been built here, from the exported file of the same name.
+
+    Returns:
+        The completed sidecar.
+
+    Raises:
+        UserError: the engine cannot be loaded here, or the exported file is missing or another one.
+        refinemask.files.FailedCheckError: the detections differ; the sidecar says so from then on.
+    """
+    from engines.trt.verified_check import check_built
+
+    return check_built(
+        Path(path),
+        onnx=None if onnx is None else Path(onnx),
+        images=None if images is None else Path(images),
+        trust=trust_engine,
+    )
 
 
 def compile_engine(

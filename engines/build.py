@@ -13,6 +13,7 @@ from typing import Literal
 import tyro
 
 from engines import compile_engine
+from engines.trt.corners import table
 from engines.trt.plan import BuildOptions, make_plan
 from engines.trt.sidecar import sidecar_path
 from engines.trt.trtexec import trtexec_command
@@ -35,10 +36,16 @@ class CompileOptions:
     """Padded sizes to compile for; by default landscape and portrait as the model's preprocessing makes them."""
     batch: int = 1
     """Images that are computed together; fewer are filled up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions:
+    """Whether and on what the result is compared with what it was made from."""
+
     images: OptionalPath = None
-    """Directory with pictures for the comparison with eager PyTorch; by default the demo's."""
+    """Directory with pictures for the comparison; by default the demo's."""
     check: bool = True
-    """Compare with eager PyTorch, and write nothing unless enough detections agree."""
+    """Compare with eager PyTorch, or TensorRT with ONNX Runtime, and write nothing unless enough detections agree."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +58,13 @@ class Args:
     """The engine (.engine or .pt2); its sidecar is OUTPUT.json, a TensorRT engine's layers OUTPUT.layers.json."""
     compile: tyro.conf.OmitArgPrefixes[CompileOptions] = field(default_factory=CompileOptions)
     build: tyro.conf.OmitArgPrefixes[BuildOptions] = field(default_factory=BuildOptions)
+    comparison: tyro.conf.OmitArgPrefixes[CheckOptions] = field(default_factory=CheckOptions)
     print_trtexec: Literal[10, 11] | None = None
     """Only print the command for trtexec of this major version."""
 
 
 def main(args: Args | None = None) -> int:
-    """Build; exit code 1 where the precision is not met, 2 where something given is wrong or TensorRT refuses."""
+    """Build; exit code 1 where precision or detections are not as they should be, 2 if something given is wrong."""
     return execute(Args, _build, args, old=OLD)
 
 
@@ -72,9 +80,12 @@ def _build(args: Args) -> None:
         print(shlex.join(_trtexec_command(args, args.print_trtexec)))
         return
     require_not_input(args.output, args.model)
-    sidecar = build_verified(make_plan(args.model, args.build), args.output)
-    for part, shares in sidecar.precision.items():
-        print(f"{part}: {', '.join(f'{share:.1%} {name}' for name, share in shares.items())}")
+    plan, comparison = make_plan(args.model, args.build), args.comparison
+    sidecar = build_verified(plan, args.output, images=comparison.images, check=comparison.check)
+    for judge, parts in (("", sidecar.precision), (" by TensorRT's inspector", sidecar.inspected or {})):
+        for part, shares in parts.items():
+            print(f"{part}{judge}: {', '.join(f'{share:.1%} {name}' for name, share in shares.items())}")
+    print(table(sidecar.corners) if sidecar.corners else f"not checked: {sidecar.unchecked}")
     print(f"{args.output}: built, {sidecar_path(args.output)} says of what")
 
 
@@ -90,8 +101,8 @@ def _compile(args: Args) -> None:
         precision=args.build.precision,
         canvases=options.canvases or None,
         batch=options.batch,
-        images=options.images,
-        check=options.check,
+        images=args.comparison.images,
+        check=args.comparison.check,
     )
     if sidecar.agreement is not None:
         agreeing, total = sidecar.agreement

@@ -12,14 +12,19 @@ from torch import Tensor, nn
 
 from export.bodies import function_bodies
 from export.dynamic_shapes import dynamic_shapes
+from export.gathers import simplify_gathers
 from export.names import name_by_module
 from export.operators import translation_table
 from export.precision import choose_opset
 from refinemask import __version__
 from refinemask.contract import INPUTS, OUTPUTS, Bounds, Masks, Metadata
+from refinemask.modeling.boundaries import observed
 from refinemask.modeling.detector import Detector
 from refinemask.modeling.exported import DTYPES, ExportedDetector, Precision
 from refinemask.ops.fused import fused_operators
+
+BOUNDARY = "boundary."
+"""What the names of the values between a detector's stages begin with."""
 
 
 def to_onnx(
@@ -46,9 +51,10 @@ def to_onnx(
     # Two images where the batch varies: an example of one would be taken for a constant.
     batch = max(bounds.batch[0], min(bounds.batch[2], 2))
     example = (torch.zeros(batch, 3, height, width, dtype=torch.uint8), torch.tensor([[height, width]] * batch))
+    module = _ObservedDetector(detector, DTYPES[precision], masks)
     with fused_operators():
         model = trace(
-            ExportedDetector(detector, DTYPES[precision], masks),
+            module,
             example,
             opset=choose_opset(precision, opset),
             inputs=INPUTS,
@@ -57,6 +63,7 @@ def to_onnx(
         )
     _take_sizes_from_cast_images(model.graph)
     tidy(model, "detector")
+    _name_boundaries(model, module.names)
     # The bodies come last, because the optimisation would inline them.
     add_bodies(model)
     metadata = Metadata(config=detector.config, precision=precision, bounds=bounds, masks=masks, exporter=__version__)
@@ -101,7 +108,7 @@ def trace(
 
 
 def tidy(model: ir.Model, root: str) -> None:
-    """Fold constants, merge equal computations, and name nodes by their modules, in place.
+    """Fold constants, merge equal computations, simplify gathers, and name nodes by their modules, in place.
 
     Args:
         model: a traced model without function bodies.
@@ -111,6 +118,7 @@ def tidy(model: ir.Model, root: str) -> None:
     size = 1 << 40
     fold_constants(model, input_size_limit=size, output_size_limit=size)
     CommonSubexpressionEliminationPass()(model)
+    simplify_gathers(model.graph)
     remove_unused_nodes(model)
     name_by_module(model.graph, root)
     # The exporter notes the source lines of every node, with the paths of this machine.
@@ -121,6 +129,28 @@ def add_bodies(model: ir.Model) -> None:
     """Give the model the bodies of the custom operators, in its own operator set."""
     for function in function_bodies(model.opset_imports[""]):
         model.functions[function.identifier()] = function
+
+
+class _ObservedDetector(ExportedDetector):
+    """Returns the values at the boundaries of its stages too, behind the contract's outputs."""
+
+    names: tuple[str, ...] = ()
+    """The boundaries' names, known after the first forward pass."""
+
+    def forward(self, images: Tensor, image_sizes: Tensor) -> tuple[Tensor, ...]:
+        with observed() as boundaries:
+            detections = super().forward(images, image_sizes)
+        self.names = tuple(boundaries.seen)
+        return (*detections, *boundaries.seen.values())
+
+
+def _name_boundaries(model: ir.Model, names: Sequence[str]) -> None:
+    """Give the boundaries' values their names; they cease to be outputs, which are the contract's alone."""
+    outputs = model.graph.outputs
+    for value, name in zip(outputs[len(OUTPUTS) :], names, strict=True):
+        value.name = BOUNDARY + name
+    del outputs[len(OUTPUTS) :]
+    remove_unused_nodes(model)
 
 
 def _take_sizes_from_cast_images(graph: ir.Graph) -> None:

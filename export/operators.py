@@ -6,6 +6,7 @@ from typing import Any
 import onnx.helper
 import torch
 from onnx.defs import OpSchema
+from onnxscript import opset18
 from onnxscript.values import Op, Opset
 
 import refinemask.ops  # noqa: F401  (registers torch.ops.refinemask)
@@ -61,12 +62,36 @@ def multilevel_roi_align(
     features: Sequence[Any], rois: Any, output_size: int, sampling_ratio: int, finest_scale: int
 ) -> Any:
     """The node of :func:`refinemask.ops.multilevel_roi_align`."""
+    if len(features) == 1:
+        return roi_align_channels(features[0], rois, 0, 0, output_size, sampling_ratio, finest_scale)
     return ROI_ALIGN_NODES[len(features)](
         *features,
         rois,
         output_size=output_size,
         sampling_ratio=sampling_ratio,
         finest_scale=finest_scale,
+        **PLUGIN_ATTRIBUTES,
+    )
+
+
+def roi_align_channels(
+    feature: Any,
+    rois: Any,
+    channel_begin: int,
+    channels: int,
+    output_size: int,
+    sampling_ratio: int,
+    finest_scale: int,
+) -> Any:
+    """The node of :func:`refinemask.ops.roi_align_channels`; no channels are all of them."""
+    return ROI_ALIGN_NODES[1](
+        feature,
+        rois,
+        output_size=output_size,
+        sampling_ratio=sampling_ratio,
+        finest_scale=finest_scale,
+        channel_begin=channel_begin,
+        channels=channels,
         **PLUGIN_ATTRIBUTES,
     )
 
@@ -79,6 +104,11 @@ def fixed_nms(boxes: Any, scores: Any, iou_threshold: float, k: int) -> Any:
 def boundary_merge(coarse: Any, fine: Any) -> Any:
     """The node of :func:`refinemask.ops.boundary_merge`."""
     return BOUNDARY_MERGE_NODE(coarse, fine, **PLUGIN_ATTRIBUTES)
+
+
+def quotient(dividend: Any, divisor: Any) -> Any:
+    """``//`` of whole numbers that are not negative, as indices are: ONNX's own division, which rounds towards zero."""
+    return opset18.Div(dividend, divisor)
 
 
 def label_logits(features: Any, weight: Any, bias: Any, labels: Any) -> Any:
@@ -96,8 +126,10 @@ def translation_table() -> dict[Callable[..., Any], Callable[..., Any]]:
     ops = torch.ops.refinemask
     return {
         ops.multilevel_roi_align.default: multilevel_roi_align,
+        ops.roi_align_channels.default: roi_align_channels,
         ops.fixed_nms.default: fixed_nms,
         ops.boundary_merge.default: boundary_merge,
+        torch.ops.aten.floor_divide.default: quotient,
         ops.label_logits.default: label_logits,
         ops.upsampled_label_logits.default: upsampled_label_logits,
     }

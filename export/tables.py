@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from export.verified_export import ExportReport
-from refinemask.agreement import Comparison, MismatchError, Parity
+from refinemask.agreement import Comparison, MismatchError, Parity, StageCheck
 
 
 def comparison_table(comparisons: Sequence[Comparison], parity: Parity, title: str) -> Table:
@@ -25,10 +25,27 @@ def comparison_table(comparisons: Sequence[Comparison], parity: Parity, title: s
     return table
 
 
+def stage_table(stages: Sequence[StageCheck]) -> Table:
+    """A table with a row for each stage, which shows the worst of all batches."""
+    table = Table(title="Stages in ONNX Runtime, each against PyTorch fp32 on what the file's stages before it found")
+    for heading in ("stage", "compared", "deviation", "farthest", "agrees"):
+        table.add_column(heading, justify="left" if heading == "stage" else "right", no_wrap=True)
+    for stage in dict.fromkeys(check.stage for check in stages):
+        checks = [check for check in stages if check.stage == stage]
+        extremes = (max(check.mean for check in checks), max(check.worst for check in checks))
+        agrees = "no" if any(check.fault for check in checks) else "yes"
+        table.add_row(
+            stage, str(sum(check.compared for check in checks)), *(f"{each:.1e}" for each in extremes), agrees
+        )
+    return table
+
+
 def print_export(found: ExportReport | MismatchError) -> None:
     """Print how near a file is to PyTorch; of a file that was written, also what remains unverified or is refused."""
     console = Console()
-    console.print(comparison_table(found.comparisons, found.parity, "ONNX Runtime against PyTorch fp32, worst of each"))
+    console.print(stage_table(found.stages))
+    title = "Detections against PyTorch fp32, worst of each (near-ties may differ)"
+    console.print(comparison_table(found.comparisons, found.parity, title))
     if isinstance(found, MismatchError):
         return
     if not found.has_detections:

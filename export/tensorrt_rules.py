@@ -1,7 +1,7 @@
 """What would stop a TensorRT parser or builder from taking an exported file, found out without TensorRT.
 
-The rules come from the parsers' documentation (TensorRT 10 and 11) and from builds of single operators (TensorRT-RTX
-1.7).
+The rules come from the parsers' documentation and sources (TensorRT 10 and 11) and from builds of single operators
+(TensorRT-RTX 1.7).
 """
 
 import os
@@ -18,9 +18,37 @@ from refinemask.contract import DOMAIN, OPERATORS, PLUGIN_ATTRIBUTES, missing_pr
 from refinemask.files import UserError
 from refinemask.foreign import foreign_errors, one_line
 
-Target = Literal["tensorrt-10", "tensorrt-11", "rtx"]
+Target = Literal["tensorrt-10.3", "tensorrt-10", "tensorrt-11", "rtx"]
+"""What builds a file: TensorRT 10.3 (JetPack 6) to 10.6; all of 10.7 to 10.16; all of 11; TensorRT-RTX 1.7."""
 
-OPSETS = range(9, 25)
+
+@dataclass(frozen=True)
+class Parser:
+    """What the parser of a target knows."""
+
+    opset: int
+    """Newest operator set that its documentation promises."""
+    ir_version: int
+    """Newest version of the file format that its ONNX has. The parser does not look at the number."""
+    bodies_win: bool = False
+    """Whether it takes a function's body although a plugin of that name is loaded."""
+    reads_domain: bool = False
+    """Whether it looks for the plugin of a node without a body in the node's domain, too."""
+
+
+# Operator sets are those of onnx-tensorrt's docs/operators.md: 9 to 20 in 10.0, 9 to 24 in 10.15 and in 11. Where it is
+# silent, and for the file format, the release of ONNX decides that docs/Changelog.md names: 1.16 in 10.1 (format 10),
+# 1.17 in 10.6 (format 10, operator set 22), 1.18 in 10.11 (11, 23); NVIDIA's guide of operator sets has 1.20 for 11
+# (format 13). RTX 1.7 has the names of the formats up to 12; it parses files of newer ones without a word. Plugins come
+# before bodies since 10.7, and the node's domain counts since 10.10, says the Changelog.
+PARSERS: dict[Target, Parser] = {
+    "tensorrt-10.3": Parser(opset=20, ir_version=10, bodies_win=True),
+    "tensorrt-10": Parser(opset=22, ir_version=10),
+    "tensorrt-11": Parser(opset=24, ir_version=13, reads_domain=True),
+    "rtx": Parser(opset=24, ir_version=12, reads_domain=True),
+}
+OLDEST_OPSET = 9
+NO_BFLOAT16_DECONVOLUTION: tuple[Target, ...] = ("tensorrt-11", "rtx")
 TOP_K_LIMIT = 3840
 PLUGINS = {operator.name for operator in OPERATORS}
 
@@ -82,9 +110,13 @@ def check_onnx(path: str | os.PathLike[str], target: Target = "tensorrt-10") -> 
 
 def check_model(model: ir.Model, target: Target) -> list[Finding]:
     """What would stop ``target`` from building the graph with the plugins, and then each body, without them."""
-    findings = [*_file_findings(model)]
+    findings = [*_file_findings(model, target)]
+    bodies = {function.name for function in model.functions.values()}
     for node in model.graph.all_nodes():
-        problems = _custom_problems(node) if node.domain else _node_problems(node, target)
+        if node.domain:
+            problems = _custom_problems(node, by_domain=PARSERS[target].reads_domain and node.op_type not in bodies)
+        else:
+            problems = _node_problems(node, target)
         findings += [Finding(f"{node.op_type} {node.name}", reason) for reason in problems]
     for function in model.functions.values():
         reasons = [(node.op_type, reason) for node in function.all_nodes() for reason in _node_problems(node, target)]
@@ -93,16 +125,23 @@ def check_model(model: ir.Model, target: Target) -> list[Finding]:
     return findings
 
 
-def _file_findings(model: ir.Model) -> Iterator[Finding]:
+def _file_findings(model: ir.Model, target: Target) -> Iterator[Finding]:
     if missing := missing_properties(model.metadata_props):
         lacks = f"lacks {', '.join(missing)}, so engines.build refuses it: not a file of export.to_onnx"
         yield Finding("metadata", lacks)
     if model.metadata_props.get("masks") == "found":
         reason = "shapes depend on the image, so engines.build refuses it; export with --masks all"
         yield Finding("masks found", reason)
-    opset = model.opset_imports.get("", 0)
-    if opset not in OPSETS:
-        yield Finding(f"operator set {opset}", f"expected {OPSETS.start} to {OPSETS.stop - 1}")
+    opset, parser = model.opset_imports.get("", 0), PARSERS[target]
+    if not OLDEST_OPSET <= opset <= parser.opset:
+        yield Finding(f"operator set {opset}", f"expected {OLDEST_OPSET} to {parser.opset} for {target}")
+    if model.ir_version > parser.ir_version:
+        reason = f"{target} knows {parser.ir_version} and may leave out what is newer; export it again"
+        yield Finding(f"file format (IR version) {model.ir_version}", reason)
+    if model.functions and parser.bodies_win:
+        names = ", ".join(dict.fromkeys(function.name for function in model.functions.values()))
+        reason = f"{target} takes them although the plugins are loaded; export with --no-bodies"
+        yield Finding(f"bodies of {names}", reason)
     yield from _function_findings(model, opset)
     yield from _tensor_findings(model)
 
@@ -131,13 +170,13 @@ def _tensor_findings(model: ir.Model) -> Iterator[Finding]:
             yield Finding(f"input {value.name}", "uint8 is for network inputs alone, they must be cast first")
 
 
-def _custom_problems(node: ir.Node) -> Iterator[str]:
+def _custom_problems(node: ir.Node, *, by_domain: bool) -> Iterator[str]:
     if node.domain != DOMAIN or node.op_type not in PLUGINS:
         yield f"no plugin of ours has the name {node.domain}::{node.op_type}"
     for name, expected in PLUGIN_ATTRIBUTES.items():
         value = _attribute(node, name, "")
-        if value != expected:
-            # From 10.15 on, the parser takes a plugin in place of a body only if it has this attribute.
+        # From 10.15 on, the parser takes a plugin in place of a body only if the node has a namespace as an attribute.
+        if value != expected and not (by_domain and name == "plugin_namespace"):
             yield f"attribute {name} is {value!r}, expected {expected!r}: the plugin would not be found"
     if node.overload:
         yield "the parser knows no overloads"
@@ -146,8 +185,11 @@ def _custom_problems(node: ir.Node) -> Iterator[str]:
 def _node_problems(node: ir.Node, target: Target) -> Iterator[str]:
     if node.op_type not in STANDARD:
         yield f"not supported by {target}"
-    if target == "rtx":
-        yield from _rtx_problems(node)
+    if target == "rtx" and node.op_type in MISSING_IN_RTX:
+        yield MISSING_IN_RTX[node.op_type]
+    bfloat16 = any(output.dtype == DataType.BFLOAT16 for output in node.outputs)
+    if node.op_type == "ConvTranspose" and bfloat16 and target in NO_BFLOAT16_DECONVOLUTION:
+        yield f"{target} has no implementation in bfloat16; export it again"
     if node.op_type == "TopK":
         yield from _top_k_problems(node)
     if node.op_type == "Resize" and _attribute(node, "antialias", 0):
@@ -162,13 +204,6 @@ def _attribute(node: ir.Node, name: str, default: int | str) -> Any:
     """The value of an attribute, of whatever kind it is; the default where the node has none of its own."""
     attribute = node.attributes.get(name)
     return default if attribute is None or attribute.value is None else attribute.value
-
-
-def _rtx_problems(node: ir.Node) -> Iterator[str]:
-    if node.op_type in MISSING_IN_RTX:
-        yield MISSING_IN_RTX[node.op_type]
-    if node.op_type == "ConvTranspose" and any(output.dtype == DataType.BFLOAT16 for output in node.outputs):
-        yield "TensorRT-RTX has no implementation in bfloat16"
 
 
 def _top_k_problems(node: ir.Node) -> Iterator[str]:

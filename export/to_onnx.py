@@ -51,9 +51,6 @@ class Args:
     """Score above which a detection counts, 0 to 1; if not given, the checkpoint's."""
     verify_images: OptionalPath = None
     """Directory with pictures for the verification; by default the bundled ones."""
-    mask_iou: float | None = None
-    """Smallest IoU with PyTorch's masks that agrees, in place of the precision's own: random weights leave many pixels
-    undecided."""
     window: OptionalWindow = None
     """How images of more than 8 bits become images of 8, recorded in the file: the values that become 0 and 255, or
     percentiles of each image's values; if not given, the checkpoint's."""
@@ -76,7 +73,6 @@ def _export(args: Args) -> None:
             opset=args.opset,
             bodies=args.bodies,
             verify_images=args.verify_images,
-            mask_iou=args.mask_iou,
             detections=args.detections,
             score_threshold=args.score_threshold,
             window=args.window,

@@ -9,11 +9,11 @@ import onnx
 import onnx_ir as ir
 
 from export.bounds import choose_bounds
-from export.model import add_bodies, to_onnx
-from export.precision import widen
+from export.model import to_onnx
+from export.stages import require_stages, verify_stages
 from export.tensorrt_rules import Finding, check_model
-from export.verify import onnx_runner, require_onnxruntime, torch_runner
-from refinemask.agreement import PARITY, Comparison, Parity, require_agreement, verification_images, verify
+from export.verify import observed_runner, require_onnxruntime
+from refinemask.agreement import PARITY, Comparison, Parity, StageCheck, verification_images
 from refinemask.bundled import DEMO
 from refinemask.config import Window, with_window
 from refinemask.contract import Bounds, Masks, Metadata, require_onnx_name
@@ -30,10 +30,12 @@ class ExportReport:
     """The exported file."""
     metadata: Metadata
     """Metadata of the exported file."""
+    stages: tuple[StageCheck, ...]
+    """Each stage of the file in ONNX Runtime, judged by PyTorch in float32, on each batch."""
     comparisons: tuple[Comparison, ...]
-    """Detections of the file in ONNX Runtime beside those of PyTorch in float32, one entry for each batch."""
+    """Detections of the file beside those of PyTorch, one entry for each batch; roundings decide between near-ties."""
     parity: Parity
-    """Limits that the comparisons had to keep."""
+    """How near a detection is to count as agreeing."""
     refusals: tuple[Finding, ...]
     """What TensorRT will refuse although it has the plugins; empty for masks ``found``, which are not for TensorRT."""
 
@@ -53,7 +55,6 @@ def export_onnx(
     opset: int | None = None,
     bodies: bool = True,
     verify_images: str | os.PathLike[str] | None = None,
-    mask_iou: float | None = None,
     detections: int | None = None,
     score_threshold: float | None = None,
     window: Window | None = None,
@@ -70,7 +71,6 @@ def export_onnx(
         opset: ONNX operator set; None is the precision's own.
         bodies: whether the file carries the custom operators' bodies, without which only TensorRT with plugins runs it.
         verify_images: directory with pictures for the verification; None is the bundled ones.
-        mask_iou: smallest IoU with PyTorch's masks that counts as agreement; None is the precision's own.
         detections: largest number of detections per image, 1 to 3840; None is the checkpoint's.
         score_threshold: score above which a detection counts; None is the checkpoint's.
         window: how the file's users map images of more than 8 bits to 8, recorded in it; None is the checkpoint's.
@@ -92,13 +92,12 @@ def export_onnx(
     images = verification_images(_pictures(verify_images), "--verify-images", preprocessing.window)
     model = to_onnx(detector, bounds, precision=precision, masks=masks, opset=opset)
     metadata = _with_origin(model, checkpoint, output)
-    parity = PARITY[precision] if mask_iou is None else PARITY[precision]._replace(masks=mask_iou)
     with atomic_write(output) as temporary:
         ir.save(model, temporary)
         onnx.checker.check_model(temporary, full_check=True)
-        file = onnx_runner(_runnable(model, temporary, precision), output)
-        comparisons = verify(file, torch_runner(detector), preprocessing, bounds, images)
-        require_agreement(comparisons, parity, output, "PyTorch")
+        file = observed_runner(temporary, output)
+        stages, comparisons = verify_stages(file, detector, precision, bounds, images)
+        require_stages(stages, comparisons, precision, output)
         if not bodies:
             model.functions.clear()
             ir.save(model, temporary)
@@ -106,8 +105,9 @@ def export_onnx(
     return ExportReport(
         output=output,
         metadata=metadata,
+        stages=tuple(stages),
         comparisons=tuple(comparisons),
-        parity=parity,
+        parity=PARITY[precision],
         refusals=tuple(finding for finding in refused if finding.body is None),
     )
 
@@ -140,12 +140,3 @@ def _with_origin(model: ir.Model, checkpoint: Path, output: Path) -> Metadata:
     )
     model.metadata_props.update(metadata.to_properties())
     return metadata
-
-
-def _runnable(model: ir.Model, path: Path, precision: Precision) -> Path | bytes:
-    """What ONNX Runtime runs for the file at ``path``: the file itself, or for bf16 the same graph in float32."""
-    if precision != "bf16":
-        return path
-    widened = widen(model)
-    add_bodies(widened)
-    return ir.to_proto(widened).SerializeToString()

@@ -76,19 +76,40 @@ class Comparison(NamedTuple):
         return int(near.sum())
 
 
+class StageCheck(NamedTuple):
+    """One stage of a file on one batch, judged on what the file's stages before it have found."""
+
+    stage: str
+    """What is compared."""
+    compared: int
+    """Number of cells, proposals or detections."""
+    mean: float
+    """Deviation of the values from PyTorch's as a share of their spread; of a choice, the share of wrong choices."""
+    worst: float
+    """The same of the farthest cell, proposal or detection."""
+    fault: str
+    """What is wrong; empty if nothing is."""
+    shape: tuple[int, int, int] = (0, 0, 0)
+    """Batch, height and width of the padded images."""
+
+
 class MismatchError(FailedCheckError):
     """The error of a file that does not agree with its source, and so was not written."""
 
-    def __init__(self, message: str, comparisons: Sequence[Comparison], parity: Parity) -> None:
+    def __init__(
+        self, message: str, comparisons: Sequence[Comparison], parity: Parity, stages: Sequence[StageCheck] = ()
+    ) -> None:
         super().__init__(message)
         self.comparisons = tuple(comparisons)
         """Detections of the file beside those of its source, one entry for each batch."""
         self.parity = parity
-        """Limits that the comparisons had to keep."""
+        """Limits that the comparisons had to keep, where the file was not judged stage by stage."""
+        self.stages = tuple(stages)
+        """The file's stages on each batch; empty if it was not judged stage by stage."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # An exception is pickled with its message alone, and an export may run in a process of its own.
-        return type(self), (str(self), self.comparisons, self.parity)
+        return type(self), (str(self), self.comparisons, self.parity, self.stages)
 
 
 Runner = Callable[[NetworkInput], Detections]
@@ -103,13 +124,21 @@ def verify(
     images: Sequence[NDArray[np.uint8]],
 ) -> list[Comparison]:
     """Compare two runners at up to two sizes and two batch sizes within ``bounds``, each time on other images."""
-    comparisons, offset = [], 0
+    return [
+        compare(shape, expected(inputs), found(inputs))
+        for shape, inputs in verification_batches(preprocessing, bounds, images)
+    ]
+
+
+def verification_batches(
+    preprocessing: Preprocessing, bounds: Bounds, images: Sequence[NDArray[np.uint8]]
+) -> Iterator[tuple[tuple[int, int, int], NetworkInput]]:
+    """The batches of a verification, each of other images, and their shapes: batch, height and width."""
+    offset = 0
     for batch, height, width in verification_shapes(bounds):
         chosen = [images[(offset + index) % len(images)] for index in range(batch)]
         offset += batch
-        inputs = preprocess(chosen, preprocessing, (height, width))
-        comparisons.append(compare((batch, height, width), expected(inputs), found(inputs)))
-    return comparisons
+        yield (batch, height, width), preprocess(chosen, preprocessing, (height, width))
 
 
 def verification_shapes(bounds: Bounds) -> list[tuple[int, int, int]]:

@@ -46,12 +46,23 @@ class Operator(NamedTuple):
 
 _POOLING = {"output_size": int, "sampling_ratio": int, "finest_scale": int}
 ROI_ALIGN_4 = Operator("MultilevelRoIAlign4", _POOLING)
-ROI_ALIGN_1 = Operator("MultilevelRoIAlign1", _POOLING)
+ROI_ALIGN_1 = Operator("MultilevelRoIAlign1", _POOLING | {"channel_begin": int, "channels": int})
 FIXED_NMS = Operator("FixedNMS", {"iou_threshold": float, "k": int})
 BOUNDARY_MERGE = Operator("BoundaryMerge", {})
+SELECT_PROPOSALS = Operator("SelectProposals", {"k": int})
+TOP_SCORES = Operator("TopScores", {"k": int})
 LABEL_LOGITS = Operator("LabelLogits", {})
 UPSAMPLED_LABEL_LOGITS = Operator("UpsampledLabelLogits", {})
-OPERATORS = (ROI_ALIGN_4, ROI_ALIGN_1, FIXED_NMS, BOUNDARY_MERGE, LABEL_LOGITS, UPSAMPLED_LABEL_LOGITS)
+OPERATORS = (
+    ROI_ALIGN_4,
+    ROI_ALIGN_1,
+    FIXED_NMS,
+    BOUNDARY_MERGE,
+    SELECT_PROPOSALS,
+    TOP_SCORES,
+    LABEL_LOGITS,
+    UPSAMPLED_LABEL_LOGITS,
+)
 
 Masks = Literal["all", "found"]
 """Which of an image's K places for detections get a mask: all, or only the first ones, which hold detections."""

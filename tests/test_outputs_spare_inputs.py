@@ -37,6 +37,7 @@ CASES = (
     ("benchmarks.compare", "--table efficiency {a.safetensors} --annotations {v.json} --images {dir} -o {v.json}"),
     ("benchmarks.fps", "{a.onnx} --images {dir} -o {a.onnx}"),
     ("benchmarks.fps", "{a.onnx} --images {a.png} -o {a.png}"),
+    ("benchmarks.graph", "{a.onnx} {b.onnx} --output {b.onnx}"),
     ("benchmarks.breakdown.__main__", "{a.onnx} -o {a.onnx}"),
     ("benchmarks.peers.__main__", "{a.onnx} -o {a.onnx}"),
     ("benchmarks.training", "{dir} --data-root {dir} -o {recipe.json}"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from refinemask.files import UserError
-from trt_plugins import BUILD_COMMAND
+from trt_plugins import BUILD_COMMAND, require_as_built
 
 FLOAT, HALF, BFLOAT16 = range(3)
 PLANAR, INTERLEAVED = range(2)
@@ -16,6 +16,7 @@ MAX_LEVELS = 4
 MAX_NMS_BOXES = 4096
 MAX_TOP_K = 4096
 MAX_TOP_K_SEGMENTS = 8
+PROPOSAL_LEVELS = 5
 MAX_LABEL_LOGITS_COLUMNS = 4096
 NOT_FINITE_RUNS = -1
 """Number of runs of a mask that is not finite, or whose box is not."""
@@ -30,7 +31,7 @@ class _RoiAlign(Structure):
         ("features", c_void_p * MAX_LEVELS),
         ("heights", c_int32 * MAX_LEVELS),
         ("widths", c_int32 * MAX_LEVELS),
-        *((name, c_int32) for name in ("num_levels", "type", "layout", "batch", "channels", "pixel_stride")),
+        *((name, c_int32) for name in ("num_levels", "type", "layout", "batch", "channels", "map_channels")),
         ("rois", c_void_p),
         *((name, c_int32) for name in ("num_rois", "output_size", "sampling_ratio", "finest_scale")),
         ("output", c_void_p),
@@ -59,7 +60,21 @@ class _TopKSegments(Structure):
         *((name, c_int32) for name in ("num_segments", "k")),
         ("top_values", c_void_p),
         ("top_indices", c_void_p),
+        ("narrow_top_indices", c_void_p),
         ("workspace", c_void_p),
+    ]
+
+
+class _SelectProposals(Structure):
+    _fields_ = [
+        ("maps", c_void_p * PROPOSAL_LEVELS),
+        ("heights", c_int32 * PROPOSAL_LEVELS),
+        ("widths", c_int32 * PROPOSAL_LEVELS),
+        *((name, c_int32) for name in ("type", "layout", "batch", "num_anchors")),
+        ("base_anchors", c_void_p),
+        ("image_sizes", c_void_p),
+        ("k", c_int32),
+        *((name, c_void_p) for name in ("boxes", "scores", "workspace")),
     ]
 
 
@@ -121,10 +136,11 @@ class Kernels:
     :class:`KernelError`.
 
     Raises:
-        UserError: the library was built from sources that had other kernels.
+        UserError: the library is not what was built there, or was built from sources that had other kernels.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        require_as_built(path)
         self._library = ctypes.CDLL(os.fspath(path))
         problems = {
             "roi_align": _RoiAlign,
@@ -134,6 +150,7 @@ class Kernels:
             "label_logits": _LabelLogits,
             "paste_runs": _PasteRuns,
             "rle_strings": _RleStrings,
+            "select_proposals": _SelectProposals,
         }
         for name, problem in problems.items():
             launcher = self._launcher(name)
@@ -144,6 +161,10 @@ class Kernels:
         self._library.refinemask_top_k_segments_workspace.restype = c_int64
         self._library.refinemask_roi_align_refusal.argtypes = [POINTER(_RoiAlign)]
         self._library.refinemask_roi_align_refusal.restype = c_char_p
+        self._library.refinemask_select_proposals_workspace.argtypes = [POINTER(_SelectProposals)]
+        self._library.refinemask_select_proposals_workspace.restype = c_int64
+        self._library.refinemask_select_proposals_refusal.argtypes = [POINTER(_SelectProposals)]
+        self._library.refinemask_select_proposals_refusal.restype = c_char_p
         self._library.refinemask_error_string.restype = c_char_p
 
     def roi_align(
@@ -160,13 +181,13 @@ class Kernels:
         finest_scale: int,
         type: int,
         layout: int = PLANAR,
-        pixel_stride: int = 0,
+        map_channels: int = 0,
         stream: int = 0,
     ) -> None:
         """Pool RoIs from the pyramid; see ``RefinemaskRoiAlign``.
 
-        Maps that are channels of wider interleaved ones are read in place: each address is that of the first channel,
-        and ``pixel_stride`` the number of channels of the wider maps.
+        Maps that are channels of wider ones are read in place: each address is that of the first channel, and
+        ``map_channels`` the number of channels of the wider maps.
         """
         problem = _RoiAlign(
             num_levels=len(levels),
@@ -174,7 +195,7 @@ class Kernels:
             layout=layout,
             batch=batch,
             channels=channels,
-            pixel_stride=pixel_stride,
+            map_channels=map_channels,
             rois=rois,
             num_rois=num_rois,
             output_size=output_size,
@@ -225,13 +246,61 @@ class Kernels:
         groups: int,
         lengths: Sequence[int],
         k: int,
+        narrow_indices: bool = False,
         stream: int = 0,
     ) -> None:
-        """The largest values of each segment of each row in order; see ``RefinemaskTopKSegments``."""
+        """The largest values of each segment of each row in order; see ``RefinemaskTopKSegments``.
+
+        Indices are int64 or, where they are to be narrow, int32.
+        """
         problem = _top_k_segments(groups, lengths, k)
-        problem.values, problem.top_values, problem.top_indices = values, top_values, top_indices
-        problem.workspace = workspace
+        problem.values, problem.top_values, problem.workspace = values, top_values, workspace
+        if narrow_indices:
+            problem.narrow_top_indices = top_indices
+        else:
+            problem.top_indices = top_indices
         self._launch("top_k_segments", problem, stream)
+
+    def select_proposals_workspace(
+        self, sizes: Sequence[tuple[int, int]], *, batch: int, num_anchors: int, k: int
+    ) -> int:
+        """Bytes of device memory that :meth:`select_proposals` needs, at an address that is a multiple of 256.
+
+        Args:
+            sizes: (height, width) of each level in cells.
+            batch: number of images.
+            num_anchors: anchors of a cell.
+            k: proposals of each level.
+        """
+        levels = [FeatureMap(0, *size) for size in sizes]
+        problem = _select_proposals(levels, batch=batch, num_anchors=num_anchors, k=k)
+        return self._library.refinemask_select_proposals_workspace(ctypes.byref(problem))
+
+    def select_proposals(
+        self,
+        levels: Sequence[FeatureMap],
+        base_anchors: int,
+        image_sizes: int,
+        boxes: int,
+        scores: int,
+        workspace: int,
+        *,
+        batch: int,
+        num_anchors: int,
+        k: int,
+        type: int,
+        layout: int = PLANAR,
+        stream: int = 0,
+    ) -> None:
+        """The best anchors of each level of each image as boxes; see ``RefinemaskSelectProposals``."""
+        problem = _select_proposals(levels, batch=batch, num_anchors=num_anchors, k=k, type=type, layout=layout)
+        problem.base_anchors, problem.image_sizes = base_anchors, image_sizes
+        problem.boxes, problem.scores, problem.workspace = boxes, scores, workspace
+        if refusal := self._library.refinemask_select_proposals_refusal(ctypes.byref(problem)):
+            raise KernelError(
+                f"refinemask_select_proposals: {refusal.decode()}; it was called with {_describe(problem)}"
+            )
+        self._launch("select_proposals", problem, stream)
 
     def boundary_merge(self, coarse: int, fine: int, output: int, *, num_rois: int, size: int, stream: int = 0) -> None:
         """Merge two stages' logits; see ``RefinemaskBoundaryMerge``."""
@@ -342,6 +411,14 @@ class Kernels:
 def _top_k_segments(groups: int, lengths: Sequence[int], k: int) -> _TopKSegments:
     """The problem without addresses."""
     return _TopKSegments(groups=groups, num_values=sum(lengths), lengths=tuple(lengths), num_segments=len(lengths), k=k)
+
+
+def _select_proposals(levels: Sequence[FeatureMap], **numbers: int) -> _SelectProposals:
+    """The problem with no addresses but those of the maps."""
+    problem = _SelectProposals(**numbers)
+    for index, level in enumerate(levels):
+        problem.maps[index], problem.heights[index], problem.widths[index] = level.address, level.height, level.width
+    return problem
 
 
 def _describe(problem: Structure) -> str:

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-from refinemask.files import UserError, atomic_write
+from refinemask.files import UserError, atomic_write, sha256
 from refinemask.json_files import checked, read_json
-from trt_plugins import LIBRARY_DIR, PACKAGE
+from trt_plugins import LIBRARY_DIR, PACKAGE, REPORT
 from trt_plugins.ptxas import KernelResources, parse_ptxas
 
 ARCHITECTURES = ("80", "86-real", "89-real", "90-real", "100-real", "120")
@@ -58,10 +58,10 @@ def build_libraries(
     version = _run([str(nvcc), "--version"]).strip().splitlines()[-1]
     headers = find_headers(tensorrt_include_dir)
     digest = _digest(str(nvcc), version, *known, str(headers), _headers_version(headers))
-    report_path = output / "compile_report.json"
+    report_path = output / REPORT
     if not force and report_path.is_file():
         report = read_report(report_path)
-        if report["sha256"] == digest and all((output / name).is_file() for name in report["libraries"]):
+        if report["sha256"] == digest and report.get("library_sha256") == _digests(output, report["libraries"]):
             print(f"{output} is up to date")
             return report
 
@@ -72,6 +72,8 @@ def build_libraries(
         _run(configure)
         log = _run([str(cmake), "--build", directory, "--parallel", str(os.cpu_count() or 1 if jobs is None else jobs)])
         libraries = sorted(path.name for path in Path(directory).glob("librefinemask_*.so"))
+        # A library beside the report of an older one would be refused.
+        report_path.unlink(missing_ok=True)
         for stale in output.glob("librefinemask_*.so"):
             if stale.name not in libraries:
                 stale.unlink()
@@ -84,11 +86,17 @@ def build_libraries(
             "tensorrt_headers": _headers_version(headers),
             "sha256": digest,
             "libraries": libraries,
+            "library_sha256": _digests(output, libraries),
             "kernels": [kernel._asdict() for kernel in parse_ptxas(log)],
         }
     with atomic_write(report_path) as temporary:
         temporary.write_text(json.dumps(report, indent=1) + "\n")
     return report
+
+
+def _digests(directory: Path, libraries: Sequence[str]) -> dict[str, str]:
+    """SHA-256 of those libraries that are there, by name."""
+    return {name: sha256(directory / name) for name in libraries if (directory / name).is_file()}
 
 
 def read_report(path: Path) -> dict[str, Any]:

@@ -163,11 +163,11 @@ class TorchKernels:
         batch, channels = features[0].shape[:2]
         pooled = empty_pooled(features, rois, output_size)
         interleaved = has_inner_channels(features[0]) and channels * pooled.element_size() % _VECTOR_BYTES == 0
-        pixel_stride = 0
+        map_channels = 0
         if not interleaved:
             features = [feature.contiguous() for feature in features]
-        elif all(_has_pixel_stride(feature, features[0].stride(3)) for feature in features):
-            pixel_stride = features[0].stride(3)
+        elif all(_is_channels_of(feature, features[0].stride(3)) for feature in features):
+            map_channels = features[0].stride(3)
         else:
             features = [feature.clone(memory_format=torch.channels_last) for feature in features]
         rois = rois.contiguous()
@@ -187,7 +187,7 @@ class TorchKernels:
                 finest_scale=finest_scale,
                 type=TYPES[pooled.dtype],
                 layout=INTERLEAVED if interleaved else PLANAR,
-                pixel_stride=pixel_stride,
+                map_channels=map_channels,
                 stream=stream,
             )
         return pooled if result is pooled else pooled.copy_(result)
@@ -219,8 +219,10 @@ class TorchKernels:
         values, indices = self.top_k_segments(scores, [scores.shape[1]], k)
         return values[0], indices[0]
 
-    def top_k_segments(self, scores: Tensor, lengths: Sequence[int], k: int) -> tuple[Tensor, Tensor]:
-        """``refinemask.ops.top_k_segments``, for ``k`` up to 4096 and up to 8 segments.
+    def top_k_segments(
+        self, scores: Tensor, lengths: Sequence[int], k: int, index_dtype: torch.dtype = torch.int64
+    ) -> tuple[Tensor, Tensor]:
+        """``refinemask.ops.top_k_segments``, for ``k`` up to 4096 and up to 8 segments; indices also as int32.
 
         Raises:
             ValueError: the segments are not the whole of a row.
@@ -230,7 +232,7 @@ class TorchKernels:
             raise ValueError(f"segments of {list(lengths)} are not a row of {num_values} scores")
         scores = scores.contiguous()
         shape = len(lengths), groups, k
-        values, indices = scores.new_empty(shape), scores.new_empty(shape, dtype=torch.int64)
+        values, indices = scores.new_empty(shape), scores.new_empty(shape, dtype=index_dtype)
         workspace = _workspace(scores, self.kernels.top_k_segments_workspace(groups=groups, lengths=lengths, k=k))
         with _on_device(scores) as stream:
             self.kernels.top_k_segments(
@@ -241,9 +243,50 @@ class TorchKernels:
                 groups=groups,
                 lengths=lengths,
                 k=k,
+                narrow_indices=index_dtype == torch.int32,
                 stream=stream,
             )
         return values, indices
+
+    def select_proposals(
+        self, maps: Sequence[Tensor], base_anchors: Tensor, image_sizes: Tensor, k: int
+    ) -> tuple[Tensor, Tensor]:
+        """The best anchors of each level of each image as clipped boxes, for ``k`` up to 4096.
+
+        Args:
+            maps: [B, 5A, h, w] of P2 to P6, the logits of A anchors and then their deltas. They are read in place where
+                all are planar, or all the first channels of channels-last ones that fill the last 16 bytes.
+            base_anchors: [5, A, 4] float32 (x1, y1, x2, y2) of each level around a cell at (0, 0).
+            image_sizes: [B, 2] float32 (height, width).
+            k: proposals of each level.
+
+        Returns:
+            Boxes [5B, k, 4] and scores [5B, k] float32, of level after level of each image.
+        """
+        (batch, channels), num_anchors = maps[0].shape[:2], base_anchors.shape[1]
+        vector = _VECTOR_BYTES // maps[0].element_size()
+        interleaved = all(_is_channels_of(each, -(-channels // vector) * vector) for each in maps)
+        maps = maps if interleaved else [each.contiguous() for each in maps]
+        base_anchors, image_sizes = base_anchors.contiguous(), image_sizes.contiguous()
+        boxes = base_anchors.new_empty(len(maps) * batch, k, 4)
+        scores = base_anchors.new_empty(len(maps) * batch, k)
+        options = {"batch": batch, "num_anchors": num_anchors, "k": k}
+        sizes = [(each.shape[2], each.shape[3]) for each in maps]
+        workspace = _workspace(boxes, self.kernels.select_proposals_workspace(sizes, **options))
+        with _on_device(boxes) as stream:
+            self.kernels.select_proposals(
+                [FeatureMap(each.data_ptr(), *size) for each, size in zip(maps, sizes, strict=True)],
+                base_anchors.data_ptr(),
+                image_sizes.data_ptr(),
+                boxes.data_ptr(),
+                scores.data_ptr(),
+                _aligned(workspace),
+                **options,
+                type=TYPES[maps[0].dtype],
+                layout=INTERLEAVED if interleaved else PLANAR,
+                stream=stream,
+            )
+        return boxes, scores
 
     def boundary_merge(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """``refinemask.ops.boundary_merge``."""
@@ -374,7 +417,7 @@ def _on_device(tensor: Tensor) -> Iterator[int]:
         yield torch.cuda.current_stream().cuda_stream
 
 
-def _has_pixel_stride(feature: Tensor, stride: int) -> bool:
+def _is_channels_of(feature: Tensor, stride: int) -> bool:
     """Whether a map is channels of one [B, H, W, stride] in memory, in whole vectors."""
     _, channels, height, width = feature.shape
     strides = height * width * stride, 1, width * stride, stride

@@ -18,10 +18,8 @@ from refinemask.config_json import from_json, to_json
 from refinemask.contract import Metadata
 from refinemask.files import UserError, sha256
 from refinemask.modeling.detector import Detector
+from refinemask.modeling.exported import Precision
 from refinemask.weights import read_config, read_metadata, save_detector
-
-RANDOM_MASK_IOU = 0.98
-"""Smallest mask IoU of exports of random weights: their mask logits are near zero, and a pixel in 28×28 is 0.003."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,15 @@ def count_parameters(checkpoint: Path) -> int:
         return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
 
 
-def exported(source: Source, work: Path, images: Path, size: tuple[int, int] | None = None) -> Path:
+def exported_name(source: Source, work: Path, size: tuple[int, int] | None, precision: str) -> Path:
+    """Path of the model's ONNX file: ``MODEL.onnx``, with the size and a precision of few bits in its name."""
+    shape = "" if size is None else f"-{size[0]}x{size[1]}"
+    return work / f"{source.model.key}{shape}{'' if precision == 'fp32' else f'-{precision}'}.onnx"
+
+
+def exported(
+    source: Source, work: Path, images: Path, size: tuple[int, int] | None = None, precision: Precision = "fp32"
+) -> Path:
     """The model's ONNX file for batch 1, exported and verified unless ``work`` has it of this checkpoint and version.
 
     Args:
@@ -77,13 +83,13 @@ def exported(source: Source, work: Path, images: Path, size: tuple[int, int] | N
         images: directory of the images that the file is verified on.
         size: the one padded (height, width) that the file takes; None is every size that the model's preprocessing
             gives.
+        precision: type of weights and features.
 
     Raises:
         UserError: the export failed.
     """
-    name = source.model.key if size is None else f"{source.model.key}-{size[0]}x{size[1]}"
-    path = work / f"{name}.onnx"
-    if path.is_file() and _was_made_of(path, source.checkpoint):
+    path = exported_name(source, work, size, precision)
+    if path.is_file() and _was_made_of(path, source.checkpoint, precision):
         return path
     print(f"exporting {path.name}", flush=True)
     try:
@@ -94,8 +100,8 @@ def exported(source: Source, work: Path, images: Path, size: tuple[int, int] | N
             source.checkpoint,
             path,
             bounds=choose_bounds(read_config(source.checkpoint).preprocessing, batch=(1,), static=size),
+            precision=precision,
             verify_images=images,
-            mask_iou=RANDOM_MASK_IOU if source.random else None,
         )
     except MismatchError as error:
         print_export(error)
@@ -104,9 +110,10 @@ def exported(source: Source, work: Path, images: Path, size: tuple[int, int] | N
     return path
 
 
-def _was_made_of(path: Path, checkpoint: Path) -> bool:
+def _was_made_of(path: Path, checkpoint: Path, precision: Precision) -> bool:
     try:
         metadata = Metadata.of_file(path)
     except UserError:
         return False
-    return (metadata.source_sha256, metadata.exporter) == (sha256(checkpoint), __version__)
+    origin = metadata.source_sha256, metadata.exporter, metadata.precision
+    return origin == (sha256(checkpoint), __version__, precision)

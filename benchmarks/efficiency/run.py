@@ -13,6 +13,7 @@ from typing import Annotated
 import torch
 import tyro
 
+from benchmarks.efficiency.built import built, require_builder
 from benchmarks.efficiency.figure import written
 from benchmarks.efficiency.files import Source, count_parameters, exported, find_sources
 from benchmarks.efficiency.models import PUBLISHED_AT
@@ -52,7 +53,7 @@ class Plan:
     backends: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="BACKEND…")] = None
     """Backends: pytorch, onnxruntime, openvino:fp32, openvino:bf16, tensorrt:PRECISION; all here if not given.
 
-    TensorRT runs MODEL-SIZE-PRECISION.engine in the work directory, which engines.build makes of the ONNX files there.
+    TensorRT's engines are exported, built and checked here, unless the work directory has them.
     """
     device: str = "cpu"
     """Device, cpu or cuda."""
@@ -60,8 +61,8 @@ class Plan:
     """CPU threads of every engine."""
     rounds: int = 10
     """Images that every engine is timed on."""
-    warmup: int = 1
-    """Rounds before those that count."""
+    warmup: int = 2
+    """Rounds before those that count. TensorRT records its work in the second."""
     images: Path = PHOTOS / "images"
     """An image or a directory of images; with annotations, the directory of the annotated ones."""
     annotations: OptionalPath = None
@@ -112,7 +113,7 @@ def measure_efficiency(plan: Plan) -> EfficiencyReport:
         if backend in [each.backend for each in report.backends]:
             continue
         print(f"measuring {backend}", flush=True)
-        engines = [_engine(backend, source, files[source.model.key]) for source in sources]
+        engines = [_engine(backend, source, plan, plan.size) for source in sources]
         comparison = build_report(measure(engines, images, settings))
         if plan.annotations:
             comparison = with_accuracy(comparison, _compared(backend, sources, plan))
@@ -132,6 +133,9 @@ def _check(plan: Plan) -> None:
         require_not_input(output, *plan.checkpoints, plan.annotations, plan.ap_star_annotations)
     if plan.device != "cpu" and not torch.cuda.is_available():
         raise UserError(f"device '{plan.device}' was asked for, but there is no GPU; use --device cpu")
+    for backend in plan.backends or ():
+        if backend.startswith("tensorrt"):
+            require_builder(backend, plan.device)
 
 
 def _describe(source: Source, onnx: Path) -> ModelReport:
@@ -157,24 +161,19 @@ def _backends_here(device: str) -> list[str]:
     return ["pytorch", "onnxruntime", *(f"openvino:{precision}" for precision in openvino_precisions())]
 
 
-def _engine(backend: str, source: Source, onnx: Path) -> str:
+def _engine(backend: str, source: Source, plan: Plan, size: tuple[int, int] | None) -> str:
     """The engine of a model on a backend, as :class:`benchmarks.harness.spec.EngineSpec` reads it."""
     name, _, precision = backend.partition(":")
-    if name != "tensorrt":
-        return f"{source.checkpoint if name == 'pytorch' else onnx}@{backend}"
-    path = onnx.with_name(f"{onnx.stem}-{precision}.engine")
-    if not path.is_file():
-        raise UserError(
-            f"{path}: no such file; build it of an export of {source.checkpoint.name} in that precision and size "
-            "(export.to_onnx, engines.build)"
-        )
+    if name == "tensorrt":
+        return f"{built(source, precision or 'fp32', plan.work, plan.images, size)}@{backend}"
+    path = source.checkpoint if name == "pytorch" else exported(source, plan.work, plan.images, size)
     return f"{path}@{backend}"
 
 
 def _compared(backend: str, sources: Sequence[Source], plan: Plan) -> ComparisonReport:
     """The models over the annotated images in their own sizes."""
     assert plan.annotations is not None
-    engines = [_engine(backend, source, exported(source, plan.work, plan.images)) for source in sources]
+    engines = [_engine(backend, source, plan, None) for source in sources]
     ap_star = read_cocofied(plan.ap_star_annotations) if plan.ap_star_annotations else None
     settings = Settings(threads=plan.threads, device=plan.device, warmup=0)
     return compare(engines, read_coco(plan.annotations), plan.images, settings, plan.limit, ap_star)

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.harness.report_file import ABSENT_IF_NONE
+from refinemask.config import RPNConfig
+from refinemask.modeling.anchors import STRIDES, pyramid_anchors
 from refinemask.ops import roi_levels
 from refinemask.ops.roi_align import FINEST_SCALE, FINEST_STRIDE
 
-Kernel = Literal["RoIAlign", "NMS", "top-k", "merge", "label logits"]
+Kernel = Literal["RoIAlign", "NMS", "top-k", "merge", "proposals", "label logits"]
 Layout = Literal["planar", "channels last"]
 Boxes = Literal["coco", "full", "large"]
 """Kind of boxes. ``coco`` has log-normal sizes with a median of 0.106 of the image's side, as COCO has. In ``full``
@@ -166,9 +168,12 @@ class TopKCase:
 
 LEVELS = 202_600, 51_400, 13_600, 4150, 1819
 """Anchors of the levels of an image of 800 × 1344, and as many scores of padding as there are candidates."""
+CANDIDATES = 3840
+"""Best scores of all classes of an image that enter the last NMS."""
 TOP_K_CASES = (
     *(TopKCase(groups=1, scores=scores, k=1000) for scores in (*LEVELS, 5000)),
-    TopKCase(groups=1, scores=80_000, k=3840, padding=0.97),
+    TopKCase(groups=8, scores=80_000, k=CANDIDATES, padding=0.97),
+    TopKCase(groups=1, scores=80_000, k=CANDIDATES, padding=0.97),
     TopKCase(groups=1, scores=sum(LEVELS), k=1000, segments=LEVELS),
 )
 
@@ -196,6 +201,61 @@ class MergeCase:
 
 
 MERGE_CASES = (MergeCase(rois=100, size=28), MergeCase(rois=100, size=56))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposalsCase:
+    """One selection of the RPN's best anchors, from the maps to clipped boxes."""
+
+    kernel: ClassVar[Kernel] = "proposals"
+    batch: int
+    k: int
+    image: tuple[int, int] = (800, 1344)
+    """Height and width in pixels."""
+    num_anchors: int = 3
+    """Anchors of a cell."""
+
+    @property
+    def name(self) -> str:
+        """Display name."""
+        return f"{self.batch} × 5 levels of {self.image[0]} × {self.image[1]} → {self.k}"
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """(height, width) of P2 to P6 in cells."""
+        height, width = self.image
+        return [(math.ceil(height / stride), math.ceil(width / stride)) for stride in STRIDES]
+
+    def maps(self, dtype: torch.dtype, device: str, channels_last: bool, seed: int) -> list[Tensor]:
+        """[B, 5A, h, w] of each level; channels-last ones lie as TensorRT's do, in whole vectors of 16 bytes."""
+        generator = torch.Generator(device).manual_seed(seed)
+        shapes = [(self.batch, 5 * self.num_anchors, *size) for size in self.sizes]
+        maps = [(torch.randn(shape, generator=generator, device=device) / 2).to(dtype) for shape in shapes]
+        if not channels_last:
+            return maps
+        padding = -maps[0].shape[1] % (16 // dtype.itemsize)
+        stored = [torch.nn.functional.pad(each.permute(0, 2, 3, 1), (0, padding)) for each in maps]
+        return [each.permute(0, 3, 1, 2)[:, : maps[0].shape[1]] for each in stored]
+
+    def anchors(self, device: str) -> list[Tensor]:
+        """Anchors [h · w · A, 4] of each level."""
+        return pyramid_anchors(self.sizes, self._config, torch.device(device))
+
+    def base_anchors(self, device: str) -> Tensor:
+        """[5, A, 4], the anchors of a cell at (0, 0) of each level."""
+        return torch.stack(pyramid_anchors([(1, 1)] * len(STRIDES), self._config, torch.device(device)))
+
+    def image_sizes(self, device: str) -> Tensor:
+        """[B, 2], each image a little smaller than the one before."""
+        sizes = [[side - 10 * image for side in self.image] for image in range(self.batch)]
+        return torch.tensor(sizes, dtype=torch.float32, device=device)
+
+    @property
+    def _config(self) -> RPNConfig:
+        return RPNConfig(anchor_ratios=tuple(0.5 * 2**index for index in range(self.num_anchors)))
+
+
+PROPOSALS_CASES = tuple(ProposalsCase(batch=batch, k=1000) for batch in (1, 8))
 
 
 class LabelLogitsInputs(NamedTuple):
@@ -289,3 +349,10 @@ def roi_align_bytes(features: Sequence[Tensor], rois: Tensor, output_size: int) 
         cells += int(covered.sum())
     values = features[0].shape[1] * (cells + len(rois) * output_size**2)
     return values * features[0].element_size() + rois.numel() * rois.element_size()
+
+
+def proposals_bytes(case: ProposalsCase, dtype: torch.dtype) -> int:
+    """Bytes that the selection of proposals must move: all logits, the deltas of the best, and the results."""
+    logits = case.num_anchors * sum(height * width for height, width in case.sizes)
+    results = len(case.sizes) * case.k
+    return case.batch * (dtype.itemsize * (logits + 4 * results) + 20 * results)

@@ -11,6 +11,7 @@ from benchmarks.gpu_suite.numerics import (
     check_label_logits,
     check_merge,
     check_nms,
+    check_proposals,
     check_roi_align,
     check_top_k,
 )
@@ -18,6 +19,7 @@ from benchmarks.gpu_suite.tiny import (
     TINY_LABEL_LOGITS_CASES,
     TINY_MERGE_CASES,
     TINY_NMS_CASES,
+    TINY_PROPOSALS_CASES,
     TINY_ROI_ALIGN_CASES,
     TINY_TOP_K_CASES,
 )
@@ -66,4 +68,5 @@ def _tiny(kernels: TorchKernels, device: str) -> Iterator[Check]:
     yield from check_nms(kernels, device, TINY_NMS_CASES)
     yield from check_top_k(kernels, device, TINY_TOP_K_CASES)
     yield from check_merge(kernels, device, TINY_MERGE_CASES)
+    yield from check_proposals(kernels, device, TINY_PROPOSALS_CASES)
     yield from check_label_logits(kernels, device, TINY_LABEL_LOGITS_CASES)

@@ -4,9 +4,9 @@ from functools import partial
 
 import torch
 
-from benchmarks.gpu_suite.cases import BOX_HEAD, MASK_HEAD, NMS_CASES, Layout
+from benchmarks.gpu_suite.cases import BOX_HEAD, CANDIDATES, MASK_HEAD, NMS_CASES, PROPOSALS_CASES, TOP_K_CASES, Layout
 from benchmarks.gpu_suite.goals import Goal, NotMeasuredError
-from benchmarks.gpu_suite.kernel_times import FIXPOINT, PER_LEVEL, TORCHVISION, KernelTime
+from benchmarks.gpu_suite.kernel_times import CHAIN, FIXPOINT, PER_LEVEL, TORCH, TORCHVISION, KernelTime
 from benchmarks.gpu_suite.report import GpuReport
 from benchmarks.gpu_suite.workload import Workload
 
@@ -52,4 +52,6 @@ KERNEL_GOALS = (
         for case in NMS_CASES
         for rival, least in ((FIXPOINT, 5.0), (TORCHVISION, 1.0))
     ),
+    *(rival_goal(Workload(case), TORCH, least=1) for case in TOP_K_CASES if case.k == CANDIDATES),
+    *(rival_goal(Workload(case, torch.float16, "channels last"), CHAIN, least=2) for case in PROPOSALS_CASES),
 )

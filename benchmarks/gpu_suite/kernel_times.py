@@ -14,10 +14,13 @@ from benchmarks.gpu_suite.cases import (
     Layout,
     MergeCase,
     NMSCase,
+    ProposalsCase,
     RoIAlignCase,
     TopKCase,
+    proposals_bytes,
     roi_align_bytes,
 )
+from benchmarks.gpu_suite.proposals import Select, proposals_chain, select_by_kernel, select_by_topk
 from benchmarks.gpu_suite.timing import Timer, Timing
 from benchmarks.gpu_suite.workload import Workload
 from refinemask.ops import boundary_merge, label_logits, roi_levels, upsampled_label_logits
@@ -31,6 +34,7 @@ ROTATION = 4
 
 PER_LEVEL, TORCHVISION, FIXPOINT = "torchvision per level", "torchvision", "fixpoint of matrix products"
 TORCH, ONE_BY_ONE = "torch.topk", "one segment after another"
+CHAIN, CHAIN_WITH_KERNEL = "torch.topk, gather, decode", "our top-k, gather, decode"
 GRAPH, EAGER = "the same in a CUDA graph", "eager"
 
 
@@ -102,6 +106,25 @@ def time_merge(kernels: TorchKernels, timer: Timer, device: str, cases: Iterable
             rivals = {EAGER: timer([_call(boundary_merge, *inputs) for inputs in sets])}
         work = [_call(kernels.boundary_merge, *inputs) for inputs in sets]
         yield Workload(case), KernelTime(timer(work), rivals, 36 * case.size**2 * case.rois)
+
+
+def time_proposals(
+    kernels: TorchKernels, timer: Timer, device: str, dtype: torch.dtype, cases: Iterable[ProposalsCase]
+) -> Iterator[Timed]:
+    """Both layouts; the rivals are PyTorch's operators, with its own top-k and with ours, on maps of that layout."""
+    layouts: tuple[Layout, ...] = ("planar", "channels last")
+    for case in cases:
+        anchors, sizes = case.anchors(device), case.image_sizes(device)
+        for layout in layouts:
+            sets = [case.maps(dtype, device, layout == "channels last", seed) for seed in range(ROTATION)]
+            base = case.base_anchors(device)
+            work = [_call(kernels.select_proposals, maps, base, sizes, case.k) for maps in sets]
+            ways: dict[str, Select] = {CHAIN: select_by_topk, CHAIN_WITH_KERNEL: select_by_kernel(kernels)}
+            rivals = {
+                name: timer([_call(proposals_chain, maps, anchors, sizes, case.k, select) for maps in sets])
+                for name, select in ways.items()
+            }
+            yield Workload(case, dtype, layout), KernelTime(timer(work), rivals, proposals_bytes(case, dtype))
 
 
 def time_label_logits(

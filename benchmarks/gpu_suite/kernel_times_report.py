@@ -10,12 +10,14 @@ from benchmarks.gpu_suite.cases import (
     LABEL_LOGITS_CASES,
     MERGE_CASES,
     NMS_CASES,
+    PROPOSALS_CASES,
     ROI_ALIGN_CASES,
     TOP_K_CASES,
     LabelLogitsCase,
     Layout,
     MergeCase,
     NMSCase,
+    ProposalsCase,
     RoIAlignCase,
     TopKCase,
 )
@@ -25,6 +27,7 @@ from benchmarks.gpu_suite.tiny import (
     TINY_LABEL_LOGITS_CASES,
     TINY_MERGE_CASES,
     TINY_NMS_CASES,
+    TINY_PROPOSALS_CASES,
     TINY_ROI_ALIGN_CASES,
     TINY_TOP_K_CASES,
 )
@@ -69,6 +72,17 @@ class MergeTime:
 
 
 @dataclass(frozen=True)
+class ProposalsTime:
+    """The selection of proposals on one workload."""
+
+    case: ProposalsCase
+    dtype: str
+    """Name of the maps' type, such as ``float16``."""
+    layout: Layout
+    time: KernelTime
+
+
+@dataclass(frozen=True)
 class LabelLogitsTime:
     """The logits of the labels on one workload."""
 
@@ -87,13 +101,15 @@ class KernelTimesReport:
     nms: tuple[NMSTime, ...] = ()
     top_k: tuple[TopKTime, ...] = ()
     merge: tuple[MergeTime, ...] = ()
+    proposals: tuple[ProposalsTime, ...] = ()
     label_logits: tuple[LabelLogitsTime, ...] = ()
 
     @property
     def times(self) -> dict[Workload, KernelTime]:
         """All times by workload."""
+        of_maps: tuple[RoIAlignTime | ProposalsTime, ...] = (*self.roi_align, *self.proposals)
         return {
-            **{Workload(each.case, getattr(torch, each.dtype), each.layout): each.time for each in self.roi_align},
+            **{Workload(each.case, getattr(torch, each.dtype), each.layout): each.time for each in of_maps},
             **{Workload(each.case): each.time for each in self.nms},
             **{Workload(each.case): each.time for each in self.top_k},
             **{Workload(each.case): each.time for each in self.merge},
@@ -120,10 +136,17 @@ def run_kernel_times(context: Context) -> KernelTimesReport:
         NotRunError: there are no kernels here.
     """
     kernels, timer, device = context.kernels(), context.timer(), context.device
-    roi_align, nms, top_k, merge, label_logits = (
-        (TINY_ROI_ALIGN_CASES, TINY_NMS_CASES, TINY_TOP_K_CASES, TINY_MERGE_CASES, TINY_LABEL_LOGITS_CASES)
+    roi_align, nms, top_k, merge, proposals, label_logits = (
+        (
+            TINY_ROI_ALIGN_CASES,
+            TINY_NMS_CASES,
+            TINY_TOP_K_CASES,
+            TINY_MERGE_CASES,
+            TINY_PROPOSALS_CASES,
+            TINY_LABEL_LOGITS_CASES,
+        )
         if context.tiny
-        else (ROI_ALIGN_CASES, NMS_CASES, TOP_K_CASES, MERGE_CASES, LABEL_LOGITS_CASES)
+        else (ROI_ALIGN_CASES, NMS_CASES, TOP_K_CASES, MERGE_CASES, PROPOSALS_CASES, LABEL_LOGITS_CASES)
     )
     times: dict[Workload, KernelTime] = {}
 
@@ -139,6 +162,8 @@ def run_kernel_times(context: Context) -> KernelTimesReport:
     time(TimingPart("top-k"), kernel_times.time_top_k(kernels, timer, device, top_k))
     time(TimingPart("merge"), kernel_times.time_merge(kernels, timer, device, merge))
     for dtype in DTYPES:
+        timed = kernel_times.time_proposals(kernels, timer, device, dtype, proposals)
+        time(TimingPart("proposals", dtype), timed)
         timed = kernel_times.time_label_logits(kernels, timer, device, dtype, label_logits)
         time(TimingPart("label logits", dtype), timed)
     return _report(times)
@@ -155,6 +180,11 @@ def _report(times: Mapping[Workload, KernelTime]) -> KernelTimesReport:
         nms=tuple(NMSTime(case, time) for _, case, time in items if isinstance(case, NMSCase)),
         top_k=tuple(TopKTime(case, time) for _, case, time in items if isinstance(case, TopKCase)),
         merge=tuple(MergeTime(case, time) for _, case, time in items if isinstance(case, MergeCase)),
+        proposals=tuple(
+            ProposalsTime(case, dtype_name(workload.dtype), workload.layout, time)
+            for workload, case, time in items
+            if isinstance(case, ProposalsCase) and workload.dtype and workload.layout
+        ),
         label_logits=tuple(
             LabelLogitsTime(case, dtype_name(workload.dtype), workload.layout, time)
             for workload, case, time in items

@@ -1,6 +1,6 @@
 """The kernels' results on the device against float64, torchvision and the eager operators."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -14,6 +14,7 @@ from benchmarks.gpu_suite.cases import (
     LEVELS,
     MERGE_CASES,
     NMS_CASES,
+    PROPOSALS_CASES,
     ROI_ALIGN_CASES,
     SEMANTIC,
     TOP_K_CASES,
@@ -21,16 +22,18 @@ from benchmarks.gpu_suite.cases import (
     LabelLogitsInputs,
     MergeCase,
     NMSCase,
+    ProposalsCase,
     RoIAlignCase,
     TopKCase,
 )
 from benchmarks.gpu_suite.kernel_times import eager_label_logits
+from benchmarks.gpu_suite.proposals import proposals_chain, select_by_sort
 from benchmarks.gpu_suite.workload import Workload
 from engines.compiled.conv_relu import conv_relu
 from refinemask.float32 import float32_products
 from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align, top_k, top_k_segments
-from refinemask.ops.roi_align import FINEST_SCALE
-from trt_plugins.c_api import INTERLEAVED, FeatureMap
+from refinemask.ops.roi_align import FINEST_SCALE, FINEST_STRIDE
+from trt_plugins.c_api import INTERLEAVED, PLANAR, FeatureMap
 from trt_plugins.torch_ops import TYPES, TorchKernels
 
 ODD_CASES = (
@@ -58,6 +61,14 @@ PADDED_CASES = (
     RoIAlignCase(name="no RoI on one channel", levels=1, channels=1, rois=0, output_size=56),
 )
 """Cases whose channels TensorRT pads to whole vectors of 16 bytes (its format kHWC8)."""
+JOINT_CASES = (
+    *SEMANTIC,
+    RoIAlignCase(name="13 channels of two images", levels=1, channels=13, rois=100, output_size=14, batch=2),
+    RoIAlignCase(name="one channel of three images", levels=1, channels=1, rois=37, output_size=28, batch=3),
+    RoIAlignCase(name="no RoI on two images", levels=1, channels=13, rois=0, output_size=14, batch=2),
+)
+"""Cases whose map is some channels of a joint one, from channel :data:`JOINT_BEGIN` on, with others behind them."""
+JOINT_BEGIN, JOINT_BEHIND = 16, 5
 ODD_NMS = (
     NMSCase(name="1 box", groups=1, boxes=1, k=5, iou_threshold=0.5),
     NMSCase(name="40 × 1000 → 1000", groups=40, boxes=1000, k=1000, iou_threshold=0.7),
@@ -74,6 +85,12 @@ ODD_TOP_K = (
     TopKCase(groups=2, scores=9247, k=31, segments=(5120, 31, 4096)),
 )
 ODD_MERGES = (MergeCase(rois=1, size=7), MergeCase(rois=3, size=101), MergeCase(rois=800, size=14))
+ODD_PROPOSALS = (
+    ProposalsCase(batch=3, k=1, image=(353, 417)),
+    ProposalsCase(batch=2, k=4096, image=(352, 416)),
+    ProposalsCase(batch=2, k=100, image=(64, 96), num_anchors=7),
+    ProposalsCase(batch=1, k=2000, image=(1024, 2048), num_anchors=1),
+)
 ODD_LABEL_LOGITS = (
     LabelLogitsCase(rois=37, channels=13, size=7),
     LabelLogitsCase(rois=3, channels=1, size=101, mask_channels=1),
@@ -86,7 +103,8 @@ LIMITS = {torch.float32: 3e-5, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 """Largest relative error (norm of the difference over norm of the reference) by type of the maps. Float32 has the
 rounding of coordinates alone, the other types also the rounding of the result."""
 FULL_PRECISION_LIMIT = 1e-5
-"""Largest relative error of the merge, whose interpolation weights are float32, and of float32 sums of products."""
+"""Largest relative error of the merge, whose interpolation weights are float32, of proposals, which are float32, and of
+float32 sums of products."""
 
 
 @dataclass(frozen=True)
@@ -113,9 +131,11 @@ def check_kernels(kernels: TorchKernels, device: str) -> Iterator[Check]:
     yield from check_empty_boxes(kernels, device, EMPTY_CASES)
     yield from check_channel_slices(kernels, device, SLICE_CASES)
     yield from check_padded_channels(kernels, device, PADDED_CASES)
+    yield from check_joint_maps(kernels, device, JOINT_CASES)
     yield from check_nms(kernels, device, (*NMS_CASES, *ODD_NMS))
     yield from check_top_k(kernels, device, (*TOP_K_CASES, *ODD_TOP_K))
     yield from check_merge(kernels, device, (*MERGE_CASES, *ODD_MERGES))
+    yield from check_proposals(kernels, device, (*PROPOSALS_CASES, *ODD_PROPOSALS))
     yield from check_label_logits(kernels, device, (*LABEL_LOGITS_CASES, *ODD_LABEL_LOGITS))
 
 
@@ -167,24 +187,40 @@ def check_padded_channels(kernels: TorchKernels, device: str, cases: Iterable[Ro
         features, rois = case.features(dtype, device, False, seed=9), case.random_rois(device, seed=10)
         padding = -case.channels % (16 // dtype.itemsize)
         stored = [F.pad(feature.permute(0, 2, 3, 1), (0, padding), value=float("nan")) for feature in features]
-        shape = len(rois), case.output_size, case.output_size, case.channels + padding
-        result = torch.full(shape, float("nan"), dtype=dtype, device=device)
-        kernels.kernels.roi_align(
-            [FeatureMap(feature.data_ptr(), *feature.shape[1:3]) for feature in stored],
-            rois.data_ptr(),
-            result.data_ptr(),
-            batch=case.batch,
-            channels=case.channels,
-            num_rois=len(rois),
-            output_size=case.output_size,
-            sampling_ratio=0,
-            finest_scale=FINEST_SCALE,
-            type=TYPES[dtype],
-            layout=INTERLEAVED,
-            stream=torch.cuda.current_stream().cuda_stream if rois.is_cuda else 0,
-        )
+        addresses = [feature.data_ptr() for feature in stored]
+        result = _pool_addresses(kernels, case, addresses, rois, dtype, INTERLEAVED)
         reference = F.pad(_reference(case, features, rois).permute(0, 2, 3, 1), (0, padding))
         yield Check(f"{Workload(case, dtype)}, padded channels", relative_error(result, reference), LIMITS[dtype])
+
+
+def check_joint_maps(kernels: TorchKernels, device: str, cases: Iterable[RoIAlignCase]) -> Iterator[Check]:
+    """Channels of a joint map as TensorRT stores it: planar, or channels last and padded with NaN to whole vectors.
+
+    Every third RoI is one of :data:`EMPTY_ROIS`.
+    """
+    for case, dtype, layout in product(cases, LIMITS, (PLANAR, INTERLEAVED)):
+        total = JOINT_BEGIN + case.channels + JOINT_BEHIND
+        (joint,) = replace(case, channels=total).features(dtype, device, False, seed=13)
+        features = [joint[:, JOINT_BEGIN : JOINT_BEGIN + case.channels]]
+        rois = case.random_rois(device, seed=14)
+        empty = torch.tensor(EMPTY_ROIS, device=device)
+        rois[1::3] = empty[torch.arange(len(rois[1::3]), device=device) % len(empty)]
+        vector = 16 // dtype.itemsize
+        stored, map_channels, offset = joint, total, JOINT_BEGIN * joint.shape[2] * joint.shape[3]
+        if layout == INTERLEAVED:
+            stored = F.pad(joint.permute(0, 2, 3, 1), (0, -total % vector), value=float("nan"))
+            map_channels, offset = stored.shape[3], JOINT_BEGIN
+        address = stored.data_ptr() + offset * dtype.itemsize
+        result = _pool_addresses(kernels, case, [address], rois, dtype, layout, map_channels)
+        solid = torch.ones(len(rois), dtype=torch.bool, device=device)
+        solid[1::3] = False
+        shape = len(rois), case.channels, case.output_size, case.output_size
+        reference = torch.zeros(shape, dtype=torch.float64, device=device)
+        reference[solid] = _reference(case, features, rois[solid])
+        if layout == INTERLEAVED:
+            reference = F.pad(reference.permute(0, 2, 3, 1), (0, -case.channels % vector))
+        name = f"{Workload(case, dtype)}, channels of a joint map, {'padded' if layout == INTERLEAVED else 'planar'}"
+        yield Check(name, relative_error(result, reference), LIMITS[dtype])
 
 
 def check_nms(kernels: TorchKernels, device: str, cases: Iterable[NMSCase]) -> Iterator[Check]:
@@ -198,7 +234,7 @@ def check_nms(kernels: TorchKernels, device: str, cases: Iterable[NMSCase]) -> I
 
 
 def check_top_k(kernels: TorchKernels, device: str, cases: Iterable[TopKCase]) -> Iterator[Check]:
-    """Against a stable sort on the CPU; every score and every index must be the same."""
+    """Against a stable sort on the CPU; every score and every index, of 64 and of 32 bits, must be the same."""
     for case in cases:
         scores = case.random_scores(device, seed=11)
         if case.segments:
@@ -206,7 +242,10 @@ def check_top_k(kernels: TorchKernels, device: str, cases: Iterable[TopKCase]) -
             result, expected = kernels.top_k_segments(scores, *arguments), top_k_segments(scores.cpu(), *arguments)
         else:
             result, expected = kernels.top_k(scores, case.k), top_k(scores.cpu(), case.k)
-        different = sum(int((a.cpu() != b).sum()) for a, b in zip(result, expected, strict=True))
+        lengths = case.segments or (case.scores,)
+        _, narrow = kernels.top_k_segments(scores, lengths, case.k, torch.int32)
+        pairs = zip((*result, narrow.view_as(result[1])), (*expected, expected[1]), strict=True)
+        different = sum(int((a.cpu() != b).sum()) for a, b in pairs)
         yield Check(str(Workload(case)), different, 0)
 
 
@@ -217,6 +256,18 @@ def check_merge(kernels: TorchKernels, device: str, cases: Iterable[MergeCase]) 
         result = kernels.boundary_merge(coarse, fine)
         expected = boundary_merge(coarse.cpu(), fine.cpu())
         yield Check(str(Workload(case)), relative_error(result.cpu(), expected.double()), FULL_PRECISION_LIMIT)
+
+
+def check_proposals(kernels: TorchKernels, device: str, cases: Iterable[ProposalsCase]) -> Iterator[Check]:
+    """Against PyTorch's operators in float64: the same anchors in the same order, so the norm sees any other."""
+    for case, dtype, channels_last in product(cases, LIMITS, (False, True)):
+        maps, sizes = case.maps(dtype, device, channels_last, seed=13), case.image_sizes(device)
+        result = kernels.select_proposals(maps, case.base_anchors(device), sizes, case.k)
+        anchors = [each.double() for each in case.anchors(device)]
+        reference = proposals_chain(maps, anchors, sizes.double(), case.k, select_by_sort)
+        error = max(relative_error(a, b) for a, b in zip(result, reference, strict=True))
+        workload = Workload(case, dtype, "channels last" if channels_last else "planar")
+        yield Check(str(workload), error, FULL_PRECISION_LIMIT)
 
 
 def check_label_logits(kernels: TorchKernels, device: str, cases: Iterable[LabelLogitsCase]) -> Iterator[Check]:
@@ -256,6 +307,40 @@ def check_conv_relu(device: str) -> Iterator[Check]:
             result = conv_relu(*there, added if adds else None, (1, 1), (1, 1), (1, 1))
         name = f"convolution{' + sum' if adds else ''} + ReLU, {str(dtype).removeprefix('torch.')}"
         yield Check(name, relative_error(result.cpu(), reference), LIMITS[dtype])
+
+
+def _pool_addresses(
+    kernels: TorchKernels,
+    case: RoIAlignCase,
+    addresses: Sequence[int],
+    rois: Tensor,
+    dtype: torch.dtype,
+    layout: int,
+    map_channels: int = 0,
+) -> Tensor:
+    """The result in the layout of the maps, whose padded channels must be zeros, through the C interface."""
+    size, vector = case.output_size, 16 // dtype.itemsize
+    shape = (len(rois), case.channels, size, size)
+    if layout == INTERLEAVED:
+        shape = (len(rois), size, size, -(-case.channels // vector) * vector)
+    result = torch.full(shape, float("nan"), dtype=dtype, device=rois.device)
+    sizes = [[side // (FINEST_STRIDE << level) for side in case.image] for level in range(case.levels)]
+    kernels.kernels.roi_align(
+        [FeatureMap(address, *each) for address, each in zip(addresses, sizes, strict=True)],
+        rois.data_ptr(),
+        result.data_ptr(),
+        batch=case.batch,
+        channels=case.channels,
+        map_channels=map_channels,
+        num_rois=len(rois),
+        output_size=case.output_size,
+        sampling_ratio=0,
+        finest_scale=FINEST_SCALE,
+        type=TYPES[dtype],
+        layout=layout,
+        stream=torch.cuda.current_stream().cuda_stream if rois.is_cuda else 0,
+    )
+    return result
 
 
 def _reference(case: RoIAlignCase, features: list[Tensor], rois: Tensor) -> Tensor:

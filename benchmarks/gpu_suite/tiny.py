@@ -7,6 +7,7 @@ from benchmarks.gpu_suite.cases import (
     LABEL_LOGITS_CASES,
     MERGE_CASES,
     NMS_CASES,
+    PROPOSALS_CASES,
     SEMANTIC,
     TOP_K_CASES,
 )
@@ -21,4 +22,5 @@ TINY_TOP_K_CASES = (
     replace(TOP_K_CASES[-1], scores=6100, k=20, segments=(6000, 100)),
 )
 TINY_MERGE_CASES = tuple(replace(case, rois=2, size=size) for case, size in zip(MERGE_CASES, (8, 14), strict=True))
+TINY_PROPOSALS_CASES = (replace(PROPOSALS_CASES[0], batch=2, k=20, image=(64, 96)),)
 TINY_LABEL_LOGITS_CASES = tuple(replace(case, rois=3, channels=16, size=4) for case in LABEL_LOGITS_CASES[:2])

@@ -4,7 +4,16 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks.gpu_suite.cases import Kernel, LabelLogitsCase, Layout, MergeCase, NMSCase, RoIAlignCase, TopKCase
+from benchmarks.gpu_suite.cases import (
+    Kernel,
+    LabelLogitsCase,
+    Layout,
+    MergeCase,
+    NMSCase,
+    ProposalsCase,
+    RoIAlignCase,
+    TopKCase,
+)
 
 
 @dataclass(frozen=True)
@@ -13,7 +22,7 @@ class TimingPart:
 
     kernel: Kernel
     dtype: torch.dtype | None = None
-    """Type of the maps of RoIAlign and label logits."""
+    """Type of the maps."""
 
     def __str__(self) -> str:
         return ", ".join([f"{self.kernel} times", *([dtype_name(self.dtype)] if self.dtype else [])])
@@ -21,13 +30,13 @@ class TimingPart:
 
 @dataclass(frozen=True)
 class Workload:
-    """A case, and for RoIAlign and label logits the maps it reads."""
+    """A case, and for RoIAlign, proposals and label logits the maps they read."""
 
-    case: RoIAlignCase | NMSCase | TopKCase | MergeCase | LabelLogitsCase
+    case: RoIAlignCase | NMSCase | TopKCase | MergeCase | ProposalsCase | LabelLogitsCase
     dtype: torch.dtype | None = None
-    """Type of these maps."""
+    """Type of the maps."""
     layout: Layout | None = None
-    """Layout of these maps in memory."""
+    """Layout of the maps in memory."""
 
     @property
     def part(self) -> TimingPart:

@@ -43,10 +43,13 @@ class Canvases:
 
         This is the smallest canvas that holds the image, or else the one for which it must be shrunk least.
         """
+        held = self.holding(height, width)
+        return held or max(self.sizes, key=lambda size: min(size[0] / height, size[1] / width))
+
+    def holding(self, height: int, width: int) -> Size | None:
+        """The smallest canvas that holds an image of ``height`` × ``width`` pixels; None if none does."""
         fitting = [size for size in self.sizes if size[0] >= height and size[1] >= width]
-        if fitting:
-            return min(fitting, key=lambda size: size[0] * size[1])
-        return max(self.sizes, key=lambda size: min(size[0] / height, size[1] / width))
+        return min(fitting, key=lambda size: size[0] * size[1], default=None)
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Raise :class:`InputError` unless images of ``shape`` [B, 3, H, W] fill a canvas and are no more than a batch.

@@ -11,10 +11,12 @@ from typing import Any, Literal
 from refinemask.extras import install_command
 from refinemask.files import UserError
 from refinemask.foreign import one_line, reason
+from trt_plugins import require_as_built
 
 Flavour = Literal["tensorrt", "tensorrt_rtx"]
-OLDEST, TOO_NEW = (10, 7), (12, 0)
-"""Oldest supported and first unsupported version; before 10.7 TensorRT ignores plugins where a function has a body."""
+OLDEST, TOO_NEW = (10, 3), (12, 0)
+"""Oldest supported and first unsupported version. Before 10.7 TensorRT ignores plugins where a function has a body, so
+it needs files without bodies."""
 _loaded: set[tuple[Any, Path]] = set()
 """Libraries whose plugins are registered, each with the module of TensorRT."""
 
@@ -36,9 +38,18 @@ def import_tensorrt(flavour: Flavour) -> Any:
 
 def require_known(version: str) -> None:
     """Raise :class:`UserError` unless this project knows the version of TensorRT."""
-    major, minor = map(int, version.split(".")[:2])
-    if not OLDEST <= (major, minor) < TOO_NEW:
-        raise UserError(f"TensorRT {version} is not supported; expected 10.7 or newer, and older than 12")
+    if not OLDEST <= _minor(version) < TOO_NEW:
+        raise UserError(f"TensorRT {version} is not supported; expected 10.3 or newer, and older than 12")
+
+
+def require_tiling(version: str) -> None:
+    """Raise :class:`UserError` unless this version of plain TensorRT has tiling levels."""
+    if _minor(version) < (10, 8):
+        raise UserError(f"TensorRT {version} has no tiling levels, which came with 10.8; leave out --tiling-level")
+
+
+def _minor(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")[:2]))
 
 
 def short_version(version: str) -> str:
@@ -73,7 +84,7 @@ def load_plugins(trt: Any, library: str | os.PathLike[str] | None, logger: Any) 
             reason of a refusal.
 
     Raises:
-        UserError: the library is missing, or TensorRT does not accept it.
+        UserError: the library is missing or not what was built there, or TensorRT does not accept it.
     """
     # A file with the operators' bodies needs TensorRT's RoIAlign. TensorRT-RTX has no plugins of its own.
     if hasattr(trt, "init_libnvinfer_plugins"):
@@ -87,6 +98,7 @@ def load_plugins(trt: Any, library: str | os.PathLike[str] | None, logger: Any) 
     # The registry refuses names that it already has.
     if (trt, path) in _loaded:
         return
+    require_as_built(path)
     known = len(logger.errors)
     if trt.get_plugin_registry().load_library(str(path)) is None:
         said = one_line(next(iter(logger.errors[known:]), ""))

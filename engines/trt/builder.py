@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from engines.trt.api import import_tensorrt, load_plugins, make_logger, short_version
+from engines.trt.api import import_tensorrt, load_plugins, make_logger, require_tiling, short_version
 from engines.trt.device import cuda_device
 from engines.trt.plan import BuildPlan, Built
 from engines.trt.precision import inspected_layers, inspector_shares, network_shares
@@ -56,8 +56,8 @@ def build_in_process(plan: BuildPlan, output: Path, progress: Progress) -> Built
     if cache is not None and plan.options.timing_cache is not None:
         plan.options.timing_cache.write_bytes(cache.serialize())
     layers = [] if plan.options.capabilities else _inspect(trt, serialized, plan, logger)
-    shares = inspector_shares(layers) if layers else network_shares(trt, network)
-    return Built(short_version(trt.__version__), shares, layers)
+    inspected = inspector_shares(layers) if layers else None
+    return Built(short_version(trt.__version__), network_shares(trt, network), inspected, layers)
 
 
 def _parse(trt: Any, network: Any, plan: BuildPlan, logger: Any) -> None:
@@ -103,6 +103,7 @@ def _configure(trt: Any, builder: Any, plan: BuildPlan) -> Any:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
     if plan.options.hardware_compatible:
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+    _set_effort(trt, config, plan)
     if plan.options.capabilities:
         config.num_compute_capabilities = len(plan.options.capabilities)
         for index, capability in enumerate(plan.options.capabilities):
@@ -117,6 +118,19 @@ def _configure(trt: Any, builder: Any, plan: BuildPlan) -> Any:
         if config.add_optimization_profile(profile) < 0:
             raise UserError(f"{plan.onnx}: TensorRT refuses the profile {plan.shapes()}")
     return config
+
+
+def _set_effort(trt: Any, config: Any, plan: BuildPlan) -> None:
+    """Set how hard TensorRT tries, where the plan says so."""
+    options = plan.options
+    if options.optimization_level is not None:
+        config.builder_optimization_level = options.optimization_level
+    if options.tiling_level is not None:
+        if plan.flavour == "tensorrt":
+            require_tiling(trt.__version__)
+        config.tiling_optimization_level = getattr(trt.TilingOptimizationLevel, options.tiling_level.upper())
+    if options.auxiliary_streams is not None:
+        config.max_aux_streams = options.auxiliary_streams
 
 
 def _load_timing_cache(config: Any, plan: BuildPlan) -> Any:

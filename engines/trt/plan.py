@@ -8,18 +8,21 @@ import json
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
 from engines.trt.api import Flavour
-from engines.trt.precision import REQUIRED_SHARE, Shares
+from engines.trt.precision import REQUIRED_SHARE, Shares, file_shares
 from refinemask.contract import DOMAIN, INPUTS, Bounds, Metadata, read_onnx
 from refinemask.files import UserError, sha256
 from refinemask.json_files import parse_json
 from refinemask.spelling import OptionalPath, OptionalShape
 from trt_plugins import LIBRARY_DIR, PLUGIN_LIBRARY
 
+TilingLevel = Literal["none", "fast", "moderate", "full"]
+TILING_LEVELS: tuple[TilingLevel, ...] = get_args(TilingLevel)
+"""How much TensorRT searches for ways to keep parts of maps in the GPU's cache, least first."""
 Shapes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 """Smallest, typical and largest shape of an input."""
 
@@ -53,6 +56,12 @@ class BuildOptions:
     """File that makes the next build faster."""
     workspace_mib: Annotated[int | None, tyro.conf.arg(name="workspace")] = None
     """Limit of the scratch memory in MiB; by default the whole GPU."""
+    optimization_level: int | None = None
+    """How long TensorRT searches for fast kernels, from 0 to 5; by default TensorRT's own, 3."""
+    tiling_level: TilingLevel | None = None
+    """How much it searches for ways to keep parts of maps in the GPU's cache (TensorRT 10.8 or newer)."""
+    auxiliary_streams: int | None = None
+    """Most streams beside the main one, 0 for none; by default TensorRT decides."""
     trtexec: str | None = None
     """The trtexec to build with, instead of the Python package."""
 
@@ -88,11 +97,13 @@ class BuildPlan:
     onnx: Path
     """The exported file."""
     onnx_sha256: str
-    """SHA-256 of the file that ``metadata`` and ``custom_nodes`` were read from."""
+    """SHA-256 of the file that ``metadata``, ``custom_nodes`` and ``types`` were read from."""
     metadata: Metadata
     """The file's own account of itself."""
     custom_nodes: tuple[CustomNode, ...]
     """All nodes of our domain."""
+    types: Shares
+    """Shares of the types in the file."""
     options: BuildOptions
     """The choices as they were made; ``flavour``, ``plugins`` and ``bounds`` decide what they left open."""
     flavour: Flavour
@@ -156,7 +167,9 @@ class Built:
     version: str
     """TensorRT's version, such as ``10.13.0``."""
     precision: Shares
-    """Shares of the types in which the engine computes."""
+    """Shares of the types in the network that was built, or in its file where ``trtexec`` parsed it."""
+    inspected: Shares | None
+    """Shares of the types in the inspector's records; None for a build ahead of time."""
     layers: list[Any]
     """The inspector's records of the engine's layers; empty for a build ahead of time, which cannot be loaded here."""
 
@@ -180,6 +193,7 @@ def make_plan(onnx: Path, options: BuildOptions) -> BuildPlan:
         onnx_sha256=sha256(onnx),
         metadata=metadata,
         custom_nodes=nodes,
+        types=file_shares(model),
         options=options,
         flavour=_flavour(onnx, options),
         plugins=options.plugins or default,
@@ -204,6 +218,12 @@ def _require_buildable(onnx: Path, metadata: Metadata, options: BuildOptions) ->
         raise UserError(f"{onnx}: precision {metadata.precision}; expected {', '.join(REQUIRED_SHARE)}")
     if options.bodies and options.plugins is not None:
         raise UserError(f"{onnx}: --bodies builds without plugins; leave out --bodies or --plugins {options.plugins}")
+    if options.optimization_level not in (None, *range(6)):
+        raise UserError(f"{onnx}: --optimization-level {options.optimization_level}: expected 0 to 5")
+    if options.tiling_level not in (None, *TILING_LEVELS):
+        raise UserError(f"{onnx}: --tiling-level {options.tiling_level}: expected {', '.join(TILING_LEVELS)}")
+    if options.auxiliary_streams is not None and options.auxiliary_streams < 0:
+        raise UserError(f"{onnx}: --auxiliary-streams {options.auxiliary_streams}: expected 0 or more")
 
 
 def _flavour(onnx: Path, options: BuildOptions) -> Flavour:

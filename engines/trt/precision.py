@@ -1,6 +1,8 @@
-"""The types in which an engine computes, counted in a parsed network, or in a built engine through its inspector.
+"""The types in which an engine computes.
 
-TensorRT keeps silent when it does not meet a request for a precision, so every build counts.
+A strongly typed build keeps the types of the network, and the network has those of the file. So the parsed network
+decides whether a precision is met, or the file where ``trtexec`` parses it. The records of TensorRT's inspector are
+free text, and name fused layers as they please: their shares are reported, and decide nothing.
 """
 
 import re
@@ -19,9 +21,18 @@ other than int8 are left out."""
 REQUIRED_SHARE = {"fp32": 1.0, "tf32": 1.0, "fp16": 0.9, "bf16": 0.9, "int8": 0.5, "fp8": 0.5}
 """Share of the compute layers that must be in the precision of the file. The others compute in higher precision on
 purpose; in int8 and fp8 these include the layers that 8 bits would harm."""
-COMPUTE = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY")
-"""Kinds of the compute layers in a parsed network."""
-NAMES = {"FLOAT": "fp32", "HALF": "fp16"}
+COMPUTE = {
+    "Conv": "CONVOLUTION",
+    "ConvTranspose": "DECONVOLUTION",
+    "Gemm": "MATRIX_MULTIPLY",
+    "MatMul": "MATRIX_MULTIPLY",
+}
+"""Operators of a file that are compute layers, and the kinds of layers that they become in a parsed network."""
+INSPECTED = r"conv|matrix|gemm|matmul"
+"""Pattern of the inspector's spellings of compute layers."""
+NAMES = {"FLOAT": "fp32", "HALF": "fp16", "FLOAT16": "fp16", "BFLOAT16": "bf16", "FLOAT8E4M3FN": "fp8"}
+"""Our names of types in a network and in a file; the others are the same in lower case."""
+UNKNOWN = "unknown"
 PATTERNS = {
     "fp8": r"fp8|float8",
     "int8": r"int8",
@@ -74,8 +85,7 @@ def as_tf32(shares: Shares) -> Shares:
 def network_shares(trt: Any, network: Any) -> Shares:
     """Shares of the types of a strongly typed network, which the builder keeps.
 
-    This is for a machine that cannot load the engine. A layer that takes a dequantised input computes in the quantised
-    type.
+    A layer that takes a dequantised input computes in the quantised type.
     """
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     produced = {layer.get_output(i).name: layer for layer in layers for i in range(layer.num_outputs)}
@@ -84,10 +94,35 @@ def network_shares(trt: Any, network: Any) -> Shares:
         outputs = [_name(layer.get_output(index).dtype) for index in range(layer.num_outputs)]
         tensors += outputs
         types += outputs[:1]
-        if layer.type.name in COMPUTE:
+        if layer.type.name in COMPUTE.values():
             source = produced.get(layer.get_input(0).name, layer)
             quantised = source.type == trt.LayerType.DEQUANTIZE
             compute.append(_name((source if quantised else layer).get_input(0).dtype))
+    return _shares(compute, types, tensors)
+
+
+def file_shares(model: Any) -> Shares:
+    """Shares of the types of an exported file, an ``onnx.ModelProto``; the bodies of custom operators are left out.
+
+    A layer that takes a dequantised input computes in the quantised type. A layer whose types the file does not say
+    counts as ``unknown``.
+    """
+    graph = model.graph
+    values = (*graph.input, *graph.value_info, *graph.output)
+    known = {value.name: value.type.tensor_type.elem_type for value in values}
+    known |= {weight.name: weight.data_type for weight in graph.initializer}
+    names = {name: _type_name(number) for name, number in known.items() if number}
+    produced = {output: node for node in graph.node for output in node.output}
+    compute, types, tensors = [], [], []
+    for node in graph.node:
+        outputs = [names[output] for output in node.output if output in names]
+        tensors += outputs
+        types += outputs[:1]
+        if node.op_type in COMPUTE and not node.domain:
+            source = produced.get(node.input[0])
+            # The operators take one type: where the file does not say the input's, it says the weight's.
+            operands = source.input[:1] if source and source.op_type == "DequantizeLinear" else node.input[:2]
+            compute.append(next((names[operand] for operand in operands if operand in names), UNKNOWN))
     return _shares(compute, types, tensors)
 
 
@@ -109,13 +144,20 @@ def inspector_shares(layers: Iterable[Mapping[str, Any]]) -> Shares:
         tensors += outputs
         types += outputs[:1]
         kinds = " ".join(str(layer.get(key, "")) for key in ("LayerType", "ParameterType")).lower()
-        if inputs and re.search(r"conv|matrix|gemm|matmul", kinds):
+        if inputs and re.search(INSPECTED, kinds):
             compute.append(inputs[0])
     return _shares(compute, types, tensors)
 
 
 def _name(dtype: Any) -> str:
     return NAMES.get(dtype.name, dtype.name.lower())
+
+
+def _type_name(number: int) -> str:
+    from onnx import TensorProto
+
+    name = TensorProto.DataType.Name(number)
+    return NAMES.get(name, name.lower())
 
 
 def _tensor_type(tensor: Mapping[str, Any]) -> str:
@@ -130,6 +172,6 @@ def _shares(compute: list[str], layers: list[str], tensors: list[str]) -> Shares
     shares = {}
     for key, values in (("compute", compute), ("layers", layers), ("tensors", tensors)):
         # Shape arithmetic in integers says nothing about precision.
-        counts = Counter(value for value in values if value in REQUIRED_SHARE)
+        counts = Counter(value for value in values if value in (*REQUIRED_SHARE, UNKNOWN))
         shares[key] = {name: count / counts.total() for name, count in counts.most_common()}
     return shares

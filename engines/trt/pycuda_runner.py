@@ -1,21 +1,34 @@
 """TensorRT for deployment machines without PyTorch: NumPy, OpenCV, TensorRT and pycuda are enough.
 
 It works in the device's primary context, which is also PyTorch's, so both may live in one process.
+
+pycuda cannot record a stream's work as a CUDA graph, so every run launches its kernels one by one.
 """
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import numpy as np
 import pycuda.driver as cuda
-from pycuda.gpuarray import GPUArray
 
 from engines.base import Engine
 from engines.trt.runtime import Shape, open_engine, require_cuda
+from engines.trt.shapes import Prepared, PreparedShapes
+from engines.trt.tuned_bounds import TunedBounds
 from refinemask.contract import INPUTS, OUTPUTS
 from refinemask.files import UserError
 from refinemask.structures import Detections
+
+
+class Buffers(NamedTuple):
+    """Inputs and outputs of one shape."""
+
+    host: dict[str, np.ndarray]
+    """In page-locked memory, by name."""
+    device: dict[str, cuda.DeviceAllocation]
+    """On the device, by name."""
 
 
 class PycudaEngine(Engine):
@@ -29,55 +42,54 @@ class PycudaEngine(Engine):
         self._primary = cuda.Device(0).retain_primary_context()
         with self._current():
             self._opened = open_engine(path, precision=precision, trust=trust)
-            self._context = self._opened.create_context()
             self._stream = cuda.Stream()
-        self._shape: Shape = ()
-        self._inputs: dict[str, GPUArray] = {}
-        self._outputs: dict[str, GPUArray] = {}
+        self._shapes = PreparedShapes(self._opened, self._make_buffers, _allocate)
         metadata = self._opened.metadata
         super().__init__(
             name="TensorRT (pycuda)",
             config=metadata.config,
             precision=metadata.precision,
             device=device,
-            bounds=metadata.bounds,
+            bounds=TunedBounds.of(metadata.bounds),
             path=path,
         )
 
-    def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> dict[str, GPUArray]:
+    def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> Prepared[Buffers]:
         with self._current():
-            self._prepare(images.shape)
+            prepared = self._shapes[images.shape]
+            host, device = prepared.buffers
             for name, array in zip(INPUTS, (images, image_sizes), strict=True):
-                self._inputs[name].set(array)
-        return self._inputs
-
-    def run(self, inputs: dict[str, GPUArray]) -> dict[str, GPUArray]:
-        with self._current():
-            for name, array in {**inputs, **self._outputs}.items():
-                address = int(array.gpudata)
-                self._opened.require(self._context.set_tensor_address(name, address), f"refuses the address of {name}")
-            self._opened.require(self._context.execute_async_v3(self._stream.handle), "the execution failed")
+                host[name][...] = array
+                cuda.memcpy_htod_async(device[name], host[name], self._stream)
             self._stream.synchronize()
-        return self._outputs
+        return prepared
 
-    def download(self, outputs: dict[str, GPUArray]) -> Detections:
+    def run(self, inputs: Prepared[Buffers]) -> Prepared[Buffers]:
         with self._current():
-            return Detections(*(outputs[name].get() for name in OUTPUTS))
+            self._shapes.bind(inputs)
+            self._opened.require(inputs.context.execute_async_v3(self._stream.handle), "the execution failed")
+            self._stream.synchronize()
+        return inputs
 
-    def _prepare(self, shape: Shape) -> None:
-        """Make the buffers, if the images have another shape than before."""
-        if shape == self._shape:
-            return
-        # If TensorRT refuses halfway, the buffers do not fit the context, so no shape may count as prepared.
-        self._shape = ()
-        inputs, outputs = self._opened.set_shapes(self._context, shape)
+    def download(self, outputs: Prepared[Buffers]) -> Detections:
+        host, device = outputs.buffers
+        with self._current():
+            for name in OUTPUTS:
+                cuda.memcpy_dtoh_async(host[name], device[name], self._stream)
+            self._stream.synchronize()
+        # The next batch of this shape comes to the same memory.
+        return Detections(*(host[name].copy() for name in OUTPUTS))
+
+    def _make_buffers(self, context: Any, inputs: dict[str, Shape], outputs: dict[str, Shape]) -> Buffers:
         if any(-1 in sizes for sizes in outputs.values()):
             raise UserError(f"{self._opened.path}: its output shapes depend on the data; build it with plugins")
-        self._inputs, self._outputs = (
-            {name: GPUArray(sizes, self._opened.dtype(name)) for name, sizes in group.items()}
-            for group in (inputs, outputs)
-        )
-        self._shape = shape
+        shapes = {**inputs, **outputs}
+        host = {name: cuda.pagelocked_empty(sizes, self._opened.dtype(name)) for name, sizes in shapes.items()}
+        device = {name: cuda.mem_alloc(array.nbytes) for name, array in host.items()}
+        for name, memory in device.items():
+            accepted = context.set_tensor_address(name, int(memory))
+            self._opened.require(accepted, f"refuses the address of {name}")
+        return Buffers(host, device)
 
     @contextmanager
     def _current(self) -> Iterator[None]:
@@ -86,3 +98,9 @@ class PycudaEngine(Engine):
             yield
         finally:
             cuda.Context.pop()
+
+
+def _allocate(size: int) -> tuple[cuda.DeviceAllocation, int]:
+    """Bytes of the device's memory, at least one, and their address."""
+    memory = cuda.mem_alloc(max(size, 1))
+    return memory, int(memory)

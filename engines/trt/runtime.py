@@ -28,14 +28,24 @@ class OpenEngine(NamedTuple):
     engine: Any
     metadata: Metadata
     path: Path
+    plugins: Path | None
 
     def create_context(self) -> Any:
-        """An execution context of its own.
+        """An execution context of its own, which must be given the memory that it computes in.
 
         Raises:
             UserError: there is not enough memory for one more.
         """
-        context = self.engine.create_execution_context()
+        strategy = self.trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        specialization = getattr(self.trt, "DynamicShapesKernelSpecializationStrategy", None)
+        if specialization is None:
+            context = self.engine.create_execution_context(strategy)
+        else:
+            # TensorRT-RTX compiles a shape's kernels while others stand in, which a recording would keep for good.
+            config = self.engine.create_runtime_config()
+            config.set_execution_context_allocation_strategy(strategy)
+            config.dynamic_shapes_kernel_specialization_strategy = specialization.EAGER
+            context = self.engine.create_execution_context(config)
         if context is None:
             raise UserError(f"{self.path}: no memory for one more execution context{self._errors()}")
         return context
@@ -73,7 +83,9 @@ def require_cuda(path: str | os.PathLike[str], device: str) -> None:
         raise UserError(f"{path}: TensorRT runs on cuda, not on {device}; use --device cuda")
 
 
-def open_engine(path: str | os.PathLike[str], *, precision: str | None = None, trust: bool = False) -> OpenEngine:
+def open_engine(
+    path: str | os.PathLike[str], *, precision: str | None = None, trust: bool = False, onnx: Path | None = None
+) -> OpenEngine:
     """Check an engine file against its sidecar, then load its plugins and the engine.
 
     Args:
@@ -81,6 +93,7 @@ def open_engine(path: str | os.PathLike[str], *, precision: str | None = None, t
         precision: the precision that the engine must have been built in; None takes any.
         trust: load a file without a sidecar; its metadata is then that of the .onnx file of the same name beside it.
             If that file is fp32, the engine counts as tf32, TensorRT's default, unless ``precision`` says fp32.
+        onnx: the .onnx file of an engine without a sidecar; None is the one of the same name beside it.
 
     Raises:
         UserError: the file or its sidecar is not in order, does not fit this machine or the request, or TensorRT
@@ -120,10 +133,10 @@ def open_engine(path: str | os.PathLike[str], *, precision: str | None = None, t
     if names != {*INPUTS, *OUTPUTS}:
         shown = one_line(", ".join(sorted(names)) or "none")
         raise UserError(f"{path}: not an engine of ours: its tensors are {shown}; build it: python -m engines.build")
-    metadata = sidecar.read_metadata(path) if sidecar else _metadata_beside(path, precision)
+    metadata = sidecar.read_metadata(path) if sidecar else _metadata_beside(path, onnx, precision)
     if precision not in (None, metadata.precision):
         raise UserError(f"{path}: it was built in {metadata.precision}, not {precision}; export and build again")
-    return OpenEngine(trt, logger, runtime, engine, metadata, path)
+    return OpenEngine(trt, logger, runtime, engine, metadata, path, library)
 
 
 def _library() -> Path | None:
@@ -133,8 +146,8 @@ def _library() -> Path | None:
         return None
 
 
-def _metadata_beside(path: Path, precision: str | None) -> Metadata:
-    source = path.with_suffix(".onnx")
+def _metadata_beside(path: Path, onnx: Path | None, precision: str | None) -> Metadata:
+    source = onnx or path.with_suffix(".onnx")
     if not source.is_file():
         raise UserError(f"{path}: has no sidecar; expected at least the file it was built of, {source.name}, beside it")
     metadata = Metadata.of_file(source)

@@ -10,6 +10,7 @@ engine can write its sidecar, too.
 import hashlib
 import json
 import os
+import sys
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -17,6 +18,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from engines.trt.api import Flavour
+from engines.trt.corners import Corner
 from engines.trt.precision import as_tf32
 from refinemask.contract import Metadata
 from refinemask.files import UserError, atomic_write, sha256
@@ -73,9 +75,23 @@ class Sidecar:
     """Whether products of float32 may be computed in TensorFloat-32: in the precision ``tf32`` alone. A file from
     before there was that precision does not say."""
     precision: dict[str, dict[str, float]]
-    """Share of each type among the compute layers, all layers and all tensors."""
+    """Share of each type among the compute layers, all layers and all tensors of the network, whose types the engine
+    keeps. Sidecars of 0.5.0 and before have the inspector's shares here."""
+    inspected: dict[str, dict[str, float]] | None = None
+    """The same shares in the records of TensorRT's inspector, whose names of layers and types are free text."""
+    optimization_level: int | None = None
+    """How long TensorRT searched for fast kernels, 0 to 5; None is TensorRT's default."""
+    tiling_level: str | None = None
+    """How much it searched for ways to keep parts of maps in the GPU's cache; None is TensorRT's default."""
+    auxiliary_streams: int | None = None
+    """Most streams beside the main one; None is TensorRT's choice."""
     command: str
     """The command line that builds the engine again."""
+    corners: tuple[Corner, ...] = ()
+    """Shapes at which the engine's detections agreed with ONNX Runtime's and with its own at batch 1; empty if no check
+    has passed."""
+    unchecked: str | None = None
+    """Why no check has passed; None if one has, or if the file is from before there were checks."""
 
     def read_metadata(self, path: str | os.PathLike[str]) -> Metadata:
         """The metadata with its types; ``path`` names the engine in errors.
@@ -89,6 +105,17 @@ class Sidecar:
     def again(self) -> str:
         """What to do about an engine that does not fit."""
         return f"build it again: {one_line(self.command, COMMAND_SHOWN)}"
+
+
+def say_if_unchecked(engine: str | os.PathLike[str]) -> None:
+    """Say on standard error that no check has seen an engine, and how to check it; nothing if one has passed."""
+    path = sidecar_path(engine)
+    sidecar = read_sidecar(engine) if path.is_file() else None
+    if sidecar is not None and sidecar.corners:
+        return
+    reason = "it has no sidecar" if sidecar is None else sidecar.unchecked or "its sidecar is from before checks"
+    command = f"python -m engines.check {engine}{'' if sidecar else ' --trust-engine'}"
+    print(f"remark: {engine}: no check has passed ({one_line(reason)}); check it: {command}", file=sys.stderr)
 
 
 def sidecar_path(engine: str | os.PathLike[str]) -> Path:

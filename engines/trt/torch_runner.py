@@ -1,7 +1,6 @@
 """TensorRT with PyTorch's buffers and stream."""
 
 import os
-from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 from threading import Lock
@@ -13,12 +12,11 @@ import torch
 from engines import on_device
 from engines.slots import SlottedEngine
 from engines.trt.runtime import OpenEngine, Shape, open_engine, require_cuda
+from engines.trt.shapes import Prepared, PreparedShapes
+from engines.trt.tuned_bounds import TunedBounds
 from refinemask.contract import INPUTS, OUTPUTS
 from refinemask.files import UserError
 from refinemask.structures import Detections, ImageDetections
-
-CACHED_SHAPES = 4
-"""Number of input shapes that keep context, buffers and CUDA graph, in each slot."""
 
 _recording = Lock()
 
@@ -43,7 +41,8 @@ class TensorRTEngine(SlottedEngine):
             precision: the precision that the engine must have been built in; None takes any.
             device: ``cuda``.
             slots: how many batches may be computed at the same time.
-            cuda_graph: record the work for each input shape once, and replay it: one launch instead of hundreds.
+            cuda_graph: record the work for each input shape the second time that it is seen, and replay it from then
+                on: one launch instead of hundreds.
             trust: load a file that has no sidecar.
 
         Raises:
@@ -61,38 +60,44 @@ class TensorRTEngine(SlottedEngine):
             config=metadata.config,
             precision=metadata.precision,
             device=device,
-            bounds=metadata.bounds,
+            bounds=TunedBounds.of(metadata.bounds),
             path=path,
         )
 
 
 class Slot:
-    """A stream, and the prepared runs of the input shapes last seen."""
+    """A stream, and what is prepared for the input shapes last seen."""
 
     def __init__(self, opened: OpenEngine, cuda_graph: bool) -> None:
         self.opened = opened
         self.cuda_graph = cuda_graph
         self.stream = torch.cuda.Stream()
-        self.prepared: OrderedDict[Shape, Prepared] = OrderedDict()
-        self.current: Prepared | None = None
+        self.shapes = PreparedShapes(opened, partial(make_buffers, opened), _allocate)
+        self.current: Prepared[Buffers] | None = None
 
     def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> None:
         """Copy the inputs to the device."""
-        self.current = prepared = self._prepare(images.shape)
-        for name, array in zip(INPUTS, (images, image_sizes), strict=True):
-            prepared.staging[name].numpy()[...] = array
-            with torch.cuda.stream(self.stream):
-                prepared.inputs[name].copy_(prepared.staging[name], non_blocking=True)
+        with torch.cuda.stream(self.stream):
+            self.current = self.shapes[images.shape]
+            buffers = self.current.buffers
+            for name, array in zip(INPUTS, (images, image_sizes), strict=True):
+                buffers.staging[name].numpy()[...] = array
+                buffers.inputs[name].copy_(buffers.staging[name], non_blocking=True)
         self.stream.synchronize()
 
     def run(self) -> None:
-        """Compute the outputs of the inputs uploaded last."""
+        """Compute the outputs of the inputs uploaded last; from a shape's second use on by replaying a recording."""
         assert self.current is not None
+        prepared = self.current
         with torch.cuda.stream(self.stream):
-            if self.current.graph is not None:
-                self.current.graph.replay()
+            self.shapes.bind(prepared)
+            if prepared.graph is None and prepared.has_run and self._can_record(prepared):
+                prepared.graph = self._record(prepared)
+            if prepared.graph is not None:
+                prepared.graph.replay()
             else:
-                self._execute(self.current)
+                self._execute(prepared)
+        prepared.has_run = True
         self.stream.synchronize()
 
     def download(self) -> Detections:
@@ -108,45 +113,32 @@ class Slot:
     def _detections(self) -> Detections:
         """The outputs on the device, overwritten by the next run."""
         assert self.current is not None
-        return Detections(*map(self.current.output, OUTPUTS))
+        return Detections(*map(self.current.buffers.output, OUTPUTS))
 
-    def _execute(self, prepared: "Prepared") -> None:
+    def _execute(self, prepared: Prepared["Buffers"]) -> None:
         succeeded = prepared.context.execute_async_v3(self.stream.cuda_stream)
         self.opened.require(succeeded, "the execution failed")
 
-    def _prepare(self, shape: Shape) -> "Prepared":
-        if shape in self.prepared:
-            self.prepared.move_to_end(shape)
-            return self.prepared[shape]
-        while len(self.prepared) >= CACHED_SHAPES:
-            self.prepared.popitem(last=False)
-        # On this stream, or the zeros of the inputs may arrive after the first upload.
-        with torch.cuda.stream(self.stream):
-            prepared = prepare(self.opened, shape)
+    def _can_record(self, prepared: Prepared["Buffers"]) -> bool:
         # An allocator's memory moves between calls, and a recording would not follow it.
-        if self.cuda_graph and not prepared.allocators:
-            prepared = self._record(prepared)
-        self.prepared[shape] = prepared
-        return prepared
+        if not self.cuda_graph or prepared.buffers.allocators:
+            return False
+        # TensorRT-RTX allocates in some engines' runs, and knows whether it would.
+        capturable = getattr(prepared.context, "is_stream_capturable", None)
+        return capturable is None or capturable(self.stream.cuda_stream)
 
-    def _record(self, prepared: "Prepared") -> "Prepared":
-        # A context does its lazy initialisation in the first call, which must not be recorded.
-        with torch.cuda.stream(self.stream):
-            self._execute(prepared)
-        self.stream.synchronize()
+    def _record(self, prepared: Prepared["Buffers"]) -> torch.cuda.CUDAGraph:
         graph = torch.cuda.CUDAGraph()
         # Threads of other slots may allocate meanwhile, which a global recording would forbid. They must not begin a
         # recording of their own, which would wait for the whole device.
         with _recording, torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
             self._execute(prepared)
-        return prepared._replace(graph=graph)
+        return graph
 
 
-class Prepared(NamedTuple):
-    """All that one input shape needs to run. Each has its own context, because a recorded graph is bound to one."""
+class Buffers(NamedTuple):
+    """Inputs and outputs of one shape."""
 
-    context: Any
-    """TensorRT's execution context."""
     staging: dict[str, torch.Tensor]
     """Inputs in page-locked host memory."""
     inputs: dict[str, torch.Tensor]
@@ -155,25 +147,22 @@ class Prepared(NamedTuple):
     """Outputs of fixed shape on the device."""
     allocators: dict[str, Any]
     """Allocators of the outputs whose shape depends on the data."""
-    graph: torch.cuda.CUDAGraph | None = None
-    """The recorded run; None if it is not recorded."""
 
     def output(self, name: str) -> torch.Tensor:
         """An output on the device."""
         return self.allocators[name].tensor() if name in self.allocators else self.outputs[name]
 
 
-def prepare(opened: OpenEngine, shape: Shape) -> Prepared:
-    """Make context and buffers for images of ``shape`` [B, 3, H, W].
+def make_buffers(
+    opened: OpenEngine, context: Any, input_shapes: dict[str, Shape], output_shapes: dict[str, Shape]
+) -> Buffers:
+    """Make buffers on PyTorch's current stream, and tell a context their addresses.
 
     Raises:
-        UserError: TensorRT refuses, or memory runs out.
+        UserError: TensorRT refuses.
     """
-    context = opened.create_context()
-    input_shapes, output_shapes = opened.set_shapes(context, shape)
-    # Zeros, because a recording runs the engine before the first upload.
     inputs = {
-        name: torch.zeros(sizes, dtype=_dtype(opened, name), device="cuda") for name, sizes in input_shapes.items()
+        name: torch.empty(sizes, dtype=_dtype(opened, name), device="cuda") for name, sizes in input_shapes.items()
     }
     staging = {name: torch.empty_like(tensor, device="cpu").pin_memory() for name, tensor in inputs.items()}
     outputs, allocators = {}, {}
@@ -185,7 +174,7 @@ def prepare(opened: OpenEngine, shape: Shape) -> Prepared:
             outputs[name] = torch.empty(sizes, dtype=_dtype(opened, name), device="cuda")
     for name, tensor in {**inputs, **outputs}.items():
         opened.require(context.set_tensor_address(name, tensor.data_ptr()), f"refuses the address of {name}")
-    return Prepared(context, staging, inputs, outputs, allocators)
+    return Buffers(staging, inputs, outputs, allocators)
 
 
 def make_allocator(trt: Any, dtype: torch.dtype) -> Any:
@@ -214,3 +203,9 @@ def make_allocator(trt: Any, dtype: torch.dtype) -> Any:
 
 def _dtype(opened: OpenEngine, name: str) -> torch.dtype:
     return torch.from_numpy(np.empty(0, opened.dtype(name))).dtype
+
+
+def _allocate(size: int) -> tuple[torch.Tensor, int]:
+    """Bytes of the device's memory on PyTorch's current stream, and their address."""
+    memory = torch.empty(size, dtype=torch.uint8, device="cuda")
+    return memory, memory.data_ptr()

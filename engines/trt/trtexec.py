@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from engines.trt.api import require_known, short_version
-from engines.trt.plan import BuildPlan, Built
+from engines.trt.api import require_known, require_tiling, short_version
+from engines.trt.plan import TILING_LEVELS, BuildPlan, Built
 from engines.trt.precision import inspected_layers, inspector_shares
 from refinemask.files import UserError
 from refinemask.foreign import one_line
@@ -48,6 +48,12 @@ def trtexec_command(plan: BuildPlan, output: Path, layers: Path, *, major: int) 
         command.append("--versionCompatible")
     if options.hardware_compatible:
         command.append("--hardwareCompatibilityLevel=ampere+")
+    if options.optimization_level is not None:
+        command.append(f"--builderOptimizationLevel={options.optimization_level}")
+    if options.tiling_level is not None:
+        command.append(f"--tilingOptimizationLevel={TILING_LEVELS.index(options.tiling_level)}")
+    if options.auxiliary_streams is not None:
+        command.append(f"--maxAuxStreams={options.auxiliary_streams}")
     return [*command, "--profilingVerbosity=detailed", f"--exportLayerInfo={layers}"]
 
 
@@ -81,6 +87,8 @@ def build_with_trtexec(plan: BuildPlan, engine: Path) -> Built:
     """
     trtexec, errors = plan.options.trtexec or "trtexec", []
     version = trtexec_version(trtexec)
+    if plan.options.tiling_level is not None:
+        require_tiling(version)
     with tempfile.TemporaryDirectory() as directory:
         layer_file = Path(directory) / "layers.json"
         command = trtexec_command(plan, engine, layer_file, major=int(version.split(".")[0]))
@@ -100,7 +108,7 @@ def build_with_trtexec(plan: BuildPlan, engine: Path) -> Built:
         except ValueError as error:
             raise UserError(f"{trtexec}: does not list the engine's layers: {error}") from error
     _require_plugins(plan, layers)
-    return Built(version, inspector_shares(layers), layers)
+    return Built(version, plan.types, inspector_shares(layers), layers)
 
 
 def _require_plugins(plan: BuildPlan, layers: list[Any]) -> None:

@@ -6,14 +6,19 @@ from onnxscript import OpBuilder
 
 from export.bodies.building import integer
 
+END = [(1 << 63) - 1]
+"""End of a slice that has none."""
 OUTSIDE = [-256.0, -256.0, -252.0, -252.0]
 """A small box left of and above every image, exact in bfloat16 too, because a builder may round it."""
 
 
 def roi_align(op: OpBuilder, feature: Value, rois: Value) -> Value:
-    """Every RoI pools the one map."""
+    """Every RoI pools the one map, or those of its channels that the attributes name."""
     boxes, batch = _boxes_and_batch(op, rois)
-    return op.CastLike(_pool(op, feature, 0, boxes, batch), feature)
+    begin, channels = (op.Unsqueeze(integer(op, name), [0]) for name in ("channel_begin", "channels"))
+    # Constants in the end: a slice of the whole map is then one that runtimes leave out.
+    end = op.Where(op.Greater(channels, 0), op.Add(begin, channels), END)
+    return op.CastLike(_pool(op, op.Slice(feature, begin, end, [1]), 0, boxes, batch), feature)
 
 
 def multilevel_roi_align(op: OpBuilder, *inputs: Value) -> Value:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refinemask.config import BoxHeadConfig, TrainConfig
+from refinemask.modeling.boundaries import boundary
 from refinemask.modeling.box_coder import clip, decode, encode
 from refinemask.modeling.losses import box_losses
 from refinemask.modeling.rpn import Proposals
@@ -71,6 +72,7 @@ class BoxHead(nn.Module):
             deltas: [B · P, 4C], normalised by ``delta_std``.
             image_sizes: [B, 2] valid (height, width).
         """
+        class_logits, deltas = boundary("class_logits", class_logits), boundary("box_deltas", deltas)
         config, num_classes = self.config, self.num_classes
         batch, num_proposals = proposals.scores.shape
         scores = full_precision(class_logits).softmax(1)[:, :-1].reshape(batch, num_proposals, num_classes)

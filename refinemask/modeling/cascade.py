@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from refinemask.config import BoxHeadConfig, FCNMaskConfig, HTCConfig
 from refinemask.data.training import ImageTargets
 from refinemask.modeling.blocks import MaskOutput, init_mask_convs
+from refinemask.modeling.boundaries import boundary
 from refinemask.modeling.box_coder import clip, decode
 from refinemask.modeling.box_head import ROI_SIZE as BOX_ROI_SIZE
 from refinemask.modeling.box_head import BoxHead, DetectedBoxes
@@ -76,10 +77,11 @@ class CascadeBoxHead(nn.Module):
         """Select the detections, by the mean of all stages' class logits and the boxes of the last stage."""
         *others, last = self.heads
         stages_logits = []
-        for stage in others:
+        for index, stage in enumerate(others):
             class_logits, deltas = stage(pool_with_embedding(features, to_rois(proposals.boxes), BOX_ROI_SIZE))
             stages_logits.append(class_logits)
-            proposals = Proposals(stage.refine(proposals.boxes, deltas, image_sizes), proposals.scores)
+            refined = boundary(f"refined_{index}", stage.refine(proposals.boxes, deltas, image_sizes))
+            proposals = Proposals(refined, proposals.scores)
         class_logits, deltas = last(pool_with_embedding(features, to_rois(proposals.boxes), BOX_ROI_SIZE))
         mean = torch.stack([full_precision(x) for x in (*stages_logits, class_logits)]).mean(0)
         return last.select(proposals, mean, deltas, image_sizes)

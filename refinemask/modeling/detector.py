@@ -5,11 +5,12 @@ from torch import Tensor, nn
 
 from refinemask.config import ModelConfig
 from refinemask.modeling.anchors import STRIDES
+from refinemask.modeling.boundaries import boundary
 from refinemask.modeling.box_head import DetectedBoxes
 from refinemask.modeling.families import family_of
 from refinemask.modeling.fpn import FPN
 from refinemask.modeling.resnet import ResNet
-from refinemask.modeling.rpn import RPN
+from refinemask.modeling.rpn import RPN, Proposals
 from refinemask.ops import constant, to_rois
 from refinemask.structures import Detections
 
@@ -54,9 +55,14 @@ class Detector(nn.Module):
     def detect(self, features: list[Tensor], image_sizes: Tensor) -> DetectedBoxes:
         """The detected boxes, from what :meth:`features` returned."""
         pyramid, rpn = features[: len(STRIDES)], self.config.rpn
-        proposals = self.rpn.propose(
-            self.rpn(pyramid), self.rpn.anchors(pyramid), image_sizes, rpn.candidates_per_level, rpn.proposals
+        maps = self.rpn(pyramid)
+        for level, (logits, deltas) in enumerate(zip(*maps, strict=True)):
+            boundary(f"rpn_logits_{level}", logits)
+            boundary(f"rpn_deltas_{level}", deltas)
+        boxes, scores = self.rpn.propose(
+            maps, self.rpn.anchors(pyramid), image_sizes, rpn.candidates_per_level, rpn.proposals
         )
+        proposals = Proposals(boundary("proposals", boxes), boundary("proposal_scores", scores))
         return self.box_head.detect(features, proposals, image_sizes)
 
     def segment(self, features: list[Tensor], detected: DetectedBoxes) -> Tensor:

@@ -35,8 +35,10 @@ class ExportedDetector(nn.Module):
         """The fields of :class:`refinemask.structures.Detections`, in their order."""
         features = self.detector.features(images, image_sizes)
         boxes = self.detector.detect(features, image_sizes)
+        if self.masks == "all":
+            return (*boxes, self.detector.segment_all(features, boxes.boxes, boxes.labels))
         places = boxes.labels.shape[1]
-        count = places if self.masks == "all" else found_places(boxes.num_detections, places)
+        count = found_places(boxes.num_detections, places)
         masks = self.detector.segment_all(features, boxes.boxes[:, :count], boxes.labels[:, :count])
         return (*boxes, F.pad(masks, (0, 0, 0, 0, 0, places - count)))
 

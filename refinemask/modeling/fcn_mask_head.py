@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -10,9 +11,29 @@ from refinemask.data.training import ImageTargets
 from refinemask.modeling.blocks import LabelPredictor, MaskOutput, init_mask_convs
 from refinemask.modeling.losses import binary_loss
 from refinemask.ops import pool
+from refinemask.ops.fused import is_fused
 from refinemask.targets.rois import Positives, Supervision, batch_mask_targets
 
 ROI_SIZE, MASK_SIZE = 14, 28
+
+
+class Upsampling(nn.ConvTranspose2d):
+    """A transposed convolution that doubles the size, and a ReLU."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, 2, stride=2)
+
+    def forward(self, features: Tensor) -> Tensor:  # type: ignore[override]
+        """[R, c, 2s, 2s] from [R, c, s, s]."""
+        if not is_fused() or features.dtype != torch.bfloat16:
+            return F.relu(super().forward(features))
+        # TensorRT 11 has no transposed convolution in bfloat16. 2×2 weights with stride 2 never meet in a pixel, so
+        # this is a 1×1 convolution, whose channels are the four pixels that come of one. Only TensorRT runs bfloat16;
+        # ONNX Runtime would be slower at it.
+        assert self.bias is not None
+        weight = self.weight.permute(1, 2, 3, 0).flatten(0, 2)[..., None, None]
+        pixels = F.relu(F.conv2d(features, weight, self.bias.repeat_interleave(4)))
+        return F.pixel_shuffle(pixels, 2)
 
 
 class FCNMaskHead(nn.Module):
@@ -21,7 +42,7 @@ class FCNMaskHead(nn.Module):
     def __init__(self, channels: int, num_classes: int, config: FCNMaskConfig) -> None:
         super().__init__()
         self.convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(config.convs))
-        self.upsample = nn.ConvTranspose2d(channels, channels, 2, stride=2)
+        self.upsample = Upsampling(channels)
         self.predictor = LabelPredictor(channels, num_classes)
         init_mask_convs(self)
 
@@ -38,7 +59,7 @@ class FCNMaskHead(nn.Module):
 
     def logits(self, hidden: Tensor, labels: Tensor) -> Tensor:
         """Logits [R, 1, 28, 28] float32 of the labels [R]."""
-        return self.predictor(F.relu(self.upsample(hidden)), labels)
+        return self.predictor(self.upsample(hidden), labels)
 
     def image_maps(self, pyramid: list[Tensor]) -> list[Tensor]:
         """Nothing: masks read the features alone."""

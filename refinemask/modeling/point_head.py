@@ -9,7 +9,7 @@ from refinemask.modeling.blocks import MaskOutput, init_mask_convs, upsample_fea
 from refinemask.modeling.losses import binary_loss
 from refinemask.modeling.point_sampling import point_roi_align, sample_points
 from refinemask.modeling.point_targets import choose_points, point_targets
-from refinemask.ops import full_precision
+from refinemask.ops import MapChannels, full_precision
 from refinemask.targets.rois import Positives, Supervision, batch_mask_targets
 
 COARSE_SIZE = 7
@@ -98,7 +98,7 @@ class CoarseHead(nn.Module):
 
     def forward(self, p2: Tensor, rois: Tensor) -> Tensor:
         """Logits [R, C, 7, 7] of RoIs [R, 5]."""
-        x = F.relu(self.downsample(point_roi_align(p2, rois, 2 * COARSE_SIZE)))
+        x = F.relu(self.downsample(point_roi_align(MapChannels(p2), rois, 2 * COARSE_SIZE)))
         x = F.relu(self.fc2(F.relu(self.fc1(x.flatten(1)))))
         return self.logits(x).unflatten(1, (-1, COARSE_SIZE, COARSE_SIZE))
 

@@ -3,24 +3,25 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from refinemask.ops import FINEST_SCALE, constant, multilevel_roi_align
+from refinemask.ops import MapChannels, constant, pool_channels
 
 
-def point_roi_align(features: Tensor, rois: Tensor, output_size: int) -> Tensor:
+def point_roi_align(maps: MapChannels, rois: Tensor, output_size: int) -> Tensor:
     """A bilinear sample at each bin's centre, with zeros outside the map (PointRend's "simple RoIAlign").
 
     RoIAlign with one sample repeats the map's rim where PointRend's fades to zero; a rim of zeros makes them equal.
 
     Args:
-        features: [B, C, H/4, W/4].
+        maps: the channels that are pooled.
         rois: [R, 5] in input pixels.
 
     Returns:
-        [R, C, output_size, output_size] in the features' type.
+        [R, c, output_size, output_size] in the map's type.
     """
     stride = 4
     shift = constant([0, stride, stride, stride, stride], rois.device)
-    return multilevel_roi_align([F.pad(features, (1, 1, 1, 1))], rois + shift, output_size, 1, FINEST_SCALE)
+    padded = maps._replace(feature=F.pad(maps.feature, (1, 1, 1, 1)))
+    return pool_channels(padded, rois + shift, output_size, sampling_ratio=1)
 
 
 def sample_points(maps: Tensor, index: Tensor, points: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from refinemask.modeling.blocks import (
 from refinemask.modeling.refine_mask_losses import semantic_loss, stage_terms
 from refinemask.modeling.roi_window import compute_near_rois
 from refinemask.modeling.semantic_fusion import DILATIONS, SemanticFusion
-from refinemask.ops import boundary_merge, full_precision, pool, upsample_aligned
+from refinemask.ops import boundary_merge, full_precision, pool, pool_channels, split_channels, upsample_aligned
 from refinemask.targets.rois import Positives, Supervision
 
 STAGE_SIZES = (14, 28, 56)
@@ -167,7 +167,7 @@ class RefineMaskHead(nn.Module):
         self, pyramid: list[Tensor], semantic: Tensor, semantic_logits: Tensor, rois: Tensor, labels: Tensor
     ) -> list[Tensor]:
         """Logits of every stage, from what the semantic branch made, which must hold around the RoIs only."""
-        semantic_maps = semantic.split([stage.channels for stage in self.stages], dim=1)
+        semantic_maps = split_channels(semantic, [stage.channels for stage in self.stages])
         semantic_prob = semantic_logits.sigmoid().to(pyramid[0].dtype)
         features = StageFeatures(self.instance_convs(pool(pyramid[:4], rois, STAGE_SIZES[0])), None)
         stage_logits = []
@@ -177,7 +177,7 @@ class RefineMaskHead(nn.Module):
             logits = features.predict(predictor, labels)
             stage_logits.append(logits)
             # Every RoI reads the stride-4 map, whatever level its instance features come from.
-            pooled = pool([semantic_map], rois, size)
+            pooled = pool_channels(semantic_map, rois, size)
             semantic_mask = pool([semantic_prob], rois, size)
             features = stage(features, pooled, logits.sigmoid().to(pooled.dtype), semantic_mask)
         return [*stage_logits, features.predict(self.instance_logits[-1], labels)]

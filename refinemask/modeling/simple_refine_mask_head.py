@@ -20,7 +20,7 @@ from refinemask.modeling.refine_mask_head import STAGE_SIZES, merge_stages
 from refinemask.modeling.refine_mask_losses import stage_terms
 from refinemask.modeling.roi_window import compute_near_rois
 from refinemask.modeling.semantic_fusion import DILATIONS, SemanticFusion
-from refinemask.ops import pool, upsample_aligned
+from refinemask.ops import pool, split_channels, upsample_aligned
 from refinemask.targets.rois import Positives, Supervision
 
 LOSS_WEIGHTS = (0.5, 0.75, 0.75, 1.0)
@@ -83,7 +83,7 @@ class SimpleRefineMaskHead(nn.Module):
         if image_maps is None:
             image_maps = compute_near_rois(self.semantic_branch, pyramid[0], rois, self.semantic_reach)
         (semantic,) = image_maps
-        semantic_maps = semantic.split([stage.channels for stage in self.stages], dim=1)
+        semantic_maps = split_channels(semantic, [stage.channels for stage in self.stages])
         features = self.instance_convs(pool(pyramid[:4], rois, STAGE_SIZES[0]))
         stage_logits = []
         for stage, predictor, size, semantic_map in zip(

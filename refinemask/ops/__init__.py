@@ -10,6 +10,7 @@ from refinemask.ops.label_logits import (
     project,
     upsampled_label_logits,
 )
+from refinemask.ops.map_channels import MapChannels, pool_channels, roi_align_channels, split_channels
 from refinemask.ops.nms import fixed_nms
 from refinemask.ops.precision import full_precision
 from refinemask.ops.roi_align import FINEST_SCALE, multilevel_roi_align, pool, roi_levels, to_rois
@@ -17,6 +18,7 @@ from refinemask.ops.top_k import top_k, top_k_segments
 
 __all__ = [
     "FINEST_SCALE",
+    "MapChannels",
     "boundary_map",
     "boundary_merge",
     "constant",
@@ -28,8 +30,11 @@ __all__ = [
     "logits_of_upsampled",
     "multilevel_roi_align",
     "pool",
+    "pool_channels",
     "project",
+    "roi_align_channels",
     "roi_levels",
+    "split_channels",
     "to_rois",
     "top_k",
     "top_k_segments",

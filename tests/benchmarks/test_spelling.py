@@ -26,6 +26,7 @@ LINES = {
         "--annotations a.json --size=64x96 --output table.json a.safetensors b.safetensors",
     ),
     "breakdown": ("a.onnx b.onnx --size 64x96 -o parts.json", "--canvas 64 96 --output parts.json a.onnx b.onnx"),
+    "graph": ("a.onnx b.onnx -o graph.json", "--output graph.json a.onnx b.onnx"),
     "peers": ("a.onnx --size 64x96 -o peers.json", "--canvas 64 96 a.onnx --output peers.json"),
     "savings": ("--size 64x96 --rounds 3 -o savings.json", "--height 64 --width 96 --rounds 3 --output savings.json"),
     "paste": ("--size 800x96 --mask_size 28", "--mask-size 28 --width=96"),

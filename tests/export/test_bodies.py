@@ -14,9 +14,17 @@ from torch import Tensor
 from export.bodies import function_bodies
 from export.bodies.roi_align import OUTSIDE
 from refinemask.contract import DOMAIN, PLUGIN_ATTRIBUTES
-from refinemask.ops import boundary_merge, fixed_nms, label_logits, multilevel_roi_align, upsampled_label_logits
+from refinemask.ops import (
+    boundary_merge,
+    fixed_nms,
+    label_logits,
+    multilevel_roi_align,
+    roi_align_channels,
+    upsampled_label_logits,
+)
 from tests.support.tolerances import TOLERANCES
 
+ALL_CHANNELS = {"channel_begin": 0, "channels": 0}
 TYPES = {torch.float32: TensorProto.FLOAT, torch.float16: TensorProto.FLOAT16, torch.int32: TensorProto.INT32}
 
 
@@ -67,7 +75,8 @@ def rois() -> Tensor:
 def test_roi_align(pyramid: list[Tensor], rois: Tensor, levels: int, dtype: torch.dtype) -> None:
     features = [feature.to(dtype) for feature in pyramid[:levels]]
     inputs = {**{f"f{level}": x for level, x in enumerate(features)}, "rois": rois}
-    (pooled,) = run(f"MultilevelRoIAlign{levels}", inputs, output_size=7, sampling_ratio=0, finest_scale=56)
+    whole = ALL_CHANNELS if levels == 1 else {}
+    (pooled,) = run(f"MultilevelRoIAlign{levels}", inputs, output_size=7, sampling_ratio=0, finest_scale=56, **whole)
     assert pooled.dtype == dtype
     tolerance = TOLERANCES["exact in float32"]
     expected = multilevel_roi_align(features, rois, 7, 0, 56)
@@ -76,11 +85,24 @@ def test_roi_align(pyramid: list[Tensor], rois: Tensor, levels: int, dtype: torc
 
 def test_roi_align_fixed_samples(pyramid: list[Tensor], rois: Tensor) -> None:
     """Then boxes without area have samples, too."""
-    (pooled,) = run(
-        "MultilevelRoIAlign1", {"f0": pyramid[0], "rois": rois}, output_size=5, sampling_ratio=2, finest_scale=56
-    )
+    attributes = {"output_size": 5, "sampling_ratio": 2, "finest_scale": 56, **ALL_CHANNELS}
+    (pooled,) = run("MultilevelRoIAlign1", {"f0": pyramid[0], "rois": rois}, **attributes)
     tolerance = TOLERANCES["exact in float32"]
     expected = multilevel_roi_align(pyramid[:1], rois, 5, 2, 56)
+    torch.testing.assert_close(pooled, expected, atol=tolerance.absolute, rtol=tolerance.relative)
+
+
+@pytest.mark.parametrize(("begin", "channels"), [(0, 2), (1, 1), (2, 5), (6, 1)])
+def test_roi_align_of_some_channels(rois: Tensor, begin: int, channels: int) -> None:
+    """Bit for bit those of a map that has no others."""
+    joint = torch.randn(2, 7, 64, 80, generator=torch.Generator().manual_seed(0))
+    pooling = {"output_size": 7, "sampling_ratio": 0, "finest_scale": 56}
+    inputs = {"f0": joint, "rois": rois}
+    (pooled,) = run("MultilevelRoIAlign1", inputs, **pooling, channel_begin=begin, channels=channels)
+    alone = {"f0": joint[:, begin : begin + channels].contiguous(), "rois": rois}
+    assert torch.equal(pooled, *run("MultilevelRoIAlign1", alone, **pooling, **ALL_CHANNELS))
+    expected = roi_align_channels(joint, rois, begin, channels, *pooling.values())
+    tolerance = TOLERANCES["exact in float32"]
     torch.testing.assert_close(pooled, expected, atol=tolerance.absolute, rtol=tolerance.relative)
 
 

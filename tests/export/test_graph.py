@@ -6,10 +6,14 @@ from pathlib import Path
 import onnx_ir as ir
 import pytest
 import torch
+from onnx_ir import DataType
 from torch import nn
 
+from export.model import to_onnx
+from refinemask.contract import Bounds
 from refinemask.modeling.exported import ExportedDetector
 from tests.support.tiny_detector import TINY, make_tiny_detector
+from tests.support.tiny_families import make_tiny_family
 
 WIDTHS = [TINY.fpn_channels >> stage for stage in range(3)]
 
@@ -63,6 +67,53 @@ def test_fuse_convolution_is_split(graph: ir.Graph) -> None:
 def test_one_convolution_reads_the_semantic_map_for_all_stages(graph: ir.Graph) -> None:
     merged = [node for node in nodes(graph, "Conv") if shape(node.inputs[1])[:2] == [sum(WIDTHS), WIDTHS[0]]]
     assert len(merged) == 1
+
+
+def test_stages_pool_their_channels_of_the_joint_map_in_place(graph: ir.Graph) -> None:
+    (joint,) = (node for node in nodes(graph, "Conv") if shape(node.inputs[1])[:2] == [sum(WIDTHS), WIDTHS[0]])
+    (relu,) = joint.outputs[0].consumers()
+    readers = list(relu.outputs[0].consumers())
+    assert {reader.op_type for reader in readers} == {"MultilevelRoIAlign1"}
+    begins, channels = (
+        [reader.attributes[name].as_int() for reader in readers] for name in ("channel_begin", "channels")
+    )
+    assert begins == [sum(WIDTHS[:stage]) for stage in range(3)]
+    assert channels == WIDTHS
+    assert [shape(reader.outputs[0])[1] for reader in readers] == WIDTHS
+
+
+@pytest.mark.slow
+def test_the_simple_head_pads_the_joint_map_once_and_pools_in_place() -> None:
+    bounds = Bounds(batch=(1, 1, 1), height=(64,) * 3, width=(96,) * 3)
+    graph = to_onnx(make_tiny_family("simple RefineMask"), bounds).graph
+    assert not list(nodes(graph, "Split"))
+    joint = [node for node in nodes(graph, "MultilevelRoIAlign1") if node.attributes["channels"].as_int()]
+    assert len(joint) == 3
+    assert len({node.inputs[0] for node in joint}) == 1
+
+
+def test_masks_are_not_padded_where_all_are_computed(graph: ir.Graph) -> None:
+    (masks,) = (value for value in graph.outputs if value.name == "masks")
+    producer = masks.producer()
+    assert producer is not None
+    assert producer.op_type == "Reshape"
+
+
+def test_indices_are_divided_by_one_operator(graph: ir.Graph) -> None:
+    """Not by the chain that rounds negative numbers down."""
+    outputs = [node.outputs[0] for node in nodes(graph, "Div")]
+    quotients = [value for value in outputs if value.dtype == DataType.INT64 and len(shape(value)) == 2]
+    assert len(quotients) == 2
+    for quotient in quotients:
+        assert "Sub" not in {reader.op_type for reader in quotient.consumers()}
+
+
+def test_an_index_for_every_number_of_a_row_is_nowhere_made(graph: ir.Graph) -> None:
+    for node in nodes(graph, "Expand"):
+        assert not {reader.op_type for reader in node.outputs[0].consumers()} & {"Gather", "GatherElements", "GatherND"}
+    indices = [node.inputs[1] for node in nodes(graph, "GatherElements")]
+    narrow = [index for index in indices if index is not None and index.dtype == DataType.INT32]
+    assert narrow, "indices of FixedNMS are read as they are"
 
 
 def test_weights_are_constants_and_norms_are_folded(graph: ir.Graph) -> None:

@@ -7,12 +7,12 @@ import onnx_ir as ir
 import pytest
 from onnx_ir import DataType
 
-from export.model import add_bodies, to_onnx
-from export.precision import widen
+from export.model import to_onnx
 from export.verify import onnx_runner, torch_runner
 from refinemask.agreement import PARITY, Comparison, passes, verification_images, verify
 from refinemask.contract import DOMAIN, Bounds
 from refinemask.modeling.detector import Detector
+from refinemask.widened import widen
 from tests.support.tiny_detector import make_tiny_detector
 
 PHOTOS = Path(__file__).resolve().parents[2] / "demo" / "photos"
@@ -61,9 +61,7 @@ def test_bf16(detector: Detector, tmp_path: Path) -> None:
     assert model.opset_imports[""] == 22
     ir.save(model, path)
     onnx.checker.check_model(path, full_check=True)
-    widened = widen(model)
-    add_bodies(widened)
-    found = run_both(ir.to_proto(widened).SerializeToString(), detector)
+    found = run_both(widen(ir.to_proto(model)).SerializeToString(), detector)
     assert found.unmatched == 0
     assert len(found.boxes) > 0
     assert found.boxes.max() < PARITY["bf16"].boxes

@@ -30,6 +30,69 @@ def test_an_export_passes(model: ir.Model, target: Target) -> None:
     assert of_graph(model, target) == []
 
 
+def test_before_10_7_bodies_win_so_a_file_must_have_none(model: ir.Model) -> None:
+    names = ", ".join(function.name for function in model.functions.values())
+    (finding,) = of_graph(model, "tensorrt-10.3")
+    assert finding.where == f"bodies of {names}"
+    assert finding.reason == "tensorrt-10.3 takes them although the plugins are loaded; export with --no-bodies"
+    model.functions.clear()
+    assert check_model(model, "tensorrt-10.3") == []
+
+
+@pytest.mark.parametrize(
+    ("target", "bodies", "found"),
+    [
+        ("tensorrt-10.3", False, False),
+        ("tensorrt-10", False, False),
+        ("tensorrt-11", False, True),
+        ("rtx", False, True),
+        ("tensorrt-11", True, False),
+        ("rtx", True, False),
+    ],
+)
+def test_the_domain_names_the_plugin_of_a_node_without_a_body(
+    model: ir.Model, target: Target, bodies: bool, found: bool
+) -> None:
+    """From 10.10 on; before, and wherever there is a body, the attribute alone does."""
+    forget_namespace(model)
+    if not bodies:
+        model.functions.clear()
+    reasons = [finding.reason for finding in of_graph(model, target)]
+    assert reasons == ["attribute plugin_namespace is '', expected 'refinemask': the plugin would not be found"] * (
+        not found
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "opset", "ir_version"),
+    [("tensorrt-10.3", 20, 10), ("tensorrt-10", 22, 10), ("tensorrt-11", 24, 13), ("rtx", 24, 12)],
+)
+def test_the_newest_that_a_parser_knows(model: ir.Model, target: Target, opset: int, ir_version: int) -> None:
+    model.functions.clear()
+    model.opset_imports[""], model.ir_version = opset, ir_version
+    assert of_graph(model, target) == []
+    model.opset_imports[""], model.ir_version = opset + 1, ir_version + 1
+    assert [str(finding) for finding in of_graph(model, target)] == [
+        f"operator set {opset + 1}: expected 9 to {opset} for {target}",
+        f"file format (IR version) {ir_version + 1}: {target} knows {ir_version} and may leave out what is newer; "
+        "export it again",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("target", "builds"), [("tensorrt-10.3", True), ("tensorrt-10", True), ("tensorrt-11", False), ("rtx", False)]
+)
+def test_transposed_convolutions_in_bfloat16(target: Target, builds: bool) -> None:
+    """Files of Mask R-CNN in bfloat16 had one up to 0.5.0."""
+    x, w, y = (ir.Value(name=name, type=ir.TensorType(ir.DataType.BFLOAT16)) for name in "xwy")
+    node = ir.node("ConvTranspose", [x, w], outputs=[y], name="up")
+    model = ir.Model(ir.Graph([x, w], [y], nodes=[node], opset_imports={"": 20}), ir_version=10)
+    found = [str(finding) for finding in of_graph(model, target) if finding.where != "metadata"]
+    assert found == [f"ConvTranspose up: {target} has no implementation in bfloat16; export it again"] * (not builds)
+    y.dtype = ir.DataType.FLOAT16
+    assert [finding.where for finding in of_graph(model, target)] == ["metadata"]
+
+
 def test_bodies_that_rtx_cannot_build(model: ir.Model) -> None:
     found = [(finding.body, finding.where) for finding in check_model(model, "rtx")]
     assert found == [
@@ -133,6 +196,6 @@ def test_damage_is_found(
 def test_the_verb_prints_nothing(tiny_files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert check_onnx(tiny_files[1]) == []
     assert check_onnx(tiny_files[1], "rtx")
-    with pytest.raises(UserError, match="target 'rtx-2': expected tensorrt-10, tensorrt-11, rtx"):
+    with pytest.raises(UserError, match=r"target 'rtx-2': expected tensorrt-10\.3, tensorrt-10, tensorrt-11, rtx"):
         check_onnx(tiny_files[1], "rtx-2")  # type: ignore[arg-type]
     assert capsys.readouterr() == ("", "")

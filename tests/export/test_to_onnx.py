@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx_ir as ir
 import pytest
 
-from export import Finding, to_onnx, verified_export
+from export import Finding, stages, to_onnx, verified_export
 from export.to_onnx import Args, main
 from export.verified_export import export_onnx
 from refinemask.bundled import PHOTOS
@@ -25,19 +25,23 @@ def printed(text: str) -> str:
 
 
 @pytest.mark.usefixtures("ready_made")
-def test_the_table_stands_before_the_verdict(
-    tiny_files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_tables_stand_before_the_verdict(
+    tiny_files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     args = Args(checkpoint=tiny_files[0], output=tmp_path / "tiny.onnx", verify_images=PHOTOS)
-    assert main(replace(args, mask_iou=1.1)) == 1
+    with monkeypatch.context() as patched:
+        patched.setitem(stages.MASK_LIMITS, "fp32", stages.Limits(mean=0, row=0))
+        assert main(args) == 1
     out, err = capsys.readouterr()
-    assert "ONNX Runtime against PyTorch fp32, worst of each" in out
+    assert "Stages in ONNX Runtime" in out
+    assert [line.split()[-2] for line in out.splitlines() if line.startswith("│ masks")] == ["no"]
     assert "2x64x128" in out
-    assert err.startswith(f"error: {args.output}: not written, 0 of ")
-    assert "detections agree with PyTorch; expected 98% of them" in err
-    assert main(replace(args, mask_iou=0.98)) == 0
+    assert err.startswith(f"error: {args.output}: not written, its masks are not PyTorch's on images of 1x64x128: ")
+    assert err.count("\n") == 1
+    assert main(args) == 0
     out, err = capsys.readouterr()
     assert "2x64x128" in out
+    assert [line.split()[-2] for line in out.splitlines() if line.startswith("│ masks")] == ["yes"]
     assert out.endswith(f"{args.output}: written and verified\n")
     assert err == ""
 

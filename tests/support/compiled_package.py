@@ -12,7 +12,7 @@ import engines.compiled
 import refinemask.modeling
 import refinemask.ops
 from engines import build
-from engines.build import CompileOptions
+from engines.build import CheckOptions, CompileOptions
 from refinemask.bundled import PHOTOS
 from refinemask.weights import save_detector
 from tests.support import tiny_detector
@@ -42,8 +42,9 @@ def tiny_package(package_cache: Path) -> Path:
     def compile_for_the_cpu(directory: Path) -> None:
         checkpoint = directory / "tiny.safetensors"
         save_detector(make_tiny_detector(), checkpoint, recipe="tiny")
-        options = CompileOptions(device="cpu", canvases=(CANVAS,), batch=BATCH, images=PHOTOS)
-        assert build.main(build.Args(model=checkpoint, output=directory / "tiny.pt2", compile=options)) == 0
+        options, pictures = CompileOptions(device="cpu", canvases=(CANVAS,), batch=BATCH), CheckOptions(images=PHOTOS)
+        args = build.Args(model=checkpoint, output=directory / "tiny.pt2", compile=options, comparison=pictures)
+        assert build.main(args) == 0
 
     return once(package_cache / f"tiny-{_digest()}", compile_for_the_cpu) / "tiny.pt2"
 

@@ -1,7 +1,8 @@
-"""A stand-in for the builder of ``tensorrt``: it parses nothing, and the engine is a convolution of float32."""
+"""A stand-in for the builder of ``tensorrt``: it parses nothing, and the network is a convolution of float32."""
 
 import json
 import sys
+from enum import Enum
 from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -13,7 +14,16 @@ from engines.trt.device import CudaDevice
 from tests.support.fake_tensorrt import FakeLogger
 
 TENSOR = {"Format/Datatype": "Float"}
-LAYERS = {"Layers": [{"LayerType": "conv", "Inputs": [TENSOR], "Outputs": [TENSOR]}]}
+CONVOLUTION = {"LayerType": "conv", "Inputs": [TENSOR], "Outputs": [TENSOR]}
+
+
+LayerType = Enum("LayerType", ["CONVOLUTION", "DEQUANTIZE", "PLUGIN_V3"])
+
+
+def make_layer(name: str, kind: LayerType) -> Any:
+    """A layer of the parsed network, which reads and writes float32."""
+    tensor = SimpleNamespace(name=f"{name}.out", dtype=SimpleNamespace(name="FLOAT"))
+    return SimpleNamespace(name=name, type=kind, num_outputs=1, get_input=lambda _: tensor, get_output=lambda _: tensor)
 
 
 class FakeTensorRT:
@@ -29,15 +39,23 @@ class FakeTensorRT:
         """Logger of all that TensorRT does on its own; the first builder or runtime brings it."""
         self.flags = {"TF32"}
         """Flags of the build; TensorRT's default at first."""
+        self.config: Any = None
+        """The configuration of the last build."""
+        self.plugins: tuple[str, ...] = ()
+        """Names of the nodes that the parser makes plugin layers of."""
+        self.inspected = [CONVOLUTION]
+        """What the inspector says of the engine's layers."""
 
     def create_builder(self, logger: FakeLogger) -> Any:
         self.calls.append("builder")
         self.logger = logger
-        config = SimpleNamespace(set_flag=self.flags.add, clear_flag=self.flags.discard)
+        self.config = config = SimpleNamespace(set_flag=self.flags.add, clear_flag=self.flags.discard)
         profile = SimpleNamespace(set_shape=lambda *_: None)
         config.add_optimization_profile = lambda profile: 0
+        plugins = (make_layer(name, LayerType.PLUGIN_V3) for name in self.plugins)
+        layers = [make_layer("features", LayerType.CONVOLUTION), *plugins]
         return SimpleNamespace(
-            create_network=lambda flags: SimpleNamespace(num_layers=0),
+            create_network=lambda flags: SimpleNamespace(num_layers=len(layers), get_layer=layers.__getitem__),
             create_builder_config=lambda: config,
             create_optimization_profile=lambda: profile,
             build_serialized_network=lambda network, config: b"engine",
@@ -56,7 +74,7 @@ class FakeTensorRT:
             if "VERSION_COMPATIBLE" in self.flags and not runtime.engine_host_code_allowed:
                 logger.log(1, "host code is not allowed")
                 return None
-            inspector = SimpleNamespace(get_engine_information=lambda form: json.dumps(LAYERS))
+            inspector = SimpleNamespace(get_engine_information=lambda form: json.dumps({"Layers": self.inspected}))
             return SimpleNamespace(create_engine_inspector=lambda: inspector)
 
         runtime.deserialize_cuda_engine = deserialize
@@ -88,6 +106,8 @@ class FakeTensorRT:
             "init_libnvinfer_plugins": self.init_plugins,
             "get_plugin_registry": lambda: SimpleNamespace(load_library=self.load_library),
             "NetworkDefinitionCreationFlag": SimpleNamespace(STRONGLY_TYPED=1),
+            "LayerType": LayerType,
+            "TilingOptimizationLevel": SimpleNamespace(NONE=0, FAST=1, MODERATE=2, FULL=3),
             "ProfilingVerbosity": SimpleNamespace(DETAILED=2),
             "LayerInformationFormat": SimpleNamespace(JSON=1),
             "BuilderFlag": SimpleNamespace(TF32="TF32", VERSION_COMPATIBLE="VERSION_COMPATIBLE"),

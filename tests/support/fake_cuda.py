@@ -1,14 +1,18 @@
 """A GPU whose memory is host memory, as PyTorch and pycuda show it.
 
-Its streams do their work at once, but for one that is being captured: there, as on a GPU, work is recorded and not
-done. PyTorch's operators are work of the current stream. A recording has memory of its own, which holds nonsense until
-it is replayed, and its replays read and write the same tensors each time.
+Asynchronous copies and what is launched are done when somebody waits for the stream, and the target of a copy holds
+nonsense until then. PyTorch's operators and replays wait for it themselves, and are done at once. On a stream that is
+being captured, as on a GPU, work is recorded and not done. A recording has memory of its own, which holds nonsense
+until it is replayed, and its replays read and write the same tensors each time. Memory of the device holds nonsense at
+first, and is known to be freed when nothing refers to it any more.
 """
 
 import contextlib
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -20,11 +24,37 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-Work = Callable[[], None]
+Work = Callable[[], object]
 
 _streams: dict[int, "FakeStream"] = {}
 _handles = count(1234)
 _current = threading.local()
+_allocated: dict[int, int] = {}
+"""Bytes of the device's memory by address."""
+_arena: list[np.ndarray] = []
+"""All of it, what was freed included, so that nothing else comes to an address."""
+ALIGNMENT, NONSENSE = 256, 0xA5
+
+
+def device_memory(size: int) -> np.ndarray:
+    """Bytes of the device's memory, which are freed with the array and all that shows the same bytes."""
+    whole = np.full(size + ALIGNMENT, NONSENSE, np.uint8)
+    start = -whole.ctypes.data % ALIGNMENT
+    address = whole.ctypes.data + start
+    _arena.append(whole)
+    owned = whole[start : start + size].view(_Owned)
+    _allocated[address] = size
+    weakref.finalize(owned, _allocated.pop, address, None)
+    return owned
+
+
+class _Owned(np.ndarray[Any, Any]):
+    """An array whose end is noticed."""
+
+
+def in_memory(address: int, size: int) -> bool:
+    """Whether the bytes from ``address`` on are the device's and have not been freed."""
+    return any(start <= address and address + size <= start + length for start, length in [*_allocated.items()])
 
 
 class FakeStream:
@@ -34,6 +64,9 @@ class FakeStream:
         self.handle = self.cuda_stream = next(_handles)
         self.priority = priority
         self.recording: list[Work] | None = None
+        self.pending: list[Work] = []
+        """What was launched, in order, and is done when somebody waits for it."""
+        self._working = False
         self.waited_for: list[FakeStream] = []
         """The streams that this one waited for, in order."""
         self.ahead = False
@@ -42,40 +75,68 @@ class FakeStream:
 
     def synchronize(self) -> None:
         assert self.recording is None, "waiting for a stream breaks its recording"
+        if self._working:
+            # What is being done is made of PyTorch's operators itself.
+            return
+        self._working = True
+        try:
+            while self.pending:
+                self.pending.pop(0)()
+        finally:
+            self._working = False
 
     def wait_stream(self, stream: "FakeStream") -> None:
         self.waited_for.append(stream)
         stream.ahead = False
+        if stream.recording is None:
+            stream.synchronize()
         if self.recording is None and stream.recording is not None:
             # A recording spreads to the streams that wait for it, and must end where it began.
             self.recording, self.ahead = stream.recording, True
 
 
 def launch(handle: int, work: Work) -> None:
-    """Do the work on a stream, or record it."""
+    """Do the work on a stream when it is waited for, or record it."""
     stream = _streams[handle]
     if stream.recording is None:
-        work()
+        stream.pending.append(work)
     else:
         stream.ahead = True
         stream.recording.append(work)
 
 
-def current_stream() -> FakeStream:
+def current_stream(device: object = None) -> FakeStream:
     """The stream that PyTorch's operators of this thread run on."""
+    if not hasattr(_current, "streams"):
+        _current.streams = [FakeStream()]
     return _current.streams[-1]
 
 
 @contextlib.contextmanager
 def fake_stream(stream: FakeStream) -> Iterator[None]:
     """``torch.cuda.stream``."""
-    if not hasattr(_current, "streams"):
-        _current.streams = [FakeStream()]
+    current_stream()
     _current.streams.append(stream)
     try:
-        yield
+        with _InOrder():
+            yield
     finally:
         _current.streams.pop()
+
+
+class _InOrder(TorchDispatchMode):
+    """PyTorch's operators behind what was launched on the current stream before, while this is open."""
+
+    def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        stream = current_stream()
+        if stream.recording is None and not _is_view(operator):
+            stream.synchronize()
+        return operator(*args, **(kwargs or {}))
+
+
+def _is_view(operator: Any) -> bool:
+    returns = operator._schema.returns
+    return any(each.alias_info is not None and not each.alias_info.is_write for each in returns)
 
 
 class FakeGraph:
@@ -91,6 +152,7 @@ class FakeGraph:
 
     def replay(self) -> None:
         assert self.recorded, "the graph is empty"
+        current_stream().synchronize()
         for work in self.recorded:
             work()
 
@@ -166,20 +228,6 @@ def _tensors(result: Any) -> list[Tensor]:
     return [each for each in tree_leaves(result) if isinstance(each, Tensor)]
 
 
-class FakeArray:
-    """A pycuda GPUArray."""
-
-    def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
-        self.memory = np.zeros(shape, dtype)
-        self.gpudata = self.memory.ctypes.data
-
-    def set(self, array: np.ndarray) -> None:
-        self.memory[...] = array
-
-    def get(self) -> np.ndarray:
-        return self.memory.copy()
-
-
 def install_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let PyTorch see the GPU."""
     cuda: dict[str, Any] = {
@@ -188,6 +236,8 @@ def install_torch(monkeypatch: pytest.MonkeyPatch) -> None:
         "get_device_name": lambda: "NVIDIA H100",
         "Stream": FakeStream,
         "stream": fake_stream,
+        "current_stream": current_stream,
+        "device": lambda device: contextlib.nullcontext(),
         "CUDAGraph": FakeGraph,
         "graph": fake_capture,
         "graph_pool_handle": object,
@@ -195,34 +245,106 @@ def install_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in cuda.items():
         monkeypatch.setattr(torch.cuda, name, value)
     monkeypatch.setattr(FakeGraph, "made", 0)
-    for make in (torch.zeros, torch.empty):
-        monkeypatch.setattr(torch, make.__name__, _on_host(make))
+    monkeypatch.setattr(torch, "empty", _empty)
+    monkeypatch.setattr(torch, "zeros", _zeros)
+    monkeypatch.setattr(torch.Tensor, "is_cuda", True, raising=False)
+    monkeypatch.setattr(torch.Tensor, "copy_", _copy)
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     monkeypatch.setattr(torch.Tensor, "cuda", lambda tensor: tensor.clone())
 
 
-def _on_host(make: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-    def made(*sizes: Any, device: str | None = None, **options: Any) -> torch.Tensor:
-        return make(*sizes, device="cpu" if device == "cuda" else device, **options)
+_torch_empty, _torch_zeros, _torch_copy = torch.empty, torch.zeros, torch.Tensor.copy_
 
-    return made
+
+def _empty(*sizes: Any, device: str | None = None, pin_memory: bool = False, **options: Any) -> Tensor:
+    if device != "cuda":
+        return _torch_empty(*sizes, device=device, **options)
+    like = _torch_empty(*sizes, device="meta", **options)
+    memory = torch.from_numpy(device_memory(like.nbytes))
+    return memory.view(like.dtype).view(like.shape)
+
+
+def _zeros(*sizes: Any, device: str | None = None, **options: Any) -> Tensor:
+    return _torch_zeros(*sizes, device="cpu" if device == "cuda" else device, **options)
+
+
+def _copy(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
+    """``torch.Tensor.copy_``."""
+    if not non_blocking or current_stream().recording is not None:
+        return _torch_copy(target, source)
+    target.numpy()[...] = NONSENSE
+    launch(current_stream().handle, partial(_torch_copy, target, source))
+    return target
+
+
+class FakeAllocation:
+    """Memory of ``pycuda.driver.mem_alloc``."""
+
+    def __init__(self, size: int) -> None:
+        assert size > 0, "invalid argument"
+        self.memory = device_memory(size)
+
+    def __int__(self) -> int:
+        return self.memory.ctypes.data
+
+
+class PageLocked(np.ndarray[Any, Any]):
+    """An array of ``pycuda.driver.pagelocked_empty``."""
+
+
+def _page_locked(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    return np.empty(shape, dtype).view(PageLocked)
+
+
+def _to_device(target: FakeAllocation, source: np.ndarray, stream: FakeStream) -> None:
+    assert isinstance(source, PageLocked), "the copy would wait"
+    assert source.nbytes <= target.memory.nbytes, "invalid argument"
+
+    def work() -> None:
+        target.memory[: source.nbytes] = source.reshape(-1).view(np.uint8)
+
+    launch(stream.handle, work)
+
+
+def _to_host(target: np.ndarray, source: FakeAllocation, stream: FakeStream) -> None:
+    assert isinstance(target, PageLocked), "the copy would wait"
+    assert target.nbytes <= source.memory.nbytes, "invalid argument"
+    flat = target.reshape(-1).view(np.uint8)
+    flat[:] = NONSENSE
+
+    def work() -> None:
+        flat[:] = source.memory[: flat.nbytes]
+
+    launch(stream.handle, work)
 
 
 def install_pycuda(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Put a stand-in in the place of pycuda; returns the log of pushed and popped contexts."""
     log: list[str] = []
     primary = SimpleNamespace(push=lambda: log.append("push"))
-    driver, gpuarray, pycuda = (ModuleType(name) for name in ("pycuda.driver", "pycuda.gpuarray", "pycuda"))
+
+    def in_context(call: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*arguments: Any) -> Any:
+            assert log.count("push") > log.count("pop"), "invalid device context"
+            return call(*arguments)
+
+        return called
+
+    driver, pycuda = ModuleType("pycuda.driver"), ModuleType("pycuda")
     members: dict[str, Any] = {
         "init": lambda: None,
         "Device": lambda index: SimpleNamespace(retain_primary_context=lambda: primary),
+        "DeviceAllocation": FakeAllocation,
         "Context": SimpleNamespace(pop=lambda: log.append("pop")),
-        "Stream": FakeStream,
+        "Stream": in_context(FakeStream),
+        "mem_alloc": in_context(FakeAllocation),
+        "pagelocked_empty": in_context(_page_locked),
+        "memcpy_htod_async": in_context(_to_device),
+        "memcpy_dtoh_async": in_context(_to_host),
     }
     vars(driver).update(members)
-    vars(gpuarray).update(GPUArray=FakeArray)
-    vars(pycuda).update(driver=driver, gpuarray=gpuarray)
-    for module in (pycuda, driver, gpuarray):
+    vars(pycuda).update(driver=driver)
+    for module in (pycuda, driver):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.delitem(sys.modules, "engines.trt.pycuda_runner", raising=False)
     return log

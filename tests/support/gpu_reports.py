@@ -5,13 +5,23 @@ from dataclasses import replace
 from benchmarks.gpu_suite import kernel_times
 from benchmarks.gpu_suite.accuracy import AccuracyReport, ContenderAccuracy
 from benchmarks.gpu_suite.agreement import Agreement
-from benchmarks.gpu_suite.cases import BOX_HEAD, MASK_HEAD, NMS_CASES, SEMANTIC, Layout, RoIAlignCase, worst
+from benchmarks.gpu_suite.cases import (
+    BOX_HEAD,
+    MASK_HEAD,
+    NMS_CASES,
+    PROPOSALS_CASES,
+    SEMANTIC,
+    TOP_K_CASES,
+    Layout,
+    RoIAlignCase,
+    worst,
+)
 from benchmarks.gpu_suite.ceilings import CeilingsReport
 from benchmarks.gpu_suite.context import Outcome
 from benchmarks.gpu_suite.end_to_end import EndToEndReport
 from benchmarks.gpu_suite.kernel_checks import NumericsReport
 from benchmarks.gpu_suite.kernel_times import KernelTime
-from benchmarks.gpu_suite.kernel_times_report import KernelTimesReport, NMSTime, RoIAlignTime
+from benchmarks.gpu_suite.kernel_times_report import KernelTimesReport, NMSTime, ProposalsTime, RoIAlignTime, TopKTime
 from benchmarks.gpu_suite.network import NetworkReport, NetworkTime
 from benchmarks.gpu_suite.numerics import Check
 from benchmarks.gpu_suite.paste import PasteReport
@@ -90,6 +100,10 @@ KERNEL_TIMES = KernelTimesReport(
         *(roi_align_time(worst(case, "large"), "channels last", 240) for case in SEMANTIC),
     ),
     nms=tuple(NMSTime(case, kernel_time(30, TORCHVISION=20, FIXPOINT=200)) for case in NMS_CASES),
+    top_k=tuple(TopKTime(case, kernel_time(20, TORCH=50)) for case in TOP_K_CASES),
+    proposals=tuple(
+        ProposalsTime(case, "float16", "channels last", kernel_time(40, CHAIN=250)) for case in PROPOSALS_CASES
+    ),
 )
 
 

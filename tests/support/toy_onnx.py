@@ -15,20 +15,22 @@ BOUNDS = {"batch": [1, 1, 4], "height": [32, 64, 128], "width": [32, 64, 256]}
 METADATA = {"config": to_json(CONFIG), "precision": "fp32", "bounds": json.dumps(BOUNDS)}
 
 # Three "detections" per image: its whole, half and third, with scores above one half that are means of a convolution,
-# through a model-local function.
+# in their order, through a model-local function.
 GRAPH = """
 <ir_version: 10, opset_import: ["" : 20, "refinemask" : 1]>
 toy (uint8[B,3,H,W] images, int64[B,2] image_sizes) =>
     (float[B,3,4] boxes, float[B,3] scores, int64[B,3] labels, int64[B] num_detections, float[B,3,4,4] masks)
 <float[3,3,3,3] kernel, float one_over_255 = {0.00392156862745098}, int64[2] space = {2, 3},
  int64[1] last = {1}, int64[4] mask_shape = {1, 1, 4, 4}, int64[2] mask_axes = {2, 3}, int64[1] second = {1},
+ int64[1] three = {3},
  float[3,4] corners = {0, 0, 1, 1, 0, 0, 0.5, 0.5, 0, 0, 0.33, 0.33}, int64[4] order = {1, 0, 1, 0}>
 {
     pixels = Cast <to: int = 1> (images)
     scaled = Mul (pixels, one_over_255)
     features = Conv <pads: ints = [1, 1, 1, 1]> (scaled, kernel)
     means = ReduceMean <keepdims: int = 0> (features, space)
-    activity = Abs (means)
+    magnitudes = Abs (means)
+    activity, places = TopK (magnitudes, three)
     scores = refinemask.Squash <plugin_version: string = "1", plugin_namespace: string = "refinemask"> (activity)
     zeros = Sub (scores, scores)
     labels = Cast <to: int = 7> (zeros)

@@ -2,12 +2,13 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from refinemask.files import UserError
-from trt_plugins import library_path
+from refinemask.files import UserError, sha256
+from trt_plugins import library_path, require_as_built
 from trt_plugins.build import Args, main
 from trt_plugins.libraries import ARCHITECTURES, build_libraries, find_headers, read_report, summary
 from trt_plugins.ptxas import parse_ptxas
@@ -19,6 +20,7 @@ KERNELS = {
     *("boundary_merge<2>", "boundary_merge<4>"),
     *(f"label_logits<{t}>" for t in ("float", "__half", "__nv_bfloat16")),
     *("find_runs", "measure_strings", "write_strings"),
+    *(f"{step}<{t}>" for step in ("gather_logits", "decode_boxes") for t in ("float", "__half", "__nv_bfloat16")),
 }
 
 
@@ -120,6 +122,30 @@ def test_a_missing_library_names_the_command(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr("trt_plugins.LIBRARY_DIR", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"build it with: python -m trt_plugins\.build"):
         library_path()
+
+
+def test_a_damaged_library_is_built_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(command: Sequence[str]) -> str:
+        if "--build" in command:
+            (Path(command[2]) / "librefinemask_kernels.so").write_bytes(b"built")
+        return "sm_90"
+
+    for name, fake in (("find_nvcc", lambda: "nvcc"), ("_find_cmake", lambda: "cmake"), ("_run", run)):
+        monkeypatch.setattr(f"trt_plugins.libraries.{name}", fake)
+    library = tmp_path / "librefinemask_kernels.so"
+    report = build_libraries(tmp_path, ["90-real"])
+    assert report["library_sha256"] == {library.name: sha256(library)}
+    require_as_built(library)
+    assert build_libraries(tmp_path, ["90-real"]) == report
+    assert "up to date" in capsys.readouterr().out
+    library.write_bytes(b"damaged")
+    with pytest.raises(UserError, match="refused"):
+        require_as_built(library)
+    assert build_libraries(tmp_path, ["90-real"]) == report
+    assert "up to date" not in capsys.readouterr().out
+    assert library.read_bytes() == b"built"
 
 
 def test_a_library_that_is_not_built_again_is_removed(

@@ -13,7 +13,14 @@ import torch
 from torch import Tensor
 
 from refinemask.contract import DOMAIN, OPERATORS, PLUGIN_ATTRIBUTES
-from refinemask.ops import boundary_merge, fixed_nms, label_logits, multilevel_roi_align, upsampled_label_logits
+from refinemask.ops import (
+    boundary_merge,
+    fixed_nms,
+    label_logits,
+    multilevel_roi_align,
+    top_k,
+    upsampled_label_logits,
+)
 from tests.support.tolerances import TOLERANCES
 from trt_plugins.c_api import Kernels
 from trt_plugins.python_plugin import (
@@ -22,11 +29,16 @@ from trt_plugins.python_plugin import (
     LabelLogits,
     MultilevelRoIAlign1,
     MultilevelRoIAlign4,
+    SelectProposals,
+    TopScores,
     UpsampledLabelLogits,
     base,
     register,
 )
 from trt_plugins.python_plugin.fixed_nms import fixed_nms_workspace
+from trt_plugins.python_plugin.select_proposals import select_proposals_workspace
+from trt_plugins.python_plugin.top_scores import top_k_workspace
+from trt_plugins.torch_ops import TorchKernels
 
 TRT = SimpleNamespace(
     float32="float32",
@@ -70,12 +82,58 @@ def test_roi_align(layout: torch.memory_format) -> None:
 
 @pytest.mark.parametrize("shape", [(6, 4), (6, 6), (6,), (6, 5, 1)], ids=str)
 def test_rois_that_are_not_r_5_are_refused(shape: tuple[int, ...]) -> None:
-    made = plugin(MultilevelRoIAlign1, output_size=7, sampling_ratio=0, finest_scale=56)
+    made = plugin(MultilevelRoIAlign1, output_size=7, sampling_ratio=0, finest_scale=56, channel_begin=0, channels=0)
     maps = SimpleNamespace(dims=(2, 8, 20, 24), max=(2, 8, 20, 24))
     for call in (made.configure_plugin, made.on_shape_change):
         call([maps, SimpleNamespace(dims=(6, 5), max=(6, 5))], [])
         with pytest.raises(ValueError, match=rf"rois are {re.escape(str(list(shape)))}; expected \[R, 5\]"):
             call([maps, SimpleNamespace(dims=shape, max=shape)], [])
+
+
+POOLING = {"output_size": 7, "sampling_ratio": 0, "finest_scale": 56}
+
+
+@pytest.mark.parametrize(("begin", "channels"), [(8, 13), (0, 5), (16, 5), (0, 0)])
+@pytest.mark.parametrize("layout", [0, 1], ids=["linear", "HWC8"])
+def test_channels_of_a_joint_map(layout: int, begin: int, channels: int) -> None:
+    """Of two images; TensorRT stores 21 channels as 24 in its format HWC8."""
+    joint = torch.randn(2, 21, 32, 48).half()
+    rois = torch.tensor([[0, 5, 5, 60, 80], [1, 9, 9, 30, 30], [1, 0, 0, 120, 100.0]])
+    wanted = joint[:, begin : begin + channels] if channels else joint
+    stored, pooled = joint, torch.empty(3, wanted.shape[1], 7, 7, dtype=torch.float16)
+    if layout:
+        stored = torch.full((2, 32, 48, 24), torch.nan, dtype=torch.float16)
+        stored[..., :21] = joint.permute(0, 2, 3, 1)
+        pooled = torch.empty(3, 7, 7, -(-wanted.shape[1] // 8) * 8, dtype=torch.float16)
+    made = plugin(MultilevelRoIAlign1, **POOLING, channel_begin=begin, channels=channels)
+    described = SimpleNamespace(dims=tuple(joint.shape), type="float16", format=layout)
+    boxes = SimpleNamespace(dims=(3, 5), type="float32", format=0)
+    made.enqueue([described, boxes], [], [stored.data_ptr(), rois.data_ptr()], [pooled.data_ptr()], 0, 0)
+    found = pooled.permute(0, 3, 1, 2)[:, : wanted.shape[1]] if layout else pooled
+    tolerance = TOLERANCES["roi_align float16"]
+    expected = multilevel_roi_align([wanted], rois, 7, 0, 56)
+    torch.testing.assert_close(found, expected, atol=tolerance.absolute, rtol=2 * tolerance.relative)
+
+
+def test_channels_that_no_vector_begins_with_are_read_planar() -> None:
+    joint, other = (plugin(MultilevelRoIAlign1, **POOLING, channel_begin=begin, channels=4) for begin in (8, 12))
+    tensors = [SimpleNamespace(desc=SimpleNamespace(type="float16", format=format)) for format in (0, 1)]
+    for made, takes_interleaved in ((joint, True), (other, False)):
+        assert made.supports_format_combination(0, tensors, 2)
+        assert made.supports_format_combination(0, tensors[1:], 2) is takes_interleaved
+
+
+def test_channels_that_the_map_does_not_have_are_refused() -> None:
+    made = plugin(MultilevelRoIAlign1, **POOLING, channel_begin=8, channels=4)
+    rois = SimpleNamespace(dims=(6, 5), max=(6, 5))
+    for shape, fits in (((2, 12, 20, 24), True), ((2, 11, 20, 24), False)):
+        maps = SimpleNamespace(dims=shape, max=shape)
+        for call in (made.configure_plugin, made.on_shape_change):
+            if fits:
+                call([maps, rois], [])
+                continue
+            with pytest.raises(ValueError, match=r"map f0 is \[2, 11, 20, 24\]; expected at least 12 channels"):
+                call([maps, rois], [])
 
 
 def test_fixed_nms() -> None:
@@ -97,6 +155,76 @@ def test_boundary_merge() -> None:
     tolerance = TOLERANCES["boundary merge"]
     expected = boundary_merge(coarse, fine)
     torch.testing.assert_close(merged, expected, atol=tolerance.absolute, rtol=tolerance.relative)
+
+
+def aligned(size: int) -> tuple[Tensor, int]:
+    """Memory, and where it has ``size`` bytes from a multiple of 256 on."""
+    memory = torch.empty(size + 256, dtype=torch.uint8)
+    return memory, -(-memory.data_ptr() // 256) * 256
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_select_proposals(host_kernels: Kernels, layout: torch.memory_format) -> None:
+    """Of maps whose channels fill whole vectors, so that both layouts are PyTorch's own."""
+    maps = [torch.randn(2, 40, 32 >> i, 48 >> i).half().contiguous(memory_format=layout) for i in range(5)]
+    anchors, sizes = torch.randn(5, 8, 4), torch.tensor([[120.0, 180.0], [100.0, 90.0]])
+    boxes, scores = torch.empty(10, 50, 4), torch.empty(10, 50)
+    made = plugin(SelectProposals, k=50)
+    described = [SimpleNamespace(dims=each.shape, max=each.shape) for each in (*maps, anchors, sizes)]
+    made.configure_plugin(described, [])
+    made.on_shape_change(described, [])
+    _memory, workspace = aligned(made.get_workspace_size(described, []))
+    enqueue(made, [*maps, anchors, sizes], [boxes, scores], workspace, int(layout is torch.channels_last))
+    expected = TorchKernels(host_kernels).select_proposals(maps, anchors, sizes, 50)
+    assert torch.equal(boxes, expected[0])
+    assert torch.equal(scores, expected[1])
+
+
+@pytest.mark.parametrize(
+    ("position", "shape", "message"),
+    [
+        (3, (2, 15, 4), r"map m3 is \[2, 15, 4\]; expected \[2, 5A, H, W\]"),
+        (1, (3, 15, 4, 4), r"map m1 is \[3, 15, 4, 4\]; expected \[2, 5A, H, W\]"),
+        (5, (5, 4, 4), r"base_anchors are \[5, 4, 4\]; expected \[5, 3, 4\]"),
+        (6, (2, 3), r"image_sizes are \[2, 3\]; expected \[2, 2\] \(height, width\)"),
+    ],
+)
+def test_shapes_that_are_not_proposals_are_refused(position: int, shape: tuple[int, ...], message: str) -> None:
+    shapes = [*[(2, 15, 4, 4)] * 5, (5, 3, 4), (2, 2)]
+    shapes[position] = shape
+    described = [SimpleNamespace(dims=each, max=each) for each in shapes]
+    for call in (plugin(SelectProposals, k=50).configure_plugin, plugin(SelectProposals, k=50).on_shape_change):
+        with pytest.raises(ValueError, match=f"SelectProposals: {message}"):
+            call(described, [])
+
+
+def test_top_scores() -> None:
+    scores = torch.randn(3, 6000).mul(50).round()
+    values, indices = torch.empty(3, 70), torch.empty(3, 70, dtype=torch.int32)
+    made = plugin(TopScores, k=70)
+    _memory, workspace = aligned(made.get_workspace_size([SimpleNamespace(max=(3, 6000))], []))
+    enqueue(made, [scores], [values, indices], workspace)
+    expected = top_k(scores, 70)
+    assert torch.equal(values, expected[0])
+    assert torch.equal(indices.long(), expected[1])
+    with pytest.raises(ValueError, match="TopScores: k is 70 for rows of 60 scores; expected at most these and 4096"):
+        made.get_workspace_size([SimpleNamespace(max=(3, 60))], [])
+
+
+R50_LEVELS = (200, 336), (100, 168), (50, 84), (25, 42), (13, 21)
+
+
+@pytest.mark.parametrize("sizes", [R50_LEVELS, [(3, 4)] * 5, [(60, 30), *[(1, 1)] * 4]], ids=str)
+@pytest.mark.parametrize(("batch", "anchors", "k"), [(1, 3, 1000), (8, 3, 1000), (2, 1, 1), (3, 5, 4096)])
+def test_the_workspace_of_proposals_is_the_library_s(
+    host_kernels: Kernels, sizes: list[tuple[int, int]], batch: int, anchors: int, k: int
+) -> None:
+    found = select_proposals_workspace(sizes, batch, anchors, k)
+    assert found == host_kernels.select_proposals_workspace(sizes, batch=batch, num_anchors=anchors, k=k) > 0
+    lengths = [max(height * width * anchors, k) for height, width in sizes]
+    assert top_k_workspace(batch, lengths, k) == host_kernels.top_k_segments_workspace(
+        groups=batch, lengths=lengths, k=k
+    )
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
@@ -155,13 +283,19 @@ import numpy as np, tensorrt_lean as trt
 from trt_plugins.python_plugin import register
 from trt_plugins.python_plugin.base import NAMESPACE, VERSION
 
+ONE_OUTPUT = {"MultilevelRoIAlign4", "MultilevelRoIAlign1", "BoundaryMerge"}
 keep = register(trt)
 registry = trt.get_plugin_registry()
 for name, given in (
     ("MultilevelRoIAlign4", {"output_size": 7, "sampling_ratio": 2, "finest_scale": 56}),
-    ("MultilevelRoIAlign1", {"output_size": 14, "sampling_ratio": 0, "finest_scale": 56}),
+    (
+        "MultilevelRoIAlign1",
+        {"output_size": 14, "sampling_ratio": 0, "finest_scale": 56, "channel_begin": 64, "channels": 32},
+    ),
     ("FixedNMS", {"iou_threshold": 0.5, "k": 100}),
     ("BoundaryMerge", {}),
+    ("SelectProposals", {"k": 1000}),
+    ("TopScores", {"k": 100}),
     ("LabelLogits", {}),
     ("UpsampledLabelLogits", {}),
 ):
@@ -172,7 +306,9 @@ for name, given in (
     built = creator.create_plugin(name, trt.PluginFieldCollection(fields), trt.TensorRTPhase.BUILD)
     recreated = creator.create_plugin(name, built.get_fields_to_serialize(), trt.TensorRTPhase.RUNTIME)
     assert recreated.attributes == given, (name, recreated.attributes)
-    assert (recreated.num_outputs, recreated.plugin_namespace) == (2 if name == "FixedNMS" else 1, NAMESPACE)
+    assert (recreated.num_outputs, recreated.plugin_namespace) == (1 if name in ONE_OUTPUT else 2, NAMESPACE)
+    identity = " ".join([name, *(f"{key}={value}" for key, value in given.items())])
+    assert built.timing_cache_id == recreated.timing_cache_id == built.clone().timing_cache_id == identity
     if name == "MultilevelRoIAlign4":
         assert built.get_output_data_types([trt.float16] * 4 + [trt.float32]) == [trt.float16]
         try:
@@ -181,6 +317,10 @@ for name, given in (
             assert "rois are HALF; expected float32" in str(error)
         else:
             raise AssertionError("half precision RoIs were accepted")
+    if name == "MultilevelRoIAlign1":
+        older = creator.create_plugin(name, trt.PluginFieldCollection(fields[:3]), trt.TensorRTPhase.BUILD)
+        assert older.attributes == given | {"channel_begin": 0, "channels": 0}, older.attributes
+        assert creator.create_plugin(name, trt.PluginFieldCollection(fields[1:]), trt.TensorRTPhase.BUILD) is None
 print("TensorRT", trt.__version__.split(".")[0])
 """
 

@@ -33,14 +33,14 @@ class Recording(TorchKernels):
 
     kernels: Kernels
     levels: list[FeatureMap] = field(default_factory=list)
-    pixel_stride: int | None = None
+    map_channels: int | None = None
     layout: int | None = None
 
     def __post_init__(self) -> None:
         run = self.kernels.roi_align
 
         def record(levels: list[FeatureMap], *arguments: Any, **options: Any) -> None:
-            self.levels, self.pixel_stride, self.layout = levels, options["pixel_stride"], options["layout"]
+            self.levels, self.map_channels, self.layout = levels, options["map_channels"], options["layout"]
             run(levels, *arguments, **options)
 
         self.kernels.roi_align = record  # type: ignore[method-assign, assignment]
@@ -73,7 +73,7 @@ def test_slices_of_channels_are_read_in_place(
     slices = [feature[:, first:last] for feature in wide_maps(levels, 48, dtype)]
     found = recording.multilevel_roi_align(slices, ROIS, 7, 0, 56)
     assert recording.reads(slices)
-    assert recording.pixel_stride == 48
+    assert recording.map_channels == 48
     assert found.is_contiguous(memory_format=torch.channels_last)
     assert_equals_eager(found, slices)
     dense = [part.clone(memory_format=torch.channels_last) for part in slices]
@@ -89,10 +89,36 @@ def test_slices_share_sums_of_rows_like_dense_maps(
     (wide,) = wide_maps(1, 40)
     rois = torch.tensor([[1.0, 8 * i, 0, 9 * i + 100, 192] for i in range(16)])
     found = recording.multilevel_roi_align([wide[:, 8:32]], rois, 14, 0, 56)
-    assert recording.pixel_stride == 40
+    assert recording.map_channels == 40
     expected = recording.multilevel_roi_align([wide[:, 8:32].contiguous()], rois, 14, 0, 56)
     tolerance = TOLERANCES["exact in float32"]
     torch.testing.assert_close(found, expected, atol=tolerance.absolute, rtol=tolerance.relative)
+
+
+@pytest.mark.parametrize("dtype", TYPES, ids=str)
+@pytest.mark.parametrize(("first", "last"), [(0, 13), (3, 4), (5, 20), (19, 20)])
+def test_channels_of_a_planar_map_of_two_images_are_read_in_place(
+    host_kernels: Kernels, dtype: torch.dtype, first: int, last: int
+) -> None:
+    """An image begins where the wider map's does, wherever the slice begins."""
+    joint = wide_maps(1, 20, dtype)[0].contiguous()
+    part, height, width = joint[:, first:last], *PYRAMID[0]
+    found = torch.full((len(ROIS), last - first, 7, 7), float("nan"), dtype=dtype)
+    host_kernels.roi_align(
+        [FeatureMap(part.data_ptr(), height, width)],
+        ROIS.data_ptr(),
+        found.data_ptr(),
+        batch=2,
+        channels=last - first,
+        map_channels=20,
+        num_rois=len(ROIS),
+        output_size=7,
+        sampling_ratio=0,
+        finest_scale=56,
+        type=TYPES.index(dtype),
+    )
+    assert torch.equal(found, TorchKernels(host_kernels).multilevel_roi_align([part.contiguous()], ROIS, 7, 0, 56))
+    assert_equals_eager(found, [part.contiguous()])
 
 
 def off_the_grid() -> dict[str, list[Tensor]]:
@@ -120,7 +146,7 @@ def test_maps_that_are_no_whole_vectors_are_copied(recording: Recording, name: s
     maps = off_the_grid()[name]
     found = recording.multilevel_roi_align(maps, ROIS, 7, 0, 56)
     assert not recording.reads(maps)
-    assert recording.pixel_stride == 0
+    assert recording.map_channels == 0
     assert found.is_contiguous(memory_format=torch.channels_last)
     assert_equals_eager(found, maps)
 
@@ -173,10 +199,16 @@ REFUSED: dict[str, dict[str, Any]] = {
     "the output size is not 1 to 128, or the sampling ratio not 0 to 64": {"sampling_ratio": 65},
     "the finest scale is not positive": {"finest_scale": 0},
     "the number of images or RoIs is negative": {"num_rois": -1},
+    "an interleaved map does not start at a multiple of 16 bytes": {"levels": [FeatureMap(8, 8, 8)]},
     "a RoI's samples do not fit in a block's shared memory": {"output_size": 128, "sampling_ratio": 64},
 }
-PIXEL_STRIDES = [{"pixel_stride": 12, "type": 1}, {"pixel_stride": 4}, {"pixel_stride": 16, "layout": 0}]
-REFUSALS = [*REFUSED.items(), *(("the pixel stride is not whole 16 bytes", each) for each in PIXEL_STRIDES)]
+MAP_CHANNELS = [
+    {"map_channels": 12, "type": 1},
+    {"map_channels": 4},
+    {"map_channels": 7, "layout": 0},
+    {"map_channels": 8196},
+]
+REFUSALS = [*REFUSED.items(), *(("the maps have fewer channels than are pooled", each) for each in MAP_CHANNELS)]
 
 
 @pytest.mark.parametrize(("reason", "change"), REFUSALS, ids=str)

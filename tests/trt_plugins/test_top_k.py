@@ -78,6 +78,16 @@ def test_equals_a_sort_by_value_and_index(host_kernels: Kernels, kind: str, grou
     assert_exact(host_kernels, drawn(kind, groups, count), k)
 
 
+@pytest.mark.parametrize("lengths", [[300, 77], [LONG, 33]], ids=str)
+def test_indices_of_32_bits_are_the_same(host_kernels: Kernels, lengths: Sequence[int]) -> None:
+    scores = drawn("special", 2, sum(lengths))
+    wide = TorchKernels(host_kernels).top_k_segments(scores, lengths, 30)
+    narrow = TorchKernels(host_kernels).top_k_segments(scores, lengths, 30, torch.int32)
+    assert narrow[1].dtype == torch.int32
+    assert torch.equal(narrow[1].long(), wide[1])
+    assert torch.equal(narrow[0].view(torch.int32), wide[0].view(torch.int32))
+
+
 @pytest.mark.parametrize(("count", "k"), [*((count, 1000) for count in LEVELS), (5000, 1000)])
 def test_the_sizes_of_the_proposals(host_kernels: Kernels, count: int, k: int) -> None:
     scores = drawn("ties", 1, count)

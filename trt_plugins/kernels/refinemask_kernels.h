@@ -17,7 +17,7 @@ enum RefinemaskType { REFINEMASK_FLOAT = 0, REFINEMASK_HALF = 1, REFINEMASK_BFLO
 enum RefinemaskLayout {
     REFINEMASK_PLANAR = 0,       // [B, C, H, W] and [R, C, P, P] (TensorRT kLINEAR)
     REFINEMASK_INTERLEAVED = 1,  // [B, H, W, C] and [R, P, P, C], C padded to 16 bytes (TensorRT kHWC8), with zeros
-                                 // in the output; the maps may also be channels of wider ones (pixel_stride)
+                                 // in the output
 };
 
 // RoIAlign (half-pixel aligned) of each RoI on the pyramid level that fits its size.
@@ -25,6 +25,9 @@ enum RefinemaskLayout {
 // Level i has stride 4 * 2^i. A RoI is pooled from level floor(log2(sqrt(width * height) / finest_scale + 1e-6)),
 // clamped to the levels there are. Samples outside a map count as zero; a RoI whose batch index is out of range
 // gives zeros. Coordinates and accumulation are float.
+//
+// The maps may be channels of wider ones, which are read in place: each address is that of the first channel.
+// Interleaved maps start at multiples of 16 bytes.
 struct RefinemaskRoiAlign {
     const void* features[4];
     int32_t heights[4];
@@ -34,7 +37,7 @@ struct RefinemaskRoiAlign {
     int32_t layout;      // RefinemaskLayout of features and output
     int32_t batch;
     int32_t channels;
-    int32_t pixel_stride;    // values from a cell of interleaved maps to the next, whole 16 bytes; 0: channels, padded
+    int32_t map_channels;    // of the maps in memory, in interleaved ones with padding; 0: channels, padded
     const float* rois;       // [R, 5] (batch index, x1, y1, x2, y2)
     int32_t num_rois;        // R; none is no error
     int32_t output_size;     // P
@@ -69,9 +72,11 @@ REFINEMASK_API int refinemask_fixed_nms(const struct RefinemaskFixedNms* problem
 // The k largest values of each segment of each row, in descending order; of equal values the lower index comes first.
 //
 // A row consists of segments one behind the other, which are the same in all rows. NaN is larger than all else. k is at
-// most REFINEMASK_TOP_K_MAX and the length of any segment; a row has at most 2^30 values.
+// most REFINEMASK_TOP_K_MAX and the length of any segment; a row has at most 2^30 values, and there are at most
+// REFINEMASK_TOP_K_MAX_GROUPS rows.
 #define REFINEMASK_TOP_K_MAX 4096
 #define REFINEMASK_TOP_K_MAX_SEGMENTS 8
+#define REFINEMASK_TOP_K_MAX_GROUPS 65535
 struct RefinemaskTopKSegments {
     const float* values;  // [G, N]
     int32_t groups;
@@ -79,13 +84,42 @@ struct RefinemaskTopKSegments {
     int32_t lengths[REFINEMASK_TOP_K_MAX_SEGMENTS];
     int32_t num_segments;  // S, at least 1
     int32_t k;
-    float* top_values;     // [S, G, k]
-    int64_t* top_indices;  // [S, G, k], counted from the beginning of the segment
-    void* workspace;       // refinemask_top_k_segments_workspace bytes, 256-byte aligned
+    float* top_values;            // [S, G, k]
+    int64_t* top_indices;         // [S, G, k], counted from the beginning of the segment; or null, and then
+    int32_t* narrow_top_indices;  // the same in 32 bits
+    void* workspace;              // refinemask_top_k_segments_workspace bytes, 256-byte aligned
 };
 // Needs no pointer of the problem yet.
 REFINEMASK_API int64_t refinemask_top_k_segments_workspace(const struct RefinemaskTopKSegments* problem);
 REFINEMASK_API int refinemask_top_k_segments(const struct RefinemaskTopKSegments* problem, void* stream);
+
+// The k anchors of each level of each image that have the largest logits, as boxes: decoded, clipped to the image.
+//
+// Level i has stride 4 * 2^i. Logits descend as float32; of equal ones the lower index comes first, in the order row,
+// column, anchor; NaN is larger than all else. A level with fewer than k anchors is padded: score -1, box zeros. A row
+// of an output is one level of one image: row b * 5 + i. k is 1 to REFINEMASK_TOP_K_MAX.
+#define REFINEMASK_PROPOSAL_LEVELS 5
+struct RefinemaskSelectProposals {
+    // [B, 5A, h, w]: the logits of A anchors, then their deltas; channel A + 4a + j is delta j of anchor a.
+    const void* maps[REFINEMASK_PROPOSAL_LEVELS];
+    int32_t heights[REFINEMASK_PROPOSAL_LEVELS];
+    int32_t widths[REFINEMASK_PROPOSAL_LEVELS];
+    int32_t type;               // RefinemaskType of the maps
+    int32_t layout;             // RefinemaskLayout of the maps
+    int32_t batch;              // B; none is no error
+    int32_t num_anchors;        // A, of a cell
+    const float* base_anchors;  // [5, A, 4] (x1, y1, x2, y2) around a cell at (0, 0), 16-byte aligned
+    const float* image_sizes;   // [B, 2] (height, width)
+    int32_t k;
+    float* boxes;     // [5B, k, 4] (x1, y1, x2, y2), 16-byte aligned
+    float* scores;    // [5B, k], the logits' sigmoids
+    void* workspace;  // refinemask_select_proposals_workspace bytes, 256-byte aligned
+};
+// Neither needs a pointer of the problem yet. A refusal says in words why the launcher refuses a problem; null if it
+// does not.
+REFINEMASK_API int64_t refinemask_select_proposals_workspace(const struct RefinemaskSelectProposals* problem);
+REFINEMASK_API const char* refinemask_select_proposals_refusal(const struct RefinemaskSelectProposals* problem);
+REFINEMASK_API int refinemask_select_proposals(const struct RefinemaskSelectProposals* problem, void* stream);
 
 // Boundary-aware refinement of one stage by the next: the fine logits near the boundary of the coarse mask, the
 // coarse logits (bilinear, corners aligned) elsewhere.

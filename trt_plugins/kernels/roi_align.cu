@@ -12,7 +12,9 @@ constexpr int kMostBins = 128;
 constexpr int kMostSamples = 64;
 constexpr int kMostItems = Divisor::kExact / 2;  // of a block, not counting what fills up the last turns
 
-int vector_of(const RefinemaskRoiAlign& problem) { return problem.type == REFINEMASK_FLOAT ? 4 : 8; }
+constexpr int kVectorBytes = 16;
+
+int vector_of(const RefinemaskRoiAlign& problem) { return kVectorBytes / (problem.type == REFINEMASK_FLOAT ? 4 : 2); }
 
 // The limit that a problem breaks, on any device; null if it breaks none.
 const char* broken_limit(const RefinemaskRoiAlign& problem) {
@@ -26,7 +28,11 @@ const char* broken_limit(const RefinemaskRoiAlign& problem) {
     if (outside(problem.num_levels, 1, kMaxLevels)) {
         return "there are not 1 to 4 maps";
     }
+    const bool planar = problem.layout == REFINEMASK_PLANAR;
     for (int i = 0; i < problem.num_levels; ++i) {
+        if (!planar && reinterpret_cast<uintptr_t>(problem.features[i]) % kVectorBytes != 0) {
+            return "an interleaved map does not start at a multiple of 16 bytes";
+        }
         if (problem.heights[i] < 1 || outside(problem.widths[i], 1, kWidestMap)) {
             return "a map has no cell, or more than 65536 columns";
         }
@@ -37,10 +43,10 @@ const char* broken_limit(const RefinemaskRoiAlign& problem) {
     if (outside(problem.channels, 1, kMostChannels)) {
         return "there are not 1 to 8192 channels";
     }
-    const bool whole = problem.pixel_stride % vector_of(problem) == 0;
-    const bool dense = problem.pixel_stride == 0, interleaved = problem.layout == REFINEMASK_INTERLEAVED;
-    if (!dense && !(interleaved && whole && !outside(problem.pixel_stride, problem.channels, kMostChannels))) {
-        return "the pixel stride is not whole 16 bytes, from the channels to 8192; planar maps have none";
+    const bool dense = problem.map_channels == 0;
+    const bool whole = planar || problem.map_channels % vector_of(problem) == 0;
+    if (!dense && (!whole || outside(problem.map_channels, problem.channels, kMostChannels))) {
+        return "the maps have fewer channels than are pooled, more than 8192, or, interleaved, no whole 16 bytes of them";
     }
     if (outside(problem.output_size, 1, kMostBins) || outside(problem.sampling_ratio, 0, kMostSamples)) {
         return "the output size is not 1 to 128, or the sampling ratio not 0 to 64";
@@ -151,7 +157,7 @@ cudaError_t launch_interleaved(const RefinemaskRoiAlign& problem, const Device& 
     const int part = round_up(choose_part(vectors, 1, blocks * bands, device.wanted_blocks), kLine);
     const int slice = std::min(part, most_vectors);
     const int output_stride = vectors * kChannelVector<T>;
-    const int map_stride = problem.pixel_stride ? problem.pixel_stride : output_stride;
+    const int map_stride = problem.map_channels ? problem.map_channels : output_stride;
     const InterleavedShape shape{
         size,       slice,         group_log2,       rows, tables.capacity_y, tables.capacity_x,
         map_stride, output_stride, tables.columns(1)};

@@ -56,6 +56,7 @@ __global__ void __launch_bounds__(kPlanarThreads, 2)
     __shared__ Member members[kMaxGroup];
     __shared__ Window windows[kMaxGroup];
     const int bins = problem.output_size, channels = problem.channels;
+    const int map_channels = problem.map_channels ? problem.map_channels : channels;
     float* const column_sums = reinterpret_cast<float*>(dynamic_shared());
     const TapTable table(column_sums + shape.columns_capacity, shape.group, bins, shape.capacity_y, shape.capacity_x);
     const int first_roi = blockIdx.x * shape.group;
@@ -63,7 +64,7 @@ __global__ void __launch_bounds__(kPlanarThreads, 2)
 
     if (threadIdx.x < shape.group) {
         members[threadIdx.x] = read_member(problem, first_roi + threadIdx.x, [&](int height, int width) {
-            return static_cast<int64_t>(channels) * height * width * sizeof(T);
+            return static_cast<int64_t>(map_channels) * height * width * sizeof(T);
         });
     }
     __syncthreads();

@@ -302,7 +302,11 @@ __global__ void __launch_bounds__(kThreads) rank(const RefinemaskTopKSegments pr
     if (warp == 0 && own < count && ranks[lane] < problem.k) {
         const int index = static_cast<int>(key & 0xffffffffu);
         problem.top_values[first + ranks[lane]] = part.values[index];
-        problem.top_indices[first + ranks[lane]] = index;
+        if (problem.top_indices != nullptr) {
+            problem.top_indices[first + ranks[lane]] = index;
+        } else {
+            problem.narrow_top_indices[first + ranks[lane]] = index;
+        }
     }
 }
 
@@ -328,7 +332,7 @@ bool valid(const RefinemaskTopKSegments& problem) {
         }
     }
     return values == problem.num_values && problem.num_values <= 1 << 30 && problem.groups >= 0 &&
-           problem.groups <= 65535 && problem.k >= 0 && problem.k <= REFINEMASK_TOP_K_MAX;
+           problem.groups <= REFINEMASK_TOP_K_MAX_GROUPS && problem.k >= 0 && problem.k <= REFINEMASK_TOP_K_MAX;
 }
 
 cudaError_t top_k(const RefinemaskTopKSegments& problem, void* stream) {

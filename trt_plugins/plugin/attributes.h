@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -12,12 +13,13 @@
 
 namespace refinemask {
 
-// A required attribute and the range of its values.
+// An attribute and the range of its values.
 struct Attribute {
     char const* name;
     nvinfer1::PluginFieldType type;  // kINT32 or kFLOAT32
     double least;
     double most;
+    bool optional = false;  // zero where there is none, as in files and engines from before there was this attribute
 };
 
 // The values of the declared attributes, in their order.
@@ -43,6 +45,21 @@ public:
         return fields;
     }
 
+    // " output_size=7 sampling_ratio=0", every number in full.
+    std::string text() const {
+        std::ostringstream text;
+        text.precision(std::numeric_limits<float>::max_digits10);
+        for (size_t i = 0; i < declared_.size(); ++i) {
+            text << ' ' << declared_[i].name << '=';
+            if (declared_[i].type == nvinfer1::PluginFieldType::kINT32) {
+                text << values_[i].as_integer;
+            } else {
+                text << values_[i].as_real;
+            }
+        }
+        return text.str();
+    }
+
 private:
     union Value {
         int32_t as_integer;
@@ -55,6 +72,9 @@ private:
             if (field.name != nullptr && std::strcmp(field.name, attribute.name) == 0) {
                 return convert(attribute, field);
             }
+        }
+        if (attribute.optional) {
+            return Value{};
         }
         throw std::invalid_argument("attribute '" + std::string(attribute.name) + "' is missing; expected " +
                                     expectation(attribute));

@@ -54,8 +54,9 @@ class PluginBase : public nvinfer1::IPluginV3,
                    public nvinfer1::IPluginV3OneRuntime {
 public:
     PluginBase(Kind const& kind, nvinfer1::PluginFieldCollection const* fields)
-        : kind(kind), attributes(kind.attributes, fields) {}
-    PluginBase(PluginBase const& other) : kind(other.kind), attributes(other.attributes) {}
+        : kind(kind), attributes(kind.attributes, fields), timing_cache_id_(kind.name + attributes.text()) {}
+    PluginBase(PluginBase const& other)
+        : kind(other.kind), attributes(other.attributes), timing_cache_id_(other.timing_cache_id_) {}
 
     nvinfer1::IPluginCapability* getCapabilityInterface(nvinfer1::PluginCapabilityType type) noexcept override {
         switch (type) {
@@ -116,6 +117,8 @@ public:
                             nvinfer1::DynamicPluginTensorDesc const*, int32_t) const noexcept override {
         return guarded<size_t>(name(), 0, [&] { return self().workspace(largest(inputs)); });
     }
+    // TensorRT adds shapes and formats by itself. Without an identity the plugin would be timed again in every build.
+    char const* getTimingCacheID() noexcept override { return timing_cache_id_.c_str(); }
     int32_t onShapeChange(nvinfer1::PluginTensorDesc const* inputs, int32_t num_inputs,
                           nvinfer1::PluginTensorDesc const*, int32_t num_outputs) noexcept override {
         return report([&] {
@@ -169,6 +172,7 @@ private:
         return tensors;
     }
 
+    std::string timing_cache_id_;
     std::vector<nvinfer1::PluginField> fields_;
     nvinfer1::PluginFieldCollection collection_{};
 };

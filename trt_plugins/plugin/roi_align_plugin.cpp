@@ -1,7 +1,8 @@
 // MultilevelRoIAlign4 (f0, f1, f2, f3, rois) and MultilevelRoIAlign1 (f0, rois).
 //
 // Maps [B, C, H, W] and output [R, C, P, P] of one float type, linear or, for 16-bit types, channels last (kHWC8, what
-// convolutions use). RoIs float32 [R, 5]: batch index, x1, y1, x2, y2.
+// convolutions use). RoIs float32 [R, 5]: batch index, x1, y1, x2, y2. MultilevelRoIAlign1 pools `channels` of the map's
+// channels from `channel_begin` on; 0 is all of them.
 #include "plugin_base.h"
 #include "plugins.h"
 
@@ -12,18 +13,27 @@ using nvinfer1::DataType;
 using nvinfer1::PluginFieldType;
 using nvinfer1::TensorFormat;
 
+constexpr int kMostChannels = 8192;
+constexpr int kVector = 8;  // channels of kHWC8 that are padded and read together
+
 Kind kind(int levels) {
-    return {"MultilevelRoIAlign" + std::to_string(levels),
-            {{"output_size", PluginFieldType::kINT32, 1, 128},
-             {"sampling_ratio", PluginFieldType::kINT32, 0, 64},
-             {"finest_scale", PluginFieldType::kINT32, 1, 1 << 20}},
-            levels + 1,
-            1};
+    std::vector<Attribute> attributes{{"output_size", PluginFieldType::kINT32, 1, 128},
+                                      {"sampling_ratio", PluginFieldType::kINT32, 0, 64},
+                                      {"finest_scale", PluginFieldType::kINT32, 1, 1 << 20}};
+    if (levels == 1) {
+        attributes.push_back({"channel_begin", PluginFieldType::kINT32, 0, kMostChannels - 1, true});
+        attributes.push_back({"channels", PluginFieldType::kINT32, 0, kMostChannels, true});
+    }
+    return {"MultilevelRoIAlign" + std::to_string(levels), attributes, levels + 1, 1};
 }
 
 class RoIAlignPlugin final : public PluginBase<RoIAlignPlugin> {
 public:
-    using PluginBase::PluginBase;
+    RoIAlignPlugin(Kind const& kind, nvinfer1::PluginFieldCollection const* fields) : PluginBase(kind, fields) {
+        expect(channels() > 0 || channel_begin() == 0,
+               "attribute 'channel_begin' is " + std::to_string(channel_begin()) + " and 'channels' is 0",
+               "the number of channels from there on");
+    }
 
     std::vector<DataType> types(DataType const* inputs) const {
         for (int i = 0; i < levels(); ++i) {
@@ -47,7 +57,7 @@ public:
         nvinfer1::DimsExprs output{};
         output.nbDims = 4;
         output.d[0] = inputs[levels()].d[0];
-        output.d[1] = inputs[0].d[1];
+        output.d[1] = channels() > 0 ? builder.constant(channels()) : inputs[0].d[1];
         output.d[2] = output.d[3] = builder.constant(output_size());
         return {output};
     }
@@ -56,8 +66,9 @@ public:
         nvinfer1::PluginTensorDesc const& tensor = tensors[position];
         if (position == 0) {
             bool const narrow = tensor.type == DataType::kHALF || tensor.type == DataType::kBF16;
+            bool const aligned = channel_begin() % kVector == 0;
             return (tensor.format == TensorFormat::kLINEAR && (narrow || tensor.type == DataType::kFLOAT)) ||
-                   (tensor.format == TensorFormat::kHWC8 && narrow);
+                   (tensor.format == TensorFormat::kHWC8 && narrow && aligned);
         }
         if (position == levels()) {
             return tensor.type == DataType::kFLOAT && tensor.format == TensorFormat::kLINEAR;
@@ -73,6 +84,10 @@ public:
                    input_name(i) + " is " + to_string(map),
                    "[B, C, H, W] with batch and channels of " + to_string(inputs[0].dims));
         }
+        expect(channel_begin() + channels() <= inputs[0].dims.d[1],
+               "map f0 is " + to_string(inputs[0].dims) + ", of which channels " + std::to_string(channel_begin()) +
+                   " to " + std::to_string(channel_begin() + channels()) + " are to be pooled",
+               "at least as many channels");
         expect(rois.nbDims == 2 && rois.d[1] == 5, "rois are " + to_string(rois),
                "[R, 5] (batch index, x1, y1, x2, y2)");
         RefinemaskRoiAlign const shapes = problem(inputs.data());
@@ -86,6 +101,12 @@ public:
                cudaStream_t stream) const {
         RefinemaskRoiAlign call = problem(inputs);
         std::copy(in, in + levels(), call.features);
+        if (channel_begin() > 0) {
+            bool const planar = call.layout == REFINEMASK_PLANAR;
+            int64_t const values = planar ? static_cast<int64_t>(call.heights[0]) * call.widths[0] : 1;
+            int64_t const bytes = channel_begin() * values * (call.type == REFINEMASK_FLOAT ? 4 : 2);
+            call.features[0] = static_cast<char const*>(in[0]) + bytes;
+        }
         call.rois = static_cast<float const*>(in[levels()]);
         call.output = out[0];
         return refinemask_roi_align(&call, stream);
@@ -104,7 +125,9 @@ private:
         problem.type = kernel_type(inputs[0].type);
         problem.layout = inputs[0].format == TensorFormat::kHWC8 ? REFINEMASK_INTERLEAVED : REFINEMASK_PLANAR;
         problem.batch = static_cast<int32_t>(map.d[0]);
-        problem.channels = static_cast<int32_t>(map.d[1]);
+        int32_t const stored = static_cast<int32_t>(map.d[1]);
+        problem.channels = channels() > 0 ? channels() : stored;
+        problem.map_channels = problem.layout == REFINEMASK_PLANAR ? stored : (stored + kVector - 1) / kVector * kVector;
         problem.num_rois = static_cast<int32_t>(inputs[levels()].dims.d[0]);
         problem.output_size = output_size();
         problem.sampling_ratio = attributes.integer(1);
@@ -114,6 +137,8 @@ private:
 
     int levels() const { return kind.num_inputs - 1; }
     int output_size() const { return attributes.integer(0); }
+    int channel_begin() const { return levels() == 1 ? attributes.integer(3) : 0; }
+    int channels() const { return levels() == 1 ? attributes.integer(4) : 0; }
     static std::string input_name(int level) { return "map f" + std::to_string(level); }
 };
 

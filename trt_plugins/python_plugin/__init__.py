@@ -16,12 +16,16 @@ from trt_plugins.python_plugin.boundary_merge import BoundaryMerge
 from trt_plugins.python_plugin.fixed_nms import FixedNMS
 from trt_plugins.python_plugin.label_logits import LabelLogits, UpsampledLabelLogits
 from trt_plugins.python_plugin.roi_align import MultilevelRoIAlign1, MultilevelRoIAlign4
+from trt_plugins.python_plugin.select_proposals import SelectProposals
+from trt_plugins.python_plugin.top_scores import TopScores
 
 PLUGINS: tuple[type[Plugin], ...] = (
     MultilevelRoIAlign4,
     MultilevelRoIAlign1,
     FixedNMS,
     BoundaryMerge,
+    SelectProposals,
+    TopScores,
     LabelLogits,
     UpsampledLabelLogits,
 )
@@ -61,7 +65,8 @@ def _creator(trt: Any, logic: type["Plugin"]) -> Any:
             self.field_names = trt.PluginFieldCollection(fields)
 
         def create_plugin(self, name: str, collection: Any, phase: Any) -> Any:
-            given = {field.name: np.asarray(field.data).reshape(-1) for field in collection}
+            given = {name: np.array([value]) for name, value in logic.DEFAULTS.items()}
+            given |= {field.name: np.asarray(field.data).reshape(-1) for field in collection}
             if missing := [name for name in attributes if name not in given]:
                 # Python plugins have no way to TensorRT's logger; TensorRT itself reports the null result.
                 print(f"{self.name}: attributes {', '.join(missing)} are missing", file=sys.stderr)

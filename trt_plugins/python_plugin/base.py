@@ -29,6 +29,8 @@ def concrete(trt: Any, logic: type["Plugin"]) -> type:
         self.attributes = attributes
         self.num_outputs = logic.OUTPUTS
         self.plugin_name, self.plugin_version, self.plugin_namespace = logic.OPERATOR.name, VERSION, NAMESPACE
+        # TensorRT adds shapes and formats by itself. Without an identity it would time the plugin in every build.
+        self.timing_cache_id = " ".join((self.plugin_name, *(f"{name}={x!r}" for name, x in attributes.items())))
 
     return type(logic.__name__, (logic, *bases), {"__init__": init, "trt": trt})
 
@@ -37,6 +39,8 @@ class Plugin:
     """What all plugins have in common; the methods are those of TensorRT's interfaces."""
 
     OPERATOR: ClassVar[Operator]
+    DEFAULTS: ClassVar[dict[str, int | float]] = {}
+    """Values of attributes that files and engines from before there were these do not have."""
     OUTPUTS: ClassVar[int] = 1
     trt: Any
     attributes: dict[str, Any]

@@ -70,7 +70,7 @@ struct Pooling {
     const char* name;
     int levels, batch, channels, height, width, rois, output_size, sampling_ratio;
     bool whole_image;
-    int pixel_stride;  // 0: dense
+    int map_channels;  // 0: dense
 };
 
 constexpr Pooling kPoolings[] = {
@@ -88,6 +88,20 @@ constexpr Pooling kPoolings[] = {
     {"slice of one map", 1, 1, 64, 50, 84, 20, 28, 0, false, 448},
     {"slice of one map, shared rows", 1, 1, 64, 50, 84, 35, 28, 0, true, 448},
     {"slice of one channel", 1, 2, 1, 50, 83, 33, 14, 2, false, 16},
+};
+
+// A use of the selection of proposals; the height and width are those of the finest map.
+struct Pyramid {
+    const char* name;
+    int batch, height, width, num_anchors, k;
+};
+
+constexpr Pyramid kPyramids[] = {
+    {"usual", 2, 40, 61, 3, 100},
+    {"a long level", 1, 63, 85, 3, 1000},
+    {"one anchor", 3, 13, 7, 1, 1},
+    {"fewer than wanted", 2, 5, 3, 7, 600},
+    {"no image", 0, 8, 8, 3, 10},
 };
 
 }  // namespace awkward

@@ -1,10 +1,9 @@
-// Problems of every kernel on the device, in buffers without slack.
+// Problems of every kernel on the device.
 #pragma once
 
 #include <cuda_runtime.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <functional>
 #include <numeric>
 #include <string>
@@ -13,30 +12,18 @@
 
 #include "device.h"
 #include "inputs.h"
+#include "memory.h"
 #include "refinemask_kernels.h"
 
 namespace awkward {
 
-inline int failures = 0;
-
-inline void expect(bool holds, const std::string& what) {
-    if (!holds) {
-        std::printf("%s\n", what.c_str());
-        ++failures;
-    }
-}
-
-inline void expect_success(int error, const std::string& what) {
-    expect(error == 0, what + ": " + refinemask_error_string(error));
-}
-
 // All problems on the device. They are made before the first launch: a capture allows no allocation.
-class Problems {
+class Problems : private DeviceMemory {
 public:
     Problems() {
-        pool_all<float>(REFINEMASK_FLOAT, "float");
-        pool_all<__half>(REFINEMASK_HALF, "half");
-        pool_all<__nv_bfloat16>(REFINEMASK_BFLOAT16, "bfloat16");
+        read_all<float>(REFINEMASK_FLOAT, "float");
+        read_all<__half>(REFINEMASK_HALF, "half");
+        read_all<__nv_bfloat16>(REFINEMASK_BFLOAT16, "bfloat16");
         for (const int boxes : {0, 1, 63, 64, 65, 1000, 2000, 3840, 4096}) {
             suppress(3, boxes, 100, boxes % 2 == 0);
             suppress(1, boxes, boxes + 1, boxes % 2 == 1);
@@ -62,13 +49,6 @@ public:
             paste(0, 28, 28, 37, 53, capacity, false);
         }
     }
-    Problems(const Problems&) = delete;
-    ~Problems() {
-        for (void* const address : memory_) {
-            expect_success(cudaFree(address), "cudaFree");
-        }
-    }
-
     void launch(cudaStream_t stream) const {
         for (const auto& [name, launch] : launches_) {
             expect_success(launch(stream), name);
@@ -81,57 +61,25 @@ public:
     }
 
 private:
-    template <typename T>
-    T* allocate(size_t count) {
-        void* address = nullptr;
-        if (count > 0) {
-            expect_success(cudaMalloc(&address, count * sizeof(T)), "cudaMalloc");
-            memory_.push_back(address);
-        }
-        return static_cast<T*>(address);
-    }
-    template <typename T>
-    T* upload(const std::vector<T>& values) {
-        T* const address = allocate<T>(values.size());
-        if (address != nullptr) {
-            const size_t bytes = values.size() * sizeof(T);
-            expect_success(cudaMemcpy(address, values.data(), bytes, cudaMemcpyHostToDevice), "cudaMemcpy");
-        }
-        return address;
-    }
-    // What kernels write: -1 at first, NaN as a float.
-    template <typename T>
-    T* reserve(size_t count) {
-        T* const address = allocate<T>(count);
-        if (address != nullptr) {
-            expect_success(cudaMemset(address, 0xff, count * sizeof(T)), "cudaMemset");
-        }
-        return address;
-    }
-    template <typename T>
-    static std::vector<T> download(const T* address, size_t count) {
-        std::vector<T> values(count);
-        if (count > 0) {
-            const size_t bytes = count * sizeof(T);
-            expect_success(cudaMemcpy(values.data(), address, bytes, cudaMemcpyDeviceToHost), "cudaMemcpy");
-        }
-        return values;
-    }
     template <typename Launch, typename Check>
     void add(const std::string& name, Launch launch, Check check) {
         launches_.emplace_back(name, launch);
         checks_.push_back([name, check] { expect(check(), name + ": wrong values"); });
     }
 
+    // What reads maps of a type.
     template <typename T>
-    void pool_all(RefinemaskType type, const std::string& type_name) {
+    void read_all(RefinemaskType type, const std::string& type_name) {
         for (const Pooling& use : kPoolings) {
-            if (use.pixel_stride == 0) {
-                pool<T>(use, type, REFINEMASK_PLANAR, use.channels, 0, type_name + ", planar");
-            }
+            const int planes = use.map_channels ? use.map_channels : use.channels;
+            pool<T>(use, type, REFINEMASK_PLANAR, use.channels, planes, type_name + ", planar");
             const int padded = refinemask::round_up(use.channels, 16 / sizeof(T));
-            const int stride = use.pixel_stride ? use.pixel_stride : padded;
+            const int stride = use.map_channels ? use.map_channels : padded;
             pool<T>(use, type, REFINEMASK_INTERLEAVED, padded, stride, type_name + ", interleaved");
+        }
+        for (const Pyramid& use : kPyramids) {
+            propose<T>(use, type, REFINEMASK_PLANAR, type_name + ", planar");
+            propose<T>(use, type, REFINEMASK_INTERLEAVED, type_name + ", interleaved");
         }
     }
 
@@ -147,7 +95,7 @@ private:
         problem.layout = layout;
         problem.batch = use.batch;
         problem.channels = use.channels;
-        problem.pixel_stride = use.pixel_stride;
+        problem.map_channels = use.map_channels;
         problem.num_rois = use.rois;
         problem.output_size = use.output_size;
         problem.sampling_ratio = use.sampling_ratio;
@@ -161,8 +109,10 @@ private:
         RefinemaskRoiAlign problem = shapes(use, type, layout);
         for (int i = 0; i < use.levels; ++i) {
             const size_t cells = static_cast<size_t>(use.batch) * problem.heights[i] * problem.widths[i];
+            const size_t plane = static_cast<size_t>(problem.heights[i]) * problem.widths[i];
             problem.features[i] = layout == REFINEMASK_PLANAR
-                                      ? upload(planar_map<T>(cells * use.channels))
+                                      ? upload(planar_map<T>(use.batch, plane, use.channels, stride)) +
+                                            plane * (stride - use.channels)
                                       : upload(wide_map<T>(cells, use.channels, stored_channels, stride)) +
                                             (stride - stored_channels);
         }
@@ -184,11 +134,14 @@ private:
             });
     }
 
+    // The last `channels` of the `planes` of each image; the others are NaN.
     template <typename T>
-    static std::vector<T> planar_map(size_t count) {
-        std::vector<T> values;
-        for (const float value : uniforms(count, -1.0f, 1.0f)) {
-            values.push_back(refinemask::from_float<T>(value));
+    static std::vector<T> planar_map(int batch, size_t plane, int channels, int planes) {
+        std::vector<T> values(batch * planes * plane, refinemask::from_float<T>(NAN));
+        for (size_t place = 0; place < values.size(); ++place) {
+            if (place / plane % planes >= static_cast<size_t>(planes - channels)) {
+                values[place] = refinemask::from_float<T>(uniform(-1.0f, 1.0f));
+            }
         }
         return values;
     }
@@ -285,6 +238,64 @@ private:
         });
         order.resize(k);
         return order;
+    }
+
+    template <typename T>
+    void propose(const Pyramid& use, RefinemaskType type, RefinemaskLayout layout, const std::string& kind) {
+        const bool planar = layout == REFINEMASK_PLANAR;
+        const int channels = 5 * use.num_anchors, stride = refinemask::round_up(channels, 16 / sizeof(T));
+        const size_t results = static_cast<size_t>(use.batch) * REFINEMASK_PROPOSAL_LEVELS * use.k;
+        const float height = 3.5f * use.height, width = 3.5f * use.width;
+        std::vector<float> expected(results, -1.0f), image_sizes;
+        RefinemaskSelectProposals problem{};
+        for (int level = 0; level < REFINEMASK_PROPOSAL_LEVELS; ++level) {
+            problem.heights[level] = std::max(use.height >> level, 1);
+            problem.widths[level] = std::max(use.width >> level, 1);
+            const size_t cells = static_cast<size_t>(problem.heights[level]) * problem.widths[level];
+            const std::vector<T> map = planar ? planar_map<T>(use.batch * cells * channels)
+                                              : wide_map<T>(use.batch * cells, channels, stride, stride);
+            problem.maps[level] = upload(map);
+            for (int image = 0; image < use.batch; ++image) {
+                std::vector<float> logits;
+                for (size_t i = 0; i < cells * use.num_anchors; ++i) {
+                    const size_t cell = i / use.num_anchors, anchor = i % use.num_anchors;
+                    logits.push_back(refinemask::to_float(map[planar ? (image * channels + anchor) * cells + cell
+                                                                     : (image * cells + cell) * stride + anchor]));
+                }
+                const int count = static_cast<int>(logits.size());
+                auto score = expected.begin() + (image * REFINEMASK_PROPOSAL_LEVELS + level) * use.k;
+                for (const int64_t index : best(logits.begin(), count, std::min(count, use.k))) {
+                    *score++ = 1.0f / (1.0f + std::exp(-logits[index]));
+                }
+            }
+        }
+        for (int image = 0; image < use.batch; ++image) {
+            image_sizes.insert(image_sizes.end(), {height, width});
+        }
+        problem.type = type;
+        problem.layout = layout;
+        problem.batch = use.batch;
+        problem.num_anchors = use.num_anchors;
+        problem.k = use.k;
+        problem.base_anchors = upload(uniforms(REFINEMASK_PROPOSAL_LEVELS * 4 * use.num_anchors, -50.0f, 50.0f));
+        problem.image_sizes = upload(image_sizes);
+        problem.boxes = reserve<float>(4 * results);
+        problem.scores = reserve<float>(results);
+        problem.workspace = reserve<unsigned char>(refinemask_select_proposals_workspace(&problem));
+        add(
+            std::string("proposals, ") + use.name + ", " + kind,
+            [problem](cudaStream_t stream) { return refinemask_select_proposals(&problem, stream); },
+            [problem, expected, most = std::max(height, width)] {
+                return are_close(download(problem.scores, expected.size()), expected) &&
+                       are_inside(download(problem.boxes, 4 * expected.size()), most);
+            });
+    }
+    static bool are_close(const std::vector<float>& values, const std::vector<float>& expected) {
+        return std::equal(values.begin(), values.end(), expected.begin(),
+                          [](float a, float b) { return std::abs(a - b) < 1e-6f; });
+    }
+    static bool are_inside(const std::vector<float>& sides, float most) {
+        return std::all_of(sides.begin(), sides.end(), [most](float side) { return side >= 0.0f && side <= most; });
     }
 
     void merge(int num_rois, int size) {
@@ -405,7 +416,6 @@ private:
         return holds;
     }
 
-    std::vector<void*> memory_;
     std::vector<std::pair<std::string, std::function<int(cudaStream_t)>>> launches_;
     std::vector<std::function<void()>> checks_;
 };

@@ -100,7 +100,7 @@ def test_resumes_only_the_same_measurement(
         (["--ap-star-annotations", "a.json"], "needs --annotations"),
         (["--device", "cuda"], "there is no GPU"),
         (["--output", "table.svg"], "the figure takes this name"),
-        (["--backends", "tensorrt:fp16"], "mask-rcnn-64x96-fp16.engine: no such file; build it"),
+        (["--backends", "tensorrt:fp16"], "tensorrt:fp16 runs on a GPU: add --device cuda"),
     ],
 )
 def test_mistakes_are_one_line_and_code_2(

@@ -84,11 +84,14 @@ def test_every_number_of_the_list_has_a_line() -> None:
 
 def test_goals_of_the_kernels_judge_their_rivals() -> None:
     found = {name: goal for name, goal in judged(full_report()).items() if not name.startswith(("G", "accuracy"))}
-    assert len(found) == 4 + 4
+    assert len(found) == 4 + 4 + 2 + 2
     ratios = {name: (goal.status, round(goal.figure or 0, 2)) for name, goal in found.items()}
     assert ratios["RoIAlign box head 7×7, float16, channels last: torchvision per level / kernel"] == ("reached", 2.5)
     assert ratios["NMS proposals 5 × 1000 → 1000: torchvision / kernel"] == ("missed", 0.67)
     assert ratios["NMS proposals 5 × 1000 → 1000: fixpoint of matrix products / kernel"] == ("reached", 6.67)
+    assert ratios["top-k 8 × 80000 → 3840: torch.topk / kernel"] == ("reached", 2.5)
+    proposals = "proposals 8 × 5 levels of 800 × 1344 → 1000, float16, channels last"
+    assert ratios[f"{proposals}: torch.topk, gather, decode / kernel"] == ("reached", 6.25)
 
 
 def test_without_results_each_goal_says_why() -> None:

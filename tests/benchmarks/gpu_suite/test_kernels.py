@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks.gpu_suite import kernel_checks, kernel_times, kernel_times_report, numerics
-from benchmarks.gpu_suite.cases import LabelLogitsCase, MergeCase, NMSCase, RoIAlignCase, TopKCase
+from benchmarks.gpu_suite.cases import LabelLogitsCase, MergeCase, NMSCase, ProposalsCase, RoIAlignCase, TopKCase
 from benchmarks.gpu_suite.kernel_checks import run_numerics
 from benchmarks.gpu_suite.kernel_times_report import KernelTimesReport, run_kernel_times
 from benchmarks.gpu_suite.timing import CpuTimer, Timing
@@ -27,6 +27,7 @@ NMS_CASE = NMSCase(name="small", groups=2, boxes=100, k=50, iou_threshold=0.5)
 TOP_K_CASE = TopKCase(groups=2, scores=100, k=50, padding=0.7)
 SEGMENTS_CASE = TopKCase(groups=2, scores=130, k=20, segments=(100, 30))
 MERGE_CASE = MergeCase(rois=2, size=8)
+PROPOSALS_CASE = ProposalsCase(batch=2, k=30, image=(64, 96))
 LABEL_LOGITS_CASE = LabelLogitsCase(rois=2, channels=8, size=4, mask_channels=2)
 TIMER = CpuTimer(rounds=1, warmup=0)
 
@@ -37,9 +38,10 @@ def test_the_checks_pass_where_the_kernels_are_right(kernels: TorchKernels) -> N
         *numerics.check_nms(kernels, "cpu", [NMS_CASE]),
         *numerics.check_top_k(kernels, "cpu", [TOP_K_CASE, SEGMENTS_CASE]),
         *numerics.check_merge(kernels, "cpu", [MERGE_CASE]),
+        *numerics.check_proposals(kernels, "cpu", [PROPOSALS_CASE]),
         *numerics.check_label_logits(kernels, "cpu", [LABEL_LOGITS_CASE, replace(LABEL_LOGITS_CASE, mask_channels=0)]),
     ]
-    assert len(checks) == 12 + 2 + 2 + 1 + 12
+    assert len(checks) == 12 + 2 + 2 + 1 + 6 + 12
     assert [check.name for check in checks if not check.passed] == []
 
 
@@ -58,6 +60,23 @@ def test_the_checks_fail_where_a_kernel_is_wrong(host_library: Path) -> None:
     assert not any(check.passed for check in checks)
     nothing = torch.full((3,), float("nan"))
     assert numerics.relative_error(nothing, torch.ones(3, dtype=torch.float64)) == float("inf")
+
+
+class Exchanged(TorchKernels):
+    """Kernels that exchange the first two proposals."""
+
+    def select_proposals(
+        self, maps: Sequence[torch.Tensor], base_anchors: torch.Tensor, image_sizes: torch.Tensor, k: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        boxes, scores = super().select_proposals(maps, base_anchors, image_sizes, k)
+        boxes[0, [0, 1]] = boxes[0, [1, 0]]
+        return boxes, scores
+
+
+def test_two_proposals_in_the_wrong_order_fail(host_library: Path) -> None:
+    checks = [*numerics.check_proposals(Exchanged(Kernels(host_library)), "cpu", [PROPOSALS_CASE])]
+    assert len(checks) == 6
+    assert not any(check.passed for check in checks)
 
 
 def test_a_failed_check_fails_the_part_and_is_kept(
@@ -79,6 +98,7 @@ def test_times_name_their_rivals_and_count_bytes(kernels: TorchKernels) -> None:
             *kernel_times.time_nms(kernels, TIMER, "cpu", [NMS_CASE]),
             *kernel_times.time_top_k(kernels, TIMER, "cpu", [TOP_K_CASE, SEGMENTS_CASE]),
             *kernel_times.time_merge(kernels, TIMER, "cpu", [MERGE_CASE]),
+            *kernel_times.time_proposals(kernels, TIMER, "cpu", torch.float16, [PROPOSALS_CASE]),
             *kernel_times.time_label_logits(kernels, TIMER, "cpu", torch.float16, [LABEL_LOGITS_CASE]),
         ]
     )
@@ -89,6 +109,10 @@ def test_times_name_their_rivals_and_count_bytes(kernels: TorchKernels) -> None:
         Workload(TOP_K_CASE): {"torch.topk"},
         Workload(SEGMENTS_CASE): {"torch.topk", "one segment after another"},
         Workload(MERGE_CASE): {"eager"},
+        **{
+            Workload(PROPOSALS_CASE, torch.float16, layout): {"torch.topk, gather, decode", "our top-k, gather, decode"}
+            for layout in ("planar", "channels last")
+        },
         Workload(LABEL_LOGITS_CASE, torch.float16, "planar"): {"eager"},
         Workload(LABEL_LOGITS_CASE, torch.float16, "channels last"): {"eager"},
     }
@@ -99,6 +123,8 @@ def test_times_name_their_rivals_and_count_bytes(kernels: TorchKernels) -> None:
         "top-k 2 × 100 → 50",
         "top-k 2 × 100 + 30 → 20",
         "merge 2 × 8² → 16²",
+        "proposals 2 × 5 levels of 64 × 96 → 30, float16, planar",
+        "proposals 2 × 5 levels of 64 × 96 → 30, float16, channels last",
         "label logits 2 × 8 × 4² + 2 → 8², float16, planar",
         "label logits 2 × 8 × 4² + 2 → 8², float16, channels last",
     ]
@@ -128,7 +154,7 @@ def test_stored_times_are_found_by_the_same_workloads(
     host_library: Path, make_context: MakeContext, tmp_path: Path
 ) -> None:
     report = run_kernel_times(make_context(host_library))
-    assert len(report.times) == 2 * 2 * 2 + 2 + 3 + 2 + 2 * 2 * 2
+    assert len(report.times) == 2 * 2 * 2 + 2 + 3 + 2 + 2 * 2 + 2 * 2 * 2
     write_report(report, tmp_path / "times.json")
     assert read_report(KernelTimesReport, tmp_path / "times.json").times == report.times
 

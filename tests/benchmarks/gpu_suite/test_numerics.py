@@ -13,7 +13,7 @@ from benchmarks.gpu_suite.cases import EMPTY_ROIS, RoIAlignCase
 from benchmarks.gpu_suite.numerics import Check, relative_error
 from engines.compiled.conv_relu import conv_relu
 from tests.support.host_kernels import build_cache, host_functions, host_kernels, host_library, schedule
-from trt_plugins.c_api import Kernels
+from trt_plugins.c_api import PLANAR, Kernels
 from trt_plugins.torch_ops import TorchKernels
 
 __all__ = ["build_cache", "host_functions", "host_kernels", "host_library", "schedule"]
@@ -27,6 +27,11 @@ CHECKS: list[tuple[Checks, list[RoIAlignCase], int]] = [
     (numerics.check_channel_slices, [PYRAMID, ONE_MAP], 6),
     (numerics.check_padded_channels, [replace(PYRAMID, channels=13), replace(ONE_MAP, channels=1)], 6),
     (numerics.check_padded_channels, [replace(ONE_MAP, channels=1, rois=0)], 3),
+    (
+        numerics.check_joint_maps,
+        [replace(ONE_MAP, channels=13), replace(ONE_MAP, name="no RoI", channels=1, rois=0)],
+        12,
+    ),
 ]
 
 
@@ -59,6 +64,19 @@ def test_padding_that_is_not_zero_fails(host_kernels: Kernels) -> None:
     host_kernels.roi_align = without_padding  # type: ignore[method-assign]
     cases = [replace(PYRAMID, channels=13)]
     assert not any(each.passed for each in numerics.check_padded_channels(TorchKernels(host_kernels), "cpu", cases))
+
+
+@pytest.mark.parametrize("changed", [{"map_channels": 13}, {"batch": 1}, {"channels": 12}], ids=str)
+def test_channels_of_another_image_or_number_fail(host_kernels: Kernels, changed: dict[str, int]) -> None:
+    """Planar: where images lie, how many there are, and how many channels of each."""
+    run = host_kernels.roi_align
+
+    def elsewhere(*arguments: object, layout: int, **options: object) -> None:
+        run(*arguments, layout=layout, **options | (changed if layout == PLANAR else {}))  # type: ignore[arg-type]
+
+    host_kernels.roi_align = elsewhere  # type: ignore[method-assign, assignment]
+    checks = [*numerics.check_joint_maps(TorchKernels(host_kernels), "cpu", [replace(ONE_MAP, channels=13)])]
+    assert [each.passed for each in checks] == [False, True] * 3
 
 
 def test_empty_boxes_pool_zeros_from_a_map_of_ones(host_kernels: Kernels) -> None:

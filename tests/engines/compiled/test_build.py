@@ -245,10 +245,10 @@ def test_the_command_refuses_in_one_line(
 
 
 def test_options_of_compiling_are_refused_for_tensorrt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    compile = CompileOptions(device="cpu", batch=2, check=False)
+    compile = CompileOptions(device="cpu", batch=2)
     args = build.Args(model=tmp_path / "tiny.onnx", output=tmp_path / "tiny.engine", compile=compile)
     assert build.main(args) == 2
-    message = "tiny.onnx: only a checkpoint (.safetensors), which is compiled, takes --device, --batch, --check\n"
+    message = "tiny.onnx: only a checkpoint (.safetensors), which is compiled, takes --device, --batch\n"
     assert capsys.readouterr().err.endswith(message)
 
 

@@ -3,9 +3,13 @@
 from contextlib import nullcontext
 from pathlib import Path
 
+import ml_dtypes
+import numpy as np
+import onnx
+import onnx.parser
 import pytest
 
-from engines.trt.precision import PrecisionNotMetError, as_tf32, inspector_shares, require_met
+from engines.trt.precision import PrecisionNotMetError, as_tf32, file_shares, inspector_shares, require_met
 
 
 def layer(kind: str, *types: str) -> dict[str, object]:
@@ -32,6 +36,47 @@ def test_spellings_of_the_inspector() -> None:
 def test_fields_of_another_version() -> None:
     record = {"LayerType": "matmul", "Inputs": [{"Datatype": "FP8", "Format": "linear"}], "Outputs": []}
     assert inspector_shares([record])["compute"] == {"fp8": 1.0}
+
+
+FILE = """
+<ir_version: 10, opset_import: ["" : 20, "refinemask" : 1]>
+typed (float16[1,3,8,8] x) => (float16[1,3,8,8] y)
+<float16 scale = {1}, int8 zero = {0}, int8[3,3,1,1] narrow, float16[3,3,1,1] weight, float16[8,8] square,
+ float16[1,3,8,8] wide, int8[1,3,8,8] rounded, float16[1,3,8,8] a, float16[1,3,8,8] b, int64[4] sizes>
+{
+    rounded = QuantizeLinear (x, scale, zero)
+    wide = DequantizeLinear (rounded, scale, zero)
+    kernel = DequantizeLinear (narrow, scale, zero)
+    a = Conv (wide, kernel)
+    b = Conv (a, weight)
+    c = ConvTranspose (b, weight)
+    sizes = Shape (c)
+    d = refinemask.Conv (c)
+    e = MatMul (d, square)
+    y = MatMul (e, f)
+}
+"""
+
+
+def test_types_of_a_file() -> None:
+    """A quantised layer, three of half precision, one of which only the weight's type is known, and one unknown."""
+    model = onnx.parser.parse_model(FILE)
+    del model.graph.initializer[:]
+    for name, dtype in (("weight", np.float16), ("square", np.float16), ("narrow", np.int8), ("zero", np.int8)):
+        shape = (8, 8) if name == "square" else (3, 3, 1, 1) if name != "zero" else ()
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(shape, dtype), name))
+    shares = file_shares(model)
+    assert shares["compute"] == {"fp16": 0.6, "int8": 0.2, "unknown": 0.2}
+    assert shares["tensors"] == {"fp16": 0.8, "int8": 0.2}, "shapes and tensors without a type are left out"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name"), [(np.float32, "fp32"), (np.float16, "fp16"), (ml_dtypes.bfloat16, "bf16")], ids=str
+)
+def test_a_convolution_of_each_type(dtype: np.typing.DTypeLike, name: str) -> None:
+    weight = onnx.numpy_helper.from_array(np.zeros((1, 1, 1, 1), dtype), "weight")
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Conv", ["x", "weight"], ["y"])], "g", [], [], [weight])
+    assert file_shares(onnx.helper.make_model(graph))["compute"] == {name: 1.0}
 
 
 def test_compute_layers_of_a_tf32_engine_count_as_tf32() -> None:

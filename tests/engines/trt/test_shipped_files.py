@@ -163,7 +163,17 @@ def test_builds_with_all_plugins_in_its_precision(case: Case, shipped: Callable[
     (built,) = build(whole)
     assert "error" not in built, built
     require_met(built["precision"], case.precision, path)
+    assert built["precision"]["compute"] == pytest.approx(whole.types["compute"]), "the file says what the network does"
     assert built["bytes"] > 2**20
+
+
+def test_effort_can_be_chosen(toy_onnx: Callable[..., Path]) -> None:
+    """Also in TensorRT-RTX, which has the three settings by the names that TensorRT gives them."""
+    effort = BuildOptions(optimization_level=1, tiling_level="fast", auxiliary_streams=0)
+    options = replace(effort, flavour="tensorrt_rtx", capabilities=("8.9",), bodies=True)
+    (built,) = build(make_plan(toy_onnx(), options))
+    assert "error" not in built, built
+    assert built["precision"]["compute"] == {"fp32": 1.0}
 
 
 def test_half_precision_rois_a_damaged_file_a_missing_library_and_an_unknown_operator_fail(

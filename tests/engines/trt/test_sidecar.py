@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from engines.trt.sidecar import Sidecar, check_sidecar, read_sidecar, sidecar_path, write_sidecar
+from engines.trt.corners import Agreement, Corner
+from engines.trt.sidecar import Sidecar, check_sidecar, read_sidecar, say_if_unchecked, sidecar_path, write_sidecar
 from refinemask.files import UserError, sha256
 
 
@@ -59,6 +60,26 @@ def test_round_trip(sidecar: Sidecar, engine: Path) -> None:
     assert read_sidecar(engine).read_metadata(engine).config.class_names == ("nucleus",)
 
 
+def test_a_sidecar_has_what_a_check_found(sidecar: Sidecar, engine: Path) -> None:
+    agreement = Agreement(detections=9, agreeing=8, box=0.25, score=0.001, mask=0.99)
+    corner = Corner(shape=(2, 64, 96), found=9, onnxruntime=agreement, rows=None)
+    write_sidecar(replace(sidecar, corners=(corner,), unchecked="why"), engine)
+    assert read_sidecar(engine).corners == (corner,)
+
+
+def test_a_sidecar_from_before_checks(sidecar: Sidecar, engine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_sidecar(sidecar, engine)
+    content = json.loads(sidecar_path(engine).read_text())
+    assert (content.pop("corners"), content.pop("unchecked")) == ([], None)
+    sidecar_path(engine).write_text(json.dumps(content))
+    assert read_sidecar(engine) == sidecar
+    say_if_unchecked(engine)
+    assert capsys.readouterr().err == (
+        f"remark: {engine}: no check has passed (its sidecar is from before checks); "
+        f"check it: python -m engines.check {engine}\n"
+    )
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_sidecar_from_before_tf32_had_a_name(sidecar: Sidecar, engine: Path, precision: str) -> None:
     """TensorRT's default was on then."""
@@ -71,6 +92,15 @@ def test_a_sidecar_from_before_tf32_had_a_name(sidecar: Sidecar, engine: Path, p
     true = {"fp32": "tf32"}.get(precision, precision)
     assert (read.tf32, read.read_metadata(engine).precision) == (True, true)
     assert read.precision == {**shares, "compute": {true: 1.0}}
+
+
+def test_a_sidecar_of_0_5_0(sidecar: Sidecar, engine: Path) -> None:
+    write_sidecar(sidecar, engine)
+    content = json.loads(sidecar_path(engine).read_text())
+    for newer in ("inspected", "optimization_level", "tiling_level", "auxiliary_streams"):
+        del content[newer]
+    sidecar_path(engine).write_text(json.dumps(content))
+    assert read_sidecar(engine) == sidecar
 
 
 def test_fits(sidecar: Sidecar, engine: Path, plugins: Path) -> None:
@@ -148,6 +178,8 @@ def test_a_foreign_sidecar(sidecar: Sidecar, engine: Path, change: dict[str, Any
         ("metadata", [], "metadata: expected object"),
         ("precision", {"compute": {"fp32": "all"}}, "precision.*: expected number"),
         ("flavour", "other", "flavour: "),
+        ("corners", [{"shape": [1, 0, 32]}], r"corners\[0\].*"),
+        ("corners", "none", "corners: expected list"),
         ("onnx", "a\x1b[31m", "onnx: expected text matching"),
     ],
 )

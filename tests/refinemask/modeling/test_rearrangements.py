@@ -11,6 +11,7 @@ from refinemask.config import RefineMaskConfig
 from refinemask.modeling.point_sampling import point_roi_align
 from refinemask.modeling.refine_mask_head import RefineMaskHead, StageFeatures
 from refinemask.modeling.simple_refine_mask_head import SimpleRefineMaskHead
+from refinemask.ops import MapChannels
 from tests.support import plain_refine_mask as plain
 from tests.support.tolerances import TOLERANCES, assert_near
 
@@ -85,7 +86,7 @@ def test_conv_before_upsampling_equals_conv_after_it() -> None:
 def test_point_roi_align_fades_to_zero_outside_the_map() -> None:
     features = torch.randn(2, 3, 24, 32, dtype=torch.float64)
     rois = torch.cat([ROIS, torch.tensor([[1, 0, 0, 0.5, 0.5], [0, 127, 95, 128, 96]])])
-    ours = point_roi_align(features, rois, 14)
+    ours = point_roi_align(MapChannels(features), rois, 14)
     assert_near(ours, plain.sample_points(features, rois.double(), 14), "sums in float64")
 
 

@@ -1,0 +1,32 @@
+"""The count of exported graphs."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.graph import Args, GraphReport, count_file, main
+from benchmarks.harness.report_file import read_report
+
+
+def test_a_report_of_two_files(
+    tiny_files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, output = tiny_files[1], tmp_path / "graph.json"
+    assert main(Args(files=(file, file), output=output)) == 0
+    table = capsys.readouterr().out
+    assert "MultilevelRoIAlign4" in table
+    report = read_report(GraphReport, output)
+    assert report.files == (count_file(file),) * 2
+    (count, _) = report.files
+    assert count.custom == {"FixedNMS": 2, "MultilevelRoIAlign4": 2, "MultilevelRoIAlign1": 6, "BoundaryMerge": 2}
+    assert count.nodes > count.gathers > 0
+    # The file takes images of many sizes.
+    assert count.bytes is None
+    assert f"{count.nodes:,}" in table
+    assert "–" in table
+
+
+def test_a_file_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "text.onnx").write_text("text")
+    assert main(Args(files=(tmp_path / "text.onnx",))) == 2
+    assert "text.onnx: not a readable ONNX file" in capsys.readouterr().err
