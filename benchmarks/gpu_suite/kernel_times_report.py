@@ -107,13 +107,16 @@ class KernelTimesReport:
     @property
     def times(self) -> dict[Workload, KernelTime]:
         """All times by workload."""
-        of_maps: tuple[RoIAlignTime | ProposalsTime, ...] = (*self.roi_align, *self.proposals)
+        of_maps: tuple[RoIAlignTime | ProposalsTime | LabelLogitsTime, ...] = (
+            *self.roi_align,
+            *self.proposals,
+            *self.label_logits,
+        )
         return {
             **{Workload(each.case, getattr(torch, each.dtype), each.layout): each.time for each in of_maps},
             **{Workload(each.case): each.time for each in self.nms},
             **{Workload(each.case): each.time for each in self.top_k},
             **{Workload(each.case): each.time for each in self.merge},
-            **{Workload(each.case, getattr(torch, each.dtype), each.layout): each.time for each in self.label_logits},
         }
 
     @property

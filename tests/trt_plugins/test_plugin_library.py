@@ -74,7 +74,7 @@ def run(command: list[object]) -> str:
 @pytest.fixture(scope="module")
 def contract_program(compiler: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = tmp_path_factory.mktemp("contract") / "plugin_contract"
-    run([*compiler, HERE / "plugin_contract.cpp", "-ldl", "-o", program])
+    run([*compiler, *sorted((HERE / "plugin_contract").glob("*.cpp")), "-ldl", "-o", program])
     return program
 
 
