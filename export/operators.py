@@ -9,6 +9,7 @@ from onnx.defs import OpSchema
 from onnxscript import opset18
 from onnxscript.values import Op, Opset
 
+import refinemask.modeling.select_proposals
 import refinemask.ops  # noqa: F401  (registers torch.ops.refinemask)
 from refinemask.contract import (
     BOUNDARY_MERGE,
@@ -18,6 +19,8 @@ from refinemask.contract import (
     PLUGIN_ATTRIBUTES,
     ROI_ALIGN_1,
     ROI_ALIGN_4,
+    SELECT_PROPOSALS,
+    TOP_SCORES,
     UPSAMPLED_LABEL_LOGITS,
     Operator,
 )
@@ -51,6 +54,12 @@ def _roi_align_of(operator: Operator, levels: int) -> Op:
 ROI_ALIGN_NODES = {1: _roi_align_of(ROI_ALIGN_1, 1), 4: _roi_align_of(ROI_ALIGN_4, 4)}
 FIXED_NMS_NODE = _node_of(FIXED_NMS, {"boxes": FLOAT, "scores": FLOAT}, {"indices": INT, "num_kept": INT})
 BOUNDARY_MERGE_NODE = _node_of(BOUNDARY_MERGE, {"coarse": FLOAT, "fine": FLOAT}, {"merged": FLOAT})
+SELECT_PROPOSALS_NODE = _node_of(
+    SELECT_PROPOSALS,
+    {**{f"m{level}": "T" for level in range(5)}, "base_anchors": FLOAT, "image_sizes": FLOAT},
+    {"boxes": FLOAT, "scores": FLOAT},
+)
+TOP_SCORES_NODE = _node_of(TOP_SCORES, {"scores": FLOAT}, {"values": FLOAT, "indices": INT})
 _PREDICTOR = {"weight": "T", "bias": "T", "labels": INT}
 LABEL_LOGITS_NODE = _node_of(LABEL_LOGITS, {"features": "T"} | _PREDICTOR, {"logits": FLOAT})
 UPSAMPLED_LABEL_LOGITS_NODE = _node_of(
@@ -106,6 +115,16 @@ def boundary_merge(coarse: Any, fine: Any) -> Any:
     return BOUNDARY_MERGE_NODE(coarse, fine, **PLUGIN_ATTRIBUTES)
 
 
+def select_proposals(maps: Sequence[Any], base_anchors: Any, image_sizes: Any, k: int) -> Any:
+    """The node of :func:`refinemask.modeling.select_proposals.select_proposals`."""
+    return SELECT_PROPOSALS_NODE(*maps, base_anchors, image_sizes, k=k, **PLUGIN_ATTRIBUTES)
+
+
+def top_scores(scores: Any, k: int) -> Any:
+    """The node of :func:`refinemask.ops.top_scores`."""
+    return TOP_SCORES_NODE(scores, k=k, **PLUGIN_ATTRIBUTES)
+
+
 def quotient(dividend: Any, divisor: Any) -> Any:
     """``//`` of whole numbers that are not negative, as indices are: ONNX's own division, which rounds towards zero."""
     return opset18.Div(dividend, divisor)
@@ -130,6 +149,8 @@ def translation_table() -> dict[Callable[..., Any], Callable[..., Any]]:
         ops.fixed_nms.default: fixed_nms,
         ops.boundary_merge.default: boundary_merge,
         torch.ops.aten.floor_divide.default: quotient,
+        ops.select_proposals.default: select_proposals,
+        ops.top_scores.default: top_scores,
         ops.label_logits.default: label_logits,
         ops.upsampled_label_logits.default: upsampled_label_logits,
     }

@@ -19,7 +19,8 @@ QuantizedType = Literal["int8", "fp8"]
 QUANTISED = ("Conv", "Gemm")
 """Operators that are quantised."""
 KEPT = {
-    r"\b(cls_logits|bbox_deltas)/": "scores and offsets of boxes: 8 bits would shift every box",
+    # RPN's own convolution is that of both of its predictors.
+    r"\b(cls_logits|bbox_deltas)/|^rpn/": "scores and offsets of boxes: 8 bits would shift every box",
     r"^backbone\.conv1/": "the stem reads the image with 3 channels: little work, all of the signal",
 }
 """Reasons why layers are left as they are, by patterns of the layers' names."""

@@ -19,6 +19,7 @@ from export.choice import SCORE_ROUNDING, Boxes, Candidates, faults, limited
 from export.verify import ObservedRunner
 from refinemask.agreement import PARITY, Comparison, MismatchError, StageCheck, compare, verification_batches
 from refinemask.contract import Bounds
+from refinemask.modeling.anchors import STRIDES
 from refinemask.modeling.boundaries import observed
 from refinemask.modeling.box_coder import clip, decode
 from refinemask.modeling.box_head import BoxHead, DetectedBoxes
@@ -64,6 +65,7 @@ def verify_stages(
     stages, comparisons = [], []
     for shape, inputs in verification_batches(detector.config.preprocessing, bounds, images):
         found, values = file(inputs)
+        values = _with_parted_maps(values, len(detector.config.rpn.anchor_ratios))
         with torch.inference_mode():
             tensors = Detections(*map(torch.from_numpy, found))
             batch = torch.from_numpy(inputs.images), torch.from_numpy(inputs.image_sizes)
@@ -139,6 +141,15 @@ def _compared_values(found: Mapping[str, Tensor], own: Mapping[str, Tensor], lim
         yield _compare(name.replace("_", " "), [found[name][real]], [own[name][real]], limits)
 
 
+def _with_parted_maps(values: Mapping[str, Tensor], num_anchors: int) -> dict[str, Tensor]:
+    """The values, with RPN's logits and deltas in maps of their own; a file computes both in one."""
+    parted = dict(values)
+    for level in range(len(STRIDES)):
+        joint = parted.pop(f"rpn_joint_{level}")
+        parted[f"rpn_logits_{level}"], parted[f"rpn_deltas_{level}"] = joint.tensor_split([num_anchors], dim=1)
+    return parted
+
+
 def _cells(values: Mapping[str, Tensor], levels: Sequence[str]) -> list[Tensor]:
     """Maps [B, C, h, w] of each level as rows [h · w, C] of each level and image."""
     return [cells for level in levels for cells in values[level].permute(0, 2, 3, 1).flatten(1, 2)]
@@ -162,7 +173,7 @@ def _compare(
     spread = (everything - centre).square().mean().sqrt().clamp(min=1e-12)
     rows = [(a - b).square().mean(1) / spread**2 for a, b in zip(found, expected, strict=True)]
     judged = [group for group in rows if len(group) >= MANY] + [torch.cat(rows)]
-    mean, row = (float(torch.stack(values).max()) ** 0.5 for values in ([g.mean() for g in judged], [*torch.cat(rows)]))
+    mean, row = max(float(group.mean()) for group in judged) ** 0.5, float(torch.cat(rows).max()) ** 0.5
     fault = ""
     # NaN fails every comparison.
     if not (mean <= limits.mean and row <= limits.row):
@@ -174,7 +185,7 @@ def _compare(
 def _check_proposals(detector: Detector, image_sizes: Tensor, values: Mapping[str, Tensor]) -> StageCheck:
     """Whether the proposals are the RPN's best boxes after suppression within levels."""
     config, wrong = detector.config.rpn, []
-    maps = [values[f"rpn_logits_{level}"] for level in range(5)]
+    maps = [values[f"rpn_logits_{level}"] for level in range(len(STRIDES))]
     anchors = detector.rpn.anchors(maps)
     for image, (boxes, scores) in enumerate(zip(values["proposals"], values["proposal_scores"], strict=True)):
         levels = []

@@ -14,7 +14,7 @@ import onnx_ir as ir
 from onnx_ir import DataType
 
 from export.reading import read_model
-from refinemask.contract import DOMAIN, OPERATORS, PLUGIN_ATTRIBUTES, missing_properties
+from refinemask.contract import DOMAIN, OPERATORS, PLUGIN_ATTRIBUTES, SELECT_PROPOSALS, TOP_SCORES, missing_properties
 from refinemask.files import UserError
 from refinemask.foreign import foreign_errors, one_line
 
@@ -51,6 +51,7 @@ OLDEST_OPSET = 9
 NO_BFLOAT16_DECONVOLUTION: tuple[Target, ...] = ("tensorrt-11", "rtx")
 TOP_K_LIMIT = 3840
 PLUGINS = {operator.name for operator in OPERATORS}
+SELECTIONS = {SELECT_PROPOSALS.name, TOP_SCORES.name}
 
 SUPPORTED = (
     "Abs Add And ArgMax ArgMin AveragePool BatchNormalization Cast CastLike Ceil Clip Concat Constant ConstantOfShape "
@@ -180,6 +181,8 @@ def _custom_problems(node: ir.Node, *, by_domain: bool) -> Iterator[str]:
             yield f"attribute {name} is {value!r}, expected {expected!r}: the plugin would not be found"
     if node.overload:
         yield "the parser knows no overloads"
+    if node.op_type in SELECTIONS and (k := int(_attribute(node, "k", 0))) > TOP_K_LIMIT:
+        yield f"k is {k}, the limit is {TOP_K_LIMIT}"
 
 
 def _node_problems(node: ir.Node, target: Target) -> Iterator[str]:

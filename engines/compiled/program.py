@@ -21,7 +21,7 @@ from engines.compiled.noexecstack import forbid_executable_stack
 from engines.compiled.padded_stages import pad_stages
 from engines.compiled.parts import Boxes, Features, ImageMaps, Masks
 from engines.compiled.siblings import join_siblings
-from engines.compiled.top_k import join_top_k, use_top_k
+from engines.compiled.top_k import join_top_k
 from engines.compiled.trace import trace
 from refinemask.modeling.box_head import DetectedBoxes
 from refinemask.modeling.detector import Detector
@@ -123,7 +123,6 @@ def rearrange_for_gpus(module: fx.GraphModule) -> None:
     # What a ReLU follows is no plain convolution any more.
     join_siblings(module)
     keep_channels_last(module)
-    use_top_k(module)
     join_top_k(module)
 
 

@@ -12,12 +12,16 @@ from export.bodies.building import body_of, tensor
 from export.bodies.fixed_nms import fixed_nms
 from export.bodies.label_logits import label_logits, upsampled_label_logits
 from export.bodies.roi_align import multilevel_roi_align, roi_align
+from export.bodies.select_proposals import select_proposals
+from export.bodies.top_k import top_scores
 from refinemask.contract import (
     BOUNDARY_MERGE,
     FIXED_NMS,
     LABEL_LOGITS,
     ROI_ALIGN_1,
     ROI_ALIGN_4,
+    SELECT_PROPOSALS,
+    TOP_SCORES,
     UPSAMPLED_LABEL_LOGITS,
 )
 
@@ -31,6 +35,8 @@ def function_bodies(opset: int) -> list[ir.Function]:
         body_of(ROI_ALIGN_1, roi_align, [_map(0), _rois()], opset),
         body_of(FIXED_NMS, fixed_nms, [boxes, scores], opset),
         body_of(BOUNDARY_MERGE, boundary_merge, [coarse, fine], opset),
+        body_of(SELECT_PROPOSALS, select_proposals, [*map(_joint_map, range(5)), *_anchors_and_sizes()], opset),
+        body_of(TOP_SCORES, top_scores, [tensor("scores", "G", "N")], opset),
         body_of(LABEL_LOGITS, label_logits, [ir.Value(name="features"), *_predictor()], opset),
         body_of(
             UPSAMPLED_LABEL_LOGITS,
@@ -47,6 +53,14 @@ def _map(level: int) -> ir.Value:
 
 def _rois() -> ir.Value:
     return tensor("rois", "R", 5)
+
+
+def _joint_map(level: int) -> ir.Value:
+    return ir.Value(name=f"m{level}")
+
+
+def _anchors_and_sizes() -> tuple[ir.Value, ir.Value]:
+    return tensor("base_anchors", 5, "A", 4), tensor("image_sizes", "B", 2)
 
 
 def _predictor() -> list[ir.Value]:

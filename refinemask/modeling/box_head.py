@@ -12,7 +12,7 @@ from refinemask.modeling.boundaries import boundary
 from refinemask.modeling.box_coder import clip, decode, encode
 from refinemask.modeling.losses import box_losses
 from refinemask.modeling.rpn import Proposals
-from refinemask.ops import constant, fixed_nms, full_precision, pool, to_rois
+from refinemask.ops import best, constant, fixed_nms, full_precision, pool, to_rois
 from refinemask.targets.rois import SampledRoIs
 
 ROI_SIZE = 7
@@ -78,7 +78,7 @@ class BoxHead(nn.Module):
         scores = full_precision(class_logits).softmax(1)[:, :-1].reshape(batch, num_proposals, num_classes)
         eligible = (scores > config.score_threshold) & (proposals.scores >= 0)[..., None]
         scores = torch.where(eligible, scores, -1.0).flatten(1)
-        scores, index = scores.topk(min(config.candidates, num_proposals * num_classes))
+        scores, index = best(scores, min(config.candidates, num_proposals * num_classes))
         labels = index % num_classes
         references = _gather_boxes(proposals.boxes, index // num_classes)
         deltas = _gather_boxes(full_precision(deltas).reshape(batch, -1, 4), index)

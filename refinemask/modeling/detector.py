@@ -56,9 +56,9 @@ class Detector(nn.Module):
         """The detected boxes, from what :meth:`features` returned."""
         pyramid, rpn = features[: len(STRIDES)], self.config.rpn
         maps = self.rpn(pyramid)
-        for level, (logits, deltas) in enumerate(zip(*maps, strict=True)):
-            boundary(f"rpn_logits_{level}", logits)
-            boundary(f"rpn_deltas_{level}", deltas)
+        for kind, levels in maps._asdict().items():
+            for level, x in enumerate(levels or ()):
+                boundary(f"rpn_{kind}_{level}", x)
         boxes, scores = self.rpn.propose(
             maps, self.rpn.anchors(pyramid), image_sizes, rpn.candidates_per_level, rpn.proposals
         )

@@ -7,10 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refinemask.config import RPNConfig
-from refinemask.modeling.anchors import pyramid_anchors
+from refinemask.modeling.anchors import base_anchors, pyramid_anchors
 from refinemask.modeling.blocks import bias_of
-from refinemask.modeling.box_coder import clip, decode
-from refinemask.ops import fixed_nms, full_precision
+from refinemask.modeling.select_proposals import best_of_levels, select_proposals
+from refinemask.ops import best, fixed_nms
+from refinemask.ops.fused import is_fused
 
 
 class RPNOutput(NamedTuple):
@@ -20,6 +21,8 @@ class RPNOutput(NamedTuple):
     """Objectness [B, A, h, w] of each level."""
     deltas: list[Tensor]
     """Box deltas [B, 4A, h, w] of each level; channel ``4a + k`` is delta k of anchor a."""
+    joint: list[Tensor] | None = None
+    """Both in one map [B, 5A, h, w] of each level, which an exported file computes; logits and deltas are its parts."""
 
 
 class Proposals(NamedTuple):
@@ -53,7 +56,19 @@ class RPN(nn.Module):
     def forward(self, pyramid: list[Tensor]) -> RPNOutput:
         """Raw maps of P2..P6."""
         hidden = [F.relu(self.conv(x)) for x in pyramid]
+        if is_fused():
+            return self._joint_output(hidden)
         return RPNOutput([self.cls_logits(x) for x in hidden], [self.bbox_deltas(x) for x in hidden])
+
+    def _joint_output(self, hidden: list[Tensor]) -> RPNOutput:
+        """Both predictors as one convolution, which reads the hidden maps once."""
+        predictors = self.cls_logits, self.bbox_deltas
+        weight = torch.cat([conv.weight for conv in predictors])
+        bias = torch.cat([bias_of(conv) for conv in predictors])
+        joint = [F.conv2d(x, weight, bias) for x in hidden]
+        channels = [conv.out_channels for conv in predictors]
+        logits, deltas = zip(*(x.split(channels, dim=1) for x in joint), strict=True)
+        return RPNOutput(list(logits), list(deltas), joint)
 
     def anchors(self, pyramid: list[Tensor]) -> list[Tensor]:
         """Anchors [N, 4] of each level of ``pyramid``."""
@@ -66,28 +81,22 @@ class RPN(nn.Module):
 
         No score threshold and no smallest size: degenerate boxes stay (official ``min_bbox_size=0``).
         """
-        levels = [
-            self._candidates(logits, deltas, level, candidates)
-            for logits, deltas, level in zip(output.logits, output.deltas, anchors, strict=True)
-        ]
-        # All levels at once, because on a GPU each of these small steps costs a launch.
-        deltas, references, scores = (torch.cat(parts, dim=1) for parts in zip(*levels, strict=True))
-        boxes = clip(decode(deltas, references), image_sizes).reshape(-1, candidates, 4)  # [B · L, k, 4]
-        scores = scores.reshape(-1, candidates)
+        boxes, scores = self._candidates(output, anchors, image_sizes, candidates)
+        num_levels = len(output.logits)
         indices, num_kept = fixed_nms(boxes, scores, self.config.nms_iou, candidates)
         real = torch.arange(candidates, device=boxes.device) < num_kept[:, None]
-        scores = torch.where(real, scores.gather(1, indices.long()), -1.0).unflatten(0, (-1, len(levels))).flatten(1)
+        scores = torch.where(real, scores.gather(1, indices.long()), -1.0).unflatten(0, (-1, num_levels)).flatten(1)
         boxes = boxes.gather(1, indices.long()[..., None].expand(-1, -1, 4))
-        boxes = boxes.unflatten(0, (-1, len(levels))).flatten(1, 2)
-        scores, order = scores.topk(count)
+        boxes = boxes.unflatten(0, (-1, num_levels)).flatten(1, 2)
+        scores, order = best(scores, count)
         boxes = boxes.gather(1, order[..., None].expand(-1, -1, 4))
         return Proposals(boxes * (scores >= 0)[..., None], scores)
 
-    def _candidates(self, logits: Tensor, deltas: Tensor, anchors: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Deltas and anchors [B, k, 4] of a level's best ``k``, and their scores [B, k]."""
-        scores = full_precision(logits).sigmoid().permute(0, 2, 3, 1).flatten(1)
-        deltas = full_precision(deltas).permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, 4))
-        # Padding with negative scores keeps k the same on levels with fewer anchors.
-        scores, index = F.pad(scores, (0, k), value=-1.0).topk(k)
-        index = index.clamp(max=anchors.shape[0] - 1)
-        return deltas.gather(1, index[..., None].expand(-1, -1, 4)), anchors[index], scores
+    def _candidates(
+        self, output: RPNOutput, anchors: list[Tensor], image_sizes: Tensor, k: int
+    ) -> tuple[Tensor, Tensor]:
+        """The best boxes [B · L, k, 4] of each image and level, and their scores [B · L, k]."""
+        if output.joint is not None:
+            base = base_anchors(self.config, image_sizes.device)
+            return select_proposals(output.joint, base, image_sizes.float(), k)
+        return best_of_levels(output.logits, output.deltas, anchors, image_sizes, k)

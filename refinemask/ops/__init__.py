@@ -14,11 +14,12 @@ from refinemask.ops.map_channels import MapChannels, pool_channels, roi_align_ch
 from refinemask.ops.nms import fixed_nms
 from refinemask.ops.precision import full_precision
 from refinemask.ops.roi_align import FINEST_SCALE, multilevel_roi_align, pool, roi_levels, to_rois
-from refinemask.ops.top_k import top_k, top_k_segments
+from refinemask.ops.top_k import best, top_k, top_k_segments, top_scores
 
 __all__ = [
     "FINEST_SCALE",
     "MapChannels",
+    "best",
     "boundary_map",
     "boundary_merge",
     "constant",
@@ -38,6 +39,7 @@ __all__ = [
     "to_rois",
     "top_k",
     "top_k_segments",
+    "top_scores",
     "upsample_aligned",
     "upsampled_label_logits",
 ]

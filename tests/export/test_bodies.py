@@ -28,8 +28,8 @@ ALL_CHANNELS = {"channel_begin": 0, "channels": 0}
 TYPES = {torch.float32: TensorProto.FLOAT, torch.float16: TensorProto.FLOAT16, torch.int32: TensorProto.INT32}
 
 
-def run(name: str, inputs: Mapping[str, Tensor], **attributes: Any) -> list[Tensor]:
-    """Run one operator in a model of its own, of dynamic shapes."""
+def one_operator(name: str, inputs: Mapping[str, Tensor], **attributes: Any) -> onnx.ModelProto:
+    """One operator as a model of its own, of dynamic shapes."""
     (function,) = (f for f in function_bodies(20) if f.name == name)
     shapes = {"boxes": [None, None, 4], "rois": [None, 5]}
     values = [
@@ -39,12 +39,17 @@ def run(name: str, inputs: Mapping[str, Tensor], **attributes: Any) -> list[Tens
     results = [helper.make_value_info(f"out{index}", onnx.TypeProto()) for index in range(len(function.outputs))]
     outputs = [result.name for result in results]
     node = helper.make_node(name, list(inputs), outputs, domain=DOMAIN, **attributes, **PLUGIN_ATTRIBUTES)
-    model = helper.make_model(
+    return helper.make_model(
         helper.make_graph([node], "one_operator", values, results),
         functions=[ir.to_proto(function)],
         opset_imports=[helper.make_opsetid("", 20), helper.make_opsetid(DOMAIN, 1)],
         ir_version=10,
     )
+
+
+def run(name: str, inputs: Mapping[str, Tensor], **attributes: Any) -> list[Tensor]:
+    """Run one operator in ONNX Runtime."""
+    model = one_operator(name, inputs, **attributes)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 3
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -19,6 +19,8 @@ def test_a_file_that_passes(tiny_files: tuple[Path, Path], capsys: pytest.Captur
         "  without its plugin, FixedNMS fails: NonMaxSuppression: TensorRT-RTX parses it and has no implementation "
         "to build",
         "  without its plugin, BoundaryMerge falls back to its body",
+        "  without its plugin, SelectProposals falls back to its body",
+        "  without its plugin, TopScores falls back to its body",
         "  without its plugin, LabelLogits falls back to its body",
         "  without its plugin, UpsampledLabelLogits falls back to its body",
     ]

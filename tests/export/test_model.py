@@ -61,6 +61,8 @@ def test_custom_operators(model: ir.Model) -> None:
         "MultilevelRoIAlign1": 6,
         "FixedNMS": 2,
         "BoundaryMerge": 2,
+        "SelectProposals": 1,
+        "TopScores": 2,
         "LabelLogits": 1,
         "UpsampledLabelLogits": 3,
     }
@@ -68,6 +70,19 @@ def test_custom_operators(model: ir.Model) -> None:
         assert {name: node.attributes[name].as_string() for name in PLUGIN_ATTRIBUTES} == PLUGIN_ATTRIBUTES
     assert {function.name for function in model.functions.values()} == set(counts)
     assert {function.opset_imports[""] for function in model.functions.values()} == {model.opset_imports[""]} == {20}
+
+
+def test_selection_has_nodes_of_its_own_alone(model: ir.Model) -> None:
+    """No top-k along a long axis, no anchors, and one convolution of each level for both of RPN's predictors."""
+    kinds = [node.op_type for node in model.graph]
+    assert not {"TopK", "Floor", "Sign"} & {*kinds}
+    predictors = [node for node in model.graph if (node.name or "").startswith("rpn/Conv")]
+    assert len(predictors) == 5
+    (selection,) = (node for node in model.graph if node.op_type == "SelectProposals")
+    assert [value.producer() for value in selection.inputs[:5] if value is not None] == predictors
+    base = selection.inputs[5]
+    assert base is not None
+    assert base.is_initializer()
 
 
 def test_no_trace_of_the_machine(tiny_files: tuple[Path, Path]) -> None:

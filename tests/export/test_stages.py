@@ -46,6 +46,24 @@ def weights(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Fault:
     return put
 
 
+def rpn_outputs(first: int) -> Fault:
+    """Output channel ``first`` of the RPN's joint predictor exchanged with the next one."""
+
+    def put(graph: ir.Graph) -> None:
+        (select,) = (node for node in graph if node.op_type == "SelectProposals")
+        joint = select.inputs[0]
+        conv = joint.producer() if joint is not None else None
+        assert conv is not None
+        value = conv.inputs[1]
+        assert value is not None
+        assert value.const_value is not None
+        weight = value.const_value.numpy().copy()
+        weight[[first, first + 1]] = weight[[first + 1, first]]
+        value.const_value = ir.tensor(weight, name=value.name)
+
+    return put
+
+
 def swapped_channels(weight: np.ndarray) -> np.ndarray:
     """The first two output channels exchanged."""
     return np.concatenate([weight[1::-1], weight[2:]])
@@ -121,8 +139,8 @@ def reversed_output(name: str) -> Fault:
 FAULTS: dict[str, tuple[Fault, str]] = {
     "a convolution of the backbone": (weights("backbone.layer3.0.conv2.weight", lambda w: w * 1.2), "RPN logits"),
     "a lateral convolution": (weights("fpn.lateral_convs.1.weight", swapped_channels), "RPN logits"),
-    "channels of objectness": (weights("rpn.cls_logits.weight", swapped_channels), "RPN logits"),
-    "channels of the RPN's deltas": (weights("rpn.bbox_deltas.weight", swapped_channels), "RPN deltas"),
+    "channels of objectness": (rpn_outputs(0), "RPN logits"),
+    "channels of the RPN's deltas": (rpn_outputs(3), "RPN deltas"),
     "proposals' threshold": (threshold(0, -0.1), "proposals"),
     "proposals' higher threshold": (threshold(0, 0.1), "proposals"),
     "pooling for boxes": (first_image_only(0), "class logits"),

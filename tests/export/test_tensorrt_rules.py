@@ -112,14 +112,26 @@ def rename_plugin(model: ir.Model) -> None:
     node(model, "BoundaryMerge").op_type = "Merge"
 
 
+def add_top_k(model: ir.Model) -> ir.Node:
+    """A node of TopK, of which an export has none."""
+    scores = node(model, "TopScores").inputs[0]
+    added = ir.node("TopK", [scores, None], num_outputs=2, name="TopK")
+    model.graph.append(added)
+    return added
+
+
+def large_selection(model: ir.Model) -> None:
+    node(model, "TopScores").attributes.add(ir.AttrInt64("k", 3841))
+
+
 def large_top_k(model: ir.Model) -> None:
     k = ir.Value(name="k", const_value=ir.tensor(np.array([5000]), name="k"), type=ir.TensorType(ir.DataType.INT64))
     model.graph.register_initializer(k)
-    node(model, "TopK").replace_input_with(1, k)
+    add_top_k(model).replace_input_with(1, k)
 
 
 def unsorted_top_k(model: ir.Model) -> None:
-    node(model, "TopK").attributes.add(ir.AttrInt64("sorted", 0))
+    add_top_k(model).attributes.add(ir.AttrInt64("sorted", 0))
 
 
 def standard_name(model: ir.Model) -> None:
@@ -169,6 +181,7 @@ def found_masks(model: ir.Model) -> None:
         (found_masks, "masks found", "export with --masks all"),
         (forget_namespace, "FixedNMS FixedNMS", "plugin_namespace"),
         (rename_plugin, "Merge ", "no plugin of ours"),
+        (large_selection, "TopScores ", "the limit is 3840"),
         (large_top_k, "TopK ", "the limit is 3840"),
         (unsorted_top_k, "TopK ", "sorted"),
         (standard_name, "function RoiAlign", "a standard operator has this name"),

@@ -76,6 +76,7 @@ TOLERANCES: dict[str, Tolerance] = {
     "roi_align float32": Tolerance(1e-4, 1e-5, "float32 coordinates, times the map's slope; measured 1.5e-5"),
     "roi_align float16": Tolerance(1e-4, 2**-11, "the result rounded to float16"),
     "roi_align bfloat16": Tolerance(1e-4, 2**-8, "the result rounded to bfloat16"),
+    "selected proposals": Tolerance(1e-3, 1e-5, "px: float32 exponential of another library, times 512 px"),
     "boundary merge": Tolerance(2e-5, 1e-5, "float32 interpolation weights: exact fractions against rounded scales"),
     "label logits of a kernel": Tolerance(2e-6, 2e-6, "float32 sums of up to 320 products, logits near 1"),
     "label logits float32": Tolerance(2e-6, 2e-6, "equal but for the order of float32 sums, logits near 1"),

@@ -14,7 +14,7 @@ from engines.compiled.parts import PARTS
 from engines.compiled.places import place_counts
 from engines.compiled.program import rearrange_for_gpus
 from engines.compiled.siblings import join_siblings
-from engines.compiled.top_k import join_top_k, use_top_k
+from engines.compiled.top_k import join_top_k
 from engines.compiled.trace import LEFTOVERS
 from tests.support.detections import assert_near_detections, assert_near_masks
 from tests.support.tiny_families import MASK_HEADS
@@ -41,7 +41,7 @@ REPLACED: dict[Pass, dict[str, dict[str, int]]] = {
         "PointRend": {"boxes": 1, "masks": 1},
         "HTC": {"boxes": 3},
     },
-    use_top_k: {family: {"boxes": 5 + 2} for family in MASK_HEADS},
+    join_top_k: {family: {"boxes": 5} for family in MASK_HEADS},
 }
 """The number of nodes that each pass replaces in each part of each family; none where nothing is said."""
 
@@ -51,7 +51,6 @@ AT_ONCE: list[Pass] = [
     expand_narrow_products,
     fuse_conv_relu,
     join_siblings,
-    use_top_k,
     join_top_k,
 ]
 """Passes that leave themselves nothing to do."""
@@ -148,7 +147,6 @@ def test_a_pass_replaces_what_it_should_and_keeps_results_and_strides(
 
 def test_the_levels_of_proposals_are_selected_from_at_once(parts: TracedParts) -> None:
     changed = parts.copy("boxes")
-    use_top_k(changed)
     assert join_top_k(changed) == 5
     kinds = targets(changed)
     assert (kinds.count(_ours.top_k_segments.default), kinds.count(_ours.top_k.default)) == (1, 2)

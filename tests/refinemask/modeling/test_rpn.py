@@ -2,10 +2,12 @@ import torch
 import torch.nn.functional as F
 
 from refinemask.config import RPNConfig
-from refinemask.modeling.anchors import pyramid_anchors
+from refinemask.modeling.anchors import base_anchors, pyramid_anchors
 from refinemask.modeling.box_coder import MAX_LOG_SCALE, clip, decode, encode
 from refinemask.modeling.rpn import RPN, Proposals, RPNOutput
+from refinemask.modeling.select_proposals import select_proposals
 from refinemask.ops import fixed_nms
+from refinemask.ops.fused import fused_operators
 from tests.support.tolerances import assert_near
 
 
@@ -91,7 +93,7 @@ def test_all_levels_at_once_are_the_levels_one_by_one() -> None:
     found = RPN(4, config).propose(output, anchors, image_sizes, candidates, count)
 
     levels = []
-    for logits, deltas, level in zip(*output, anchors, strict=True):
+    for logits, deltas, level in zip(output.logits, output.deltas, anchors, strict=True):
         scores = F.pad(logits.sigmoid().permute(0, 2, 3, 1).flatten(1), (0, candidates), value=-1)
         scores, index = scores.topk(candidates)
         index = index.clamp(max=len(level) - 1)
@@ -108,3 +110,36 @@ def test_all_levels_at_once_are_the_levels_one_by_one() -> None:
     assert (found.scores >= 0).sum(dim=1).min() > 50
     assert torch.equal(found.boxes, boxes)
     assert torch.equal(found.scores, scores)
+
+
+@torch.no_grad()
+def test_one_operator_in_an_exported_file_proposes_what_the_chain_does() -> None:
+    torch.manual_seed(0)
+    rpn = RPN(8, RPNConfig())
+    pyramid = [20 * torch.randn(2, 8, *size) for size in ((20, 28), (10, 14), (5, 7), (3, 4), (2, 2))]
+    arguments = rpn.anchors(pyramid), torch.tensor([[80, 112], [61, 97]]), 150, 200
+    expected = rpn.propose(rpn(pyramid), *arguments)
+    with fused_operators():
+        output = rpn(pyramid)
+        found = rpn.propose(output, *arguments)
+    assert output.joint is not None
+    assert [x.shape[1] for x in output.joint] == [15] * 5
+    assert (expected.scores >= 0).sum(dim=1).min() > 50
+    assert_near(found.boxes, expected.boxes, "selected proposals")
+    assert_near(found.scores, expected.scores, "exact in float32")
+
+
+def test_select_proposals_is_what_it_says() -> None:
+    maps = [torch.randn(2, 15, *size) for size in ((8, 6), (4, 3), (2, 2), (1, 1), (1, 1))]
+    arguments = maps, base_anchors(RPNConfig(), torch.device("cpu")), torch.tensor([[32.0, 24], [30, 20]]), 20
+    torch.library.opcheck(select_proposals, arguments, test_utils=("test_schema", "test_faketensor"))
+
+
+def test_equal_logits_are_taken_in_the_order_of_the_anchors() -> None:
+    config = RPNConfig(anchor_ratios=(1.0,), candidates_per_level=2, proposals=2)
+    boxes = [[10.0 * i, 0, 10 * i + 8, 9] for i in range(5)]
+    # In float32 the sigmoid of the last three is one, and their logits differ.
+    found = propose([[1.0, 3.0, 40.0, 41.0, 42.0]], [boxes], config)
+    assert found.boxes[0].tolist() == [boxes[4], boxes[3]]
+    tied = propose([[1.0, 2.0, 2.0, 1.0, 2.0]], [boxes], config)
+    assert tied.boxes[0].tolist() == [boxes[1], boxes[2]]
