@@ -37,7 +37,7 @@ def test_the_table_stands_before_the_verdict(
     out, err = capsys.readouterr()
     printed = " ".join(out.split())
     assert "int8 against tiny.onnx, worst of each" in printed
-    assert "not quantised (12): scores and offsets of boxes" in printed
+    assert "not quantised (7): scores and offsets of boxes" in printed
     assert printed.endswith("int8.onnx: written")
     assert err == ""
     write_ranges(tiny_files[0], ranges, 1e-6)
