@@ -15,11 +15,13 @@ from refinemask.contract import (
     BOUNDARY_MERGE,
     DOMAIN,
     FIXED_NMS,
+    LABEL_LOGITS,
     PLUGIN_ATTRIBUTES,
     ROI_ALIGN_1,
     ROI_ALIGN_4,
     SELECT_PROPOSALS,
     TOP_SCORES,
+    UPSAMPLED_LABEL_LOGITS,
     Operator,
 )
 
@@ -58,6 +60,11 @@ SELECT_PROPOSALS_NODE = _node_of(
     {"boxes": FLOAT, "scores": FLOAT},
 )
 TOP_SCORES_NODE = _node_of(TOP_SCORES, {"scores": FLOAT}, {"values": FLOAT, "indices": INT})
+_PREDICTOR = {"weight": "T", "bias": "T", "labels": INT}
+LABEL_LOGITS_NODE = _node_of(LABEL_LOGITS, {"features": "T"} | _PREDICTOR, {"logits": FLOAT})
+UPSAMPLED_LABEL_LOGITS_NODE = _node_of(
+    UPSAMPLED_LABEL_LOGITS, {"coarse": "T", "masks": "T"} | _PREDICTOR, {"logits": FLOAT}
+)
 
 
 def multilevel_roi_align(
@@ -123,6 +130,16 @@ def quotient(dividend: Any, divisor: Any) -> Any:
     return opset18.Div(dividend, divisor)
 
 
+def label_logits(features: Any, weight: Any, bias: Any, labels: Any) -> Any:
+    """The node of :func:`refinemask.ops.label_logits`."""
+    return LABEL_LOGITS_NODE(features, weight, bias, labels, **PLUGIN_ATTRIBUTES)
+
+
+def upsampled_label_logits(coarse: Any, masks: Any, weight: Any, bias: Any, labels: Any) -> Any:
+    """The node of :func:`refinemask.ops.upsampled_label_logits`."""
+    return UPSAMPLED_LABEL_LOGITS_NODE(coarse, masks, weight, bias, labels, **PLUGIN_ATTRIBUTES)
+
+
 def translation_table() -> dict[Callable[..., Any], Callable[..., Any]]:
     """Torch operators and their nodes, as :func:`torch.onnx.export` takes them in ``custom_translation_table``."""
     ops = torch.ops.refinemask
@@ -134,4 +151,6 @@ def translation_table() -> dict[Callable[..., Any], Callable[..., Any]]:
         torch.ops.aten.floor_divide.default: quotient,
         ops.select_proposals.default: select_proposals,
         ops.top_scores.default: top_scores,
+        ops.label_logits.default: label_logits,
+        ops.upsampled_label_logits.default: upsampled_label_logits,
     }

@@ -51,7 +51,18 @@ FIXED_NMS = Operator("FixedNMS", {"iou_threshold": float, "k": int})
 BOUNDARY_MERGE = Operator("BoundaryMerge", {})
 SELECT_PROPOSALS = Operator("SelectProposals", {"k": int})
 TOP_SCORES = Operator("TopScores", {"k": int})
-OPERATORS = (ROI_ALIGN_4, ROI_ALIGN_1, FIXED_NMS, BOUNDARY_MERGE, SELECT_PROPOSALS, TOP_SCORES)
+LABEL_LOGITS = Operator("LabelLogits", {})
+UPSAMPLED_LABEL_LOGITS = Operator("UpsampledLabelLogits", {})
+OPERATORS = (
+    ROI_ALIGN_4,
+    ROI_ALIGN_1,
+    FIXED_NMS,
+    BOUNDARY_MERGE,
+    SELECT_PROPOSALS,
+    TOP_SCORES,
+    LABEL_LOGITS,
+    UPSAMPLED_LABEL_LOGITS,
+)
 
 Masks = Literal["all", "found"]
 """Which of an image's K places for detections get a mask: all, or only the first ones, which hold detections."""

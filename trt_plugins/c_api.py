@@ -17,6 +17,7 @@ MAX_NMS_BOXES = 4096
 MAX_TOP_K = 4096
 MAX_TOP_K_SEGMENTS = 8
 PROPOSAL_LEVELS = 5
+MAX_LABEL_LOGITS_COLUMNS = 4096
 NOT_FINITE_RUNS = -1
 """Number of runs of a mask that is not finite, or whose box is not."""
 
@@ -87,6 +88,13 @@ class _BoundaryMerge(Structure):
     ]
 
 
+class _LabelLogits(Structure):
+    _fields_ = [
+        *((name, c_void_p) for name in ("features", "masks", "weight", "bias", "labels", "output")),
+        *((name, c_int32) for name in ("type", "layout", "num_rois", "channels", "mask_channels", "num_rows", "size")),
+    ]
+
+
 class _PasteRuns(Structure):
     _fields_ = [
         ("masks", c_void_p),
@@ -139,6 +147,7 @@ class Kernels:
             "fixed_nms": _FixedNms,
             "top_k_segments": _TopKSegments,
             "boundary_merge": _BoundaryMerge,
+            "label_logits": _LabelLogits,
             "paste_runs": _PasteRuns,
             "rle_strings": _RleStrings,
             "select_proposals": _SelectProposals,
@@ -296,6 +305,42 @@ class Kernels:
     def boundary_merge(self, coarse: int, fine: int, output: int, *, num_rois: int, size: int, stream: int = 0) -> None:
         """Merge two stages' logits; see ``RefinemaskBoundaryMerge``."""
         self._launch("boundary_merge", _BoundaryMerge(coarse, fine, output, num_rois, size), stream)
+
+    def label_logits(
+        self,
+        features: int,
+        masks: int | None,
+        weight: int,
+        bias: int,
+        labels: int,
+        output: int,
+        *,
+        num_rois: int,
+        channels: int,
+        mask_channels: int,
+        num_rows: int,
+        size: int,
+        type: int,
+        layout: int = PLANAR,
+        stream: int = 0,
+    ) -> None:
+        """Logits of each RoI's label, with ``masks`` at twice the size; see ``RefinemaskLabelLogits``."""
+        problem = _LabelLogits(
+            features=features,
+            masks=masks,
+            weight=weight,
+            bias=bias,
+            labels=labels,
+            output=output,
+            type=type,
+            layout=layout,
+            num_rois=num_rois,
+            channels=channels,
+            mask_channels=mask_channels,
+            num_rows=num_rows,
+            size=size,
+        )
+        self._launch("label_logits", problem, stream)
 
     def paste_runs(
         self,

@@ -303,6 +303,40 @@ class TorchKernels:
             )
         return merged
 
+    def label_logits(
+        self, features: Tensor, masks: Tensor | None, weight: Tensor, bias: Tensor, labels: Tensor
+    ) -> Tensor:
+        """``refinemask.ops.label_logits`` or, with masks, ``upsampled_label_logits``; all floats are of one type.
+
+        Channels-last features are read in place where their pixels are whole vectors of 16 bytes; others are copied.
+        """
+        rois, channels, size, _ = features.shape
+        pixel_bytes = channels * features.element_size()
+        interleaved = has_inner_channels(features) and pixel_bytes % _VECTOR_BYTES == 0
+        features = features.contiguous(memory_format=torch.channels_last if interleaved else torch.contiguous_format)
+        masks = None if masks is None else masks.contiguous()
+        weight, bias, labels = weight.contiguous(), bias.contiguous(), labels.int().contiguous()
+        side = size if masks is None else 2 * size
+        logits = features.new_empty(rois, 1, side, side, dtype=torch.float32)
+        with _on_device(features) as stream:
+            self.kernels.label_logits(
+                features.data_ptr(),
+                None if masks is None else masks.data_ptr(),
+                weight.data_ptr(),
+                bias.data_ptr(),
+                labels.data_ptr(),
+                logits.data_ptr(),
+                num_rois=rois,
+                channels=channels,
+                mask_channels=0 if masks is None else masks.shape[1],
+                num_rows=weight.shape[0],
+                size=size,
+                type=TYPES[features.dtype],
+                layout=INTERLEAVED if interleaved else PLANAR,
+                stream=stream,
+            )
+        return logits
+
     def paste_rle(
         self,
         masks: Tensor,

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from refinemask.modeling.anchors import STRIDES, pyramid_anchors
 from refinemask.ops import roi_levels
 from refinemask.ops.roi_align import FINEST_SCALE, FINEST_STRIDE
 
-Kernel = Literal["RoIAlign", "NMS", "top-k", "merge", "proposals"]
+Kernel = Literal["RoIAlign", "NMS", "top-k", "merge", "proposals", "label logits"]
 Layout = Literal["planar", "channels last"]
 Boxes = Literal["coco", "full", "large"]
 """Kind of boxes. ``coco`` has log-normal sizes with a median of 0.106 of the image's side, as COCO has. In ``full``
@@ -256,6 +256,69 @@ class ProposalsCase:
 
 
 PROPOSALS_CASES = tuple(ProposalsCase(batch=batch, k=1000) for batch in (1, 8))
+
+
+class LabelLogitsInputs(NamedTuple):
+    """What :meth:`trt_plugins.torch_ops.TorchKernels.label_logits` takes."""
+
+    features: Tensor
+    masks: Tensor | None
+    weight: Tensor
+    bias: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelLogitsCase:
+    """One prediction of the logits of each RoI's label."""
+
+    kernel: ClassVar[Kernel] = "label logits"
+    rois: int
+    channels: int
+    size: int
+    mask_channels: int = 0
+    """Number of channels at twice the size; 0 if the logits have the size of the features."""
+    classes: int = 80
+
+    @property
+    def name(self) -> str:
+        """Display name."""
+        upsampled = f" + {self.mask_channels} → {2 * self.size}²" if self.mask_channels else ""
+        return f"{self.rois} × {self.channels} × {self.size}²{upsampled}"
+
+    def random_inputs(self, dtype: torch.dtype, device: str, channels_last: bool, seed: int) -> LabelLogitsInputs:
+        """Normal random features and weights, masks between 0 and 1, and labels of which some have no row."""
+        generator = torch.Generator().manual_seed(seed)
+        columns, side = self.channels + self.mask_channels, 2 * self.size
+        features = torch.randn(self.rois, self.channels, self.size, self.size, generator=generator)
+        masks = torch.rand(self.rois, self.mask_channels, side, side, generator=generator)
+        weight = torch.randn(self.classes, columns, generator=generator) / columns**0.5
+        bias = torch.randn(self.classes, generator=generator)
+        labels = torch.randint(0, 80, (self.rois,), generator=generator, dtype=torch.int32)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        return LabelLogitsInputs(
+            features.to(device, dtype, memory_format=layout),
+            masks.to(device, dtype) if self.mask_channels else None,
+            weight.to(device, dtype),
+            bias.to(device, dtype),
+            labels.to(device),
+        )
+
+    def counted_bytes(self, dtype: torch.dtype) -> int:
+        """Bytes of the features, the masks and the logits."""
+        scale = 4 if self.mask_channels else 1
+        pixels = self.rois * self.size**2
+        return pixels * (dtype.itemsize * (self.channels + 4 * self.mask_channels) + 4 * scale)
+
+
+LABEL_LOGITS_CASES = (
+    LabelLogitsCase(rois=100, channels=256, size=14),
+    LabelLogitsCase(rois=100, channels=126, size=14, mask_channels=2),
+    LabelLogitsCase(rois=100, channels=62, size=28, mask_channels=2),
+    LabelLogitsCase(rois=100, channels=30, size=56, mask_channels=2, classes=1),
+    LabelLogitsCase(rois=100, channels=256, size=28),
+)
+"""RefineMask's four stages, and Mask R-CNN's predictor."""
 
 
 def draw_boxes(count: int, image: tuple[int, int], kind: Boxes, seed: int) -> Tensor:

@@ -8,6 +8,7 @@ from benchmarks.gpu_suite.numerics import (
     Check,
     check_conv_relu,
     check_kernels,
+    check_label_logits,
     check_merge,
     check_nms,
     check_proposals,
@@ -15,6 +16,7 @@ from benchmarks.gpu_suite.numerics import (
     check_top_k,
 )
 from benchmarks.gpu_suite.tiny import (
+    TINY_LABEL_LOGITS_CASES,
     TINY_MERGE_CASES,
     TINY_NMS_CASES,
     TINY_PROPOSALS_CASES,
@@ -67,3 +69,4 @@ def _tiny(kernels: TorchKernels, device: str) -> Iterator[Check]:
     yield from check_top_k(kernels, device, TINY_TOP_K_CASES)
     yield from check_merge(kernels, device, TINY_MERGE_CASES)
     yield from check_proposals(kernels, device, TINY_PROPOSALS_CASES)
+    yield from check_label_logits(kernels, device, TINY_LABEL_LOGITS_CASES)

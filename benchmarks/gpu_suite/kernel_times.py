@@ -9,6 +9,8 @@ from torch import Tensor
 from torchvision.ops import batched_nms, roi_align
 
 from benchmarks.gpu_suite.cases import (
+    LabelLogitsCase,
+    LabelLogitsInputs,
     Layout,
     MergeCase,
     NMSCase,
@@ -21,7 +23,7 @@ from benchmarks.gpu_suite.cases import (
 from benchmarks.gpu_suite.proposals import Select, proposals_chain, select_by_kernel, select_by_topk
 from benchmarks.gpu_suite.timing import Timer, Timing
 from benchmarks.gpu_suite.workload import Workload
-from refinemask.ops import boundary_merge, roi_levels
+from refinemask.ops import boundary_merge, label_logits, roi_levels, upsampled_label_logits
 from refinemask.ops.roi_align import FINEST_SCALE
 from trt_plugins import torch_ops
 from trt_plugins.torch_ops import TorchKernels
@@ -123,6 +125,25 @@ def time_proposals(
                 for name, select in ways.items()
             }
             yield Workload(case, dtype, layout), KernelTime(timer(work), rivals, proposals_bytes(case, dtype))
+
+
+def time_label_logits(
+    kernels: TorchKernels, timer: Timer, device: str, dtype: torch.dtype, cases: Iterable[LabelLogitsCase]
+) -> Iterator[Timed]:
+    """Both layouts; the rival is the eager operator on the same features."""
+    for case in cases:
+        layouts: tuple[Layout, ...] = ("planar", "channels last")
+        for layout in layouts:
+            sets = [case.random_inputs(dtype, device, layout == "channels last", seed) for seed in range(ROTATION)]
+            rivals = {EAGER: timer([_call(eager_label_logits, inputs) for inputs in sets])}
+            work = [_call(kernels.label_logits, *inputs) for inputs in sets]
+            yield Workload(case, dtype, layout), KernelTime(timer(work), rivals, case.counted_bytes(dtype))
+
+
+def eager_label_logits(inputs: LabelLogitsInputs) -> Tensor:
+    """The eager operator for these inputs."""
+    features, masks, *predictor = inputs
+    return label_logits(features, *predictor) if masks is None else upsampled_label_logits(features, masks, *predictor)
 
 
 def fixpoint_nms(boxes: Tensor, scores: Tensor, iou_threshold: float, k: int) -> Tensor:

@@ -7,11 +7,13 @@ import torch
 
 from benchmarks.gpu_suite import kernel_times
 from benchmarks.gpu_suite.cases import (
+    LABEL_LOGITS_CASES,
     MERGE_CASES,
     NMS_CASES,
     PROPOSALS_CASES,
     ROI_ALIGN_CASES,
     TOP_K_CASES,
+    LabelLogitsCase,
     Layout,
     MergeCase,
     NMSCase,
@@ -22,6 +24,7 @@ from benchmarks.gpu_suite.cases import (
 from benchmarks.gpu_suite.context import Context
 from benchmarks.gpu_suite.kernel_times import KernelTime, Timed
 from benchmarks.gpu_suite.tiny import (
+    TINY_LABEL_LOGITS_CASES,
     TINY_MERGE_CASES,
     TINY_NMS_CASES,
     TINY_PROPOSALS_CASES,
@@ -79,6 +82,17 @@ class ProposalsTime:
     time: KernelTime
 
 
+@dataclass(frozen=True)
+class LabelLogitsTime:
+    """The logits of the labels on one workload."""
+
+    case: LabelLogitsCase
+    dtype: str
+    """Name of the features' type, such as ``float16``."""
+    layout: Layout
+    time: KernelTime
+
+
 @dataclass(frozen=True, kw_only=True)
 class KernelTimesReport:
     """Times of the kernels beside their rivals."""
@@ -88,11 +102,16 @@ class KernelTimesReport:
     top_k: tuple[TopKTime, ...] = ()
     merge: tuple[MergeTime, ...] = ()
     proposals: tuple[ProposalsTime, ...] = ()
+    label_logits: tuple[LabelLogitsTime, ...] = ()
 
     @property
     def times(self) -> dict[Workload, KernelTime]:
         """All times by workload."""
-        of_maps: tuple[RoIAlignTime | ProposalsTime, ...] = (*self.roi_align, *self.proposals)
+        of_maps: tuple[RoIAlignTime | ProposalsTime | LabelLogitsTime, ...] = (
+            *self.roi_align,
+            *self.proposals,
+            *self.label_logits,
+        )
         return {
             **{Workload(each.case, getattr(torch, each.dtype), each.layout): each.time for each in of_maps},
             **{Workload(each.case): each.time for each in self.nms},
@@ -120,10 +139,17 @@ def run_kernel_times(context: Context) -> KernelTimesReport:
         NotRunError: there are no kernels here.
     """
     kernels, timer, device = context.kernels(), context.timer(), context.device
-    roi_align, nms, top_k, merge, proposals = (
-        (TINY_ROI_ALIGN_CASES, TINY_NMS_CASES, TINY_TOP_K_CASES, TINY_MERGE_CASES, TINY_PROPOSALS_CASES)
+    roi_align, nms, top_k, merge, proposals, label_logits = (
+        (
+            TINY_ROI_ALIGN_CASES,
+            TINY_NMS_CASES,
+            TINY_TOP_K_CASES,
+            TINY_MERGE_CASES,
+            TINY_PROPOSALS_CASES,
+            TINY_LABEL_LOGITS_CASES,
+        )
         if context.tiny
-        else (ROI_ALIGN_CASES, NMS_CASES, TOP_K_CASES, MERGE_CASES, PROPOSALS_CASES)
+        else (ROI_ALIGN_CASES, NMS_CASES, TOP_K_CASES, MERGE_CASES, PROPOSALS_CASES, LABEL_LOGITS_CASES)
     )
     times: dict[Workload, KernelTime] = {}
 
@@ -141,6 +167,8 @@ def run_kernel_times(context: Context) -> KernelTimesReport:
     for dtype in DTYPES:
         timed = kernel_times.time_proposals(kernels, timer, device, dtype, proposals)
         time(TimingPart("proposals", dtype), timed)
+        timed = kernel_times.time_label_logits(kernels, timer, device, dtype, label_logits)
+        time(TimingPart("label logits", dtype), timed)
     return _report(times)
 
 
@@ -159,5 +187,10 @@ def _report(times: Mapping[Workload, KernelTime]) -> KernelTimesReport:
             ProposalsTime(case, dtype_name(workload.dtype), workload.layout, time)
             for workload, case, time in items
             if isinstance(case, ProposalsCase) and workload.dtype and workload.layout
+        ),
+        label_logits=tuple(
+            LabelLogitsTime(case, dtype_name(workload.dtype), workload.layout, time)
+            for workload, case, time in items
+            if isinstance(case, LabelLogitsCase) and workload.dtype and workload.layout
         ),
     )

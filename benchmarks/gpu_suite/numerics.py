@@ -10,6 +10,7 @@ from torch import Tensor
 
 from benchmarks.gpu_suite.cases import (
     EMPTY_ROIS,
+    LABEL_LOGITS_CASES,
     LEVELS,
     MERGE_CASES,
     NMS_CASES,
@@ -17,12 +18,15 @@ from benchmarks.gpu_suite.cases import (
     ROI_ALIGN_CASES,
     SEMANTIC,
     TOP_K_CASES,
+    LabelLogitsCase,
+    LabelLogitsInputs,
     MergeCase,
     NMSCase,
     ProposalsCase,
     RoIAlignCase,
     TopKCase,
 )
+from benchmarks.gpu_suite.kernel_times import eager_label_logits
 from benchmarks.gpu_suite.proposals import proposals_chain, select_by_sort
 from benchmarks.gpu_suite.workload import Workload
 from engines.compiled.conv_relu import conv_relu
@@ -87,12 +91,20 @@ ODD_PROPOSALS = (
     ProposalsCase(batch=2, k=100, image=(64, 96), num_anchors=7),
     ProposalsCase(batch=1, k=2000, image=(1024, 2048), num_anchors=1),
 )
+ODD_LABEL_LOGITS = (
+    LabelLogitsCase(rois=37, channels=13, size=7),
+    LabelLogitsCase(rois=3, channels=1, size=101, mask_channels=1),
+    LabelLogitsCase(rois=1, channels=512, size=1, mask_channels=5),
+    LabelLogitsCase(rois=1000, channels=64, size=14, mask_channels=2, classes=1),
+    LabelLogitsCase(rois=0, channels=32, size=14, mask_channels=2),
+)
 
 LIMITS = {torch.float32: 3e-5, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 """Largest relative error (norm of the difference over norm of the reference) by type of the maps. Float32 has the
 rounding of coordinates alone, the other types also the rounding of the result."""
 FULL_PRECISION_LIMIT = 1e-5
-"""Largest relative error of the merge, whose interpolation weights are float32, and of proposals, which are float32."""
+"""Largest relative error of the merge, whose interpolation weights are float32, of proposals, which are float32, and of
+float32 sums of products."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +136,7 @@ def check_kernels(kernels: TorchKernels, device: str) -> Iterator[Check]:
     yield from check_top_k(kernels, device, (*TOP_K_CASES, *ODD_TOP_K))
     yield from check_merge(kernels, device, (*MERGE_CASES, *ODD_MERGES))
     yield from check_proposals(kernels, device, (*PROPOSALS_CASES, *ODD_PROPOSALS))
+    yield from check_label_logits(kernels, device, (*LABEL_LOGITS_CASES, *ODD_LABEL_LOGITS))
 
 
 def check_roi_align(kernels: TorchKernels, device: str, cases: Iterable[RoIAlignCase]) -> Iterator[Check]:
@@ -255,6 +268,20 @@ def check_proposals(kernels: TorchKernels, device: str, cases: Iterable[Proposal
         error = max(relative_error(a, b) for a, b in zip(result, reference, strict=True))
         workload = Workload(case, dtype, "channels last" if channels_last else "planar")
         yield Check(str(workload), error, FULL_PRECISION_LIMIT)
+
+
+def check_label_logits(kernels: TorchKernels, device: str, cases: Iterable[LabelLogitsCase]) -> Iterator[Check]:
+    """Against the eager operator in float64, on the inputs as they were rounded: sums are float32 in every type."""
+    for case, dtype, channels_last in product(cases, LIMITS, (False, True)):
+        inputs = case.random_inputs(dtype, device, channels_last, seed=13)
+        result = kernels.label_logits(*inputs)
+        features, masks, weight, bias, labels = inputs
+        masks = None if masks is None else masks.double()
+        exact = LabelLogitsInputs(features.double(), masks, weight.double(), bias.double(), labels)
+        reference = eager_label_logits(exact)
+        workload = Workload(case, dtype, "channels last" if channels_last else "planar")
+        error = relative_error(result, reference)
+        yield Check(str(workload), error, FULL_PRECISION_LIMIT, relative_error(eager_label_logits(inputs), reference))
 
 
 def check_conv_relu(device: str) -> Iterator[Check]:

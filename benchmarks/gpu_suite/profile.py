@@ -21,7 +21,7 @@ from benchmarks.gpu_suite.subjects import subject
 Kind = Literal["convolution", "ours", "selection", "pointwise", "copy", "other"]
 PRODUCTS = ("gemm", "gemv", "cutlass", "xmma", "nvjet", "splitk", "::mm", "addmm", "bmm")
 WORDS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
-    ("ours", ("refinemask", "roi_align_", "find_overlaps", "sort_boxes", "boundary_merge", "paste_")),
+    ("ours", ("refinemask", "roi_align_", "find_overlaps", "sort_boxes", "boundary_merge", "label_logits", "paste_")),
     # PyTorch's compiler names kernels by all that they fuse, a convolution's bias for one.
     ("pointwise", ("triton_poi", "triton_red", "triton_per", "triton_for", "cpp_fused")),
     ("selection", ("topk", "sort", "radix", "cub::")),

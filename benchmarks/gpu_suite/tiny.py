@@ -2,7 +2,15 @@
 
 from dataclasses import replace
 
-from benchmarks.gpu_suite.cases import BOX_HEAD, MERGE_CASES, NMS_CASES, PROPOSALS_CASES, SEMANTIC, TOP_K_CASES
+from benchmarks.gpu_suite.cases import (
+    BOX_HEAD,
+    LABEL_LOGITS_CASES,
+    MERGE_CASES,
+    NMS_CASES,
+    PROPOSALS_CASES,
+    SEMANTIC,
+    TOP_K_CASES,
+)
 
 TINY_ROI_ALIGN_CASES = tuple(
     replace(case, name=f"tiny {case.name}", channels=8, rois=5, image=(64, 96)) for case in (BOX_HEAD, SEMANTIC[0])
@@ -15,3 +23,4 @@ TINY_TOP_K_CASES = (
 )
 TINY_MERGE_CASES = tuple(replace(case, rois=2, size=size) for case, size in zip(MERGE_CASES, (8, 14), strict=True))
 TINY_PROPOSALS_CASES = (replace(PROPOSALS_CASES[0], batch=2, k=20, image=(64, 96)),)
+TINY_LABEL_LOGITS_CASES = tuple(replace(case, rois=3, channels=16, size=4) for case in LABEL_LOGITS_CASES[:2])

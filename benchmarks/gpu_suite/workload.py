@@ -4,7 +4,16 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks.gpu_suite.cases import Kernel, Layout, MergeCase, NMSCase, ProposalsCase, RoIAlignCase, TopKCase
+from benchmarks.gpu_suite.cases import (
+    Kernel,
+    LabelLogitsCase,
+    Layout,
+    MergeCase,
+    NMSCase,
+    ProposalsCase,
+    RoIAlignCase,
+    TopKCase,
+)
 
 
 @dataclass(frozen=True)
@@ -21,9 +30,9 @@ class TimingPart:
 
 @dataclass(frozen=True)
 class Workload:
-    """A case, and for RoIAlign and proposals the maps they read."""
+    """A case, and for RoIAlign, proposals and label logits the maps they read."""
 
-    case: RoIAlignCase | NMSCase | TopKCase | MergeCase | ProposalsCase
+    case: RoIAlignCase | NMSCase | TopKCase | MergeCase | ProposalsCase | LabelLogitsCase
     dtype: torch.dtype | None = None
     """Type of the maps."""
     layout: Layout | None = None

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from benchmarks.savings.catalogue import SAVINGS, Saving
 from benchmarks.savings.plain_head import logits_of_labels
 from refinemask.config import BackboneConfig
-from refinemask.modeling.blocks import bias_of, joint_conv, project, upsample_features
+from refinemask.modeling.blocks import bias_of, joint_conv, upsample_features
 from refinemask.modeling.exported import fold_batch_norm
 from refinemask.modeling.refine_mask_head import STAGE_SIZES, RefineMaskHead, RefinementStage
 from refinemask.modeling.resnet import ResNet
 from refinemask.modeling.roi_window import compute_near_rois
-from refinemask.ops import pool
+from refinemask.ops import label_rows, pool, project
 
 Compute = Callable[[], Sequence[Tensor]]
 
@@ -108,7 +108,7 @@ def _before_fusing(head: RefineMaskHead, scene: Scene, stages: list[_StageInputs
     masks = torch.rand(len(labels), 2, 2 * STAGE_SIZES[2], 2 * STAGE_SIZES[2])
     features = [*(stage.features for stage in stages), torch.cat([upsample_features(last), masks], dim=1)]
     coarse = [*(stage.coarse for stage in stages[1:]), last]
-    rows = [predictor.rows(labels)[0][..., :-2] for predictor in predictors[1:]]
+    rows = [label_rows(each.weight.flatten(1), bias_of(each), labels)[0][..., :-2] for each in predictors[1:]]
     fuses = [stage.stage.fuse.weight[:, : stage.stage.channels - 2] for stage in stages[1:]]
 
     def one_class() -> list[Tensor]:

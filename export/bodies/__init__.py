@@ -10,10 +10,20 @@ import onnx_ir as ir
 from export.bodies.boundary_merge import boundary_merge
 from export.bodies.building import body_of, tensor
 from export.bodies.fixed_nms import fixed_nms
+from export.bodies.label_logits import label_logits, upsampled_label_logits
 from export.bodies.roi_align import multilevel_roi_align, roi_align
 from export.bodies.select_proposals import select_proposals
 from export.bodies.top_k import top_scores
-from refinemask.contract import BOUNDARY_MERGE, FIXED_NMS, ROI_ALIGN_1, ROI_ALIGN_4, SELECT_PROPOSALS, TOP_SCORES
+from refinemask.contract import (
+    BOUNDARY_MERGE,
+    FIXED_NMS,
+    LABEL_LOGITS,
+    ROI_ALIGN_1,
+    ROI_ALIGN_4,
+    SELECT_PROPOSALS,
+    TOP_SCORES,
+    UPSAMPLED_LABEL_LOGITS,
+)
 
 
 def function_bodies(opset: int) -> list[ir.Function]:
@@ -27,6 +37,13 @@ def function_bodies(opset: int) -> list[ir.Function]:
         body_of(BOUNDARY_MERGE, boundary_merge, [coarse, fine], opset),
         body_of(SELECT_PROPOSALS, select_proposals, [*map(_joint_map, range(5)), *_anchors_and_sizes()], opset),
         body_of(TOP_SCORES, top_scores, [tensor("scores", "G", "N")], opset),
+        body_of(LABEL_LOGITS, label_logits, [ir.Value(name="features"), *_predictor()], opset),
+        body_of(
+            UPSAMPLED_LABEL_LOGITS,
+            upsampled_label_logits,
+            [ir.Value(name="coarse"), ir.Value(name="masks"), *_predictor()],
+            opset,
+        ),
     ]
 
 
@@ -44,3 +61,8 @@ def _joint_map(level: int) -> ir.Value:
 
 def _anchors_and_sizes() -> tuple[ir.Value, ir.Value]:
     return tensor("base_anchors", 5, "A", 4), tensor("image_sizes", "B", 2)
+
+
+def _predictor() -> list[ir.Value]:
+    """Weights and biases of any float type, and labels."""
+    return [ir.Value(name="weight"), ir.Value(name="bias"), ir.val("labels", ir.DataType.INT32, ["R"])]

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from refinemask.ops import logits_of_labels, logits_of_upsampled
+
 
 class MaskOutput(NamedTuple):
     """Raw predictions of a mask head."""
@@ -32,20 +34,20 @@ class LabelPredictor(nn.Conv2d):
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__(channels, num_classes, 1)
 
-    def rows(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights [R, 1, c] and biases [R, 1, 1, 1] of the labels [R]."""
-        labels = labels.clamp(max=self.out_channels - 1)
-        return self.weight.flatten(1)[labels][:, None], bias_of(self)[labels][:, None, None, None]
+    def forward(  # type: ignore[override]
+        self, features: Tensor, labels: Tensor, masks: Tensor | None = None
+    ) -> Tensor:
+        """Logits [R, 1, s, s] float32 for the labels [R].
 
-    def forward(self, features: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
-        """Logits [R, 1, s, s] for the labels [R], from features [R, c, s, s]."""
-        weight, bias = self.rows(labels)
-        return project(features, weight) + bias
-
-
-def project(features: Tensor, weight: Tensor) -> Tensor:
-    """A linear map of its own for each RoI: features [R, c, s, s], weight [R, 1, c], result [R, 1, s, s]."""
-    return torch.bmm(weight.to(features.dtype), features.flatten(2)).unflatten(2, features.shape[2:])
+        Args:
+            features: [R, c, s, s], or with masks [R, c, s/2, s/2], to be upsampled.
+            labels: [R] class indices.
+            masks: [R, m, s, s], the last channels of what is predicted from.
+        """
+        weight, bias = self.weight.flatten(1), bias_of(self)
+        if masks is None:
+            return logits_of_labels(features, weight, bias, labels)
+        return logits_of_upsampled(features, masks, weight, bias, labels)
 
 
 def joint_conv(x: Tensor, convs: Sequence[nn.Conv2d]) -> Tensor:

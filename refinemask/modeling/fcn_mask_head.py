@@ -10,7 +10,7 @@ from refinemask.config import FCNMaskConfig
 from refinemask.data.training import ImageTargets
 from refinemask.modeling.blocks import LabelPredictor, MaskOutput, init_mask_convs
 from refinemask.modeling.losses import binary_loss
-from refinemask.ops import full_precision, pool
+from refinemask.ops import pool
 from refinemask.ops.fused import is_fused
 from refinemask.targets.rois import Positives, Supervision, batch_mask_targets
 
@@ -59,7 +59,7 @@ class FCNMaskHead(nn.Module):
 
     def logits(self, hidden: Tensor, labels: Tensor) -> Tensor:
         """Logits [R, 1, 28, 28] float32 of the labels [R]."""
-        return full_precision(self.predictor(self.upsample(hidden), labels))
+        return self.predictor(self.upsample(hidden), labels)
 
     def image_maps(self, pyramid: list[Tensor]) -> list[Tensor]:
         """Nothing: masks read the features alone."""

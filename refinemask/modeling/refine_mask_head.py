@@ -14,7 +14,6 @@ from refinemask.modeling.blocks import (
     conv_relus,
     init_mask_convs,
     joint_conv,
-    project,
     upsample_features,
 )
 from refinemask.modeling.refine_mask_losses import semantic_loss, stage_terms
@@ -57,12 +56,7 @@ class StageFeatures(NamedTuple):
 
     def predict(self, predictor: LabelPredictor, labels: Tensor) -> Tensor:
         """Logits [R, 1, s, s] float32 of each RoI's label."""
-        weight, bias = predictor.rows(labels)
-        if self.masks is None:
-            return full_precision(project(self.coarse, weight) + bias)
-        own = project(self.coarse, weight[..., : self.coarse.shape[1]])
-        logits = upsample_features(own) + project(self.masks, weight[..., -2:])
-        return full_precision(logits + bias)
+        return predictor(self.coarse, labels, self.masks)
 
 
 class RefinementStage(nn.Module):

@@ -13,7 +13,6 @@ from refinemask.modeling.blocks import (
     conv_relus,
     init_mask_convs,
     joint_conv,
-    project,
     upsample_features,
 )
 from refinemask.modeling.point_sampling import point_roi_align
@@ -21,7 +20,7 @@ from refinemask.modeling.refine_mask_head import STAGE_SIZES, merge_stages
 from refinemask.modeling.refine_mask_losses import stage_terms
 from refinemask.modeling.roi_window import compute_near_rois
 from refinemask.modeling.semantic_fusion import DILATIONS, SemanticFusion
-from refinemask.ops import full_precision, pool, split_channels, upsample_aligned
+from refinemask.ops import pool, split_channels, upsample_aligned
 from refinemask.targets.rois import Positives, Supervision
 
 LOSS_WEIGHTS = (0.5, 0.75, 0.75, 1.0)
@@ -91,12 +90,11 @@ class SimpleRefineMaskHead(nn.Module):
             self.stages, self.instance_logits, STAGE_SIZES, semantic_maps, strict=False
         ):
             pooled = point_roi_align(semantic_map, rois, size)
-            weight, bias = predictor.rows(labels)
             # A 1×1 predictor commutes with the upsampling: one channel is resized instead of all.
-            logits = full_precision(_resize_to(project(features, weight), pooled) + bias)
+            logits = _resize_to(predictor(features, labels), pooled)
             stage_logits.append(logits)
             features = stage(features, pooled, logits.sigmoid().to(pooled.dtype))
-        stage_logits.append(upsample_aligned(full_precision(self.instance_logits[-1](features, labels))))
+        stage_logits.append(upsample_aligned(self.instance_logits[-1](features, labels)))
         return MaskOutput(stage_logits, None)
 
     def image_maps(self, pyramid: list[Tensor]) -> list[Tensor]:

@@ -2,6 +2,14 @@
 
 from refinemask.ops.boundary_merge import boundary_map, boundary_merge, upsample_aligned
 from refinemask.ops.constants import constant
+from refinemask.ops.label_logits import (
+    label_logits,
+    label_rows,
+    logits_of_labels,
+    logits_of_upsampled,
+    project,
+    upsampled_label_logits,
+)
 from refinemask.ops.map_channels import MapChannels, pool_channels, roi_align_channels, split_channels
 from refinemask.ops.nms import fixed_nms
 from refinemask.ops.precision import full_precision
@@ -17,9 +25,14 @@ __all__ = [
     "constant",
     "fixed_nms",
     "full_precision",
+    "label_logits",
+    "label_rows",
+    "logits_of_labels",
+    "logits_of_upsampled",
     "multilevel_roi_align",
     "pool",
     "pool_channels",
+    "project",
     "roi_align_channels",
     "roi_levels",
     "split_channels",
@@ -28,4 +41,5 @@ __all__ = [
     "top_k_segments",
     "top_scores",
     "upsample_aligned",
+    "upsampled_label_logits",
 ]

@@ -14,11 +14,18 @@ from torch import Tensor
 from export.bodies import function_bodies
 from export.bodies.roi_align import OUTSIDE
 from refinemask.contract import DOMAIN, PLUGIN_ATTRIBUTES
-from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align, roi_align_channels
+from refinemask.ops import (
+    boundary_merge,
+    fixed_nms,
+    label_logits,
+    multilevel_roi_align,
+    roi_align_channels,
+    upsampled_label_logits,
+)
 from tests.support.tolerances import TOLERANCES
 
 ALL_CHANNELS = {"channel_begin": 0, "channels": 0}
-TYPES = {torch.float32: TensorProto.FLOAT, torch.float16: TensorProto.FLOAT16}
+TYPES = {torch.float32: TensorProto.FLOAT, torch.float16: TensorProto.FLOAT16, torch.int32: TensorProto.INT32}
 
 
 def one_operator(name: str, inputs: Mapping[str, Tensor], **attributes: Any) -> onnx.ModelProto:
@@ -184,3 +191,22 @@ def test_boundary_merge() -> None:
     assert ((merged == fine) == (expected == fine)).all()
     tolerance = TOLERANCES["exact in float32"]
     torch.testing.assert_close(merged, expected, atol=tolerance.absolute, rtol=tolerance.relative)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("rows", [7, 1])
+@pytest.mark.parametrize("mask_channels", [0, 1, 2])
+def test_label_logits(mask_channels: int, rows: int, dtype: torch.dtype) -> None:
+    """Of one row all labels are served."""
+    generator = torch.Generator().manual_seed(4)
+    maps = {"features": torch.randn(5, 12, 6, 6, generator=generator)}
+    if mask_channels:
+        maps = {"coarse": maps["features"], "masks": torch.rand(5, mask_channels, 12, 12, generator=generator)}
+    weight = torch.randn(rows, 12 + mask_channels, generator=generator) / 4
+    inputs = {key: x.to(dtype) for key, x in {**maps, "weight": weight, "bias": torch.randn(rows)}.items()}
+    inputs["labels"] = torch.tensor([6, 0, 3, 1, 6], dtype=torch.int32)
+    (logits,) = run("UpsampledLabelLogits" if mask_channels else "LabelLogits", inputs)
+    assert logits.dtype == torch.float32
+    expected = (upsampled_label_logits if mask_channels else label_logits)(*inputs.values())
+    tolerance = TOLERANCES[f"label logits {str(dtype).removeprefix('torch.')}"]
+    torch.testing.assert_close(logits, expected, atol=tolerance.absolute, rtol=tolerance.relative)

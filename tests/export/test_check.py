@@ -21,6 +21,8 @@ def test_a_file_that_passes(tiny_files: tuple[Path, Path], capsys: pytest.Captur
         "  without its plugin, BoundaryMerge falls back to its body",
         "  without its plugin, SelectProposals falls back to its body",
         "  without its plugin, TopScores falls back to its body",
+        "  without its plugin, LabelLogits falls back to its body",
+        "  without its plugin, UpsampledLabelLogits falls back to its body",
     ]
 
 

@@ -40,7 +40,7 @@ def test_only_the_predicted_class_is_computed(graph: ir.Graph) -> None:
         (weight,) = (
             v for v in graph.initializers.values() if v.shape == (classes, width) and "box_head" not in str(v.name)
         )
-        assert {node.op_type for node in weight.consumers()} <= {"GatherND", "Gather"}, "one row per RoI is read"
+        assert {node.op_type for node in weight.consumers()} <= {"LabelLogits", "UpsampledLabelLogits"}
 
 
 def test_no_relu_after_upsampling_and_no_resize_to_the_same_size(graph: ir.Graph) -> None:

@@ -63,6 +63,8 @@ def test_custom_operators(model: ir.Model) -> None:
         "BoundaryMerge": 2,
         "SelectProposals": 1,
         "TopScores": 2,
+        "LabelLogits": 1,
+        "UpsampledLabelLogits": 3,
     }
     for node in nodes:
         assert {name: node.attributes[name].as_string() for name in PLUGIN_ATTRIBUTES} == PLUGIN_ATTRIBUTES

@@ -37,10 +37,10 @@ def run_both(model: Path | bytes, detector: Detector) -> Comparison:
 
 def assert_typed(model: ir.Model, dtype: DataType) -> None:
     assert types(model, "Conv", "Gemm", "MatMul", "MultilevelRoIAlign1", "MultilevelRoIAlign4") == {dtype}
-    assert types(model, "TopK", "Softmax", "Sigmoid", "Exp", "BoundaryMerge") == {DataType.FLOAT}
+    assert types(model, "TopK", "Softmax", "Sigmoid", "Exp", "BoundaryMerge", "LabelLogits") == {DataType.FLOAT}
     assert {value.dtype for value in model.graph.outputs} == {DataType.FLOAT, DataType.INT64}
     for node in model.graph:
-        if node.domain == DOMAIN and node.op_type != "BoundaryMerge":
+        if node.domain == DOMAIN and node.op_type.startswith(("MultilevelRoIAlign", "FixedNMS")):
             boxes = node.inputs[0 if node.op_type == "FixedNMS" else -1]
             assert boxes is not None
             assert boxes.dtype == DataType.FLOAT, "half precision is 1 px coarse above 1024"

@@ -78,6 +78,12 @@ TOLERANCES: dict[str, Tolerance] = {
     "roi_align bfloat16": Tolerance(1e-4, 2**-8, "the result rounded to bfloat16"),
     "selected proposals": Tolerance(1e-3, 1e-5, "px: float32 exponential of another library, times 512 px"),
     "boundary merge": Tolerance(2e-5, 1e-5, "float32 interpolation weights: exact fractions against rounded scales"),
+    "label logits of a kernel": Tolerance(2e-6, 2e-6, "float32 sums of up to 320 products, logits near 1"),
+    "label logits float32": Tolerance(2e-6, 2e-6, "equal but for the order of float32 sums, logits near 1"),
+    "label logits float16": Tolerance(
+        5e-3, 2**-9, "PyTorch rounds products, upsampled and summed logits to float16, five times; a kernel never does"
+    ),
+    "label logits bfloat16": Tolerance(4e-2, 2**-6, "likewise to bfloat16, with three bits less"),
     "memory after long work": Tolerance(
         32, 0.05, "MiB of resident memory: what allocators keep in pieces; a mask that leaked each time would be more"
     ),

@@ -18,6 +18,7 @@ KERNELS = {
     *("sort_boxes", "find_overlaps", "scan<1>", "scan<2>", "scan<4>"),
     *("count_digit<0>", "count_digit<1>", "count_digit<2>", "gather", "rank<true>", "rank<false>"),
     *("boundary_merge<2>", "boundary_merge<4>"),
+    *(f"label_logits<{t}>" for t in ("float", "__half", "__nv_bfloat16")),
     *("find_runs", "measure_strings", "write_strings"),
     *(f"{step}<{t}>" for step in ("gather_logits", "decode_boxes") for t in ("float", "__half", "__nv_bfloat16")),
 }

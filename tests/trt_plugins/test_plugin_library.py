@@ -24,6 +24,7 @@ EXPORTS = {
     "refinemask_top_k_segments",
     "refinemask_top_k_segments_workspace",
     "refinemask_boundary_merge",
+    "refinemask_label_logits",
     "refinemask_paste_runs",
     "refinemask_rle_strings",
     "refinemask_select_proposals",
@@ -73,7 +74,7 @@ def run(command: list[object]) -> str:
 @pytest.fixture(scope="module")
 def contract_program(compiler: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = tmp_path_factory.mktemp("contract") / "plugin_contract"
-    run([*compiler, HERE / "plugin_contract.cpp", "-ldl", "-o", program])
+    run([*compiler, *sorted((HERE / "plugin_contract").glob("*.cpp")), "-ldl", "-o", program])
     return program
 
 

@@ -13,16 +13,25 @@ import torch
 from torch import Tensor
 
 from refinemask.contract import DOMAIN, OPERATORS, PLUGIN_ATTRIBUTES
-from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align, top_k
+from refinemask.ops import (
+    boundary_merge,
+    fixed_nms,
+    label_logits,
+    multilevel_roi_align,
+    top_k,
+    upsampled_label_logits,
+)
 from tests.support.tolerances import TOLERANCES
 from trt_plugins.c_api import Kernels
 from trt_plugins.python_plugin import (
     BoundaryMerge,
     FixedNMS,
+    LabelLogits,
     MultilevelRoIAlign1,
     MultilevelRoIAlign4,
     SelectProposals,
     TopScores,
+    UpsampledLabelLogits,
     base,
     register,
 )
@@ -32,7 +41,11 @@ from trt_plugins.python_plugin.top_scores import top_k_workspace
 from trt_plugins.torch_ops import TorchKernels
 
 TRT = SimpleNamespace(
-    float32="float32", float16="float16", bfloat16="bfloat16", TensorFormat=SimpleNamespace(LINEAR=0, HWC8=1)
+    float32="float32",
+    float16="float16",
+    bfloat16="bfloat16",
+    int32="int32",
+    TensorFormat=SimpleNamespace(LINEAR=0, HWC8=1),
 )
 
 
@@ -214,6 +227,33 @@ def test_the_workspace_of_proposals_is_the_library_s(
     )
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_label_logits(layout: torch.memory_format) -> None:
+    features = torch.randn(3, 8, 6, 6).half().contiguous(memory_format=layout)
+    weight, bias, labels = torch.randn(5, 8).half(), torch.randn(5).half(), torch.tensor([4, 0, 2]).int()
+    logits, expected = torch.empty(3, 1, 6, 6), label_logits(features, weight, bias, labels)
+    enqueue(plugin(LabelLogits), [features, weight, bias, labels], [logits], format=int(layout is torch.channels_last))
+    tolerance = TOLERANCES["label logits float16"]
+    torch.testing.assert_close(logits, expected, atol=4 * tolerance.absolute, rtol=tolerance.relative)
+
+
+def test_upsampled_label_logits() -> None:
+    coarse, masks, bias = torch.randn(3, 8, 6, 6), torch.rand(3, 2, 12, 12), torch.randn(5)
+    weight, labels, logits = torch.randn(5, 10) / 4, torch.tensor([4, 0, 2]).int(), torch.empty(3, 1, 12, 12)
+    enqueue(plugin(UpsampledLabelLogits), [coarse, masks, weight, bias, labels], [logits])
+    tolerance = TOLERANCES["label logits float32"]
+    expected = upsampled_label_logits(coarse, masks, weight, bias, labels)
+    torch.testing.assert_close(logits, expected, atol=tolerance.absolute, rtol=tolerance.relative)
+
+
+def test_a_weight_of_other_columns_is_refused() -> None:
+    dims = [(3, 8, 6, 6), (3, 2, 12, 12), (5, 10), (5,), (3,)]
+    for call in (plugin(UpsampledLabelLogits).configure_plugin, plugin(UpsampledLabelLogits).on_shape_change):
+        call([SimpleNamespace(dims=each, max=each) for each in dims], [])
+        with pytest.raises(ValueError, match=r"weight is \[5, 8\] for 10 channels; expected as many columns"):
+            call([SimpleNamespace(dims=each, max=each) for each in [*dims[:2], (5, 8), *dims[3:]]], [])
+
+
 @pytest.mark.parametrize(("groups", "boxes"), [(1, 1), (5, 1000), (2, 3840), (3, 64), (1, 0)])
 def test_the_workspace_is_the_library_s(host_kernels: Kernels, groups: int, boxes: int) -> None:
     assert fixed_nms_workspace(groups, boxes) == host_kernels.fixed_nms_workspace(groups, boxes)
@@ -243,7 +283,7 @@ import numpy as np, tensorrt_lean as trt
 from trt_plugins.python_plugin import register
 from trt_plugins.python_plugin.base import NAMESPACE, VERSION
 
-ONE_OUTPUT = {"MultilevelRoIAlign4", "MultilevelRoIAlign1", "BoundaryMerge"}
+TWO_OUTPUTS = {"FixedNMS", "SelectProposals", "TopScores"}
 keep = register(trt)
 registry = trt.get_plugin_registry()
 for name, given in (
@@ -256,6 +296,8 @@ for name, given in (
     ("BoundaryMerge", {}),
     ("SelectProposals", {"k": 1000}),
     ("TopScores", {"k": 100}),
+    ("LabelLogits", {}),
+    ("UpsampledLabelLogits", {}),
 ):
     creator = registry.get_creator(name, VERSION, NAMESPACE)
     assert [field.name for field in creator.field_names] == list(given), name
@@ -264,7 +306,7 @@ for name, given in (
     built = creator.create_plugin(name, trt.PluginFieldCollection(fields), trt.TensorRTPhase.BUILD)
     recreated = creator.create_plugin(name, built.get_fields_to_serialize(), trt.TensorRTPhase.RUNTIME)
     assert recreated.attributes == given, (name, recreated.attributes)
-    assert (recreated.num_outputs, recreated.plugin_namespace) == (1 if name in ONE_OUTPUT else 2, NAMESPACE)
+    assert (recreated.num_outputs, recreated.plugin_namespace) == (2 if name in TWO_OUTPUTS else 1, NAMESPACE)
     identity = " ".join([name, *(f"{key}={value}" for key, value in given.items())])
     assert built.timing_cache_id == recreated.timing_cache_id == built.clone().timing_cache_id == identity
     if name == "MultilevelRoIAlign4":

@@ -103,6 +103,26 @@ def joint_model(dtype: int) -> bytes:
     return model(nodes, {"f0": (dtype, ["B", 16, "h", "w"]), "rois": (FLOAT, ["R", 5])}, outputs, weights)
 
 
+def label_logits_model(dtype: int, mask_channels: int, planar: bool = False) -> bytes:
+    """The logits of a convolution's result or, planar, of an input."""
+    array = oh.tensor_dtype_to_np_dtype(dtype)
+    weights = {
+        "conv": np.ones((14, 14, 1, 1), array),
+        "weight": np.ones((80, 14 + mask_channels), array),
+        "bias": np.ones(80, array),
+    }
+    inputs = {"x": (dtype, ["R", 14, 28, 28]), "labels": (TensorProto.INT32, ["R"])}
+    maps, side = ["x" if planar else "features"], 28
+    nodes = [] if planar else [oh.make_node("Conv", ["x", "conv"], ["features"])]
+    if mask_channels:
+        inputs["masks"], side = (dtype, ["R", mask_channels, 56, 56]), 56
+        maps.append("masks")
+    name = "UpsampledLabelLogits" if mask_channels else "LabelLogits"
+    nodes.append(custom_node(name, [*maps, "weight", "bias", "labels"], ["logits"]))
+    tensors = [onnx.numpy_helper.from_array(value, key) for key, value in weights.items()]
+    return model(nodes, inputs, {"logits": (FLOAT, ["R", 1, side, side])}, tensors)
+
+
 MODELS = {
     "pooling fp32": pooling_model(FLOAT, 4),
     "pooling fp16": pooling_model(HALF, 4, convolutions=True),
@@ -115,6 +135,12 @@ MODELS = {
     "proposals bf16": proposals_model(BFLOAT16),
     "channels fp16": joint_model(HALF),
     "channels fp32": joint_model(FLOAT),
+    "label logits fp32": label_logits_model(FLOAT, 0),
+    "label logits fp16": label_logits_model(HALF, 0),
+    "label logits bf16": label_logits_model(BFLOAT16, 0),
+    "upsampled label logits fp32": label_logits_model(FLOAT, 2, planar=True),
+    "upsampled label logits fp16": label_logits_model(HALF, 2),
+    "upsampled label logits bf16": label_logits_model(BFLOAT16, 3),
 }
 PLUGIN_LAYERS = {"proposals fp32": 2, "proposals fp16": 2, "proposals bf16": 2, "channels fp16": 3, "channels fp32": 3}
 """Plugin layers of models that have more than one."""

@@ -34,6 +34,10 @@ REFINEMASK_HD __nv_bfloat16 from_float<__nv_bfloat16>(float value) {
 template <int kBytes>
 struct WordOf;
 template <>
+struct WordOf<4> {
+    using Type = unsigned;
+};
+template <>
 struct WordOf<8> {
     using Type = uint2;
 };

@@ -132,6 +132,28 @@ struct RefinemaskBoundaryMerge {
 };
 REFINEMASK_API int refinemask_boundary_merge(const struct RefinemaskBoundaryMerge* problem, void* stream);
 
+// Logits of each RoI's label: at each pixel the product of its features with the label's row of weights, plus the bias.
+//
+// With masks, the features are upsampled to twice the size (bilinear, half-pixel centres) and the masks' channels are
+// the last columns of the weights: the product is upsampled instead of the features. A label past the last row takes
+// the last one, and a negative one the first. Sums are float.
+struct RefinemaskLabelLogits {
+    const void* features;   // [R, C, s, s]
+    const void* masks;      // [R, M, 2s, 2s], planar
+    const void* weight;     // [n, C + M]
+    const void* bias;       // [n]
+    const int32_t* labels;  // [R]
+    float* output;          // [R, s, s], or with masks [R, 2s, 2s]
+    int32_t type;           // RefinemaskType of features, masks, weight and bias
+    int32_t layout;         // RefinemaskLayout of the features
+    int32_t num_rois;       // R; none is no error
+    int32_t channels;       // C; C + M is at most 4096
+    int32_t mask_channels;  // M; 0: there are no masks
+    int32_t num_rows;       // n, at least 1
+    int32_t size;           // s, at most 1024
+};
+REFINEMASK_API int refinemask_label_logits(const struct RefinemaskLabelLogits* problem, void* stream);
+
 // Where the runs of pasted masks end: column-major pixel indices, ascending, of background and foreground in turn.
 //
 // The value of a pixel is the bilinear sample of the mask at the pixel's centre, zero outside the mask; foreground is

@@ -106,7 +106,8 @@ extern "C" __attribute__((visibility("default"))) nvinfer1::IPluginCreatorInterf
     static nvinfer1::IPluginCreatorInterface* const creators[] = {
         refinemask::multilevel_roi_align_creator(4), refinemask::multilevel_roi_align_creator(1),
         refinemask::fixed_nms_creator(), refinemask::boundary_merge_creator(),
-        refinemask::select_proposals_creator(), refinemask::top_scores_creator()};
+        refinemask::select_proposals_creator(), refinemask::top_scores_creator(),
+        refinemask::label_logits_creator(false), refinemask::label_logits_creator(true)};
     count = sizeof(creators) / sizeof(creators[0]);
     return creators;
 }

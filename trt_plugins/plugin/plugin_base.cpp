@@ -23,6 +23,14 @@ std::string to_string(nvinfer1::DataType type) {
     }
 }
 
+int32_t kernel_type(nvinfer1::DataType type) {
+    switch (type) {
+        case nvinfer1::DataType::kFLOAT: return REFINEMASK_FLOAT;
+        case nvinfer1::DataType::kHALF: return REFINEMASK_HALF;
+        default: return REFINEMASK_BFLOAT16;
+    }
+}
+
 void expect(bool condition, std::string const& found, std::string const& expected) {
     if (!condition) {
         throw std::invalid_argument(found + "; expected " + expected);

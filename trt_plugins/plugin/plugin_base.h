@@ -31,6 +31,9 @@ std::string to_string(nvinfer1::Dims const& dims);
 // "float32"
 std::string to_string(nvinfer1::DataType type);
 
+// RefinemaskType of a float type.
+int32_t kernel_type(nvinfer1::DataType type);
+
 // Throws std::invalid_argument("what is …; expected …") unless the condition holds.
 void expect(bool condition, std::string const& found, std::string const& expected);
 

@@ -10,5 +10,6 @@ nvinfer1::IPluginCreatorInterface* fixed_nms_creator();
 nvinfer1::IPluginCreatorInterface* boundary_merge_creator();
 nvinfer1::IPluginCreatorInterface* select_proposals_creator();
 nvinfer1::IPluginCreatorInterface* top_scores_creator();
+nvinfer1::IPluginCreatorInterface* label_logits_creator(bool upsampled);
 
 }  // namespace refinemask

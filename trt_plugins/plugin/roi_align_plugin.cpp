@@ -27,14 +27,6 @@ Kind kind(int levels) {
     return {"MultilevelRoIAlign" + std::to_string(levels), attributes, levels + 1, 1};
 }
 
-int kernel_type(DataType type) {
-    switch (type) {
-        case DataType::kFLOAT: return REFINEMASK_FLOAT;
-        case DataType::kHALF: return REFINEMASK_HALF;
-        default: return REFINEMASK_BFLOAT16;
-    }
-}
-
 class RoIAlignPlugin final : public PluginBase<RoIAlignPlugin> {
 public:
     RoIAlignPlugin(Kind const& kind, nvinfer1::PluginFieldCollection const* fields) : PluginBase(kind, fields) {

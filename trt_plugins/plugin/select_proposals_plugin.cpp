@@ -16,14 +16,6 @@ using nvinfer1::TensorFormat;
 constexpr int kLevels = REFINEMASK_PROPOSAL_LEVELS;
 constexpr int kBaseAnchors = kLevels, kImageSizes = kLevels + 1;  // positions of the inputs behind the maps
 
-int kernel_type(DataType type) {
-    switch (type) {
-        case DataType::kFLOAT: return REFINEMASK_FLOAT;
-        case DataType::kHALF: return REFINEMASK_HALF;
-        default: return REFINEMASK_BFLOAT16;
-    }
-}
-
 class SelectProposalsPlugin final : public PluginBase<SelectProposalsPlugin> {
 public:
     using PluginBase::PluginBase;

@@ -14,6 +14,7 @@ import numpy as np
 from trt_plugins.python_plugin.base import FIELD_TYPES, NAMESPACE, VERSION, Plugin, concrete
 from trt_plugins.python_plugin.boundary_merge import BoundaryMerge
 from trt_plugins.python_plugin.fixed_nms import FixedNMS
+from trt_plugins.python_plugin.label_logits import LabelLogits, UpsampledLabelLogits
 from trt_plugins.python_plugin.roi_align import MultilevelRoIAlign1, MultilevelRoIAlign4
 from trt_plugins.python_plugin.select_proposals import SelectProposals
 from trt_plugins.python_plugin.top_scores import TopScores
@@ -25,6 +26,8 @@ PLUGINS: tuple[type[Plugin], ...] = (
     BoundaryMerge,
     SelectProposals,
     TopScores,
+    LabelLogits,
+    UpsampledLabelLogits,
 )
 
 

@@ -39,6 +39,9 @@ public:
             merge(3, size);
         }
         merge(0, 28);
+        predict_all<float>(REFINEMASK_FLOAT);
+        predict_all<__half>(REFINEMASK_HALF);
+        predict_all<__nv_bfloat16>(REFINEMASK_BFLOAT16);
         for (const int capacity : {1, 64, 4096}) {
             paste(9, 28, 28, 37, 53, capacity, true);
             paste(23, 112, 112, 480, 640, capacity, false);
@@ -307,6 +310,48 @@ private:
             "merge of " + std::to_string(num_rois) + " x " + std::to_string(size),
             [problem](cudaStream_t stream) { return refinemask_boundary_merge(&problem, stream); },
             [problem, count] { return all_finite(download(problem.output, 4 * count)); });
+    }
+
+    template <typename T>
+    void predict_all(RefinemaskType type) {
+        for (const RefinemaskLayout layout : {REFINEMASK_PLANAR, REFINEMASK_INTERLEAVED}) {
+            for (const int mask_channels : {0, 2}) {
+                predict<T>(type, layout, 3, 24, mask_channels, 14);
+                predict<T>(type, layout, 2, 13, mask_channels, 101);
+                predict<T>(type, layout, 2, 320, mask_channels, 1);
+                predict<T>(type, layout, 0, 8, mask_channels, 7);
+            }
+        }
+    }
+
+    // Some labels have no row.
+    template <typename T>
+    void predict(RefinemaskType type, RefinemaskLayout layout, int num_rois, int channels, int mask_channels,
+                 int size) {
+        const size_t pixels = static_cast<size_t>(num_rois) * size * size;
+        const size_t count = pixels * (mask_channels > 0 ? 4 : 1);
+        const int stored = layout == REFINEMASK_PLANAR ? channels : refinemask::round_up(channels, 16 / sizeof(T));
+        RefinemaskLabelLogits problem{};
+        problem.num_rows = 3;
+        problem.features = upload(wide_map<T>(pixels, channels, stored, stored));
+        problem.masks = upload(planar_map<T>(count * mask_channels));
+        problem.weight = upload(planar_map<T>(problem.num_rows * (channels + mask_channels)));
+        problem.bias = upload(planar_map<T>(problem.num_rows));
+        const std::vector<int32_t> labels{-1, 2, 1000000};
+        problem.labels = upload(std::vector<int32_t>(labels.begin(), labels.begin() + num_rois));
+        problem.output = reserve<float>(count);
+        problem.type = type;
+        problem.layout = layout;
+        problem.num_rois = num_rois;
+        problem.channels = channels;
+        problem.mask_channels = mask_channels;
+        problem.size = size;
+        add(
+            "logits of " + std::to_string(num_rois) + " x " + std::to_string(channels) + " + " +
+                std::to_string(mask_channels) + " x " + std::to_string(size) + ", type " + std::to_string(type) +
+                ", layout " + std::to_string(layout),
+            [problem](cudaStream_t stream) { return refinemask_label_logits(&problem, stream); },
+            [problem, count] { return all_finite(download(problem.output, count)); });
     }
 
     // Noise, which has more runs than there may be room for, and one mask that is not finite.

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from benchmarks.gpu_suite import kernel_checks, kernel_times, kernel_times_report, numerics
-from benchmarks.gpu_suite.cases import MergeCase, NMSCase, ProposalsCase, RoIAlignCase, TopKCase
+from benchmarks.gpu_suite.cases import LabelLogitsCase, MergeCase, NMSCase, ProposalsCase, RoIAlignCase, TopKCase
 from benchmarks.gpu_suite.kernel_checks import run_numerics
 from benchmarks.gpu_suite.kernel_times_report import KernelTimesReport, run_kernel_times
 from benchmarks.gpu_suite.timing import CpuTimer, Timing
@@ -27,6 +28,7 @@ TOP_K_CASE = TopKCase(groups=2, scores=100, k=50, padding=0.7)
 SEGMENTS_CASE = TopKCase(groups=2, scores=130, k=20, segments=(100, 30))
 MERGE_CASE = MergeCase(rois=2, size=8)
 PROPOSALS_CASE = ProposalsCase(batch=2, k=30, image=(64, 96))
+LABEL_LOGITS_CASE = LabelLogitsCase(rois=2, channels=8, size=4, mask_channels=2)
 TIMER = CpuTimer(rounds=1, warmup=0)
 
 
@@ -37,8 +39,9 @@ def test_the_checks_pass_where_the_kernels_are_right(kernels: TorchKernels) -> N
         *numerics.check_top_k(kernels, "cpu", [TOP_K_CASE, SEGMENTS_CASE]),
         *numerics.check_merge(kernels, "cpu", [MERGE_CASE]),
         *numerics.check_proposals(kernels, "cpu", [PROPOSALS_CASE]),
+        *numerics.check_label_logits(kernels, "cpu", [LABEL_LOGITS_CASE, replace(LABEL_LOGITS_CASE, mask_channels=0)]),
     ]
-    assert len(checks) == 12 + 2 + 2 + 1 + 6
+    assert len(checks) == 12 + 2 + 2 + 1 + 6 + 12
     assert [check.name for check in checks if not check.passed] == []
 
 
@@ -96,6 +99,7 @@ def test_times_name_their_rivals_and_count_bytes(kernels: TorchKernels) -> None:
             *kernel_times.time_top_k(kernels, TIMER, "cpu", [TOP_K_CASE, SEGMENTS_CASE]),
             *kernel_times.time_merge(kernels, TIMER, "cpu", [MERGE_CASE]),
             *kernel_times.time_proposals(kernels, TIMER, "cpu", torch.float16, [PROPOSALS_CASE]),
+            *kernel_times.time_label_logits(kernels, TIMER, "cpu", torch.float16, [LABEL_LOGITS_CASE]),
         ]
     )
     assert {workload: set(time.rivals) for workload, time in times.items()} == {
@@ -109,6 +113,8 @@ def test_times_name_their_rivals_and_count_bytes(kernels: TorchKernels) -> None:
             Workload(PROPOSALS_CASE, torch.float16, layout): {"torch.topk, gather, decode", "our top-k, gather, decode"}
             for layout in ("planar", "channels last")
         },
+        Workload(LABEL_LOGITS_CASE, torch.float16, "planar"): {"eager"},
+        Workload(LABEL_LOGITS_CASE, torch.float16, "channels last"): {"eager"},
     }
     assert [str(workload) for workload in times] == [
         "RoIAlign box head 7×7, float32, planar",
@@ -119,6 +125,8 @@ def test_times_name_their_rivals_and_count_bytes(kernels: TorchKernels) -> None:
         "merge 2 × 8² → 16²",
         "proposals 2 × 5 levels of 64 × 96 → 30, float16, planar",
         "proposals 2 × 5 levels of 64 × 96 → 30, float16, channels last",
+        "label logits 2 × 8 × 4² + 2 → 8², float16, planar",
+        "label logits 2 × 8 × 4² + 2 → 8², float16, channels last",
     ]
     assert all(time.counted_bytes for time in times.values())
 
@@ -146,7 +154,7 @@ def test_stored_times_are_found_by_the_same_workloads(
     host_library: Path, make_context: MakeContext, tmp_path: Path
 ) -> None:
     report = run_kernel_times(make_context(host_library))
-    assert len(report.times) == 2 * 2 * 2 + 2 + 3 + 2 + 2 * 2
+    assert len(report.times) == 2 * 2 * 2 + 2 + 3 + 2 + 2 * 2 + 2 * 2 * 2
     write_report(report, tmp_path / "times.json")
     assert read_report(KernelTimesReport, tmp_path / "times.json").times == report.times
 

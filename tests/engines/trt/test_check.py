@@ -162,7 +162,7 @@ ALONE, ORT = "each image alone", "ONNX Runtime on the exported file"
         (too_many, "batch 1, height 32, width 32: its output num_detections is 4; expected 0 to 3"),
         (unordered, "batch 1, height 32, width 32: its output scores is not in descending order (image 0"),
         (without_detections, f"batch 1, height 32, width 32: beside {ORT} 0 of 3"),
-        (wrong_when_replayed(), f"batch 4, height 32, width 32: beside {ORT} 0 of 3 detections agree in image 0"),
+        (wrong_when_replayed(), f"batch 4, height 32, width 32: beside {ORT} 0 of 4 detections agree in image 0"),
         (wrong_where_large, f"batch 1, height 128, width 256: beside {ORT} 0 of 3"),
     ],
 )

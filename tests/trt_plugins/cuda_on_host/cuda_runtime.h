@@ -49,6 +49,7 @@ extern int64_t loads;
 bool all_of_block(bool predicate);
 uint32_t ballot(bool predicate);
 uint32_t or_of_warp(uint32_t value);
+uint32_t exchange(uint32_t value, int lane_mask);
 void run(const cudaLaunchConfig_t& config, const std::function<void()>& kernel);
 std::map<void*, size_t>& most_shared_bytes();
 
@@ -59,6 +60,13 @@ inline void __syncthreads() { cuda_on_host::all_of_block(true); }
 inline int __syncthreads_and(int predicate) { return cuda_on_host::all_of_block(predicate != 0); }
 inline uint32_t __ballot_sync(unsigned, bool predicate) { return cuda_on_host::ballot(predicate); }
 inline uint32_t __reduce_or_sync(unsigned, uint32_t value) { return cuda_on_host::or_of_warp(value); }
+inline float __shfl_xor_sync(unsigned, float value, int lane_mask) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof(bits));
+    bits = cuda_on_host::exchange(bits, lane_mask);
+    std::memcpy(&value, &bits, sizeof(bits));
+    return value;
+}
 inline int __ffs(int bits) { return __builtin_ffs(bits); }
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline int __popcll(uint64_t bits) { return __builtin_popcountll(bits); }

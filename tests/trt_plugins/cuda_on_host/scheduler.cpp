@@ -25,7 +25,7 @@ namespace {
 constexpr size_t kStackBytes = 64 * 1024;
 constexpr int kWarp = 32;
 
-enum class Waits { kNot, kBlock, kBallot, kOr };
+enum class Waits { kNot, kBlock, kBallot, kOr, kExchange };
 
 struct Thread {
     ucontext_t start;
@@ -34,6 +34,7 @@ struct Thread {
     bool started, done;
     Waits waits;
     uint32_t value;  // what the thread brings to a barrier, and then what it takes away
+    int lane_mask;   // of the thread that it exchanges values with
 };
 
 std::vector<Thread> threads;
@@ -88,10 +89,17 @@ bool release(int first, int last, Waits waits) {
     if (waiting == 0 || !complete) {
         return false;
     }
+    uint32_t brought[kWarp];
+    for (int i = first; waits == Waits::kExchange && i < last; ++i) {
+        brought[i - first] = threads[i].value;
+    }
     for (int i = first; i < last; ++i) {
         if (!threads[i].done) {
             threads[i].waits = Waits::kNot;
-            threads[i].value = waits == Waits::kBlock ? all : waits == Waits::kBallot ? ballot : any;
+            threads[i].value = waits == Waits::kExchange ? brought[(i - first) ^ threads[i].lane_mask]
+                               : waits == Waits::kBlock  ? all
+                               : waits == Waits::kBallot ? ballot
+                                                         : any;
         }
     }
     return true;
@@ -102,7 +110,8 @@ bool release_all() {
     bool released = release(0, count, Waits::kBlock);
     for (int first = 0; first < count; first += kWarp) {
         const int last = std::min(first + kWarp, count);
-        released |= release(first, last, Waits::kBallot) || release(first, last, Waits::kOr);
+        released |= release(first, last, Waits::kBallot) || release(first, last, Waits::kOr) ||
+                    release(first, last, Waits::kExchange);
     }
     return released;
 }
@@ -141,6 +150,10 @@ void run_block(std::mt19937& random) {
 bool all_of_block(bool predicate) { return wait(Waits::kBlock, predicate) != 0; }
 uint32_t ballot(bool predicate) { return wait(Waits::kBallot, predicate); }
 uint32_t or_of_warp(uint32_t value) { return wait(Waits::kOr, value); }
+uint32_t exchange(uint32_t value, int lane_mask) {
+    running->lane_mask = lane_mask;
+    return wait(Waits::kExchange, value);
+}
 
 std::map<void*, size_t>& most_shared_bytes() {
     static std::map<void*, size_t> most;
