@@ -27,7 +27,7 @@ from refinemask.files import FailedCheckError
 from refinemask.masks import THRESHOLD, paste_rle
 from refinemask.options import require_at_least
 from refinemask.spelling import OldSide, Size
-from trt_plugins.torch_ops import TorchKernels
+from trt_plugins.torch_kernels import TorchKernels
 
 SIZE = (800, 1333)
 """Height and width of the image, unless others are asked for."""

@@ -20,7 +20,7 @@ from refinemask.outputs import check_counts, check_layout
 from refinemask.structures import Detections, ImageDetections
 from trt_plugins import kernels_path
 from trt_plugins.c_api import NOT_FINITE_RUNS, Kernels
-from trt_plugins.torch_ops import STRING_BYTES_PER_RUN, PastedMasks, TorchKernels
+from trt_plugins.torch_kernels import STRING_BYTES_PER_RUN, PastedMasks, TorchKernels
 
 RUNS_PER_COLUMN = 16
 """Room for the runs of a mask, for each column of the image; where it is too little, the paste is repeated."""

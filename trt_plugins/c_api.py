@@ -3,20 +3,27 @@
 import ctypes
 import os
 from collections.abc import Sequence
-from ctypes import POINTER, Structure, c_char_p, c_float, c_int, c_int32, c_int64, c_void_p
+from ctypes import POINTER, Structure, c_char_p, c_int, c_int32, c_int64, c_void_p
 from dataclasses import dataclass
 from typing import Any
 
 from refinemask.files import UserError
 from trt_plugins import BUILD_COMMAND, require_as_built
+from trt_plugins.problems import (
+    BoundaryMerge,
+    FixedNms,
+    LabelLogits,
+    PasteRuns,
+    RleStrings,
+    RoiAlign,
+    SelectProposals,
+    TopKSegments,
+)
 
 FLOAT, HALF, BFLOAT16 = range(3)
 PLANAR, INTERLEAVED = range(2)
-MAX_LEVELS = 4
 MAX_NMS_BOXES = 4096
 MAX_TOP_K = 4096
-MAX_TOP_K_SEGMENTS = 8
-PROPOSAL_LEVELS = 5
 MAX_LABEL_LOGITS_COLUMNS = 4096
 NOT_FINITE_RUNS = -1
 """Number of runs of a mask that is not finite, or whose box is not."""
@@ -24,100 +31,6 @@ NOT_FINITE_RUNS = -1
 
 class KernelError(RuntimeError):
     """A launch that CUDA or the launcher refused."""
-
-
-class _RoiAlign(Structure):
-    _fields_ = [
-        ("features", c_void_p * MAX_LEVELS),
-        ("heights", c_int32 * MAX_LEVELS),
-        ("widths", c_int32 * MAX_LEVELS),
-        *((name, c_int32) for name in ("num_levels", "type", "layout", "batch", "channels", "map_channels")),
-        ("rois", c_void_p),
-        *((name, c_int32) for name in ("num_rois", "output_size", "sampling_ratio", "finest_scale")),
-        ("output", c_void_p),
-    ]
-
-
-class _FixedNms(Structure):
-    _fields_ = [
-        ("boxes", c_void_p),
-        ("scores", c_void_p),
-        ("groups", c_int32),
-        ("num_boxes", c_int32),
-        ("iou_threshold", c_float),
-        ("k", c_int32),
-        ("indices", c_void_p),
-        ("num_kept", c_void_p),
-        ("workspace", c_void_p),
-    ]
-
-
-class _TopKSegments(Structure):
-    _fields_ = [
-        ("values", c_void_p),
-        *((name, c_int32) for name in ("groups", "num_values")),
-        ("lengths", c_int32 * MAX_TOP_K_SEGMENTS),
-        *((name, c_int32) for name in ("num_segments", "k")),
-        ("top_values", c_void_p),
-        ("top_indices", c_void_p),
-        ("narrow_top_indices", c_void_p),
-        ("workspace", c_void_p),
-    ]
-
-
-class _SelectProposals(Structure):
-    _fields_ = [
-        ("maps", c_void_p * PROPOSAL_LEVELS),
-        ("heights", c_int32 * PROPOSAL_LEVELS),
-        ("widths", c_int32 * PROPOSAL_LEVELS),
-        *((name, c_int32) for name in ("type", "layout", "batch", "num_anchors")),
-        ("base_anchors", c_void_p),
-        ("image_sizes", c_void_p),
-        ("k", c_int32),
-        *((name, c_void_p) for name in ("boxes", "scores", "workspace")),
-    ]
-
-
-class _BoundaryMerge(Structure):
-    _fields_ = [
-        ("coarse", c_void_p),
-        ("fine", c_void_p),
-        ("output", c_void_p),
-        ("num_rois", c_int32),
-        ("size", c_int32),
-    ]
-
-
-class _LabelLogits(Structure):
-    _fields_ = [
-        *((name, c_void_p) for name in ("features", "masks", "weight", "bias", "labels", "output")),
-        *((name, c_int32) for name in ("type", "layout", "num_rois", "channels", "mask_channels", "num_rows", "size")),
-    ]
-
-
-class _PasteRuns(Structure):
-    _fields_ = [
-        ("masks", c_void_p),
-        ("boxes", c_void_p),
-        ("num_valid", c_void_p),
-        *((name, c_int32) for name in ("num_masks", "rows", "columns")),
-        ("scale", c_float * 4),
-        *((name, c_int32) for name in ("height", "width", "capacity")),
-        ("ends", c_void_p),
-        ("num_runs", c_void_p),
-    ]
-
-
-class _RleStrings(Structure):
-    _fields_ = [
-        ("ends", c_void_p),
-        ("num_runs", c_void_p),
-        ("num_masks", c_int32),
-        ("capacity", c_int32),
-        ("num_bytes", c_void_p),
-        ("strings", c_void_p),
-        ("string_capacity", c_int64),
-    ]
 
 
 @dataclass(frozen=True)
@@ -143,27 +56,27 @@ class Kernels:
         require_as_built(path)
         self._library = ctypes.CDLL(os.fspath(path))
         problems = {
-            "roi_align": _RoiAlign,
-            "fixed_nms": _FixedNms,
-            "top_k_segments": _TopKSegments,
-            "boundary_merge": _BoundaryMerge,
-            "label_logits": _LabelLogits,
-            "paste_runs": _PasteRuns,
-            "rle_strings": _RleStrings,
-            "select_proposals": _SelectProposals,
+            "roi_align": RoiAlign,
+            "fixed_nms": FixedNms,
+            "top_k_segments": TopKSegments,
+            "boundary_merge": BoundaryMerge,
+            "label_logits": LabelLogits,
+            "paste_runs": PasteRuns,
+            "rle_strings": RleStrings,
+            "select_proposals": SelectProposals,
         }
         for name, problem in problems.items():
             launcher = self._launcher(name)
             launcher.argtypes, launcher.restype = [POINTER(problem), c_void_p], c_int
         self._library.refinemask_fixed_nms_workspace.argtypes = [c_int32, c_int32]
         self._library.refinemask_fixed_nms_workspace.restype = c_int64
-        self._library.refinemask_top_k_segments_workspace.argtypes = [POINTER(_TopKSegments)]
+        self._library.refinemask_top_k_segments_workspace.argtypes = [POINTER(TopKSegments)]
         self._library.refinemask_top_k_segments_workspace.restype = c_int64
-        self._library.refinemask_roi_align_refusal.argtypes = [POINTER(_RoiAlign)]
+        self._library.refinemask_roi_align_refusal.argtypes = [POINTER(RoiAlign)]
         self._library.refinemask_roi_align_refusal.restype = c_char_p
-        self._library.refinemask_select_proposals_workspace.argtypes = [POINTER(_SelectProposals)]
+        self._library.refinemask_select_proposals_workspace.argtypes = [POINTER(SelectProposals)]
         self._library.refinemask_select_proposals_workspace.restype = c_int64
-        self._library.refinemask_select_proposals_refusal.argtypes = [POINTER(_SelectProposals)]
+        self._library.refinemask_select_proposals_refusal.argtypes = [POINTER(SelectProposals)]
         self._library.refinemask_select_proposals_refusal.restype = c_char_p
         self._library.refinemask_error_string.restype = c_char_p
 
@@ -189,7 +102,7 @@ class Kernels:
         Maps that are channels of wider ones are read in place: each address is that of the first channel, and
         ``map_channels`` the number of channels of the wider maps.
         """
-        problem = _RoiAlign(
+        problem = RoiAlign(
             num_levels=len(levels),
             type=type,
             layout=layout,
@@ -229,7 +142,7 @@ class Kernels:
         stream: int = 0,
     ) -> None:
         """Greedy suppression in each group; see ``RefinemaskFixedNms``."""
-        problem = _FixedNms(boxes, scores, groups, num_boxes, iou_threshold, k, indices, num_kept, workspace)
+        problem = FixedNms(boxes, scores, groups, num_boxes, iou_threshold, k, indices, num_kept, workspace)
         self._launch("fixed_nms", problem, stream)
 
     def top_k_segments_workspace(self, *, groups: int, lengths: Sequence[int], k: int) -> int:
@@ -304,7 +217,7 @@ class Kernels:
 
     def boundary_merge(self, coarse: int, fine: int, output: int, *, num_rois: int, size: int, stream: int = 0) -> None:
         """Merge two stages' logits; see ``RefinemaskBoundaryMerge``."""
-        self._launch("boundary_merge", _BoundaryMerge(coarse, fine, output, num_rois, size), stream)
+        self._launch("boundary_merge", BoundaryMerge(coarse, fine, output, num_rois, size), stream)
 
     def label_logits(
         self,
@@ -325,7 +238,7 @@ class Kernels:
         stream: int = 0,
     ) -> None:
         """Logits of each RoI's label, with ``masks`` at twice the size; see ``RefinemaskLabelLogits``."""
-        problem = _LabelLogits(
+        problem = LabelLogits(
             features=features,
             masks=masks,
             weight=weight,
@@ -360,7 +273,7 @@ class Kernels:
         stream: int = 0,
     ) -> None:
         """Find the runs of pasted masks; see ``RefinemaskPasteRuns``."""
-        problem = _PasteRuns(
+        problem = PasteRuns(
             masks=masks,
             boxes=boxes,
             num_valid=num_valid,
@@ -389,7 +302,7 @@ class Kernels:
         stream: int = 0,
     ) -> None:
         """Write runs as COCO's compressed strings; see ``RefinemaskRleStrings``."""
-        problem = _RleStrings(ends, num_runs, num_masks, capacity, num_bytes, strings, string_capacity)
+        problem = RleStrings(ends, num_runs, num_masks, capacity, num_bytes, strings, string_capacity)
         self._launch("rle_strings", problem, stream)
 
     def _launch(self, name: str, problem: Structure, stream: int) -> None:
@@ -408,14 +321,14 @@ class Kernels:
             ) from None
 
 
-def _top_k_segments(groups: int, lengths: Sequence[int], k: int) -> _TopKSegments:
+def _top_k_segments(groups: int, lengths: Sequence[int], k: int) -> TopKSegments:
     """The problem without addresses."""
-    return _TopKSegments(groups=groups, num_values=sum(lengths), lengths=tuple(lengths), num_segments=len(lengths), k=k)
+    return TopKSegments(groups=groups, num_values=sum(lengths), lengths=tuple(lengths), num_segments=len(lengths), k=k)
 
 
-def _select_proposals(levels: Sequence[FeatureMap], **numbers: int) -> _SelectProposals:
+def _select_proposals(levels: Sequence[FeatureMap], **numbers: int) -> SelectProposals:
     """The problem with no addresses but those of the maps."""
-    problem = _SelectProposals(**numbers)
+    problem = SelectProposals(**numbers)
     for index, level in enumerate(levels):
         problem.maps[index], problem.heights[index], problem.widths[index] = level.address, level.height, level.width
     return problem

@@ -259,7 +259,7 @@ PROPOSALS_CASES = tuple(ProposalsCase(batch=batch, k=1000) for batch in (1, 8))
 
 
 class LabelLogitsInputs(NamedTuple):
-    """What :meth:`trt_plugins.torch_ops.TorchKernels.label_logits` takes."""
+    """What :meth:`trt_plugins.torch_kernels.TorchKernels.label_logits` takes."""
 
     features: Tensor
     masks: Tensor | None

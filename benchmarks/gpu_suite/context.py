@@ -14,7 +14,7 @@ from benchmarks.harness.child import Child
 from refinemask.files import FailedCheckError, UserError
 from trt_plugins import kernels_path
 from trt_plugins.c_api import Kernels
-from trt_plugins.torch_ops import TorchKernels
+from trt_plugins.torch_kernels import TorchKernels
 
 Options = ParamSpec("Options")
 Answer = TypeVar("Answer")

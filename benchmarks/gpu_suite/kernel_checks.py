@@ -24,7 +24,7 @@ from benchmarks.gpu_suite.tiny import (
     TINY_TOP_K_CASES,
 )
 from refinemask.files import FailedCheckError
-from trt_plugins.torch_ops import TorchKernels
+from trt_plugins.torch_kernels import TorchKernels
 
 
 @dataclass(frozen=True, kw_only=True)

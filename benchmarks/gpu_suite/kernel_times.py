@@ -26,7 +26,7 @@ from benchmarks.gpu_suite.workload import Workload
 from refinemask.ops import boundary_merge, label_logits, roi_levels, upsampled_label_logits
 from refinemask.ops.roi_align import FINEST_SCALE
 from trt_plugins import torch_ops
-from trt_plugins.torch_ops import TorchKernels
+from trt_plugins.torch_kernels import TorchKernels
 
 ROTATION = 4
 """Number of input sets that take turns: together they are larger than a second-level cache."""

@@ -34,7 +34,7 @@ from refinemask.float32 import float32_products
 from refinemask.ops import boundary_merge, fixed_nms, multilevel_roi_align, top_k, top_k_segments
 from refinemask.ops.roi_align import FINEST_SCALE, FINEST_STRIDE
 from trt_plugins.c_api import INTERLEAVED, PLANAR, FeatureMap
-from trt_plugins.torch_ops import TYPES, TorchKernels
+from trt_plugins.torch_kernels import TYPES, TorchKernels
 
 ODD_CASES = (
     RoIAlignCase(name="odd sizes", levels=4, channels=13, rois=37, output_size=5, image=(352, 416)),

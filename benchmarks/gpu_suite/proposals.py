@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from refinemask.modeling.box_coder import clip, decode
-from trt_plugins.torch_ops import TorchKernels
+from trt_plugins.torch_kernels import TorchKernels
 
 Select = Callable[[list[Tensor], int], Sequence[Sequence[Tensor]]]
 """Chooses the best of each row of matrices: values and indices [B, k] of each matrix."""

@@ -10,7 +10,7 @@ import torch
 from rich.markup import escape
 from rich.progress import track
 
-from engines.compiled.canvases import Canvases, Size
+from engines.canvases import Canvases, Size
 from engines.compiled.child import check_in_child, compile_in_children
 from engines.compiled.compiler import require_compiler
 from engines.compiled.engine import require_runnable

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from engines import on_device
-from engines.compiled.canvases import Size
+from engines.canvases import Size
 from engines.compiled.places import place_counts
 from engines.compiled.private_copy import private_copy, require_linux
 from engines.compiled.program import Program, load_programs

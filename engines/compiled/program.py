@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import Dim
 
-from engines.compiled.canvases import Size
+from engines.canvases import Size
 from engines.compiled.conv_relu import fuse_conv_relu
 from engines.compiled.flat_linear import keep_channels_last
 from engines.compiled.fold_weights import fold_weights

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engines.compiled.canvases import Size
+from engines.canvases import Size
 from engines.compiled.places import place_counts
 from engines.compiled.program import Program
 from refinemask.float32 import float32_products

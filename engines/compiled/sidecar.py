@@ -14,7 +14,7 @@ from typing import Annotated
 import msgspec
 import torch
 
-from engines.compiled.canvases import Canvases
+from engines.canvases import Canvases
 from engines.trt.sidecar import COMMAND_SHOWN, Digest, Name, read_fields, sidecar_path
 from refinemask.config import STRIDE, ModelConfig
 from refinemask.config_json import from_json

@@ -11,7 +11,7 @@ import torch
 from torch import fx
 
 import refinemask.ops.top_k  # noqa: F401  defines the operators
-from trt_plugins.c_api import MAX_TOP_K_SEGMENTS
+from trt_plugins.problems import MAX_TOP_K_SEGMENTS
 
 _aten, _ours = torch.ops.aten, torch.ops.refinemask
 

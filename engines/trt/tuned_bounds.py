@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
-from engines.compiled.canvases import Canvases
+from engines.canvases import Canvases
 from refinemask.contract import Bounds
 
 

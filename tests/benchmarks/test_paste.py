@@ -9,7 +9,7 @@ from engines import on_device
 from refinemask.files import FailedCheckError
 from tests.support.host_kernels import build_cache, host_functions, host_kernels, host_library, schedule
 from trt_plugins.c_api import Kernels
-from trt_plugins.torch_ops import TorchKernels
+from trt_plugins.torch_kernels import TorchKernels
 
 __all__ = ["build_cache", "host_functions", "host_kernels", "host_library", "schedule"]
 ARGS = Args(detections=5, size=(60, 80), mask_size=14, rounds=1)

@@ -22,7 +22,7 @@ from refinemask.structures import Detections, ImageDetections
 from refinemask.weights import save_detector
 from tests.support.tiny_detector import make_tiny_detector
 from trt_plugins.c_api import Kernels
-from trt_plugins.torch_ops import TorchKernels
+from trt_plugins.torch_kernels import TorchKernels
 
 SHAPES = [(60, 80), (45, 200), (33, 21)]
 SCALES = np.array([[1.3, 1.7, 1.3, 1.7], [3, 3, 3, 3], [0.7, 0.9, 0.7, 0.9]], np.float32)

@@ -14,7 +14,7 @@ from torch import Tensor
 from refinemask.ops import boundary_merge
 from tests.support.tolerances import TOLERANCES
 from trt_plugins.c_api import KernelError, Kernels
-from trt_plugins.torch_ops import TorchKernels
+from trt_plugins.torch_kernels import TorchKernels
 
 
 def stage_logits(rois: int, size: int) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from refinemask.ops import fixed_nms
 from trt_plugins.c_api import KernelError, Kernels
-from trt_plugins.torch_ops import TorchKernels
+from trt_plugins.torch_kernels import TorchKernels
 
 
 def clustered(groups: int, count: int, ordered: bool = False, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from refinemask.ops import label_logits, upsampled_label_logits
 from tests.support.tolerances import TOLERANCES
 from trt_plugins.c_api import BFLOAT16, FLOAT, HALF, INTERLEAVED, PLANAR, KernelError, Kernels
-from trt_plugins.torch_ops import TorchKernels
+from trt_plugins.torch_kernels import TorchKernels
 
 TYPES = [torch.float32, torch.float16, torch.bfloat16]
 CODES = {torch.float32: FLOAT, torch.float16: HALF, torch.bfloat16: BFLOAT16}

@@ -17,7 +17,7 @@ from benchmarks.harness.random_detections import random_detections
 from refinemask.files import UserError
 from refinemask.masks import paste_rle, paste_runs
 from trt_plugins.c_api import NOT_FINITE_RUNS, KernelError, Kernels
-from trt_plugins.torch_ops import PastedMasks, TorchKernels
+from trt_plugins.torch_kernels import PastedMasks, TorchKernels
 
 
 def strings(pasted: PastedMasks) -> list[bytes]:

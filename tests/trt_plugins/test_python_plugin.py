@@ -38,7 +38,7 @@ from trt_plugins.python_plugin import (
 from trt_plugins.python_plugin.fixed_nms import fixed_nms_workspace
 from trt_plugins.python_plugin.select_proposals import select_proposals_workspace
 from trt_plugins.python_plugin.top_scores import top_k_workspace
-from trt_plugins.torch_ops import TorchKernels
+from trt_plugins.torch_kernels import TorchKernels
 
 TRT = SimpleNamespace(
     float32="float32",

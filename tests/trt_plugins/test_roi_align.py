@@ -13,7 +13,7 @@ from torch import Tensor
 from refinemask.ops import multilevel_roi_align
 from tests.support.tolerances import TOLERANCES, assert_near
 from trt_plugins.c_api import FeatureMap, KernelError, Kernels
-from trt_plugins.torch_ops import TorchKernels
+from trt_plugins.torch_kernels import TorchKernels
 
 PYRAMID = ((48, 64), (24, 32), (12, 16), (6, 8))
 ODD_PYRAMID = ((29, 37), (15, 19), (8, 10), (4, 5))

@@ -11,7 +11,7 @@ from torch import Tensor
 from refinemask.ops import multilevel_roi_align
 from tests.support.tolerances import TOLERANCES
 from trt_plugins.c_api import FeatureMap, KernelError, Kernels
-from trt_plugins.torch_ops import TorchKernels
+from trt_plugins.torch_kernels import TorchKernels
 
 PYRAMID = ((48, 64), (24, 32), (12, 16), (1, 1))
 ROIS = torch.tensor(

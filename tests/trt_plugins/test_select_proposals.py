@@ -18,7 +18,7 @@ from refinemask.modeling.anchors import pyramid_anchors
 from refinemask.modeling.box_coder import MAX_LOG_SCALE, clip, decode
 from tests.support.tolerances import TOLERANCES
 from trt_plugins.c_api import FeatureMap, KernelError, Kernels
-from trt_plugins.torch_ops import TorchKernels
+from trt_plugins.torch_kernels import TorchKernels
 
 Floats = NDArray[np.float32]
 NAN, INF = float("nan"), float("inf")

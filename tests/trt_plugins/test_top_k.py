@@ -11,7 +11,7 @@ from torch import Tensor
 
 from refinemask.ops import top_k, top_k_segments
 from trt_plugins.c_api import KernelError, Kernels
-from trt_plugins.torch_ops import TorchKernels
+from trt_plugins.torch_kernels import TorchKernels
 
 NAN, INF = float("nan"), float("inf")
 CHUNK, RANKED = 2048, 5120

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from refinemask.contract import SELECT_PROPOSALS
-from trt_plugins.c_api import BFLOAT16, FLOAT, HALF, INTERLEAVED, MAX_TOP_K, PLANAR, PROPOSAL_LEVELS, FeatureMap
+from trt_plugins.c_api import BFLOAT16, FLOAT, HALF, INTERLEAVED, MAX_TOP_K, PLANAR, FeatureMap
+from trt_plugins.problems import PROPOSAL_LEVELS
 from trt_plugins.python_plugin.base import Plugin
 from trt_plugins.python_plugin.top_scores import top_k_workspace
 

@@ -10,7 +10,7 @@ from benchmarks.gpu_suite.context import Context
 from benchmarks.gpu_suite.plan import Plan
 from tests.support.host_kernels import build_cache, host_library
 from trt_plugins.c_api import Kernels
-from trt_plugins.torch_ops import TorchKernels
+from trt_plugins.torch_kernels import TorchKernels
 
 __all__ = ["build_cache", "host_library"]
 MakeContext = Callable[..., Context]

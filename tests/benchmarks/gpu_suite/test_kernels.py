@@ -20,7 +20,7 @@ from refinemask.ops import fixed_nms
 from tests.benchmarks.gpu_suite.conftest import MakeContext
 from trt_plugins import torch_ops
 from trt_plugins.c_api import Kernels
-from trt_plugins.torch_ops import TorchKernels
+from trt_plugins.torch_kernels import TorchKernels
 
 ROI_CASE = RoIAlignCase(name="box head 7×7", levels=4, channels=8, rois=9, output_size=7, image=(128, 192))
 NMS_CASE = NMSCase(name="small", groups=2, boxes=100, k=50, iou_threshold=0.5)

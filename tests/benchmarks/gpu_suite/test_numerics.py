@@ -14,7 +14,7 @@ from benchmarks.gpu_suite.numerics import Check, relative_error
 from engines.compiled.conv_relu import conv_relu
 from tests.support.host_kernels import build_cache, host_functions, host_kernels, host_library, schedule
 from trt_plugins.c_api import PLANAR, Kernels
-from trt_plugins.torch_ops import TorchKernels
+from trt_plugins.torch_kernels import TorchKernels
 
 __all__ = ["build_cache", "host_functions", "host_kernels", "host_library", "schedule"]
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from torch import Tensor
 
+from engines.canvases import Size
 from engines.compiled import check as compiled_check
-from engines.compiled.canvases import Size
 from engines.compiled.check import check
 from engines.compiled.program import Program, load_programs
 from refinemask.agreement import PARITY, Comparison, agreement

@@ -29,7 +29,7 @@ from tests.support.eager_program import eager_program
 from tests.support.fake_cuda import FakeGraph
 from tests.support.tiny_detector import TINY, make_tiny_detector
 from trt_plugins.c_api import Kernels
-from trt_plugins.torch_ops import TorchKernels
+from trt_plugins.torch_kernels import TorchKernels
 
 LANDSCAPE, PORTRAIT = (64, 96), (96, 64)
 DEVICES = ["cpu", "cuda"]

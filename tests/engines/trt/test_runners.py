@@ -27,7 +27,7 @@ from tests.support import fake_tensorrt
 from tests.support.fake_tensorrt import FakeContext, FakeEngine, FakeRuntime
 from tests.support.runner_batches import Batch, assert_same, batch_of
 from trt_plugins.c_api import Kernels
-from trt_plugins.torch_ops import TorchKernels
+from trt_plugins.torch_kernels import TorchKernels
 
 Result = TypeVar("Result")
 Load = Callable[..., engines.Engine]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engines.compiled.canvases import Canvases, Size
+from engines.canvases import Canvases, Size
 from refinemask.contract import InputError
 from refinemask.files import UserError
 

@@ -1,4 +1,4 @@
-"""The shapes that a compiled detector takes: one number of images, and a few sizes."""
+"""The few padded sizes that an engine prefers for images of many sizes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
