@@ -351,7 +351,7 @@ def test_a_later_check_refuses_other_files(
     assert check.main(replace(unchecked, onnx=other)) == 2
     assert f"{other}: is not what {unchecked.model} was built from: its SHA-256" in capsys.readouterr().err
     assert check.main(replace(unchecked, onnx=tmp_path / "absent.onnx")) == 2
-    assert "absent.onnx; see --onnx" in capsys.readouterr().err
+    assert "absent.onnx; name that file with --onnx" in capsys.readouterr().err
     toy_onnx()
     unchecked.model.write_bytes(unchecked.model.read_bytes() + b" ")
     assert check.main(unchecked) == 2
