@@ -110,7 +110,9 @@ def _table(counts: tuple[GraphCount, ...]) -> Table:
     moved = [count.bytes or {} for count in counts]
     table = Table("of the graph", *(count.file for count in counts), title="Nodes, and MB that they read and write")
     if not all(moved):
-        table.caption = "–: not known, because the file takes images of many sizes; export it with --static HxW --batch 1"
+        table.caption = (
+            "–: not known, because the file takes images of many sizes; export it with --static HxW --batch 1"
+        )
     for name in ("nodes", "casts", "transposes", "slices", "gathers", "top_k", "longest_top_k"):
         values = [getattr(count, name) for count in counts]
         table.add_row(name.replace("_", " "), *("–" if value is None else f"{value:,}" for value in values))

@@ -50,6 +50,11 @@ def check_built(engine: Path, *, onnx: Path | None, images: Path | None, trust: 
             "with --onnx FILE.onnx"
         )
     require_not_input(sidecar_path(engine), onnx)
+    if cuda_device() is None:
+        raise UserError(
+            f"{engine}: a check runs the engine, and this machine has no GPU (or no driver); check it on a machine that "
+            f"is to run it, with {onnx.name} beside it"
+        )
     images = images or DEMO
     require_checkable(onnx, images)
     sidecar = before or describe(engine, onnx)
