@@ -18,6 +18,7 @@ from benchmarks.harness.spec import require_new_output
 from benchmarks.harness.terminal import terminal
 from refinemask.command import execute
 from refinemask.contract import DOMAIN, read_onnx
+from refinemask.files import UserError
 from refinemask.spelling import OptionalOutput
 
 LEAST_BYTES = 1_000_000
@@ -70,8 +71,15 @@ def main(args: Args | None = None) -> int:
 
 
 def _count_files(args: Args) -> None:
+    if not args.files:
+        raise UserError("no file given: python -m benchmarks.graph BEFORE.onnx AFTER.onnx")
+    named: dict[str, Path] = {}
+    for file in args.files:
+        if (other := named.setdefault(file.name, file)) != file:
+            raise UserError(f"{file}: a report names files without their folders, as {other} is named; rename one")
     require_new_output(args.output, map(str, args.files))
-    report = GraphReport(provenance=provenance(args.files), files=tuple(map(count_file, args.files)))
+    counts = tuple(map(count_file, args.files))
+    report = GraphReport(provenance=provenance(args.files), files=counts)
     terminal().print(_table(report.files))
     write_report(report, args.output)
 
@@ -99,14 +107,18 @@ def count_file(path: Path) -> GraphCount:
 
 
 def _table(counts: tuple[GraphCount, ...]) -> Table:
+    moved = [count.bytes or {} for count in counts]
     table = Table("of the graph", *(count.file for count in counts), title="Nodes, and MB that they read and write")
+    if not all(moved):
+        table.caption = (
+            "–: not known, because the file takes images of many sizes; export it with --static HxW --batch 1"
+        )
     for name in ("nodes", "casts", "transposes", "slices", "gathers", "top_k", "longest_top_k"):
         values = [getattr(count, name) for count in counts]
         table.add_row(name.replace("_", " "), *("–" if value is None else f"{value:,}" for value in values))
     for operator in sorted({operator for count in counts for operator in count.custom}):
         table.add_row(operator, *(str(count.custom.get(operator, 0)) for count in counts))
     table.add_section()
-    moved = [count.bytes or {} for count in counts]
     table.add_row("MB in all", *(_megabytes(sum(each.values()) if each else None) for each in moved))
     totals = sum(map(Counter, moved), Counter[str]())
     for operator, total in totals.most_common():

@@ -31,6 +31,7 @@ from refinemask.selection import Selection
 if TYPE_CHECKING:
     from engines.compiled.sidecar import CompiledSidecar
     from engines.trt.api import Flavour
+    from engines.trt.plan import TilingLevel
 
 __all__ = [
     "Bounds",
@@ -195,6 +196,9 @@ def build_engine(
     hardware_compatible: bool = False,
     timing_cache: str | os.PathLike[str] | None = None,
     workspace_mib: int | None = None,
+    optimization_level: int | None = None,
+    tiling_level: "TilingLevel | None" = None,
+    auxiliary_streams: int | None = None,
     trtexec: str | None = None,
     images: str | os.PathLike[str] | None = None,
     check: bool = True,
@@ -222,6 +226,10 @@ def build_engine(
         hardware_compatible: the engine runs on newer GPUs too, from Ampere on, but slower.
         timing_cache: file that makes the next build faster.
         workspace_mib: scratch memory in MiB; None is the whole GPU.
+        optimization_level: how long TensorRT searches for fast kernels, from 0 to 5; None is TensorRT's own, 3.
+        tiling_level: how much it searches for ways to keep parts of maps in the GPU's cache: ``none``, ``fast``,
+            ``moderate`` or ``full`` (TensorRT 10.8 or newer); None is TensorRT's own, none.
+        auxiliary_streams: most streams beside the main one, 0 for none; None is TensorRT's choice.
         trtexec: the ``trtexec`` to build with, instead of the Python package.
         images: directory with pictures for the comparison; None is the bundled ones.
         check: whether to compare; the sidecar tells.
@@ -233,7 +241,7 @@ def build_engine(
     Raises:
         UserError: the request contradicts the file or itself, or TensorRT or the plugin library is missing or refuses.
         PrecisionNotMetError: too few layers compute in the precision of the file.
-        refinemask.files.FailedCheckError: the engine's detections differ at a corner of its profile.
+        refinemask.FailedCheckError: the engine's detections differ at a corner of its profile.
     """
     from engines.trt.plan import BuildOptions, make_plan
     from engines.trt.verified_build import build_verified
@@ -250,6 +258,9 @@ def build_engine(
         hardware_compatible=hardware_compatible,
         timing_cache=None if timing_cache is None else Path(timing_cache),
         workspace_mib=workspace_mib,
+        optimization_level=optimization_level,
+        tiling_level=tiling_level,
+        auxiliary_streams=auxiliary_streams,
         trtexec=trtexec,
     )
     pictures = None if images is None else Path(images)
@@ -280,7 +291,7 @@ def check_engine(
 
     Raises:
         UserError: the engine cannot be loaded here, or the exported file is missing or another one.
-        refinemask.files.FailedCheckError: the detections differ; the sidecar says so from then on.
+        refinemask.FailedCheckError: the detections differ; the sidecar says so from then on.
     """
     from engines.trt.verified_check import check_built
 

@@ -87,8 +87,9 @@ def _open(path: str | os.PathLike[str], threads: int | None, device: str, *, tf3
         raise UserError(f"{path}: no ONNX Runtime provider for device '{device}'; expected {' or '.join(PROVIDERS)}")
     options = {TF32_OPTION: str(int(tf32))} if device == "cuda" else {}
     require_data_inside(path)
+    remedy = "export it again (export.to_onnx), in fp32 or fp16 and without --no-bodies"
     with (
-        foreign_errors(f"{path}: ONNX Runtime cannot load it", "export it again (export.to_onnx)"),
+        foreign_errors(f"{path}: ONNX Runtime cannot load it", remedy),
         warnings.catch_warnings(),
     ):
         # ONNX Runtime only warns of a missing provider; the check below makes it an error.

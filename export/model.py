@@ -149,7 +149,8 @@ def _name_boundaries(model: ir.Model, names: Sequence[str]) -> None:
     outputs = model.graph.outputs
     for value, name in zip(outputs[len(OUTPUTS) :], names, strict=True):
         value.name = BOUNDARY + name
-    del outputs[len(OUTPUTS) :]
+    # Not by del, after which the values would still be taken for outputs, and their shapes would not be written.
+    outputs[len(OUTPUTS) :] = ()
     remove_unused_nodes(model)
 
 

@@ -135,7 +135,9 @@ def _file_findings(model: ir.Model, target: Target) -> Iterator[Finding]:
         yield Finding("masks found", reason)
     opset, parser = model.opset_imports.get("", 0), PARSERS[target]
     if not OLDEST_OPSET <= opset <= parser.opset:
-        yield Finding(f"operator set {opset}", f"expected {OLDEST_OPSET} to {parser.opset} for {target}")
+        remedy = "with --precision fp16" if model.metadata_props.get("precision") == "bf16" else "without --opset"
+        reason = f"expected {OLDEST_OPSET} to {parser.opset} for {target}; export {remedy}"
+        yield Finding(f"operator set {opset}", reason)
     if model.ir_version > parser.ir_version:
         reason = f"{target} knows {parser.ir_version} and may leave out what is newer; export it again"
         yield Finding(f"file format (IR version) {model.ir_version}", reason)

@@ -13,6 +13,7 @@ __all__ = [
     "Detections",
     "Detector",
     "Evaluation",
+    "FailedCheckError",
     "Inspection",
     "ModelConfig",
     "Plan",
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from refinemask.conversion import convert_checkpoint
     from refinemask.data.inspection.run import Inspection, inspect
     from refinemask.evaluation.run import Evaluation, evaluate
-    from refinemask.files import UserError
+    from refinemask.files import FailedCheckError, UserError
     from refinemask.modeling.detector import Detector
     from refinemask.prediction import Prediction
     from refinemask.structures import Detections
@@ -41,6 +42,7 @@ _HOMES = {
     "Detections": "refinemask.structures",
     "Detector": "refinemask.modeling.detector",
     "Evaluation": "refinemask.evaluation.run",
+    "FailedCheckError": "refinemask.files",
     "Inspection": "refinemask.data.inspection.run",
     "ModelConfig": "refinemask.config",
     "Plan": "refinemask.training.run",

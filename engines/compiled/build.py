@@ -48,6 +48,11 @@ def compile_verified(
     check: bool,
 ) -> CompiledSidecar:
     """Compile, compare, write the package and its sidecar; see :func:`engines.compile_engine`."""
+    if output.suffix != ".pt2":
+        raise UserError(
+            f"{output}: expected the name of a .pt2 file, because {checkpoint} is compiled by PyTorch; TensorRT builds "
+            "a .engine of an exported file: python -m export.to_onnx"
+        )
     for written in (output, sidecar_path(output)):
         require_not_input(written, checkpoint)
     config, precision = read_config(checkpoint), _precision(checkpoint, precision, device)
@@ -57,8 +62,6 @@ def compile_verified(
     if pictures is not None:
         # Before minutes of compiling.
         verification_images(pictures, window=config.preprocessing.window)
-    if output.suffix != ".pt2":
-        raise UserError(f"{output}: expected the name of a .pt2 file")
     require_compiler(checkpoint)
     with atomic_write(output) as package:
         content = _compiled(Source(checkpoint, precision, device, batch), shapes.sizes)

@@ -68,7 +68,7 @@ def _parse(trt: Any, network: Any, plan: BuildPlan, logger: Any) -> None:
         reason = f"{_first([errors[0].desc()], '')} (node {errors[0].node_name()})" if errors else "no reason given"
         # A plugin tells the logger what it expected; the parser knows only that the plugin refused.
         reason = "; ".join([*(line for line in logger.errors if line.startswith(MESSAGE_STARTS)), reason])
-        hint = "" if plan.plugins else "; without --plugins our operators are parsed from their bodies"
+        hint = "; build with the plugins instead of the bodies: leave out --bodies" if plan.options.bodies else ""
         raise UserError(f"{plan.onnx}: TensorRT {trt.__version__} cannot parse it: {reason}{hint}")
 
 

@@ -50,7 +50,10 @@ class TensorRTEngine(SlottedEngine):
         """
         require_cuda(path, device)
         if not torch.cuda.is_available():
-            raise UserError(f"{path}: PyTorch sees no GPU; without PyTorch: backend pycuda")
+            raise UserError(
+                f"{path}: PyTorch sees no GPU, which a TensorRT engine needs; check nvidia-smi and torch.version.cuda, "
+                "or take the backend pycuda, which needs no PyTorch"
+            )
         opened = open_engine(path, precision=precision, trust=trust)
         metadata = opened.metadata
         super().__init__(

@@ -45,8 +45,16 @@ def check_built(engine: Path, *, onnx: Path | None, images: Path | None, trust: 
     # A sidecar may say anything; its file lies beside the engine.
     onnx = onnx or engine.with_name(Path(before.onnx).name if before else engine.with_suffix(".onnx").name)
     if not onnx.is_file():
-        raise UserError(f"{engine}: is compared with the file it was built from, and there is no {onnx}; see --onnx")
+        raise UserError(
+            f"{engine}: is compared with the exported file that it was built from, and there is no {onnx}; name that "
+            "file with --onnx FILE.onnx"
+        )
     require_not_input(sidecar_path(engine), onnx)
+    if cuda_device() is None:
+        raise UserError(
+            f"{engine}: a check runs the engine, and this machine has no GPU (or no driver); check it on a machine "
+            f"that is to run it, with {onnx.name} beside it"
+        )
     images = images or DEMO
     require_checkable(onnx, images)
     sidecar = before or describe(engine, onnx)

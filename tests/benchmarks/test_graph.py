@@ -18,7 +18,16 @@ def test_a_report_of_two_files(
     report = read_report(GraphReport, output)
     assert report.files == (count_file(file),) * 2
     (count, _) = report.files
-    assert count.custom == {"FixedNMS": 2, "MultilevelRoIAlign4": 2, "MultilevelRoIAlign1": 6, "BoundaryMerge": 2}
+    assert count.custom == {
+        "SelectProposals": 1,
+        "FixedNMS": 2,
+        "MultilevelRoIAlign4": 2,
+        "TopScores": 2,
+        "MultilevelRoIAlign1": 6,
+        "LabelLogits": 1,
+        "UpsampledLabelLogits": 3,
+        "BoundaryMerge": 2,
+    }
     assert count.nodes > count.gathers > 0
     # The file takes images of many sizes.
     assert count.bytes is None
@@ -26,7 +35,19 @@ def test_a_report_of_two_files(
     assert "–" in table
 
 
-def test_a_file_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (("text.onnx",), "text.onnx: not a readable ONNX file"),
+        (("none.onnx",), "none.onnx: no such file"),
+        (("text.onnx", "other/text.onnx"), "a report names files without their folders"),
+        ((), "no file given"),
+    ],
+)
+def test_what_is_given_wrong_is_one_line(
+    files: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "text.onnx").write_text("text")
-    assert main(Args(files=(tmp_path / "text.onnx",))) == 2
-    assert "text.onnx: not a readable ONNX file" in capsys.readouterr().err
+    assert main(Args(files=tuple(tmp_path / file for file in files))) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line

@@ -2,8 +2,9 @@
 
 import signal
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,11 @@ def test_the_command_says_what_was_asked_for(toy_onnx: Callable[..., Path], opti
     command = make_plan(toy_onnx(), options).command(Path("out/toy.engine"))
     assert " ".join(command) == f"python -m engines.build toy.onnx -o toy.engine {words}".rstrip()
     assert tyro.cli(build.Args, args=command[3:]).build == options
+
+
+def test_python_has_every_option_of_a_build() -> None:
+    arguments = set(signature(engines.build_engine).parameters)
+    assert arguments == {field.name for field in fields(BuildOptions)} | {"onnx", "output", "images", "check"}
 
 
 @needs_rtx

@@ -34,6 +34,13 @@ def shape(value: ir.Value | None) -> list[int | str]:
     return [size if isinstance(size, int) else str(size) for size in value.shape]
 
 
+def test_every_value_has_its_type_and_shape(graph: ir.Graph) -> None:
+    """``benchmarks.graph`` counts bytes by them."""
+    values = [value for node in graph for value in node.outputs]
+    assert values
+    assert [value.name for value in values if value.shape is None or value.dtype is None] == []
+
+
 def test_only_the_predicted_class_is_computed(graph: ir.Graph) -> None:
     classes = TINY.num_classes
     for width in (*WIDTHS, WIDTHS[-1] // 2):

@@ -342,6 +342,17 @@ def test_a_later_check_that_fails_leaves_nothing_good(
     assert f"no check has passed (it failed a check: {line}" in capsys.readouterr().err
 
 
+def test_a_later_check_needs_a_gpu(
+    unchecked: check.Args, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = sidecar_path(unchecked.model).read_bytes()
+    monkeypatch.setattr(verified_check, "cuda_device", lambda: None)
+    assert check.main(unchecked) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {unchecked.model}: a check runs the engine, and this machine has no GPU")
+    assert sidecar_path(unchecked.model).read_bytes() == content
+
+
 def test_a_later_check_refuses_other_files(
     unchecked: check.Args, toy_onnx: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -351,7 +362,7 @@ def test_a_later_check_refuses_other_files(
     assert check.main(replace(unchecked, onnx=other)) == 2
     assert f"{other}: is not what {unchecked.model} was built from: its SHA-256" in capsys.readouterr().err
     assert check.main(replace(unchecked, onnx=tmp_path / "absent.onnx")) == 2
-    assert "absent.onnx; see --onnx" in capsys.readouterr().err
+    assert "absent.onnx; name that file with --onnx" in capsys.readouterr().err
     toy_onnx()
     unchecked.model.write_bytes(unchecked.model.read_bytes() + b" ")
     assert check.main(unchecked) == 2
