@@ -211,6 +211,7 @@ def test_the_real_bindings_have_what_the_runners_call(flavour: str) -> None:
     assert "create_execution_context" in dir(trt.ICudaEngine)
     if flavour == "tensorrt_rtx":
         assert "is_stream_capturable" in dir(trt.IExecutionContext)
+        assert "REQUIRE_USER_ALLOCATION" in trt.BuilderFlag.__members__
         assert "EAGER" in trt.DynamicShapesKernelSpecializationStrategy.__members__
         config = {name for name in vars(FakeRuntimeConfig) if not name.startswith("_")} - {"strategy"}
         assert config <= {*dir(trt.IRuntimeConfig)}
