@@ -218,8 +218,8 @@ class _Size:
 
         The runs before it have the images in another order, so that what a recording keeps of them shows.
         """
-        for turn in range(1, RUNS):
-            self._run(images[turn % len(images) :] + images[: turn % len(images)])
+        for _ in range(RUNS - 1):
+            self._run(images[1:] + images[:1])
         return self._run(images)
 
     def _run(self, images: Sequence[NetworkInput]) -> list[Detections]:
