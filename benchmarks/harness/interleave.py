@@ -66,7 +66,7 @@ class Warm:
     def __init__(self, worker: Worker, runs: int) -> None:
         self._worker = worker
         self._cold = runs
-        self._runs: Counter[tuple[int, int]] = Counter()
+        self._runs: Counter[tuple[int, ...]] = Counter()
 
     def process(self, paths: Sequence[Path], canvas: tuple[int, int] | None) -> tuple[Sample, list[list[Result]]]:
         """What the first run gives that is behind the cold ones of its padded size."""

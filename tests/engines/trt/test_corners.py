@@ -137,6 +137,24 @@ def test_what_a_recording_keeps_of_its_images_shows(
         check_corners(engine, reference(path), pictures, lambda *_: None)
 
 
+def test_a_row_of_a_quantised_engine_is_as_near_to_itself_as_in_half_precision(
+    toy_onnx: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its limits beside ONNX Runtime are for other scales of the values."""
+    path = toy_onnx(precision="int8")
+    engine = engines.load(path, threads=1)
+    download = engine.download
+
+    def shifted(outputs: object) -> Detections:
+        found = download(outputs)
+        return found._replace(boxes=found.boxes + (np.arange(len(found.boxes)) == 1)[:, None, None].astype(np.float32))
+
+    monkeypatch.setattr(engine, "download", shifted)
+    pictures = [np.full((40, 60, 3), value, np.uint8) for value in (80, 160)]
+    with pytest.raises(FailedCheckError, match="at batch 2, height 32, width 32: beside each image alone"):
+        check_corners(engine, reference(path), pictures, lambda *_: None)
+
+
 def test_a_real_file_agrees_with_itself(tiny_files: tuple[Path, Path]) -> None:
     engine = engines.load(tiny_files[1], threads=1)
     corners = check_corners(engine, reference(tiny_files[1]), verification_images(PHOTOS), lambda *_: None)

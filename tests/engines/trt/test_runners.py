@@ -242,6 +242,16 @@ def test_refuses_a_foreign_engine_before_loading_it(
         load(trust_engine=True)
 
 
+def test_the_code_in_an_engine_is_allowed_where_its_sidecar_says_version_compatible(
+    load: Load, engine_file: Path, sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeEngine, "has_host_code", True)
+    with pytest.raises(UserError, match="host code is not allowed"):
+        load()
+    write_sidecar(replace(sidecar, newer_versions=True), engine_file)
+    load()
+
+
 def test_what_was_hashed_is_what_runs(
     load: Load, engine_file: Path, batch: Batch, expected: Callable[..., Detections], monkeypatch: pytest.MonkeyPatch
 ) -> None:
