@@ -1,10 +1,13 @@
-"""Child processes that end when their parent does, however that ends."""
+"""Child processes that end when their parent does, however that ends, or when it fails."""
 
 import ctypes
 import os
 import signal
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Thread
 
 SECONDS_BETWEEN_LOOKS = 1.0
@@ -29,6 +32,20 @@ def end_with_parent(parent: int, number: signal.Signals = KILL) -> None:
         return
     # Another system, another parent (a server that forks for it), or one that has ended already.
     Thread(target=_watch, args=(parent, number), daemon=True).start()
+
+
+@contextmanager
+def ended_by_errors(child: "subprocess.Popen[str]") -> Iterator["subprocess.Popen[str]"]:
+    """Within the block a child process works. An error or an interruption kills it; otherwise the block waits for it.
+
+    Popen's own block waits in either case, which can be minutes.
+    """
+    with child:
+        try:
+            yield child
+        except BaseException:
+            child.kill()
+            raise
 
 
 def _kernel_tells(number: signal.Signals) -> bool:

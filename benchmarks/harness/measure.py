@@ -93,7 +93,13 @@ def measure(
         load = ForeignLoad([os.getpid(), *(worker.pid for worker in workers)])
         count = settings.rounds or len(batches)
         turns = interleave(
-            workers, batches, rounds=count, warmup=settings.warmup, seed=settings.seed, canvas=settings.canvas
+            workers,
+            batches,
+            rounds=count,
+            warmup=settings.warmup,
+            seed=settings.seed,
+            canvas=settings.canvas,
+            warm_sizes=settings.device != "cpu",
         )
         rounds: list[Round] = []
         for each in tqdm(turns, "measuring", count, disable=None):

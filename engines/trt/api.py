@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from refinemask.extras import install_command
-from refinemask.files import UserError
+from refinemask.files import UserError, sha256
 from refinemask.foreign import one_line, reason
 from trt_plugins import require_as_built
 
@@ -17,8 +17,8 @@ Flavour = Literal["tensorrt", "tensorrt_rtx"]
 OLDEST, TOO_NEW = (10, 3), (12, 0)
 """Oldest supported and first unsupported version. Before 10.7 TensorRT ignores plugins where a function has a body, so
 it needs files without bodies."""
-_loaded: set[tuple[Any, Path]] = set()
-"""Libraries whose plugins are registered, each with the module of TensorRT."""
+_loaded: dict[tuple[Any, Path], str] = {}
+"""SHA-256 of the libraries whose plugins are registered, each with the module of TensorRT."""
 
 
 def import_tensorrt(flavour: Flavour) -> Any:
@@ -84,7 +84,8 @@ def load_plugins(trt: Any, library: str | os.PathLike[str] | None, logger: Any) 
             reason of a refusal.
 
     Raises:
-        UserError: the library is missing or not what was built there, or TensorRT does not accept it.
+        UserError: the library is missing or not what was built there, TensorRT does not accept it, or this process has
+            loaded another one of this name.
     """
     # A file with the operators' bodies needs TensorRT's RoIAlign. TensorRT-RTX has no plugins of its own.
     if hasattr(trt, "init_libnvinfer_plugins"):
@@ -95,8 +96,11 @@ def load_plugins(trt: Any, library: str | os.PathLike[str] | None, logger: Any) 
     path = Path(os.path.realpath(library))
     if not path.is_file():
         raise UserError(f"{library}: no such plugin library; build it with: python -m trt_plugins.build")
+    digest = sha256(path)
     # The registry refuses names that it already has.
-    if (trt, path) in _loaded:
+    if (loaded := _loaded.get((trt, path))) is not None:
+        if loaded != digest:
+            raise UserError(f"{library}: has changed since this process loaded it; start the process again")
         return
     require_as_built(path)
     known = len(logger.errors)
@@ -106,4 +110,4 @@ def load_plugins(trt: Any, library: str | os.PathLike[str] | None, logger: Any) 
             f"{library}: TensorRT {trt.__version__} cannot load this plugin library: {said}; build it again on this "
             "machine: python -m trt_plugins.build --force"
         )
-    _loaded.add((trt, path))
+    _loaded[trt, path] = digest

@@ -10,7 +10,7 @@ from engines.trt.device import cuda_device
 from engines.trt.plan import BuildPlan, Built
 from engines.trt.precision import inspected_layers, inspector_shares, network_shares
 from refinemask.contract import OPERATORS
-from refinemask.files import UserError
+from refinemask.files import UserError, atomic_write
 from refinemask.foreign import one_line
 from refinemask.json_files import parse_json
 
@@ -54,7 +54,8 @@ def build_in_process(plan: BuildPlan, output: Path, progress: Progress) -> Built
     del monitor
     output.write_bytes(serialized)
     if cache is not None and plan.options.timing_cache is not None:
-        plan.options.timing_cache.write_bytes(cache.serialize())
+        with atomic_write(plan.options.timing_cache) as temporary:
+            temporary.write_bytes(cache.serialize())
     layers = [] if plan.options.capabilities else _inspect(trt, serialized, plan, logger)
     inspected = inspector_shares(layers) if layers else None
     return Built(short_version(trt.__version__), network_shares(trt, network), inspected, layers)
@@ -103,6 +104,9 @@ def _configure(trt: Any, builder: Any, plan: BuildPlan) -> Any:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
     if plan.options.hardware_compatible:
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+    if plan.flavour == "tensorrt_rtx":
+        # Otherwise an engine may allocate in its runs, which then cannot be recorded.
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
     _set_effort(trt, config, plan)
     if plan.options.capabilities:
         config.num_compute_capabilities = len(plan.options.capabilities)

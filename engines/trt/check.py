@@ -57,8 +57,8 @@ def check_engine_file(request: CheckRequest, progress: Progress) -> list[Corner]
     """Open an engine and check it.
 
     Raises:
-        UserError: the exported file is another one, the engine cannot be opened, or there are no pictures or no ONNX
-            Runtime to compare with.
+        UserError: the exported file is another one, the engine cannot be opened, there are no pictures or no ONNX
+            Runtime to compare with, or nothing is detected in the pictures.
         FailedCheckError: it does not agree, or fails, at one of the corners.
     """
     progress("loading", 0)
@@ -73,25 +73,48 @@ def check_engine_file(request: CheckRequest, progress: Progress) -> list[Corner]
     except UserError as error:
         raise UserError(str(error).replace(request.engine, request.name)) from error
     images = verification_images(Path(request.images), window=engine.config.preprocessing.window)
-    return check_corners(engine, reference(onnx), images, progress)
+    corners = check_corners(engine, reference(onnx), images, progress)
+    if not any(corner.found for corner in corners):
+        raise UserError(
+            f"{request.images}: nothing is detected in these pictures, so nothing was compared with {request.name}; "
+            "name a directory with others: --images"
+        )
+    return corners
 
 
-def require_checkable(onnx: Path, images: Path) -> None:
-    """Raise a UserError unless there are pictures and ONNX Runtime, which a check needs; ``onnx`` is the file."""
+def require_checkable(onnx: Path, images: Path, otherwise: str = "") -> None:
+    """Raise a UserError unless there are pictures, ONNX Runtime and a runner, which a check needs.
+
+    Args:
+        onnx: the exported file.
+        images: directory with pictures.
+        otherwise: what else helps where a package is missing, the last words of the line.
+    """
     verification_images(images, window=Metadata.of_file(onnx).config.preprocessing.window)
-    with needed_by(f"{onnx}: the check of its engine", otherwise="leave it out with --no-check"):
+    with needed_by(f"{onnx}: the check of its engine", otherwise=otherwise):
         import onnxruntime  # noqa: F401
+
+        if not _pytorch_sees_gpu():
+            import pycuda.driver  # noqa: F401
 
 
 def _open(path: Path) -> Engine:
     """The engine in the runner that users of this machine have."""
-    if find_spec("torch") is None:
+    if not _pytorch_sees_gpu():
         from engines.trt.pycuda_runner import PycudaEngine
 
         return PycudaEngine(path)
     from engines.trt.torch_runner import TensorRTEngine
 
     return TensorRTEngine(path)
+
+
+def _pytorch_sees_gpu() -> bool:
+    if find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def reference(path: Path) -> Runner | None:
@@ -120,7 +143,8 @@ def check_corners(
 ) -> list[Corner]:
     """Compare an engine at the smallest, the usual and the largest shape, at batch 1, 2 and the largest.
 
-    Each image is computed once for each size by the reference, and once alone by the engine.
+    Each image is computed once for each size by the reference, and once alone by the engine, after runs that a runner
+    records.
 
     Args:
         engine: the engine; its bounds are those of its profile.
@@ -133,7 +157,7 @@ def check_corners(
     """
     assert isinstance(engine.bounds, Bounds)
     sizes, batches = corner_sizes(engine.bounds), corner_batches(engine.bounds)
-    steps = len(sizes) * (2 * len(images) + RUNS * sum(batch > 1 for batch in batches))
+    steps = len(sizes) * (2 * len(images) + RUNS - 1 + RUNS * sum(batch > 1 for batch in batches))
     done = iter(range(steps))
 
     def step(what: str, shape: Shape) -> None:
@@ -158,6 +182,8 @@ class _Size:
         self.step = step
         self.inputs = [preprocess([image], engine.config.preprocessing, size) for image in images]
         self.expected = None if reference is None else self._by_reference(reference)
+        for each in islice(cycle(reversed(self.inputs)), RUNS - 1):
+            self._run_alone(each)
         self.alone = [self._run_alone(each) for each in self.inputs]
 
     def corners(self, batches: Sequence[int]) -> Iterator[Corner]:
@@ -192,8 +218,8 @@ class _Size:
 
         The runs before it have the images in another order, so that what a recording keeps of them shows.
         """
-        for turn in range(1, RUNS):
-            self._run(images[turn % len(images) :] + images[: turn % len(images)])
+        for _ in range(RUNS - 1):
+            self._run(images[1:] + images[:1])
         return self._run(images)
 
     def _run(self, images: Sequence[NetworkInput]) -> list[Detections]:

@@ -31,7 +31,7 @@ from refinemask.exit_codes import BAD_INPUT, FAILED_CHECK, INTERRUPTED
 from refinemask.files import FailedCheckError, UserError
 from refinemask.foreign import one_line
 from refinemask.json_files import checked, parse_json
-from refinemask.orphans import end_with_parent
+from refinemask.orphans import end_with_parent, ended_by_errors
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,19 @@ class Answer:
     """Why the task could not be done."""
 
 
+CRASHES = {signal.SIGILL, signal.SIGABRT, signal.SIGFPE, signal.SIGSEGV}
+if sys.platform != "win32":
+    CRASHES |= {signal.SIGBUS, signal.SIGTRAP, signal.SIGSYS}
+
+
 class EndedEarlyError(Exception):
     """The error of a child that ended without an answer."""
 
     def __init__(self, phase: str, code: int) -> None:
         self.phase = phase
         """What it did last."""
-        self.killed = code == -signal.SIGKILL
-        """Whether it was killed, which is usually the system's want of memory."""
+        self.crashed = -code in CRASHES
+        """Whether what it did is at fault; otherwise somebody ended it, or the system for want of memory."""
         reason = f"signal {-code} (9 is usually lack of memory)" if code < 0 else f"exit code {code}"
         super().__init__(reason)
 
@@ -85,16 +90,16 @@ def check_in_child(request: CheckRequest, flavour: Flavour) -> tuple[Corner, ...
     """:func:`check_engine_file` in a process of its own, with a progress bar.
 
     Raises:
-        UserError: :func:`check_engine_file` raised it, or the process was killed.
+        UserError: :func:`check_engine_file` raised it, or the process ended early without a crash.
         FailedCheckError: the engine does not agree, or crashes, at the corner that is named.
     """
     try:
         return _ask("check", asdict(request), flavour, request.name).corners
     except EndedEarlyError as error:
         reason = f"the check ended with {error}, last phase: {error.phase or 'start'}"
-        if error.killed:
-            raise UserError(f"{request.name}: {reason}; try --images with smaller pictures, or --no-check") from error
-        raise FailedCheckError(reason) from error
+        if error.crashed:
+            raise FailedCheckError(reason) from error
+        raise UserError(f"{request.name}: {reason}; try again, with --images of smaller pictures") from error
 
 
 def describe_in_child(engine: Path, onnx: Path) -> Described:
@@ -121,7 +126,8 @@ def _ask(task: str, request: dict[str, Any], flavour: Flavour, name: str | Path)
     ):
         words = json.dumps({"task": task, "request": request, "parent": os.getpid()})
         command = [sys.executable, "-m", "engines.trt.child", words]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace", env=environment) as child:
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "text": True, "errors": "replace"}
+        with ended_by_errors(subprocess.Popen(command, env=environment, **pipes)) as child:
             assert child.stdout is not None
             for line in child.stdout:
                 try:

@@ -14,6 +14,7 @@ from engines.trt.precision import inspected_layers, inspector_shares
 from refinemask.files import UserError
 from refinemask.foreign import one_line
 from refinemask.json_files import read_json
+from refinemask.orphans import ended_by_errors
 
 
 def trtexec_command(plan: BuildPlan, output: Path, layers: Path, *, major: int) -> list[str]:
@@ -92,9 +93,8 @@ def build_with_trtexec(plan: BuildPlan, engine: Path) -> Built:
     with tempfile.TemporaryDirectory() as directory:
         layer_file = Path(directory) / "layers.json"
         command = trtexec_command(plan, engine, layer_file, major=int(version.split(".")[0]))
-        with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-        ) as process:
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        with ended_by_errors(subprocess.Popen(command, errors="replace", **pipes)) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 print(line, end="", file=sys.stderr)

@@ -5,6 +5,7 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
+from engines.trt.api import import_tensorrt, short_version
 from engines.trt.check import require_checkable
 from engines.trt.child import build_in_child
 from engines.trt.corners import Corner
@@ -12,7 +13,7 @@ from engines.trt.device import cuda_device
 from engines.trt.plan import BuildPlan, Built
 from engines.trt.precision import as_tf32, require_met
 from engines.trt.sidecar import Sidecar, sidecar_path, write_sidecar
-from engines.trt.trtexec import build_with_trtexec
+from engines.trt.trtexec import build_with_trtexec, trtexec_version
 from engines.trt.verified_check import check_file
 from refinemask.bundled import DEMO
 from refinemask.files import FailedCheckError, UserError, atomic_write, require_not_input, sha256
@@ -42,7 +43,8 @@ def build_verified(plan: BuildPlan, output: Path, *, images: Path | None = None,
     unchecked = _why_unchecked(plan, check)
     if unchecked is None:
         # Before minutes of building.
-        require_checkable(plan.onnx, images or DEMO)
+        require_checkable(plan.onnx, images or DEMO, otherwise="leave it out with --no-check")
+        _require_loadable(plan)
     with atomic_write(output) as engine:
         built = build_with_trtexec(plan, engine) if plan.options.trtexec else build_in_child(plan, engine)
         if plan.tf32:
@@ -89,6 +91,31 @@ def _require_library(plan: BuildPlan) -> None:
         except FileNotFoundError as error:
             raise UserError(f"{error}; or name one (--plugins), or build the operators' bodies (--bodies)") from error
     require_as_built(plan.plugins)
+
+
+def _require_loadable(plan: BuildPlan) -> None:
+    """Raise a UserError if an engine of this plan could not be loaded here for its check."""
+    otherwise = "or leave the check out with --no-check"
+    if plan.options.trtexec:
+        builds = trtexec_version(plan.options.trtexec)
+        try:
+            loads = short_version(import_tensorrt(plan.flavour).__version__)
+        except UserError as error:
+            raise UserError(f"{plan.onnx}: the check of its engine: {error}, {otherwise}") from error
+        if builds != loads and not plan.options.version_compatible:
+            raise UserError(
+                f"{plan.onnx}: {plan.options.trtexec} is of TensorRT {builds}, and the Python package that checks its "
+                f"engine is {loads}; install the same version, {otherwise}"
+            )
+    if plan.options.plugins is not None and plan.options.plugins.is_file():
+        try:
+            here = library_path()
+        except FileNotFoundError as error:
+            raise UserError(f"{error}: engines load this one; build it, {otherwise}") from error
+        if sha256(here) != sha256(plan.options.plugins):
+            raise UserError(
+                f"{plan.options.plugins}: engines load {here}, another library; copy this one there, {otherwise}"
+            )
 
 
 def _describe(plan: BuildPlan, output: Path, built: Built, digest: str) -> Sidecar:

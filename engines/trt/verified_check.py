@@ -41,6 +41,8 @@ def check_file(sidecar: Sidecar, engine: Path, *, name: Path, onnx: Path, images
 def check_built(engine: Path, *, onnx: Path | None, images: Path | None, trust: bool) -> Sidecar:
     """Check an engine and complete, or write, its sidecar; see :func:`engines.check_engine`."""
     require_readable(engine)
+    if cuda_device() is None:
+        raise UserError(f"{engine}: can be checked where it can run, and this machine has no GPU (or no driver)")
     before = None if trust and not sidecar_path(engine).is_file() else read_sidecar(engine)
     # A sidecar may say anything; its file lies beside the engine.
     onnx = onnx or engine.with_name(Path(before.onnx).name if before else engine.with_suffix(".onnx").name)
@@ -61,9 +63,14 @@ def check_built(engine: Path, *, onnx: Path | None, images: Path | None, trust: 
     try:
         corners = check_file(sidecar, engine, name=engine, onnx=onnx, images=images)
     except FailedCheckError as error:
-        if before is not None:
-            _write(before, replace(before, corners=(), unchecked=f"it failed a check: {error}"), engine)
-        raise FailedCheckError(f"{engine}: {error}; build it again, with another version of TensorRT") from error
+        reason = f"{engine}: {error}; build it again, with another version of TensorRT"
+        try:
+            if before is not None:
+                _write(before, replace(before, corners=(), unchecked=f"it failed a check: {error}"), engine)
+        except UserError as unwritten:
+            # What the check found is not to be lost.
+            raise FailedCheckError(f"{reason} ({unwritten})") from error
+        raise FailedCheckError(reason) from error
     completed = replace(sidecar, corners=corners, unchecked=None)
     _write(before, completed, engine)
     return completed

@@ -52,6 +52,8 @@ class FakeTensorRT:
         self.config = config = SimpleNamespace(set_flag=self.flags.add, clear_flag=self.flags.discard)
         profile = SimpleNamespace(set_shape=lambda *_: None)
         config.add_optimization_profile = lambda profile: 0
+        config.create_timing_cache = lambda content: SimpleNamespace(serialize=lambda: b"times")
+        config.set_timing_cache = lambda cache, ignore_mismatch: True
         plugins = (make_layer(name, LayerType.PLUGIN_V3) for name in self.plugins)
         layers = [make_layer("features", LayerType.CONVOLUTION), *plugins]
         return SimpleNamespace(
@@ -111,6 +113,7 @@ class FakeTensorRT:
             "ProfilingVerbosity": SimpleNamespace(DETAILED=2),
             "LayerInformationFormat": SimpleNamespace(JSON=1),
             "BuilderFlag": SimpleNamespace(TF32="TF32", VERSION_COMPATIBLE="VERSION_COMPATIBLE"),
+            "ComputeCapability": SimpleNamespace(SM89=89),
         }
         vars(trt).update(members)
         return trt

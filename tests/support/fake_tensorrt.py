@@ -178,6 +178,8 @@ class FakeEngine:
 
     largest_batch = 4
     fails = False
+    has_host_code = False
+    """Whether it is version compatible, and so carries a runtime, which must be allowed."""
     capturable = True
     """Whether TensorRT-RTX's contexts may be recorded."""
     most_contexts = 100
@@ -240,9 +242,13 @@ class FakeRuntime:
 
     def __init__(self, logger: FakeLogger) -> None:
         self.logger = logger
+        self.engine_host_code_allowed = False
         self.calls.append("runtime")
 
     def deserialize_cuda_engine(self, content: bytes) -> FakeEngine | None:
+        if FakeEngine.has_host_code and not self.engine_host_code_allowed:
+            self.logger.log(1, "host code is not allowed")
+            return None
         try:
             return FakeEngine(content, self.logger)
         # The runtime of ONNX has many kinds; TensorRT logs and returns nothing.

@@ -22,7 +22,9 @@ class Recorder:
 
     def process(self, paths: Sequence[Path], canvas: tuple[int, int] | None) -> tuple[SimpleNamespace, list[str]]:
         self.turns.append((self.name, paths[0].name))
-        return SimpleNamespace(engine=self.name, image=paths[0].name, canvas=canvas), [f"{self.name} found"]
+        padded = (64, 96) if paths[0].name < "c" else (96, 64)
+        sample = SimpleNamespace(engine=self.name, image=paths[0].name, canvas=canvas, padded=padded)
+        return sample, [f"{self.name} found"]
 
 
 @pytest.fixture
@@ -52,3 +54,18 @@ def test_the_order_is_shuffled_by_the_seed(turns: list[tuple[str, str]]) -> None
 
     assert len({tuple(order) for order in orders(0)}) == 6
     assert orders(0) == orders(0) != orders(1)
+
+
+def test_an_engine_that_records_sizes_has_recorded_each_before_it_counts(turns: list[tuple[str, str]]) -> None:
+    """The third picture alone is upright, and the warm-up of three rounds ends with it."""
+    workers: list[Any] = [Recorder(name, turns) for name in "xy"]
+    rounds: list[Any] = list(interleave(workers, BATCHES[::-1], rounds=4, warmup=3, warm_sizes=True))
+    assert [sample.image for each in rounds for sample in each.samples] == [*"ccbbaacc"]
+    for name in "xy":
+        seen = [image for engine, image in turns if engine == name]
+        first_upright = seen.index("c")
+        assert seen.count("c") == 3 + 1 + 2, seen
+        assert seen[first_upright : first_upright + 4] == ["c"] * 4
+    turns.clear()
+    list(interleave(workers, BATCHES, rounds=3, warmup=0, warm_sizes=True))
+    assert len(turns) == 6

@@ -1,5 +1,6 @@
 """Building through TensorRT's Python API, on a stand-in: which calls are made, and in which order."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +47,38 @@ def test_tf32_is_on_where_it_was_asked_for(
 def test_a_version_compatible_engine_can_be_inspected(tensorrt: FakeTensorRT, build: Callable[..., Built]) -> None:
     build(replace(BODIES, version_compatible=True))
     assert "VERSION_COMPATIBLE" in tensorrt.flags
+
+
+def test_an_engine_of_tensorrt_rtx_never_allocates_in_a_run(
+    tensorrt: FakeTensorRT, build: Callable[..., Built], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT itself has no such flag, and its runs allocate nothing."""
+    build(BODIES)
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", sys.modules["tensorrt"])
+    monkeypatch.setattr("tensorrt.BuilderFlag.REQUIRE_USER_ALLOCATION", "REQUIRE_USER_ALLOCATION", raising=False)
+    build(replace(BODIES, flavour="tensorrt_rtx"))
+    assert "REQUIRE_USER_ALLOCATION" in tensorrt.flags
+
+
+def test_a_timing_cache_is_written_whole_and_its_folder_is_made(
+    tensorrt: FakeTensorRT, build: Callable[..., Built], tmp_path: Path
+) -> None:
+    cache = tmp_path / "new" / "timing.cache"
+    build(replace(BODIES, timing_cache=cache))
+    assert [(path.name, path.read_bytes()) for path in cache.parent.iterdir()] == [("timing.cache", b"times")]
+
+
+def test_a_library_that_has_changed_since_it_was_loaded_is_refused(
+    tensorrt: FakeTensorRT, build: Callable[..., Built], tmp_path: Path
+) -> None:
+    """Its plugins are the old ones until the process ends, whatever the file's hash says."""
+    library = tmp_path / "plugins.so"
+    library.write_bytes(b"old")
+    with_plugins = replace(BODIES, bodies=False, plugins=library)
+    build(with_plugins)
+    library.write_bytes(b"new")
+    with pytest.raises(UserError, match=r"plugins\.so: has changed since this process loaded it; start the process"):
+        build(with_plugins)
 
 
 def test_plugins_are_loaded_where_a_logger_listens(

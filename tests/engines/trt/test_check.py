@@ -10,64 +10,22 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from PIL import Image
 
 import engines
 from engines import build, check
 from engines.build import CheckOptions
-from engines.trt import child, runtime, verified_build, verified_check
-from engines.trt.check import CheckRequest, check_engine_file
-from engines.trt.corners import Corner, table
+from engines.trt import child, verified_build, verified_check
+from engines.trt.corners import table
 from engines.trt.described import describe_engine
-from engines.trt.device import CudaDevice
 from engines.trt.plan import BuildOptions, BuildPlan, Built
 from engines.trt.sidecar import read_sidecar, sidecar_path, write_sidecar
 from refinemask.contract import Bounds
 from refinemask.files import sha256
-from tests.support import fake_tensorrt
 from tests.support.fake_tensorrt import FakeEngine
 
 ROOT = Path(__file__).resolve().parents[3]
-L4 = CudaDevice("NVIDIA L4", "8.9", "13.0", "580.65")
-BUILT = Built("10.13.0", {"compute": {"fp32": 1.0}}, None, [])
 Outputs = dict[str, np.ndarray]
 SHAPES = [(batch, *size) for size in ((32, 32), (64, 64), (128, 256)) for batch in (1, 2, 4)]
-
-
-def in_this_process(request: CheckRequest, flavour: str) -> tuple[Corner, ...]:
-    return tuple(check_engine_file(request, lambda phase, share: None))
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    """Two pictures."""
-    (tmp_path / "images").mkdir()
-    for seed in range(2):
-        pixels = np.random.default_rng(seed).integers(0, 256, (50 + 30 * seed, 90, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / "images" / f"{seed}.png")
-    return tmp_path / "images"
-
-
-@pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stand-ins; TensorRT "builds" the exported file itself."""
-
-    def copy(plan: BuildPlan, engine: Path) -> Built:
-        engine.write_bytes(plan.onnx.read_bytes())
-        return BUILT
-
-    for module in (runtime, verified_build, verified_check):
-        monkeypatch.setattr(module, "cuda_device", lambda: L4)
-    fake_tensorrt.install(monkeypatch)
-    monkeypatch.setattr(verified_build, "build_in_child", copy)
-    monkeypatch.setattr(verified_check, "check_in_child", in_this_process)
-
-
-@pytest.fixture
-def args(toy_onnx: Callable[..., Path], tmp_path: Path, images: Path, gpu: None) -> build.Args:
-    options = BuildOptions(flavour="tensorrt", bodies=True)
-    output = tmp_path / "out" / "toy.engine"
-    return build.Args(model=toy_onnx(), output=output, build=options, comparison=CheckOptions(images=images))
 
 
 def distort(monkeypatch: pytest.MonkeyPatch, change: Callable[[Outputs], None]) -> None:
@@ -203,7 +161,7 @@ def without_bodies(args: build.Args, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def built(plan: BuildPlan, engine: Path) -> Built:
         engine.write_bytes(content)
-        return BUILT
+        return Built("10.13.0", {"compute": {"fp32": 1.0}}, None, [])
 
     monkeypatch.setattr(verified_build, "build_in_child", built)
 
@@ -304,15 +262,6 @@ def test_what_a_check_needs_is_missed_before_the_build(
     error = capsys.readouterr().err
     assert "needs onnxruntime" in error
     assert "or leave it out with --no-check" in error
-
-
-@pytest.fixture
-def unchecked(args: build.Args, capsys: pytest.CaptureFixture[str]) -> check.Args:
-    """An engine that was built without a check, its exported file beside it."""
-    output = args.model.with_suffix(".engine")
-    assert build.main(replace(args, output=output, comparison=CheckOptions(check=False))) == 0
-    capsys.readouterr()
-    return check.Args(model=output, images=args.comparison.images)
 
 
 def test_a_later_check_completes_the_sidecar(unchecked: check.Args, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ from refinemask.agreement import PARITY, Parity, verification_images
 from refinemask.bundled import PHOTOS
 from refinemask.contract import Bounds
 from refinemask.data.transforms import NetworkInput
+from refinemask.files import FailedCheckError
 from refinemask.structures import Detections
 
 LIMITS = Parity(boxes=0.5, scores=0.01, masks=0.97, share=0.9)
@@ -113,6 +114,45 @@ def test_each_image_is_computed_once_for_each_size(toy_onnx: Callable[..., Path]
     assert all(corner.rows is not None and corner.rows.agreeing == 3 * corner.shape[0] for corner in corners)
     assert done == sorted(done)
     assert 0 <= done[0] < done[-1] < 1
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4])
+def test_what_a_recording_keeps_of_its_images_shows(
+    toy_onnx: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    """From the third run of a shape on it computes the images of the second again."""
+    path = toy_onnx()
+    engine, seen = engines.load(path, threads=1), []
+    upload = engine.upload
+
+    def stale(images: np.ndarray, image_sizes: np.ndarray) -> object:
+        if len(images) != batch:
+            return upload(images, image_sizes)
+        seen.append((images, image_sizes))
+        return upload(*seen[:2][-1])
+
+    monkeypatch.setattr(engine, "upload", stale)
+    pictures = [np.random.default_rng(seed).integers(0, 256, (40 + 9 * seed, 60, 3), dtype=np.uint8) for seed in (0, 1)]
+    with pytest.raises(FailedCheckError, match=f"at batch {batch}, height 32, width 32: beside ONNX Runtime"):
+        check_corners(engine, reference(path), pictures, lambda *_: None)
+
+
+def test_a_row_of_a_quantised_engine_is_as_near_to_itself_as_in_half_precision(
+    toy_onnx: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its limits beside ONNX Runtime are for other scales of the values."""
+    path = toy_onnx(precision="int8")
+    engine = engines.load(path, threads=1)
+    download = engine.download
+
+    def shifted(outputs: object) -> Detections:
+        found = download(outputs)
+        return found._replace(boxes=found.boxes + (np.arange(len(found.boxes)) == 1)[:, None, None].astype(np.float32))
+
+    monkeypatch.setattr(engine, "download", shifted)
+    pictures = [np.full((40, 60, 3), value, np.uint8) for value in (80, 160)]
+    with pytest.raises(FailedCheckError, match="at batch 2, height 32, width 32: beside each image alone"):
+        check_corners(engine, reference(path), pictures, lambda *_: None)
 
 
 def test_a_real_file_agrees_with_itself(tiny_files: tuple[Path, Path]) -> None:

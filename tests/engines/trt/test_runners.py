@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Barrier, Lock, Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -240,6 +240,29 @@ def test_refuses_a_foreign_engine_before_loading_it(
     write_sidecar(replace(sidecar, engine_sha256=sha256(engine_file), capabilities=("9.0",)), engine_file)
     with pytest.raises(UserError, match=r"compute capability is 8\.9, the engine's is 9\.0"):
         load(trust_engine=True)
+
+
+def test_the_code_in_an_engine_is_allowed_where_its_sidecar_says_version_compatible(
+    load: Load, engine_file: Path, sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeEngine, "has_host_code", True)
+    with pytest.raises(UserError, match="host code is not allowed"):
+        load()
+    write_sidecar(replace(sidecar, newer_versions=True), engine_file)
+    load()
+
+
+def test_what_was_hashed_is_what_runs(
+    load: Load, engine_file: Path, batch: Batch, expected: Callable[..., Detections], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = runtime.check_sidecar
+
+    def overtaken(*arguments: Any, **options: Any) -> None:
+        check(*arguments, **options)
+        engine_file.write_bytes(b"other code")
+
+    monkeypatch.setattr(runtime, "check_sidecar", overtaken)
+    assert_same(load().infer(*batch), expected(*batch))
 
 
 @pytest.mark.usefixtures("gpu_contexts")

@@ -119,6 +119,28 @@ def test_goes_on_where_the_memory_cannot_grow(
         assert_same(engine.infer(*batch_of(width, 7)), expected(*batch_of(width, 7)))
 
 
+def test_the_smaller_memory_is_given_back_before_a_larger_one_is_taken(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be no room for both."""
+    engine = load()
+    engine.infer(*batch_of(64))
+    (context,) = contexts()
+    smaller, make = context.memory, fake_cuda.device_memory
+    assert smaller is not None
+
+    def taken(size: int) -> np.ndarray:
+        if size == memory_size((1, 3, 64, 128)):
+            assert not fake_cuda.in_memory(*smaller)
+        sizes.append(size)
+        return make(size)
+
+    sizes: list[int] = []
+    monkeypatch.setattr(fake_cuda, "device_memory", taken)
+    engine.infer(*batch_of(128))
+    assert memory_size((1, 3, 64, 128)) in sizes
+
+
 def test_addresses_are_set_once_for_each_shape(load: Load) -> None:
     engine = load()
     for _ in range(3):
@@ -189,6 +211,7 @@ def test_the_real_bindings_have_what_the_runners_call(flavour: str) -> None:
     assert "create_execution_context" in dir(trt.ICudaEngine)
     if flavour == "tensorrt_rtx":
         assert "is_stream_capturable" in dir(trt.IExecutionContext)
+        assert "REQUIRE_USER_ALLOCATION" in trt.BuilderFlag.__members__
         assert "EAGER" in trt.DynamicShapesKernelSpecializationStrategy.__members__
         config = {name for name in vars(FakeRuntimeConfig) if not name.startswith("_")} - {"strategy"}
         assert config <= {*dir(trt.IRuntimeConfig)}

@@ -38,9 +38,10 @@ pytestmark = [
 HERE = Path(__file__).resolve().parent
 WEIGHTS = HERE.parents[2] / "demo" / "weights"
 LIBRARY = LIBRARY_DIR / PLUGIN_LIBRARY
-PLUGINS = 2 + 6 + 2 + 2
+PLUGINS = 2 + 6 + 2 + 2 + 1 + 2 + 4
 """RoIAlign of four levels for boxes and masks, of one level twice in each of three stages; NMS of proposals and of
-detections; two merges of stages."""
+detections; two merges of stages; one selection of proposals and two of scores; the logits of labels of four
+stages."""
 NARROWEST = 16
 """Channels of a layer that nvidia-modelopt would quantise."""
 DYNAMIC = {

@@ -38,6 +38,24 @@ def test_a_size_that_the_engine_does_not_take_turned_is_not_turned() -> None:
     assert landscape.canvas(900, 700) == (928, 704)
 
 
+@pytest.mark.parametrize(
+    ("height", "width"),
+    [
+        ((32, 800, 1344), (832, 1344, 1344)),
+        ((800, 800, 1344), (800, 1344, 1344)),
+        ((32, 800, 1344), (32, 1344, 1344)),
+        ((32, 1344, 1344), (32, 800, 800)),
+        ((832, 1344, 1344), (32, 800, 1344)),
+        ((32, 64, 128), (96, 96, 96)),
+    ],
+)
+def test_the_engine_takes_every_size_that_is_chosen(height: tuple[int, ...], width: tuple[int, ...]) -> None:
+    """Each side has limits of its own, a smallest and a largest one."""
+    tuned = TunedBounds.of(Bounds(batch=(1, 1, 1), height=height, width=width))  # type: ignore[arg-type]
+    for image in ((20, 30), (30, 20), (height[1], width[1]), (min(height[2], width[1]), min(width[2], height[1]))):
+        tuned.check((1, 3, *tuned.canvas(*image)))
+
+
 def test_a_static_engine_has_its_one_size() -> None:
     static = TunedBounds.of(Bounds(batch=(1, 1, 1), height=(800, 800, 800), width=(1344, 1344, 1344)))
     assert [static.canvas(*size) for size in ((700, 900), (1333, 800))] == [(800, 1344)] * 2
