@@ -149,7 +149,8 @@ def _name_boundaries(model: ir.Model, names: Sequence[str]) -> None:
     outputs = model.graph.outputs
     for value, name in zip(outputs[len(OUTPUTS) :], names, strict=True):
         value.name = BOUNDARY + name
-    del outputs[len(OUTPUTS) :]
+    # A value that is deleted from the list would still pass for an output, and be written without its type and shape.
+    outputs[len(OUTPUTS) :] = []
     remove_unused_nodes(model)
 
 
