@@ -49,8 +49,9 @@ PLUGINS = {
     "LabelLogits": 1,
     "BoundaryMerge": 2,
 }
-"""Custom nodes of a file, each of which becomes a plugin layer: proposals and detections are suppressed and chosen, boxes
-and masks pool four levels, each of three stages pools one level twice and predicts, and so does the first mask."""
+"""Custom nodes of a file, each of which becomes a plugin layer. Proposals and detections are chosen and suppressed.
+Boxes and masks pool four levels. Each of three stages pools one level twice and predicts, and so does the first mask.
+"""
 NARROWEST = 16
 """Channels of a layer that nvidia-modelopt would quantise."""
 DYNAMIC = {
