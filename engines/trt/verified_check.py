@@ -42,7 +42,10 @@ def check_built(engine: Path, *, onnx: Path | None, images: Path | None, trust: 
     """Check an engine and complete, or write, its sidecar; see :func:`engines.check_engine`."""
     require_readable(engine)
     if cuda_device() is None:
-        raise UserError(f"{engine}: can be checked where it can run, and this machine has no GPU (or no driver)")
+        raise UserError(
+            f"{engine}: a check runs the engine, and this machine has no GPU (or no driver); check it on a machine "
+            "that is to run it, with the exported file beside it"
+        )
     before = None if trust and not sidecar_path(engine).is_file() else read_sidecar(engine)
     # A sidecar may say anything; its file lies beside the engine.
     onnx = onnx or engine.with_name(Path(before.onnx).name if before else engine.with_suffix(".onnx").name)
@@ -52,11 +55,6 @@ def check_built(engine: Path, *, onnx: Path | None, images: Path | None, trust: 
             "file with --onnx FILE.onnx"
         )
     require_not_input(sidecar_path(engine), onnx)
-    if cuda_device() is None:
-        raise UserError(
-            f"{engine}: a check runs the engine, and this machine has no GPU (or no driver); check it on a machine "
-            f"that is to run it, with {onnx.name} beside it"
-        )
     images = images or DEMO
     require_checkable(onnx, images)
     sidecar = before or describe(engine, onnx)

@@ -1,11 +1,14 @@
 """The count of exported graphs."""
 
+from collections import Counter
 from pathlib import Path
 
+import onnx_ir as ir
 import pytest
 
 from benchmarks.graph import Args, GraphReport, count_file, main
 from benchmarks.harness.report_file import read_report
+from refinemask.contract import DOMAIN
 
 
 def test_a_report_of_two_files(
@@ -18,16 +21,8 @@ def test_a_report_of_two_files(
     report = read_report(GraphReport, output)
     assert report.files == (count_file(file),) * 2
     (count, _) = report.files
-    assert count.custom == {
-        "SelectProposals": 1,
-        "FixedNMS": 2,
-        "MultilevelRoIAlign4": 2,
-        "TopScores": 2,
-        "MultilevelRoIAlign1": 6,
-        "LabelLogits": 1,
-        "UpsampledLabelLogits": 3,
-        "BoundaryMerge": 2,
-    }
+    assert count.custom["SelectProposals"] == 1
+    assert count.custom == dict(Counter(node.op_type for node in ir.load(file).graph if node.domain == DOMAIN))
     assert count.nodes > count.gathers > 0
     # The file takes images of many sizes.
     assert count.bytes is None

@@ -18,6 +18,7 @@ pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx: pip install -e '
 
 FLOAT, HALF, BFLOAT16 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16
 POOLING = {"output_size": 7, "sampling_ratio": 0, "finest_scale": 56}
+"""All attributes that files of release 0.5.0 have; a node of one level has had its channels since then, too."""
 
 
 def custom_node(name: str, inputs: list[str], outputs: list[str], **attributes: Any) -> onnx.NodeProto:

@@ -237,4 +237,4 @@ def test_a_machine_without_a_gpu_is_told_first(
 ) -> None:
     monkeypatch.setattr(verified_check, "cuda_device", lambda: None)
     assert check.main(unchecked) == 2
-    assert "can be checked where it can run, and this machine has no GPU" in capsys.readouterr().err
+    assert "a check runs the engine, and this machine has no GPU" in capsys.readouterr().err

@@ -28,9 +28,9 @@ from tests.support.tiny_detector import TINY
 from trt_plugins import LIBRARY_DIR
 
 CASES: list[tuple[MaskHeadConfig, Precision, int]] = [
-    (PointRendConfig(hidden=32), "fp32", 4),
-    (HTCConfig(convs=1), "fp32", 10),
-    (FCNMaskConfig(convs=1), "bf16", 4),
+    (PointRendConfig(hidden=32), "fp32", 7),
+    (HTCConfig(convs=1), "fp32", 16),
+    (FCNMaskConfig(convs=1), "bf16", 8),
 ]
 
 
