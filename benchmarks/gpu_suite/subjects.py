@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from benchmarks.gpu_suite.context import Context
-from benchmarks.harness.random_detector import RECIPE, random_config, randomize, settle
+from benchmarks.harness.random_detector import RECIPE, random_config, randomize
 from refinemask.bundled import PHOTOS
 from refinemask.config import (
     BackboneConfig,
@@ -85,7 +85,7 @@ def _canvas(context: Context) -> tuple[int, int]:
 def _make(context: Context, family: Family, checkpoint: Path, stored: Path) -> None:
     """Write the checkpoint, whose score threshold lets the photograph fill every place, and the images."""
     config = network_config(context, family)
-    detector = settle(randomize(Detector(config), seed=0)).to(context.device)
+    detector = randomize(Detector(config), seed=0).to(context.device)
     many = preprocess([read_image(PHOTO)], config.preprocessing, _canvas(context))
     threshold = MARGIN * float(_scores(detector, many)[-1])
     few = _with_few(detector, many, threshold)

@@ -16,8 +16,10 @@ from refinemask.modeling.detector import Detector
 from refinemask.modeling.point_head import PointHead
 
 COCO_CLASSES = 80
-RECIPE = "random weights, settled"
-"""Recipe in the metadata of a checkpoint with random weights; older ones, "random weights", were not settled."""
+RECIPE = "random weights"
+"""Recipe in the metadata of a checkpoint with random weights."""
+SETTLED_RECIPE = "random weights, settled"
+"""Recipe of one whose weights are settled, too (:func:`settle`)."""
 PROPOSAL_SHIFT = 0.25
 """Factor of the RPN's box deltas that keeps proposals near their anchors."""
 FOREGROUND = 0.7

@@ -37,7 +37,7 @@ def test_random_checkpoints_are_made_once(tmp_path: Path, monkeypatch: pytest.Mo
     old = found[0].checkpoint
     save_detector(make_tiny_detector(), old, recipe="random weights")
     again = find_sources([], tmp_path)
-    assert read_metadata(old)["recipe"] == files.RECIPE
+    assert read_metadata(old)["recipe"] == files.SETTLED_RECIPE
     assert [source.checkpoint.stat().st_mtime_ns for source in again[1:]] == written[1:]
 
 
