@@ -5,7 +5,7 @@ python -m benchmarks.random_weights -o r50-random.safetensors
 
 from dataclasses import dataclass, field
 
-from benchmarks.harness.random_detector import RECIPE, random_detector
+from benchmarks.harness.random_detector import SETTLED_RECIPE, random_detector
 from refinemask.command import execute
 from refinemask.config import FCNMaskConfig, HTCConfig, PointRendConfig, RefineMaskConfig
 from refinemask.files import require_file
@@ -33,7 +33,7 @@ def main(args: Args | None = None) -> int:
 
 def _write(args: Args) -> None:
     require_file(args.output)
-    save_detector(random_detector(args.mask_head, depth=args.depth, seed=args.seed), args.output, recipe=RECIPE)
+    save_detector(random_detector(args.mask_head, depth=args.depth, seed=args.seed), args.output, recipe=SETTLED_RECIPE)
 
 
 if __name__ == "__main__":

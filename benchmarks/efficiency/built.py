@@ -43,19 +43,32 @@ def built(source: Source, precision: str, work: Path, images: Path, size: tuple[
         FailedCheckError: the engine is not what it should be, and so was not written.
     """
     if precision not in EXPORTED:
-        path = exported_name(source, work, size, precision).with_suffix(".engine")
-        if not path.is_file():
-            raise UserError(
-                f"{path}: no such file; {precision} needs a calibration: quantise an export of "
-                f"{source.checkpoint.name} in that size (export.quantize), and build the engine (engines.build)"
-            )
-        return path
+        return _given(source, precision, work, size)
     onnx = exported(source, work, images, size, EXPORTED[precision])
     path = exported_name(source, work, size, precision).with_suffix(".engine")
     if not _was_built_of(path, onnx, precision):
         print(f"building {path.name}", flush=True)
         build_engine(onnx, path, precision=precision)
     return path
+
+
+def _given(source: Source, precision: str, work: Path, size: tuple[int, int] | None) -> Path:
+    """The engine of a calibrated precision that the user has built of this checkpoint."""
+    path, original = (exported_name(source, work, size, name) for name in (precision, "fp16"))
+    engine = path.with_suffix(".engine")
+    recipe = (
+        f"make quantize-env && .venv-quantize/bin/python -m export.quantize {original} -o {path} "
+        f"--precision {precision} --calibration ANNOTATIONS --images DIR && python -m engines.build {path} -o {engine}"
+    )
+    if not engine.is_file():
+        raise UserError(
+            f"{engine}: no such file; {precision} needs a calibration, by hand: {recipe} "
+            f"(the backend tensorrt:fp16 makes {original.name})"
+        )
+    origin = read_sidecar(engine).metadata.get("source_sha256")
+    if origin != sha256(source.checkpoint):
+        raise UserError(f"{engine}: was not made of {source.checkpoint}; make it again: {recipe}")
+    return engine
 
 
 def _was_built_of(path: Path, onnx: Path, precision: str) -> bool:

@@ -9,7 +9,7 @@ from safetensors import safe_open
 
 from benchmarks.efficiency.models import MODELS, Model
 from benchmarks.harness.child import call_in_child
-from benchmarks.harness.random_detector import RECIPE, random_config, randomize
+from benchmarks.harness.random_detector import SETTLED_RECIPE, random_config, randomize, settle
 from export import MismatchError, choose_bounds, export_onnx
 from export.tables import print_export
 from refinemask import __version__
@@ -53,10 +53,16 @@ def find_sources(checkpoints: Sequence[Path], work: Path) -> list[Source]:
 
 def _random_checkpoint(model: Model, work: Path) -> Path:
     path, config = work / f"{model.key}.safetensors", random_config(model.mask_head)
-    if not path.is_file() or read_metadata(path)["config"] != to_json(config):
+    if not path.is_file() or not _is_random(path, config):
         print(f"making {path.name} with random weights", flush=True)
-        save_detector(randomize(Detector(config), seed=0), path, recipe=RECIPE)
+        save_detector(settle(randomize(Detector(config), seed=0)), path, recipe=SETTLED_RECIPE)
     return path
+
+
+def _is_random(path: Path, config: ModelConfig) -> bool:
+    """Whether a checkpoint has these random weights: those of older versions were made otherwise."""
+    metadata = read_metadata(path)
+    return (metadata["config"], metadata.get("recipe")) == (to_json(config), SETTLED_RECIPE)
 
 
 def count_parameters(checkpoint: Path) -> int:

@@ -11,11 +11,19 @@ from torch import nn
 
 from refinemask.config import BackboneConfig, BoxHeadConfig, MaskHeadConfig, ModelConfig
 from refinemask.files import UserError
+from refinemask.modeling.blocks import LabelPredictor
 from refinemask.modeling.detector import Detector
+from refinemask.modeling.point_head import PointHead
 
 COCO_CLASSES = 80
 RECIPE = "random weights"
 """Recipe in the metadata of a checkpoint with random weights."""
+SETTLED_RECIPE = "random weights, settled"
+"""Recipe of one whose weights are settled, too (:func:`settle`)."""
+PROPOSAL_SHIFT = 0.25
+"""Factor of the RPN's box deltas that keeps proposals near their anchors."""
+FOREGROUND = 0.7
+"""Share of the features' mean that is added to each mask logit."""
 
 
 def random_config(mask_head: MaskHeadConfig, depth: int = 50) -> ModelConfig:
@@ -52,6 +60,22 @@ def randomize(detector: Detector, seed: int) -> Detector:
     return detector.eval()
 
 
+@torch.no_grad()
+def settle(detector: Detector) -> Detector:
+    """Change random weights, in place, so that roundings to half precision decide as little as in a trained detector.
+
+    Purely random masks have most pixels near one half, and proposals far from their anchors multiply each rounding of a
+    delta. Shapes and numbers of detections stay, and so does the work.
+    """
+    detector.rpn.bbox_deltas.weight *= PROPOSAL_SHIFT
+    for module in detector.mask_head.modules():
+        if isinstance(module, LabelPredictor):
+            module.weight += FOREGROUND / module.in_channels
+        elif isinstance(module, PointHead):
+            module.predictor.weight += FOREGROUND / module.predictor.in_features
+    return detector
+
+
 def random_detector(mask_head: MaskHeadConfig, *, depth: int = 50, seed: int = 0) -> Detector:
     """The published architecture with seeded random weights.
 
@@ -63,4 +87,4 @@ def random_detector(mask_head: MaskHeadConfig, *, depth: int = 50, seed: int = 0
     Raises:
         UserError: the depth is neither 50 nor 101.
     """
-    return randomize(Detector(random_config(mask_head, depth)), seed)
+    return settle(randomize(Detector(random_config(mask_head, depth)), seed))

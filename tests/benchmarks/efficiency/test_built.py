@@ -165,7 +165,19 @@ def test_nothing_is_exported_in_vain(
     assert machine.exported == machine.built == []
 
 
-def test_a_calibrated_precision_is_not_made_here(work: Path) -> None:
-    source = files.Source(MODELS[0], work / "a", random=False)
-    with pytest.raises(UserError, match=r"mask-rcnn-64x96-int8.engine: no such file; int8 needs a calibration"):
+def test_a_calibrated_precision_is_not_made_here(machine: Machine, checkpoints: list[Path], work: Path) -> None:
+    mask_rcnn = checkpoints[1]
+    source = files.Source(MODELS[0], mask_rcnn, random=False)
+    with pytest.raises(UserError, match=r"mask-rcnn-64x96-int8.engine: no such file; int8 needs a calib") as missing:
         built.built(source, "int8", work, work, (64, 96))
+    engine, original = (work / f"mask-rcnn-64x96-{name}" for name in ("int8.engine", "fp16.onnx"))
+    assert f"export.quantize {original} -o {engine.with_suffix('.onnx')} --precision int8" in str(missing.value)
+    assert f"engines.build {engine.with_suffix('.onnx')} -o {engine}" in str(missing.value)
+    assert "\n" not in str(missing.value)
+    bounds = Bounds(batch=(1, 1, 1), height=(64, 64, 64), width=(96, 96, 96))
+    machine.export(None, None, mask_rcnn, original, bounds=bounds, precision="fp16")
+    machine.build(original, engine, precision="int8")
+    assert built.built(source, "int8", work, work, (64, 96)) == engine
+    other = files.Source(MODELS[0], checkpoints[0], random=False)
+    with pytest.raises(UserError, match=r"was not made of .*; make it again: make quantize-env && "):
+        built.built(other, "int8", work, work, (64, 96))

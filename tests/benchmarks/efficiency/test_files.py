@@ -12,8 +12,8 @@ from benchmarks.efficiency.models import MODELS
 from refinemask.agreement import PARITY, MismatchError
 from refinemask.contract import Bounds
 from refinemask.files import UserError
-from refinemask.weights import load_detector
-from tests.support.tiny_detector import TINY
+from refinemask.weights import load_detector, read_metadata, save_detector
+from tests.support.tiny_detector import TINY, make_tiny_detector
 
 
 def test_checkpoints_are_recognised_and_ordered(checkpoints: list[Path], tmp_path: Path) -> None:
@@ -33,6 +33,12 @@ def test_random_checkpoints_are_made_once(tmp_path: Path, monkeypatch: pytest.Mo
     assert all(source.random for source in found)
     written = [source.checkpoint.stat().st_mtime_ns for source in found]
     assert [source.checkpoint.stat().st_mtime_ns for source in find_sources([], tmp_path)] == written
+    # A release that made random weights otherwise wrote the first.
+    old = found[0].checkpoint
+    save_detector(make_tiny_detector(), old, recipe="random weights")
+    again = find_sources([], tmp_path)
+    assert read_metadata(old)["recipe"] == files.SETTLED_RECIPE
+    assert [source.checkpoint.stat().st_mtime_ns for source in again[1:]] == written[1:]
 
 
 def test_parameters(checkpoints: list[Path]) -> None:
