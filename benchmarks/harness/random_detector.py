@@ -68,7 +68,7 @@ def settle(detector: Detector) -> Detector:
     delta. Shapes and numbers of detections stay, and so does the work.
     """
     detector.rpn.bbox_deltas.weight *= PROPOSAL_SHIFT
-    for module in detector.mask_head.modules():
+    for module in detector.modules():
         if isinstance(module, LabelPredictor):
             module.weight += FOREGROUND / module.in_channels
         elif isinstance(module, PointHead):
