@@ -1,7 +1,7 @@
 """What an exported file computes, counted from its graph: the operations of every node.
 
-Convolutions, transposed convolutions and matrix products are counted, a multiply-add as two operations, as in the
-usual tables of GFLOPs; biases, resizing, RoIAlign and NMS are not.
+Convolutions, transposed convolutions, matrix products and the logits of labels are counted, a multiply-add as two
+operations, as in the usual tables of GFLOPs; biases, resizing, RoIAlign and NMS are not.
 """
 
 import math
@@ -11,14 +11,16 @@ from dataclasses import dataclass
 
 import onnx
 
-from refinemask.contract import read_onnx
+from refinemask.contract import LABEL_LOGITS, UPSAMPLED_LABEL_LOGITS, read_onnx
 from refinemask.files import UserError
 
 Shape = tuple[int, ...]
 
 PREFIX = "detector."
 """Prefix of the parameters' names in an exported file."""
-PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
+MAPS_OF_LABEL_LOGITS = {LABEL_LOGITS.name: 1, UPSAMPLED_LABEL_LOGITS.name: 2}
+"""Number of maps, the first inputs, of which each value is multiplied once: by the weight of its RoI's label."""
+PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm", *MAPS_OF_LABEL_LOGITS)
 UNCOUNTED_PRODUCTS = ("Einsum", "ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul")
 
 
@@ -117,6 +119,8 @@ def _named_module(node: onnx.NodeProto) -> str:
 
 
 def _flops(node: onnx.NodeProto, shapes: dict[str, Shape]) -> int:
+    if node.op_type in MAPS_OF_LABEL_LOGITS:
+        return 2 * sum(math.prod(shapes[name]) for name in node.input[: MAPS_OF_LABEL_LOGITS[node.op_type]])
     first, second, output = (shapes[name] for name in (*node.input[:2], node.output[0]))
     if node.op_type == "Conv":
         return 2 * math.prod(output) * math.prod(second[1:])

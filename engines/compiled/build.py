@@ -48,13 +48,13 @@ def compile_verified(
     check: bool,
 ) -> CompiledSidecar:
     """Compile, compare, write the package and its sidecar; see :func:`engines.compile_engine`."""
+    for written in (output, sidecar_path(output)):
+        require_not_input(written, checkpoint)
     if output.suffix != ".pt2":
         raise UserError(
             f"{output}: expected the name of a .pt2 file, because {checkpoint} is compiled by PyTorch; TensorRT builds "
             "a .engine of an exported file: python -m export.to_onnx"
         )
-    for written in (output, sidecar_path(output)):
-        require_not_input(written, checkpoint)
     config, precision = read_config(checkpoint), _precision(checkpoint, precision, device)
     shapes = Canvases(batch=batch, sizes=tuple(canvases or default_canvases(config)))
     require_runnable(checkpoint, device)

@@ -87,5 +87,5 @@ def test_an_export_that_disagrees_is_shown_and_is_code_1(
     monkeypatch.setattr(demo, "export_onnx", disagree)
     assert demo.main(demo.Args(output=tmp_path)) == 1
     out, err = capsys.readouterr()
-    assert "ONNX Runtime against PyTorch fp32" in out
+    assert "Stages in ONNX Runtime, each against PyTorch fp32" in " ".join(out.split())
     assert err == "error: model.onnx: not written, it does not agree with PyTorch\n"

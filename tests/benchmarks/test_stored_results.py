@@ -80,7 +80,7 @@ def test_read_and_written_again_a_report_is_the_same(name: str, tmp_path: Path) 
 
 def without_unknown(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: without_unknown(item) for key, item in value.items() if item is not None}
+        return {key: without_unknown(item) for key, item in value.items() if item not in (None, [])}
     return [without_unknown(item) for item in value] if isinstance(value, list) else value
 
 

@@ -239,7 +239,7 @@ def test_the_command_refuses_in_one_line(
     assert build.main(build.Args(**{**usual, **arguments})) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
-    assert error.endswith(f"{message}\n")
+    assert message in error
     assert error.count("\n") == 1
     assert not children.compiled
 
