@@ -14,10 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
-def test_exports_compares_and_draws(
-    tiny_files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    args = demo.Args(model=tiny_files[0], output=tmp_path, limit=2, pictures=1)
+def test_exports_compares_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = demo.Args(output=tmp_path, limit=2, pictures=1)
     assert demo.main(args) == 0, capsys.readouterr().err
     report = json.loads((tmp_path / "report.json").read_text())
     assert [engine["name"] for engine in report["engines"]][:2] == ["PyTorch", "ONNX Runtime"]
