@@ -66,10 +66,8 @@ def build_libraries(
             return report
 
     with tempfile.TemporaryDirectory(prefix="trt_plugins.") as directory:
-        configure = [str(cmake), "-S", str(PACKAGE), "-B", directory, f"-DCMAKE_CUDA_COMPILER={nvcc}"]
-        configure.append(f"-DCMAKE_CUDA_ARCHITECTURES={';'.join(known)}")
-        configure.append(f"-DTENSORRT_INCLUDE_DIR={headers or ''}")
-        _run(configure)
+        configure = [f"-DCMAKE_CUDA_COMPILER={nvcc}", f"-DCMAKE_CUDA_ARCHITECTURES={';'.join(known)}"]
+        _run([str(cmake), "-S", str(PACKAGE), "-B", directory, *configure, f"-DTENSORRT_INCLUDE_DIR={headers or ''}"])
         log = _run([str(cmake), "--build", directory, "--parallel", str(os.cpu_count() or 1 if jobs is None else jobs)])
         libraries = sorted(path.name for path in Path(directory).glob("librefinemask_*.so"))
         # A library beside the report of an older one would be refused.

@@ -109,19 +109,20 @@ def measure(
                         collect(engine, usable[each.batch * settings.batch + offset], detections)
             rounds.append(replace(each, results=[]))
         foreign_load = load.fraction()
-        runs = [
-            EngineRun(
-                spec=worker.spec,
-                name=worker.name,
-                precision=worker.precision,
-                samples=[each.samples[index] for each in rounds],
-                peak_memory_bytes=worker.peak_memory_bytes(),
-                device_memory_bytes=worker.device_memory_bytes(),
-            )
-            for index, worker in enumerate(workers)
-        ]
+        runs = [_engine_run(worker, [each.samples[index] for each in rounds]) for index, worker in enumerate(workers)]
     skipped = [images[number] for number in sorted({*range(len(images))} - {*usable})]
     return Measurement(settings, batches, skipped, rounds, runs, foreign_load)
+
+
+def _engine_run(worker: Worker, samples: list[Sample]) -> EngineRun:
+    return EngineRun(
+        spec=worker.spec,
+        name=worker.name,
+        precision=worker.precision,
+        samples=samples,
+        peak_memory_bytes=worker.peak_memory_bytes(),
+        device_memory_bytes=worker.device_memory_bytes(),
+    )
 
 
 def _worker(engine: str, settings: Settings) -> Worker:

@@ -64,13 +64,5 @@ def roi_align_channels(
 
 
 @roi_align_channels.register_fake
-def _(
-    feature: Tensor,
-    rois: Tensor,
-    channel_begin: int,
-    channels: int,
-    output_size: int,
-    sampling_ratio: int,
-    finest_scale: int,
-) -> Tensor:
+def _(feature: Tensor, rois: Tensor, channel_begin: int, channels: int, output_size: int, *_: int) -> Tensor:
     return feature.new_empty(rois.shape[0], channels, output_size, output_size)
