@@ -117,7 +117,7 @@ def export(detector: Detector, height: int, width: int, directory: Path) -> Path
         PointRendConfig(),
         HTCConfig(),
         pytest.param(FCNMaskConfig(), marks=pytest.mark.slow),
-        pytest.param(RefineMaskConfig(), marks=pytest.mark.slow),
+        RefineMaskConfig(),
     ],
     ids=lambda head: head.kind,
 )
