@@ -17,6 +17,7 @@ from refinemask.contract import InputError
 from refinemask.data.transforms import resize_shape
 from refinemask.foreign import foreign_errors, reason
 from refinemask.outputs import OutputError, check_detections, check_real
+from refinemask.phases import Phases, unmeasured
 from refinemask.prediction import Prediction, encode
 from refinemask.selection import WHOLE, Selection
 from refinemask.structures import Detections, ImageDetections
@@ -146,6 +147,8 @@ class Engine(ABC):
         image_sizes: Any,
         scale_factors: np.ndarray,
         image_shapes: Sequence[tuple[int, int]],
+        *,
+        phases: Phases = unmeasured,
     ) -> list[ImageDetections]:
         """Detect objects and paste their masks into the original images.
 
@@ -154,6 +157,7 @@ class Engine(ABC):
             image_sizes: what :meth:`infer` takes.
             scale_factors: float32 [B, 4] (x, y, x, y) from each original image to the network's input.
             image_shapes: (height, width) of each original image.
+            phases: told of the phases ``engine`` (copy to the device, network) and ``paste`` (masks in the originals).
 
         Returns:
             The detections of each image, in pixels of the original images.
@@ -162,8 +166,11 @@ class Engine(ABC):
             InputError: an input has the wrong type, layout or size.
             UserError: the network fails on it, or gives anything but such detections.
         """
-        outputs = self.run(self.upload(*check_inputs(images, image_sizes, self.bounds)))
-        found = self.encode(outputs, scale_factors, image_shapes)
+        inputs = check_inputs(images, image_sizes, self.bounds)
+        with phases("engine"):
+            outputs = self.run(self.upload(*inputs))
+        with phases("paste"):
+            found = self.encode(outputs, scale_factors, image_shapes)
         with self.named_outputs():
             for index, image in enumerate(found):
                 check_real(index, self.config.num_classes, image.labels, boxes=image.boxes, scores=image.scores)

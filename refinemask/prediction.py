@@ -16,6 +16,7 @@ from refinemask.data.transforms import preprocess
 from refinemask.extras import needed_by
 from refinemask.files import UserError, atomic_write
 from refinemask.masks import NOT_FINITE, RLE, decode, paste_rle
+from refinemask.phases import Phases, unmeasured
 from refinemask.structures import Detections, ImageDetections, Result
 
 if TYPE_CHECKING:
@@ -41,8 +42,20 @@ class Predictor(Protocol):
         image_sizes: NDArray[np.int64],
         scale_factors: NDArray[np.float32],
         image_shapes: Sequence[tuple[int, int]],
+        *,
+        phases: Phases = unmeasured,
     ) -> list[ImageDetections]:
-        """The detections of each image of a padded batch; the last two arguments are those of :func:`encode`."""
+        """The detections of each image of a padded batch.
+
+        Several threads may call this at once.
+
+        Args:
+            images: uint8 [B, 3, H, W] RGB.
+            image_sizes: int64 [B, 2], valid (height, width) of each image.
+            scale_factors: those of :func:`encode`.
+            image_shapes: those of :func:`encode`.
+            phases: told of the phases ``engine`` and ``paste``.
+        """
 
     def canvas(self, image_shapes: Iterable[tuple[int, int]]) -> tuple[int, int] | None:
         """The fixed padded (height, width) for a batch of original (height, width); None pads as the images need."""

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from refinemask.evaluation.metrics import Metric
 from refinemask.files import UserError
 from refinemask.float32 import float32_products
 from refinemask.modeling.detector import Detector
+from refinemask.phases import Phases, unmeasured
 from refinemask.prediction import encode, predict
 from refinemask.structures import ImageDetections
 
@@ -47,6 +49,8 @@ class LivePredictor:
     def __init__(self, detector: Detector, device: torch.device) -> None:
         self.config: ModelConfig = detector.config
         self._detector, self._device = detector, device
+        # What float32_products changes is of the whole process.
+        self._turn = Lock()
 
     @torch.inference_mode()
     def detect(
@@ -55,12 +59,15 @@ class LivePredictor:
         image_sizes: NDArray[np.int64],
         scale_factors: NDArray[np.float32],
         image_shapes: Sequence[tuple[int, int]],
+        *,
+        phases: Phases = unmeasured,
     ) -> list[ImageDetections]:
         """The detections of each image of a padded batch, in pixels of the original images."""
-        inputs = (torch.from_numpy(x).to(self._device) for x in (images, image_sizes))
-        with float32_products(tf32=False):
+        with phases("engine"), self._turn, float32_products(tf32=False):
+            inputs = (torch.from_numpy(x).to(self._device) for x in (images, image_sizes))
             detections = self._detector(*inputs).numpy()
-        return encode(detections, scale_factors, image_shapes)
+        with phases("paste"):
+            return encode(detections, scale_factors, image_shapes)
 
     def canvas(self, image_shapes: Iterable[tuple[int, int]]) -> tuple[int, int] | None:
         """None, because a detector takes any size."""

@@ -93,10 +93,10 @@ class Stopping(BrightBox):
         super().__init__()
         self.error = error
 
-    def detect(self, *args: Any) -> list[Any]:
+    def detect(self, *args: Any, **phases: Any) -> list[Any]:
         if len(self.seen) == 2:
             raise self.error
-        return super().detect(*args)
+        return super().detect(*args, **phases)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("of a library"), OSError(28, "full")])
@@ -115,10 +115,10 @@ def test_an_output_folder_that_vanishes_is_made_again(tmp_path: Path) -> None:
     paths = [write_picture(tmp_path / "in" / f"{number}.png") for number in range(3)]
 
     class Removing(BrightBox):
-        def detect(self, *args: Any) -> list[Any]:
+        def detect(self, *args: Any, **phases: Any) -> list[Any]:
             if len(self.seen) == 2:
                 (tmp_path / "out").rename(tmp_path / "gone")
-            return super().detect(*args)
+            return super().detect(*args, **phases)
 
     assert predict_files(Removing(), paths, tmp_path / "out") == []
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["2.png", "results.json"]

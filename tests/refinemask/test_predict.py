@@ -145,10 +145,10 @@ def test_a_signal_ends_with_the_results_so_far(
     word: str,
 ) -> None:
     class Signalled(BrightBox):
-        def detect(self, *args: Any) -> list[Any]:
+        def detect(self, *args: Any, **phases: Any) -> list[Any]:
             if self.seen:
                 os.kill(os.getpid(), number)
-            return super().detect(*args)
+            return super().detect(*args, **phases)
 
     monkeypatch.setattr("engines.load", lambda *_, **__: Signalled())
     assert main(Args(images=(folder,), model=checkpoint, output=folder / "out")) == code

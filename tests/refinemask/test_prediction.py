@@ -275,9 +275,9 @@ class Pairs(BrightBox):
 
     smallest_batch = 2
 
-    def detect(self, images: np.ndarray, *args: Any) -> list[Any]:
+    def detect(self, images: np.ndarray, *args: Any, **phases: Any) -> list[Any]:
         assert len(images) >= self.smallest_batch
-        return super().detect(images, *args)
+        return super().detect(images, *args, **phases)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 4])

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from refinemask.config import ModelConfig, Preprocessing
+from refinemask.phases import Phases, unmeasured
 from refinemask.prediction import encode
 from refinemask.structures import Detections, ImageDetections
 
@@ -30,6 +31,8 @@ class BrightBox:
         image_sizes: np.ndarray,
         scale_factors: np.ndarray,
         image_shapes: Sequence[tuple[int, int]],
+        *,
+        phases: Phases = unmeasured,
     ) -> list[ImageDetections]:
         self.seen.append(images.shape)
         batch = len(images)

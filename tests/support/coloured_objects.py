@@ -7,6 +7,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from refinemask.config import ModelConfig, Preprocessing
+from refinemask.phases import Phases, unmeasured
 from refinemask.structures import ImageDetections
 
 
@@ -42,6 +43,8 @@ class ColouredObjects:
         image_sizes: np.ndarray,
         scale_factors: np.ndarray,
         image_shapes: Sequence[tuple[int, int]],
+        *,
+        phases: Phases = unmeasured,
     ) -> list[ImageDetections]:
         assert (scale_factors == 1).all()
         self.batches.append(len(images))

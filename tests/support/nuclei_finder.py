@@ -7,6 +7,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from refinemask.config import ModelConfig, Preprocessing
+from refinemask.phases import Phases, unmeasured
 from refinemask.structures import ImageDetections
 
 
@@ -31,6 +32,8 @@ class NucleiFinder:
         image_sizes: np.ndarray,
         scale_factors: np.ndarray,
         image_shapes: Sequence[tuple[int, int]],
+        *,
+        phases: Phases = unmeasured,
     ) -> list[ImageDetections]:
         assert (scale_factors == 1).all()
         return [

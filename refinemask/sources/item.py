@@ -1,0 +1,59 @@
+"""One image of a source, which is not decoded yet. Imports no PyTorch."""
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refinemask.config import Window
+
+
+@dataclass(frozen=True, kw_only=True)
+class Video:
+    """What frames come from: a video file, a camera or a stream."""
+
+    name: str
+    """What was given, such as ``clip.mp4``, ``0`` or ``rtsp://…``."""
+    stem: str
+    """Name of outputs, without an ending: ``clip``, ``camera0``; no two videos of a source have the same."""
+    path: Path | None
+    """The video file; None for cameras and streams."""
+    fps: float
+    """Frames per second that are given: ``every`` = 5 of a video of 30 makes 6."""
+    frames: int | None
+    """Number of frames that will be given, as far as the file's header tells; None where nobody knows."""
+
+
+class Item(Protocol):
+    """One image of a source."""
+
+    @property
+    def name(self) -> str:
+        """How errors name it, such as ``street/a.jpg`` or ``clip.mp4: frame 12``."""
+
+    @property
+    def path(self) -> Path | None:
+        """Its image file; None if it is no file of its own."""
+
+    @property
+    def place(self) -> PurePosixPath:
+        """Where its outputs belong below an output folder, without an ending: ``street/a``, ``clip/000012``."""
+
+    @property
+    def video(self) -> Video | None:
+        """The video that it is a frame of, if it is one."""
+
+    def read(self, window: Window | None) -> NDArray[np.uint8]:
+        """Decode it; any thread may call this, once.
+
+        Args:
+            window: how an image of more than 8 bits per channel becomes one of 8.
+
+        Returns:
+            [h, w, 3] uint8 RGB.
+
+        Raises:
+            UserError: it cannot be read or is no such image.
+        """

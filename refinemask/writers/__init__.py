@@ -1,0 +1,1 @@
+"""Where predictions go: pictures, videos, masks, polygons, COCO results and JSON lines."""
