@@ -225,18 +225,37 @@ def predict(
         InputError: an image is larger, or the batch has more images, than the predictor takes.
         UserError: what the predictor found is not finite.
     """
+    shapes = [image.shape[:2] for image in images]
+    return to_predictions(detect(predictor, images, predictor.canvas(shapes)), shapes, predictor.config, paths)
+
+
+def detect(
+    predictor: Predictor,
+    images: Sequence[NDArray[np.uint8]],
+    canvas: tuple[int, int] | None,
+    phases: Phases = unmeasured,
+) -> list[ImageDetections]:
+    """The detections of each of some decoded [h, w, 3] uint8 RGB images, in one batch; see :func:`predict`.
+
+    Args:
+        predictor: the detector.
+        images: the decoded images, of any sizes.
+        canvas: padded (height, width) of the batch; None is the smallest that holds every image.
+        phases: told of the phases ``resize``, ``engine`` and ``paste``.
+    """
     count = len(images)
     missing: int = getattr(predictor, "smallest_batch", 1) - count
     images = [*images, *[images[-1]] * missing]
+    with phases("resize"):
+        batch = preprocess(images, predictor.config.preprocessing, canvas)
     shapes = [image.shape[:2] for image in images]
-    batch = preprocess(images, predictor.config.preprocessing, predictor.canvas(shapes))
     try:
-        found = predictor.detect(batch.images, batch.image_sizes, batch.scale_factors, shapes)
+        found = predictor.detect(batch.images, batch.image_sizes, batch.scale_factors, shapes, phases=phases)
     except ValueError as error:
         if str(error) != NOT_FINITE:
             raise
         raise UserError(f"{predictor.name} {predictor.precision}: {NOT_FINITE}") from error
-    return to_predictions(found[:count], shapes[:count], predictor.config, paths)
+    return found[:count]
 
 
 def to_predictions(
