@@ -57,8 +57,10 @@ class Args:
     """Take objects that are marked as crowds (iscrowd 1) as one object each, for coco."""
     limit: OptionalNumber = None
     """Use only the first so many images."""
-    batch_size: int = 1
-    """Images, or tiles of a large image, per batch."""
+    batch_size: OptionalNumber = None
+    """Images, or tiles, that go through the network together; if not given, what the engine prefers."""
+    workers: OptionalNumber = None
+    """Threads that decode, and that resize and paste; if not given, by the processors of this machine."""
     tile: OptionalNumber = None
     """Predict images that are larger in tiles of this side in pixels, best about the size of the training's images."""
     overlap: OptionalNumber = None
@@ -109,6 +111,7 @@ def _evaluate(args: Args) -> None:
             crowd_as_object=args.crowd_as_object,
             limit=args.limit,
             batch_size=args.batch_size,
+            workers=args.workers,
             tile=args.tile,
             overlap=args.overlap,
             model=args.model,

@@ -16,7 +16,7 @@ from refinemask.evaluation.predictions import export_results
 from refinemask.evaluation.sharding import predict_shares
 from refinemask.files import UserError
 from refinemask.prediction import Predictor
-from refinemask.tiling import Tiling
+from refinemask.streaming.plan import StreamOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +41,7 @@ def measure(
     *,
     iou_types: Sequence[IoUType] | None = None,
     max_detections: int | None = None,
-    batch_size: int = 1,
-    tiling: Tiling | None = None,
+    options: StreamOptions | None = None,
     predictions: Path | None = None,
     source: Mapping[str, str] | None = None,
     results: Path | None = None,
@@ -56,8 +55,7 @@ def measure(
         image_dir: folder of the images' files.
         iou_types: kinds of overlap; None is all that the metric has.
         max_detections: detections that count per image and class; None is the metric's own number.
-        batch_size: images, or tiles of a large image, per batch.
-        tiling: tiles in which larger images are predicted; None leaves every image whole.
+        options: batch size, threads and tiles.
         predictions: file that keeps the predictions, from which an interrupted run goes on.
         source: what the predictions depend on, such as hashes of files; kept predictions of another source are refused.
         results: COCO results file of all detections to write.
@@ -68,9 +66,7 @@ def measure(
     with ExitStack() as stack:
         path = predictions or stack.enter_context(scratch_predictions())
         predicted, skipped = stack.enter_context(
-            predict_shares(
-                predictor, dataset.images, image_dir, path, source or {}, batch_size=batch_size, tiling=tiling
-            )
+            predict_shares(predictor, dataset.images, image_dir, path, source or {}, options)
         )
         if len(skipped) == len(dataset.images):
             first = f"; the first: {skipped[0]}" if skipped else ""

@@ -3,17 +3,55 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path, PurePosixPath
 
-from tqdm import tqdm, trange
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
 
+from refinemask.config import Window
 from refinemask.data.annotated import locate, read_annotated
 from refinemask.data.coco import CocoImage
 from refinemask.evaluation.prediction_file import PredictionFile
 from refinemask.files import UserError, atomic_write, sha256
 from refinemask.prediction import Predictor
+from refinemask.streaming.plan import StreamOptions
+from refinemask.streaming.progress import with_progress
+from refinemask.streaming.stream import stream
 from refinemask.structures import Result
-from refinemask.tiled_prediction import predict_in_tiles
-from refinemask.tiling import Tiling
+
+
+class _AnnotatedItem:
+    """An image of a data set in a pipeline."""
+
+    video = None
+
+    def __init__(self, directory: str | os.PathLike[str], image: CocoImage) -> None:
+        self.image = image
+        self.picture = ""
+        """SHA-256 of the file, once it was read."""
+        self._directory = directory
+
+    @property
+    def path(self) -> Path:
+        return locate(self._directory, self.image.file_name)
+
+    @property
+    def name(self) -> str:
+        return self.image.file_name
+
+    @property
+    def place(self) -> PurePosixPath:
+        return PurePosixPath(str(self.image.id))
+
+    def read(self, window: Window | None) -> NDArray[np.uint8]:
+        pixels = read_annotated(self._directory, self.image, window)
+        try:
+            self.picture = sha256(self.path)
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be read: {error.strerror}") from error
+        return pixels
 
 
 def predict_dataset(
@@ -21,55 +59,37 @@ def predict_dataset(
     images: Sequence[CocoImage],
     directory: str | os.PathLike[str],
     predictions: PredictionFile,
-    *,
-    batch_size: int = 1,
-    tiling: Tiling | None = None,
+    options: StreamOptions | None = None,
 ) -> list[str]:
-    """Predict the images that ``predictions`` does not hold yet, and append their results.
-
-    One batch is in memory at a time.
+    """Predict the images that ``predictions`` does not hold yet, and append their results as they come.
 
     Args:
         predictor: the detector.
         images: the images to predict.
         directory: folder of the images' files.
         predictions: file that takes the results.
-        batch_size: images, or tiles of a large image, per batch.
-        tiling: tiles in which larger images are predicted; None leaves every image whole.
+        options: batch size, threads and tiles.
 
     Returns:
         The reason for each image that was skipped, because its file cannot be read or is not the annotated picture.
 
     Raises:
-        UserError: ``predictions`` holds results of other pictures or cannot be written, or the detector gives no
-            finite numbers.
+        UserError: ``predictions`` holds results of other pictures or cannot be written, or the detector fails or gives
+            no finite numbers.
     """
     require_same_pictures(predictions, images, directory)
     skipped = []
-    window = predictor.config.preprocessing.window
-    pending = [image for image in images if image.id not in predictions]
-    for start in trange(0, len(pending), batch_size, desc="predicting", unit="batch", disable=None):
-        batch = []
-        for image in pending[start : start + batch_size]:
-            try:
-                batch.append((image, read_annotated(directory, image, window), _identity(directory, image)))
-            except UserError as error:
-                skipped.append(str(error))
-        if batch:
-            images_read = [pixels for _, pixels, _ in batch]
-            found = predict_in_tiles(predictor, images_read, tiling=tiling, batch_size=batch_size)
-            for (image, _, picture), prediction in zip(batch, found, strict=True):
-                predictions.append(image.id, prediction.to_coco(), picture)
+    pending = [_AnnotatedItem(directory, image) for image in images if image.id not in predictions]
+    pipeline = stream(predictor, pending, options)
+    with closing(with_progress(pipeline, len(pending))) as results:
+        for item, result in zip(pending, results, strict=True):
+            if result.prediction is not None:
+                predictions.append(item.image.id, result.prediction.to_coco(), item.picture)
+            elif result.error is not None and result.was_read:
+                raise result.error
+            else:
+                skipped.append(str(result.error))
     return skipped
-
-
-def _identity(directory: str | os.PathLike[str], image: CocoImage) -> str:
-    """SHA-256 of an image's file; raises a UserError if it has vanished meanwhile."""
-    path = locate(directory, image.file_name)
-    try:
-        return sha256(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def require_same_pictures(

@@ -20,6 +20,7 @@ from refinemask.json_files import short
 from refinemask.options import require_at_least, require_own_files
 from refinemask.prediction import Predictor
 from refinemask.selection import WHOLE, Selection
+from refinemask.streaming.plan import StreamOptions
 from refinemask.tiling import Tiling, make_tiling
 from refinemask.window import spelled
 
@@ -59,7 +60,8 @@ def evaluate(
     max_detections: int | None = None,
     crowd_as_object: bool = False,
     limit: int | None = None,
-    batch_size: int = 1,
+    batch_size: int | None = None,
+    workers: int | None = None,
     tile: int | None = None,
     overlap: int | None = None,
     model: str | os.PathLike[str] | None = None,
@@ -83,7 +85,8 @@ def evaluate(
             more objects.
         crowd_as_object: whether objects that are marked as crowds are looked for, too; for coco.
         limit: use only the first so many images.
-        batch_size: images, or tiles of a large image, per batch.
+        batch_size: images, or tiles, that go through the network together; None is what the engine prefers.
+        workers: threads that decode, and that resize and paste; None chooses by the processors.
         tile: side in pixels of the tiles in which larger images are predicted; None leaves every image whole.
         overlap: width in pixels of the band that neighbouring tiles share; None is an eighth of the tile.
         model: the engine's file, which kept predictions are bound to.
@@ -97,8 +100,8 @@ def evaluate(
     """
     if not hasattr(engine, "detect") and not callable(engine):
         raise UserError(f"{engine}: expected an engine; open the file with engines.load")
-    require_at_least(1, limit=limit, batch_size=batch_size, max_detections=max_detections)
-    tiling = make_tiling(tile, overlap)
+    require_at_least(1, limit=limit, max_detections=max_detections)
+    options = StreamOptions(batch_size=batch_size, workers=workers, tiling=make_tiling(tile, overlap))
     if predictions is not None and model is None:
         raise UserError(f"{predictions}: kept predictions belong to a model's file; name it, too: model=…")
     require_own_files({"--predictions": predictions, "--results": results}, annotations, model)
@@ -120,10 +123,9 @@ def evaluate(
         images,
         iou_types=iou_types,
         max_detections=max_detections,
-        batch_size=batch_size,
-        tiling=tiling,
+        options=options,
         predictions=None if predictions is None else Path(predictions),
-        source=source | _settings(predictor, tiling),
+        source=source | _settings(predictor, options.tiling),
         results=None if results is None else Path(results),
     )
     return Evaluation(

@@ -10,8 +10,8 @@ from refinemask.distributed import gather, world
 from refinemask.evaluation.prediction_file import PredictionFile
 from refinemask.evaluation.predictions import predict_dataset, require_same_pictures
 from refinemask.prediction import Predictor
+from refinemask.streaming.plan import StreamOptions
 from refinemask.structures import Result
-from refinemask.tiling import Tiling
 
 
 @contextmanager
@@ -21,9 +21,7 @@ def predict_shares(
     directory: str | os.PathLike[str],
     path: Path,
     source: Mapping[str, str],
-    *,
-    batch_size: int = 1,
-    tiling: Tiling | None = None,
+    options: StreamOptions | None = None,
 ) -> Iterator[tuple[Mapping[int, Sequence[Result]], list[str]]]:
     """Predict like ``predict_dataset``, but each image in one process.
 
@@ -35,8 +33,7 @@ def predict_shares(
         directory: folder of the images' files.
         path: the file that holds all predictions in the end; the first process writes it.
         source: what the predictions depend on.
-        batch_size: images, or tiles of a large image, per batch.
-        tiling: tiles in which larger images are predicted; None leaves every image whole.
+        options: batch size, threads and tiles.
 
     Yields:
         In every process the results of all ``images`` by image id, and the reasons why images were skipped.
@@ -45,12 +42,12 @@ def predict_shares(
     ids = [image.id for image in images]
     if size == 1:
         with PredictionFile(path, source) as predictions:
-            skipped = predict_dataset(predictor, images, directory, predictions, batch_size=batch_size, tiling=tiling)
+            skipped = predict_dataset(predictor, images, directory, predictions, options)
             predictions.restrict(ids)
             yield predictions, skipped
         return
     with PredictionFile(path.with_name(f"{path.name}.{rank + 1}-of-{size}"), source) as own:
-        skipped = predict_dataset(predictor, images[rank::size], directory, own, batch_size=batch_size, tiling=tiling)
+        skipped = predict_dataset(predictor, images[rank::size], directory, own, options)
         own.restrict(ids)
         shares = gather({image_id: (results, own.picture(image_id)) for image_id, results in own.items()})
         merged = {image_id: found for share in shares for image_id, found in share.items()}

@@ -6,11 +6,33 @@ from dataclasses import dataclass
 
 from refinemask.files import UserError
 from refinemask.prediction import Predictor
+from refinemask.tiling import Tiling
 
 PATIENCE = 3
 """Batches' worth of later images for which an incomplete batch waits."""
 MOST_WORKERS = 8
 """Largest number of threads that decode, and that paste, where nobody asks for more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamOptions:
+    """What a caller may ask of a pipeline.
+
+    Raises:
+        UserError: a number is not possible.
+    """
+
+    batch_size: int | None = None
+    """Images, or tiles of images, that go through the network together; None is what the predictor prefers."""
+    workers: int | None = None
+    """Threads that decode, and that resize and paste; None chooses by the processors that this process may use."""
+    tiling: Tiling | None = None
+    """Tiles in which larger images are predicted; None leaves every image whole."""
+
+    def __post_init__(self) -> None:
+        for name, value in (("batch-size", self.batch_size), ("workers", self.workers)):
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+                raise UserError(f"--{name} is {value!r}; expected at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +76,7 @@ class Plan:
         return {"source": 1, "decode": self.decoders, "engine": self.concurrency, **computers, "output": 1}
 
 
-def make_plan(
-    predictor: Predictor, batch_size: int | None = None, workers: int | None = None, *, live: bool = False
-) -> Plan:
+def make_plan(predictor: Predictor, options: StreamOptions, *, live: bool) -> Plan:
     """The plan for a predictor on this machine.
 
     A predictor may have the attributes ``concurrency``, ``preferred_batch`` and ``smallest_batch`` of an engine; one
@@ -64,21 +84,14 @@ def make_plan(
 
     Args:
         predictor: the detector.
-        batch_size: images of a batch; None is what the predictor prefers.
-        workers: threads that decode and paste; None chooses by the processors that this process may use.
+        options: what was asked for.
         live: whether the images come from a camera or stream, whose newest ones are wanted.
-
-    Raises:
-        UserError: a number is not possible.
     """
-    for name, value in (("batch-size", batch_size), ("workers", workers)):
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-            raise UserError(f"--{name} is {value!r}; expected at least 1")
     # A batch that the predictor would fill up with copies is filled up with images.
     smallest = getattr(predictor, "smallest_batch", 1)
     return Plan(
-        batch_size=max(smallest, getattr(predictor, "preferred_batch", 1) if batch_size is None else batch_size),
-        workers=max(1, min(MOST_WORKERS, processors() // 2)) if workers is None else workers,
+        batch_size=max(smallest, options.batch_size or getattr(predictor, "preferred_batch", 1)),
+        workers=options.workers or max(1, min(MOST_WORKERS, processors() // 2)),
         concurrency=getattr(predictor, "concurrency", 1),
         live=live,
     )

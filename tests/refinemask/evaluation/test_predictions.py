@@ -11,6 +11,7 @@ from refinemask.data.coco import CocoImage
 from refinemask.evaluation.prediction_file import PredictionFile
 from refinemask.evaluation.predictions import export_results, predict_dataset
 from refinemask.files import UserError
+from refinemask.streaming.plan import StreamOptions
 from tests.support.bright_box import BrightBox
 
 SOURCE = {"model": "a", "annotations": "b"}
@@ -30,7 +31,7 @@ def write_images(folder: Path, count: int) -> list[CocoImage]:
 def test_dataset_is_predicted_once_and_an_interrupted_run_continues(tmp_path: Path, batch_size: int) -> None:
     images = write_images(tmp_path, 5)
     whole = PredictionFile(tmp_path / "whole.jsonl", SOURCE)
-    assert predict_dataset(BrightBox(), images, tmp_path, whole, batch_size=batch_size) == []
+    assert predict_dataset(BrightBox(), images, tmp_path, whole, StreamOptions(batch_size=batch_size)) == []
     assert list(whole) == [1, 2, 3, 4, 5]
     assert whole[3][0]["image_id"] == 3
     assert whole[3][0]["score"] == pytest.approx(3 / 255)
@@ -54,7 +55,7 @@ def test_bad_images_are_skipped_with_their_reason(tmp_path: Path) -> None:
     (tmp_path / "3.png").unlink()
     images[3] = CocoImage(4, "4.png", 30, 24)
     predictions = PredictionFile(tmp_path / "p.jsonl", SOURCE)
-    skipped = predict_dataset(BrightBox(), images, tmp_path, predictions, batch_size=2)
+    skipped = predict_dataset(BrightBox(), images, tmp_path, predictions, StreamOptions(batch_size=2))
     assert list(predictions) == [1]
     truncated, missing, turned = skipped
     assert "2.png" in truncated

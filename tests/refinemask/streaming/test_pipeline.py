@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.bright_box import BrightBox
-from tests.support.coloured_objects import ColouredObjects
-from tests.support.stream_items import MadeItem
 
 from refinemask.files import UserError
 from refinemask.prediction import Prediction, predict
+from refinemask.streaming.plan import StreamOptions
 from refinemask.streaming.stream import stream
 from refinemask.tiling import Tiling
+from tests.support.bright_box import BrightBox
+from tests.support.coloured_objects import ColouredObjects
+from tests.support.stream_items import MadeItem
 
 
 def own_threads() -> list[str]:
@@ -75,7 +76,9 @@ def test_results_are_those_of_one_image_at_a_time(
         time.sleep(seed % 3 / 1000)
         return int(pixels[0, 0, 0])
 
-    results = list(stream(Slow(seed), items, batch_size=batch_size, workers=workers, render=render).results())
+    results = list(
+        stream(Slow(seed), items, StreamOptions(batch_size=batch_size, workers=workers), render=render).results()
+    )
     assert [result.item for result in results] == items
     found = [result.prediction.to_coco() if result.prediction is not None else str(result.error) for result in results]
     assert found == serial(items)
@@ -87,7 +90,7 @@ def test_results_are_those_of_one_image_at_a_time(
 def test_only_images_of_one_padded_size_go_together() -> None:
     predictor = BrightBox()
     items = [MadeItem(1, *size) for size in [(20, 30), (64, 64), (20, 31), (19, 30), (60, 60), (20, 30)]]
-    list(stream(predictor, items, batch_size=2, workers=1).results())
+    list(stream(predictor, items, StreamOptions(batch_size=2, workers=1)).results())
     assert sorted(predictor.seen) == sorted([(2, 3, 32, 64), (2, 3, 32, 32), (2, 3, 32, 64)])
 
 
@@ -96,7 +99,7 @@ def test_the_same_images_make_the_same_batches_each_time() -> None:
         predictor, chance = Slow(seed), random.Random(seed)
         sizes = [(20, 30), (64, 64), (64, 20)]
         items = [MadeItem(1, *sizes[number * 7 % 3], seconds=chance.random() * 0.002) for number in range(40)]
-        list(stream(predictor, items, batch_size=4, workers=3).results())
+        list(stream(predictor, items, StreamOptions(batch_size=4, workers=3)).results())
         return sorted(predictor.seen)
 
     assert batches(1) == batches(2) == batches(3)
@@ -111,7 +114,7 @@ def test_an_image_with_rare_size_does_not_wait_for_the_end() -> None:
             taken.append(item)
             yield item
 
-    results = stream(BrightBox(), source(), batch_size=8, workers=2).results()
+    results = stream(BrightBox(), source(), StreamOptions(batch_size=8, workers=2)).results()
     assert next(results).item is items[0]
     assert len(taken) < 100
     assert [result.item for result in results] == items[1:]
@@ -126,7 +129,7 @@ def test_few_images_are_taken_ahead_of_the_caller() -> None:
             taken += 1
             yield MadeItem(number % 256)
 
-    results = stream(BrightBox(), source(), batch_size=2, workers=2).results()
+    results = stream(BrightBox(), source(), StreamOptions(batch_size=2, workers=2)).results()
     next(results)
     time.sleep(0.2)
     assert taken <= 25
@@ -147,12 +150,17 @@ def test_few_bytes_of_large_images_are_in_memory(monkeypatch: pytest.MonkeyPatch
             return super().detect(*args, **phases)
 
     predictor = Stuck()
-    results = stream(predictor, items, batch_size=4, workers=3).results()
-    threading.Timer(0.3, lambda: (most.append(len(read)), predictor.released.set())).start()
-    most: list[int] = []
+    results = stream(predictor, items, StreamOptions(batch_size=4, workers=3)).results()
+    read_until_then = []
+
+    def release() -> None:
+        read_until_then.append(len(read))
+        predictor.released.set()
+
+    threading.Timer(0.3, release).start()
     assert len(list(results)) == 30
     # Each of three threads may have begun one when the budget was used up.
-    assert most[0] <= 6
+    assert read_until_then[0] <= 6
 
 
 @pytest.mark.parametrize("error", [RuntimeError("of a library"), KeyboardInterrupt(), OSError(28, "full")])
@@ -177,10 +185,10 @@ def test_what_fails_in_a_stage_comes_after_the_results_before_it(where: str, err
         if where == "render" and pixels[0, 0, 0] == 5:
             fail()
 
-    found = []
+    found: list[str] = []
+    results = stream(Failing(), source(), StreamOptions(workers=2), render=render).results()
     with pytest.raises(type(error)):
-        for result in stream(Failing(), source(), workers=2, render=render).results():
-            found.append(result.item.name)
+        found.extend(result.item.name for result in results)
     assert found == [f"made {number}" for number in range(1, 5)]
     assert not own_threads()
 
@@ -193,7 +201,7 @@ def test_a_batch_that_fails_is_tried_image_by_image() -> None:
             return super().detect(images, *args, **phases)
 
     items = [MadeItem(number) for number in range(1, 9)]
-    results = list(stream(Picky(), items, batch_size=4, workers=1).results())
+    results = list(stream(Picky(), items, StreamOptions(batch_size=4, workers=1)).results())
     failed = [result for result in results if result.error]
     assert [(result.item.name, str(result.error), result.was_read) for result in failed] == [
         ("made 3", "the network fails", True)
@@ -213,7 +221,7 @@ def test_leaving_the_iteration_ends_all_threads() -> None:
         finally:
             closed.set()
 
-    for result in stream(Slow(), source(), workers=3).results():
+    for result in stream(Slow(), source(), StreamOptions(workers=3)).results():
         assert result.error is None
         break
     assert closed.wait(1)
@@ -229,11 +237,11 @@ def test_tiles_of_several_images_share_batches() -> None:
             return image
 
     predictor = ColouredObjects(40)
-    results = list(
-        stream(predictor, [Striped(1), Striped(2)], batch_size=4, tiling=Tiling(40, 10), workers=1).results()
-    )
+    options = StreamOptions(batch_size=4, tiling=Tiling(40, 10), workers=1)
+    results = list(stream(predictor, [Striped(1), Striped(2)], options).results())
     [first, second] = [result.prediction for result in results]
-    assert first is not None and second is not None
+    assert first is not None
+    assert second is not None
     assert first.boxes.tolist() == second.boxes.tolist() == [[5, 10, 80, 20]]
     assert set(predictor.batches) == {4}
 
@@ -245,7 +253,7 @@ def test_an_image_that_fails_in_two_tiles_fails_once() -> None:
             raise UserError("no")
 
     items = [MadeItem(number, 200, 200) for number in range(3)]
-    results = list(stream(Refusing(40), items, tiling=Tiling(40, 10), workers=4).results())
+    results = list(stream(Refusing(40), items, StreamOptions(tiling=Tiling(40, 10), workers=4)).results())
     assert [str(result.error) for result in results] == ["no"] * 3
 
 
@@ -253,13 +261,9 @@ def test_one_that_was_cancelled_by_its_own_reader_is_an_error() -> None:
     def cancel() -> None:
         raise CancelledError
 
-    results = stream(BrightBox(), [MadeItem(1), MadeItem(2, happens=cancel), MadeItem(3)], workers=1).results()
+    results = stream(
+        BrightBox(), [MadeItem(1), MadeItem(2, happens=cancel), MadeItem(3)], StreamOptions(workers=1)
+    ).results()
     assert next(results).item.name == "made 1"
     with pytest.raises(CancelledError):
         list(results)
-
-
-@pytest.mark.parametrize("option", [{"batch_size": 0}, {"workers": 0}, {"batch_size": True}])
-def test_numbers_that_are_not_possible_are_refused(option: dict[str, int]) -> None:
-    with pytest.raises(UserError, match="expected at least 1"):
-        stream(BrightBox(), [], **option)  # type: ignore[arg-type]
