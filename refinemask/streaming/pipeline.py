@@ -75,6 +75,9 @@ class Pipeline(Generic[T]):
         self._stopped.set()
         self._window.release()
         self._budget.close()
+        # A source that waits for input ends so; a generator can be closed by the thread in which it runs alone.
+        if not isinstance(self._items, Iterator) and (close := getattr(self._items, "close", None)) is not None:
+            close()
         self._decoded.put(None)
         self._batcher.join()
         self._decoding.shutdown()
@@ -100,7 +103,6 @@ class Pipeline(Generic[T]):
         finally:
             self._decoded.put(None)
             self._results.put(None)
-            # A generator can be closed by no other thread than that in which it runs.
             if (close := getattr(items, "close", None)) is not None:
                 close()
 

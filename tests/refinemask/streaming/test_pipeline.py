@@ -228,6 +228,23 @@ def test_leaving_the_iteration_ends_all_threads() -> None:
     assert not own_threads()
 
 
+def test_a_source_that_waits_for_input_is_closed() -> None:
+    class Waiting:
+        closed = threading.Event()
+
+        def __iter__(self) -> Iterator[MadeItem]:
+            yield MadeItem(1)
+            self.closed.wait(10)
+
+        def close(self) -> None:
+            self.closed.set()
+
+    next(results := stream(BrightBox(), Waiting()).results())
+    results.close()
+    assert Waiting.closed.is_set()
+    assert not own_threads()
+
+
 def test_tiles_of_several_images_share_batches() -> None:
     image = np.zeros((50, 90, 3), np.uint8)
     image[10:20, 5:80, 0] = 50
