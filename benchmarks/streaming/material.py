@@ -1,6 +1,5 @@
 """Images and a video of the bundled photographs."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -15,6 +14,8 @@ FRAMES_PER_SECOND = 30
 DRIFT = 2
 """Pixels by which the picture of the video moves from frame to frame."""
 FRAMES_PER_PHOTO = 60
+LEVELS = 200
+"""Steps of brightness by which copies of a photograph differ."""
 
 
 def photos(height: int, width: int) -> list[NDArray[np.uint8]]:
@@ -24,12 +25,12 @@ def photos(height: int, width: int) -> list[NDArray[np.uint8]]:
 
 
 def write_jpegs(folder: Path, count: int, height: int, width: int) -> list[Path]:
-    """So many JPEG files of one size; the photographs come again, each time with another brightness."""
+    """So many JPEG files of one size; when the photographs come again, they are darker."""
     pictures, paths = photos(height, width), []
     for number in range(count):
-        again, index = divmod(number, len(pictures))
+        again, index = divmod(number % (len(pictures) * LEVELS), len(pictures))
         paths.append(folder / f"{number:04d}.jpg")
-        _, data = cv2.imencode(".jpg", cv2.subtract(pictures[index], (again, again, again, 0)))
+        _, data = cv2.imencode(".jpg", np.maximum(pictures[index], again) - again)
         paths[-1].write_bytes(data.tobytes())
     return paths
 

@@ -48,6 +48,8 @@ class WaitingReport:
     gain: Ratio
     """Images per second of the pipeline over those of one image after the other, paired per round."""
     busy: Busy
+    foreign_load: float | None = None
+    """Other processes' share of the CPUs meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +81,8 @@ class VideoReport:
     """Most memory until then, in MiB, libraries included; None where the system does not tell."""
     peak_mib: int | None
     """Most memory until the end of the video."""
+    foreign_load: float | None = None
+    """Other processes' share of the CPUs meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,11 +102,14 @@ class EngineReport:
     """The pipeline with its own plan."""
     gain: Ratio
     """Images per second of the pipeline over those of one image after the other, paired per round."""
-    busy: Busy
-    peak_mib_serial: int | None
-    """Most memory after images one after the other, in MiB, libraries and weights included."""
-    peak_mib_streamed: int | None
-    """Most memory in the end, when the pipeline has run, too."""
+    busy: Busy | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """What the pipeline waited for; None for an evaluation, which has its own pipeline."""
+    peak_mib_serial: int | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """Most memory before the pipeline ran for the first time, in MiB, libraries and weights included."""
+    peak_mib_streamed: int | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """Most memory in the end."""
+    foreign_load: float | None = None
+    """Other processes' share of the CPUs meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +117,6 @@ class StreamingReport:
     """All parts that were measured."""
 
     provenance: Provenance
-    foreign_load: float | None = None
-    """Other processes' share of the CPUs meanwhile."""
     rounds: int
     threads: int
     """CPU threads of each engine."""
@@ -122,4 +127,10 @@ class StreamingReport:
     video: VideoReport | None = field(default=None, metadata=ABSENT_IF_NONE)
     engines: Sequence[EngineReport] = ()
     evaluation: EngineReport | None = field(default=None, metadata=ABSENT_IF_NONE)
-    """Predictions of an evaluation, written to a file as they come; what was before against what is now."""
+    """Predictions of an evaluation, written to a file as they come: one image after the other against the pipeline."""
+
+    @property
+    def foreign_load(self) -> float | None:
+        """The largest share of the CPUs that other processes had in a part; None where the system does not tell."""
+        parts = (*self.waiting, *self.engines, *(part for part in (self.video, self.evaluation) if part is not None))
+        return max((part.foreign_load for part in parts if part.foreign_load is not None), default=None)

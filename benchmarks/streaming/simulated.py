@@ -1,19 +1,20 @@
 """A detector that waits as for a GPU, and what is left for the host."""
 
+import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
+from benchmarks.harness.load import ForeignLoad
 from benchmarks.harness.random_detections import random_detections
 from benchmarks.harness.summary import paired_ratio, quartiles
 from benchmarks.streaming.report import HostReport, WaitingReport
 from benchmarks.streaming.turns import Route, Watch, serial, speed, streamed, take_turns
-from benchmarks.streaming.waiting import DeviceQueue, WaitingPredictor
+from benchmarks.streaming.waiting import DeviceQueue, Found, WaitingPredictor
 from refinemask.data.images import read_image
 from refinemask.data.transforms import preprocess
 from refinemask.masks import paste_rle
@@ -21,24 +22,24 @@ from refinemask.masks import paste_rle
 SETS = 4
 """Sets of objects, of which each image has one."""
 MASK_SIZE = 112
-
-Found = list[tuple[NDArray[np.float32], ...]]
+CONCURRENCIES = 1, 2
+"""Images that the device is given at the same time; a GPU's engines have two slots."""
+CONCURRENCY = CONCURRENCIES[-1]
+WARM_IMAGES = 8
+"""Images before those that count."""
 
 
 def given_objects(masks: int, height: int, width: int) -> Found:
     """Masks and boxes of :data:`SETS` images, as a detector gives them."""
     drawn = (random_detections(masks, height, width, mask_size=MASK_SIZE, seed=seed) for seed in range(SETS))
-    return [tuple(tensor.numpy() for tensor in pair) for pair in drawn]
+    return [(mask.numpy(), boxes.numpy()) for mask, boxes in drawn]
 
 
-def measure_waiting(
-    milliseconds: float, concurrencies: Sequence[int], paths: Sequence[Path], found: Found, rounds: int
-) -> list[WaitingReport]:
+def measure_waiting(milliseconds: float, paths: Sequence[Path], found: Found, rounds: int) -> list[WaitingReport]:
     """The pipeline, one image after the other, and the device alone, for each number of images on the device.
 
     Args:
         milliseconds: time of an image on the device.
-        concurrencies: numbers of images that the device is given at the same time.
         paths: the image files of a round.
         found: what the detector finds.
         rounds: times that each route runs.
@@ -46,16 +47,16 @@ def measure_waiting(
     Raises:
         FailedCheckError: the pipeline's results are not those of one image after the other.
     """
-    count, seconds = len(paths), milliseconds / 1e3
-    watches = {places: Watch() for places in concurrencies}
-    routes = {"serial": Route(lambda: serial(WaitingPredictor(seconds, 1, found), paths), count)}
-    for places in concurrencies:
-        predictor = WaitingPredictor(seconds, places, found)
-        routes[f"streamed {places}"] = Route(
-            lambda predictor=predictor: streamed(predictor, paths, watches[predictor.concurrency]), count
-        )
-        routes[f"alone {places}"] = Route(lambda places=places: run_alone(seconds, places, count), count)
+    count, seconds, load = len(paths), milliseconds / 1e3, ForeignLoad([os.getpid()])
+    predictors = {places: WaitingPredictor(seconds, places, found) for places in CONCURRENCIES}
+    watches = {places: Watch() for places in CONCURRENCIES}
+    routes = {"serial": Route(partial(serial, predictors[1], paths), count)}
+    for places, predictor in predictors.items():
+        streamed(predictor, paths[:WARM_IMAGES], Watch())
+        routes[f"streamed {places}"] = Route(partial(streamed, predictor, paths, watches[places]), count)
+        routes[f"alone {places}"] = Route(partial(run_alone, seconds, places, count), count)
     rates = take_turns(routes, rounds)
+    foreign = load.fraction()
     return [
         WaitingReport(
             milliseconds=milliseconds,
@@ -64,12 +65,13 @@ def measure_waiting(
             serial=speed(rates["serial"]),
             streamed=speed(rates[f"streamed {places}"]),
             alone=speed(rates[f"alone {places}"]),
-            # A ratio is the first's latency over the second's, and rates are given.
+            # Of two latencies it is the first over the second; these are rates.
             share=paired_ratio(rates[f"streamed {places}"], rates[f"alone {places}"]),
             gain=paired_ratio(rates[f"streamed {places}"], rates["serial"]),
             busy=watches[places].report(),
+            foreign_load=foreign,
         )
-        for places in concurrencies
+        for places in CONCURRENCIES
     ]
 
 

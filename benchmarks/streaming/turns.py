@@ -32,15 +32,16 @@ class Route:
 
 
 def take_turns(routes: Mapping[str, Route], rounds: int, seed: int = 0) -> dict[str, list[float]]:
-    """Images per second of each route in each round; a round before the first warms up.
+    """Images per second of each route in each round.
 
     Turns are shuffled, so that no route always follows the same neighbour.
 
     Raises:
         FailedCheckError: two routes differ in what they return.
     """
-    shuffle, rates = random.Random(seed), {name: [] for name in routes}
-    for number in range(-1, rounds):
+    shuffle = random.Random(seed)
+    rates: dict[str, list[float]] = {name: [] for name in routes}
+    for _ in range(rounds):
         found: dict[str, object] = {}
         for name in shuffle.sample(list(routes), len(routes)):
             start = time.perf_counter()
@@ -48,8 +49,7 @@ def take_turns(routes: Mapping[str, Route], rounds: int, seed: int = 0) -> dict[
             seconds = time.perf_counter() - start
             if answer is not None:
                 found[name] = answer
-            if number >= 0:
-                rates[name].append(routes[name].images / seconds)
+            rates[name].append(routes[name].images / seconds)
         require_equal(found)
     return rates
 
@@ -70,7 +70,7 @@ def serial(predictor: Predictor, paths: Sequence[Path]) -> list[list[Result]]:
 
 @dataclass
 class Watch:
-    """What passes through the pipeline waited for; the first one warms up."""
+    """What passes through the pipeline waited for."""
 
     limits: list[str] = field(default_factory=list)
     shares: list[dict[str, float]] = field(default_factory=list)
@@ -81,10 +81,10 @@ class Watch:
         self.shares.append(pipeline.meter.shares())
 
     def report(self) -> Busy:
-        """All passes but the first."""
-        medians = {stage: float(np.median([each[stage] for each in self.shares[1:]])) for stage in self.shares[0]}
+        """All passes together."""
+        medians = {stage: float(np.median([each[stage] for each in self.shares])) for stage in self.shares[0]}
         return Busy(
-            limits=dict(Counter(self.limits[1:])), shares={stage: round(share, 3) for stage, share in medians.items()}
+            limits=dict(Counter(self.limits)), shares={stage: round(share, 3) for stage, share in medians.items()}
         )
 
 

@@ -12,6 +12,8 @@ from refinemask.phases import Phases, unmeasured
 from refinemask.prediction import encode
 from refinemask.structures import Detections, ImageDetections
 
+Found = Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]
+"""Masks [N, M, M] and boxes [N, 4] in pixels of the original image, with the same N and M in each set."""
 STEP = 64
 """Distance in pixels of those that choose what is found in an image."""
 
@@ -44,13 +46,13 @@ class WaitingPredictor:
     name, precision = "waiting", "none"
     config = ModelConfig(class_names=("thing",), category_ids=(1,))
 
-    def __init__(self, seconds: float, concurrency: int, found: Sequence[tuple[NDArray[np.float32], ...]]) -> None:
+    def __init__(self, seconds: float, concurrency: int, found: Found) -> None:
         """Begin with an idle device.
 
         Args:
             seconds: time of a batch on the device.
             concurrency: batches that the device is given at the same time.
-            found: masks [N, M, M] and boxes [N, 4] in pixels of the original image, with the same N in each set.
+            found: the sets of objects.
         """
         self.concurrency = concurrency
         self.device = DeviceQueue(seconds, concurrency)
