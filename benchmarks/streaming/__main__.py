@@ -112,10 +112,10 @@ def measure(args: Args) -> StreamingReport:
         rounds=args.rounds,
         threads=args.threads,
         masks=args.masks,
-        waiting=waiting,
+        waiting=tuple(waiting),
         host=host,
         video=_video(args) if args.video_seconds else None,
-        engines=_engines(args.nuclei, _nuclei(), args) + _engines(args.photos, _photos(), args),
+        engines=(*_engines(args.nuclei, _nuclei(), args), *_engines(args.photos, _photos(), args)),
         evaluation=_evaluation(args) if args.evaluated else None,
     )
 

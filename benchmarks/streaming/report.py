@@ -1,6 +1,5 @@
 """What the benchmark of the pipeline reports."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.harness.provenance import Provenance
@@ -13,7 +12,7 @@ class Speed:
     """Images per second of one route, in turns with others."""
 
     images_per_second: Quartiles
-    samples: Sequence[float]
+    samples: tuple[float, ...]
     """Images per second of each round."""
 
 
@@ -122,10 +121,10 @@ class StreamingReport:
     """CPU threads of each engine."""
     masks: int
     """Objects that the waiting detector finds in an image."""
-    waiting: Sequence[WaitingReport]
+    waiting: tuple[WaitingReport, ...]
     host: HostReport
     video: VideoReport | None = field(default=None, metadata=ABSENT_IF_NONE)
-    engines: Sequence[EngineReport] = ()
+    engines: tuple[EngineReport, ...] = ()
     evaluation: EngineReport | None = field(default=None, metadata=ABSENT_IF_NONE)
     """Predictions of an evaluation, written to a file as they come: one image after the other against the pipeline."""
 

@@ -103,4 +103,4 @@ def streamed(predictor: Predictor, paths: Sequence[Path], watch: Watch) -> list[
 
 def speed(samples: Sequence[float]) -> Speed:
     """Rates of one route."""
-    return Speed(images_per_second=quartiles(samples), samples=[round(each, 3) for each in samples])
+    return Speed(images_per_second=quartiles(samples), samples=tuple(round(each, 3) for each in samples))
