@@ -20,8 +20,9 @@ from refinemask.outputs import OutputError, check_detections, check_real
 from refinemask.phases import Phases, unmeasured
 from refinemask.prediction import Prediction, encode
 from refinemask.selection import WHOLE, Selection
+from refinemask.sources.given import ImageSource
 from refinemask.structures import Detections, ImageDetections
-from refinemask.tiled_prediction import ImageSource, predict_images
+from refinemask.tiled_prediction import predict_images
 
 
 class Shapes(Protocol):
@@ -103,8 +104,9 @@ class Engine(ABC):
         """Detect objects in image files and decoded images.
 
         Args:
-            images: paths, and arrays [h, w, 3] uint8 RGB, of any sizes. An engine whose preprocessing has a window
-                takes arrays of other real numbers too, which the window maps, and of one channel, [h, w] or [h, w, 1].
+            images: paths, PIL images, and arrays [h, w, 3] uint8 RGB, of any sizes. An engine whose preprocessing has a
+                window takes arrays of other real numbers too, which the window maps, and of one channel, [h, w] or
+                [h, w, 1].
             batch_size: images, or tiles of a large image, that run together.
             tile: side in pixels of the tiles in which larger images are predicted; None leaves every image whole. A
                 tile is resized as an image is, so it should be about as large as the images of training.

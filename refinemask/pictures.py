@@ -1,11 +1,10 @@
 """Drawings, and a COCO results file, of what a detector finds in image files."""
 
-import itertools
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import mkdtemp
 
 from tqdm import tqdm
@@ -16,11 +15,11 @@ from refinemask.evaluation.predictions import export_results
 from refinemask.extras import needed_by
 from refinemask.files import UserError, require_file
 from refinemask.prediction import DRAWN_SCORE, Predictor
+from refinemask.sources.places import Places
 from refinemask.tiled_prediction import predict_in_tiles
 from refinemask.tiling import Tiling
 
-LONGEST_NAME = 255
-"""Bytes of a file's name that file systems take."""
+PNG = ".png"
 RESULTS = "results.json"
 
 
@@ -80,17 +79,8 @@ def predict_files(
 
 def picture_names(paths: Sequence[Path]) -> list[str]:
     """A PNG name for each image, numbered where two images have the same name, and cut where it would be too long."""
-    names: dict[str, None] = {}
-    for path in paths:
-        endings = itertools.chain([".png"], (f"-{number}.png" for number in itertools.count(2)))
-        names[next(name for ending in endings if (name := _short(path.stem, ending)) not in names)] = None
-    return list(names)
-
-
-def _short(stem: str, ending: str) -> str:
-    while len(os.fsencode(stem + ending)) > LONGEST_NAME:
-        stem = stem[:-1]
-    return stem + ending
+    places = Places(len(PNG))
+    return [f"{places.of_image(PurePosixPath(path.stem))}{PNG}" for path in paths]
 
 
 def _text(name: str) -> str:

@@ -7,18 +7,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from refinemask.config import Window
 from refinemask.contract import InputError
-from refinemask.data.images import read_image
 from refinemask.files import UserError
 from refinemask.joining import join
 from refinemask.prediction import Prediction, Predictor, predict, to_predictions
+from refinemask.sources.given import GivenImages, ImageSource
+from refinemask.sources.item import Item
 from refinemask.structures import ImageDetections
 from refinemask.tiling import Tiling, make_tiling
-from refinemask.window import map_window, to_rgb
-
-ImageSource = str | os.PathLike[str] | NDArray[np.generic]
-"""An image file, or a decoded image [h, w, 3] uint8 RGB; see :func:`predict_images` for other arrays."""
 
 
 def predict_in_tiles(
@@ -87,8 +83,9 @@ def predict_images(
 
     Args:
         predictor: the detector.
-        images: paths, and arrays [h, w, 3] uint8 RGB, of any sizes. A predictor whose preprocessing has a window takes
-            arrays of other real numbers too, which the window maps, and of one channel, [h, w] or [h, w, 1].
+        images: paths, PIL images, and arrays [h, w, 3] uint8 RGB, of any sizes. A predictor whose preprocessing has a
+            window takes arrays of other real numbers too, which the window maps, and of one channel, [h, w] or
+            [h, w, 1].
         batch_size: images, or tiles of a large image, per batch.
         tile: side in pixels of the tiles in which larger images are predicted; None leaves every image whole.
         overlap: width in pixels of the band that neighbouring tiles share; None is an eighth of the tile.
@@ -124,13 +121,13 @@ def _batches(
 ) -> Iterator[list[tuple[Path | None, NDArray[np.uint8]]]]:
     """Paths and pixels of the images that go together; one that needs tiles goes alone."""
     batch: list[tuple[Path | None, NDArray[np.uint8]]] = []
-    for index, image in enumerate(images):
-        pixels = _decoded(predictor, index, image, tiling)
+    for item in GivenImages(images):
+        pixels = _decoded(predictor, item, tiling)
         alone = tiling is not None and not tiling.fits(*pixels.shape[:2])
         if alone and batch:
             yield batch
             batch = []
-        batch.append((None if isinstance(image, np.ndarray) else Path(image), pixels))
+        batch.append((item.path, pixels))
         if alone or len(batch) == batch_size:
             yield batch
             batch = []
@@ -138,35 +135,11 @@ def _batches(
         yield batch
 
 
-def _decoded(predictor: Predictor, index: int, image: ImageSource, tiling: Tiling | None) -> NDArray[np.uint8]:
-    """The pixels of an image that fits the predictor, or has such tiles; ``index`` names an array in errors."""
-    window = predictor.config.preprocessing.window
-    if isinstance(image, np.ndarray):
-        name = f"image {index}"
-        pixels = _as_rgb(name, image, window)
-    elif isinstance(image, str | os.PathLike):
-        name, pixels = str(image), read_image(image, window)
-    else:
-        found = type(image).__name__
-        raise InputError(f"image {index}: is a {found}; expected a path, or an array uint8 [h, w, 3] RGB")
+def _decoded(predictor: Predictor, item: Item, tiling: Tiling | None) -> NDArray[np.uint8]:
+    """The pixels of an image that fits the predictor, or has such tiles."""
+    pixels = item.read(predictor.config.preprocessing.window)
     try:
         predictor.canvas([tiling.size(*pixels.shape[:2]) if tiling else pixels.shape[:2]])
     except InputError as error:
-        raise InputError(f"{name}: {error}") from error
+        raise InputError(f"{item.name}: {error}") from error
     return pixels
-
-
-def _as_rgb(name: str, pixels: NDArray[np.generic], window: Window | None) -> NDArray[np.uint8]:
-    """An array as [h, w, 3] uint8, by the window if there is one."""
-    shape, is_rgb = list(pixels.shape), pixels.ndim == 3 and pixels.shape[2] == 3
-    if window is None:
-        if pixels.dtype != np.uint8 or not is_rgb or pixels.size == 0:
-            remedy = "" if pixels.dtype == np.uint8 else "; a model with a window maps other numbers"
-            raise InputError(f"{name}: is {pixels.dtype} {shape}, expected uint8 [h, w, 3] RGB{remedy}")
-        return pixels.astype(np.uint8, copy=False)
-    is_grey = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 1)
-    if pixels.dtype.kind not in "uif" or not (is_rgb or is_grey) or pixels.size == 0:
-        raise InputError(f"{name}: is {pixels.dtype} {shape}, expected real numbers, [h, w, 3] RGB or [h, w] grey")
-    if pixels.dtype != np.uint8:
-        return map_window(pixels, window)
-    return to_rgb(pixels.astype(np.uint8, copy=False))

@@ -17,8 +17,9 @@ from refinemask.contract import InputError
 from refinemask.data.images import read_image
 from refinemask.files import UserError
 from refinemask.prediction import Prediction, encode, predict, to_predictions
+from refinemask.sources.given import ImageSource
 from refinemask.structures import Detections
-from refinemask.tiled_prediction import ImageSource, predict_images
+from refinemask.tiled_prediction import predict_images
 from tests.support.bright_box import BrightBox
 from tests.support.tolerances import assert_near
 

@@ -14,7 +14,8 @@ from refinemask.bundled import DEMO, NUCLEI
 from refinemask.contract import InputError
 from refinemask.data.images import read_image
 from refinemask.files import UserError
-from refinemask.tiled_prediction import ImageSource, predict_images, predict_in_tiles
+from refinemask.sources.given import ImageSource
+from refinemask.tiled_prediction import predict_images, predict_in_tiles
 from refinemask.tiling import Tiling
 from tests.support.bright_box import BrightBox
 from tests.support.coloured_objects import ColouredObjects

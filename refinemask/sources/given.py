@@ -1,0 +1,74 @@
+"""Images that Python code gives: paths, arrays and PIL images. Imports no PyTorch."""
+
+import os
+from collections.abc import Iterable, Iterator, Sized
+from pathlib import Path, PurePosixPath
+from threading import Event
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from refinemask.contract import InputError
+from refinemask.files import UserError
+from refinemask.foreign import reason
+from refinemask.sources.images import ImageFile, Picture, Unreadable
+from refinemask.sources.item import Item
+from refinemask.sources.places import Places
+
+ImageSource = str | os.PathLike[str] | NDArray[np.generic] | Image.Image
+"""An image file, a PIL image, or an array [h, w, 3] uint8 RGB; :func:`refinemask.sources.pixels.rgb_of_array` takes
+others too."""
+
+
+class GivenImages:
+    """Images of an iterable, such as a list or a generator, each taken when it is asked for.
+
+    Arrays and PIL images are copied as they are taken, because images are read ahead, and whoever gives them may use
+    a buffer again. See :class:`refinemask.sources.source.Source`; a generator that waits is not interrupted.
+
+    Args:
+        images: paths of image files, PIL images, and arrays as :func:`refinemask.sources.pixels.rgb_of_array` takes
+            them.
+    """
+
+    live = False
+    dropped = 0
+
+    def __init__(self, images: Iterable[object]) -> None:
+        self.total = len(images) if isinstance(images, Sized) else None
+        self._images = images
+        self._closed = Event()
+
+    def __iter__(self) -> Iterator[Item]:
+        places = Places()
+        for index, image in enumerate(self._images):
+            if self._closed.is_set():
+                return
+            yield given_image(index, image, places)
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+def given_image(index: int, image: object, places: Places) -> Item:
+    """An image as an item, copied if it is in memory; errors name it by its path or ``image {index}``."""
+    if isinstance(image, str | os.PathLike):
+        path = Path(os.fsdecode(image))
+        return ImageFile(path, places.of_image(PurePosixPath(path.stem)))
+    name, place = f"image {index}", places.of_image(PurePosixPath(f"image{index:06d}"))
+    if isinstance(image, np.ndarray):
+        return Picture(name, np.array(image), place)
+    if isinstance(image, Image.Image):
+        return _upright(name, image, place)
+    found = type(image).__name__
+    expected = "a path, or an array uint8 [h, w, 3] RGB, or a PIL image"
+    return Unreadable(name, InputError(f"{name}: is a {found}; expected {expected}"), place)
+
+
+def _upright(name: str, image: Image.Image, place: PurePosixPath) -> Item:
+    try:
+        # A copy, turned as the image's EXIF data say, which a plain copy would lose.
+        return Picture(name, ImageOps.exif_transpose(image), place)
+    except Exception as error:  # An image that was only opened is decoded now; Pillow's readers raise a dozen kinds.
+        return Unreadable(name, UserError(f"{name}: cannot be decoded: {reason(error)}"), place)
