@@ -1,0 +1,61 @@
+"""Files of an output folder, which never are inputs under another name."""
+
+import os
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+
+from refinemask.files import UserError, require_file
+from refinemask.sources.item import Item
+
+
+class OwnFiles:
+    """The names of files in an output folder."""
+
+    def __init__(self, folder: Path, inputs: Iterable[Path] = ()) -> None:
+        """Prepare the folder, which is made when the first file is written.
+
+        Args:
+            folder: the output folder.
+            inputs: files that no output may replace; images need not be among them, but then they are protected from
+                their own outputs alone.
+
+        Raises:
+            UserError: the folder is a file.
+        """
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"{folder}: is a file, expected the name of a folder")
+        self.folder = folder
+        self._inputs = inputs
+
+    def path(self, item: Item, ending: str) -> Path:
+        """The file of an image, such as ``folder/street/a.png``; see :meth:`checked`."""
+        place = item.place
+        return self.checked(self.folder / place.parent / (place.name + ending), item)
+
+    def checked(self, path: Path, item: Item) -> Path:
+        """The path itself.
+
+        Raises:
+            UserError: an input would be replaced, or something else than a file.
+        """
+        require_file(path)
+        identity = _identity(path)
+        if identity is not None:
+            own = (item.path, item.video.path if item.video is not None else None)
+            if identity in self._identities or identity in {_identity(each) for each in own if each is not None}:
+                raise UserError(f"{path}: is one of the files to read and would be overwritten; give another folder")
+        return path
+
+    @cached_property
+    def _identities(self) -> set[tuple[int, int] | None]:
+        # In most runs no output is there before, and this is never needed.
+        return {_identity(path) for path in self._inputs}
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
