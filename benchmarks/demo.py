@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from refinemask.pictures import predict_files, require_drawing
+
 import engines
 from benchmarks.harness.comparison import compare
 from benchmarks.harness.provenance import cpu
@@ -18,7 +20,6 @@ from refinemask.command import execute
 from refinemask.data.coco import read_coco
 from refinemask.files import UserError, require_not_input
 from refinemask.options import require_at_least
-from refinemask.pictures import predict_files, require_drawing
 from refinemask.spelling import Old, OptionalNumber, Output
 
 

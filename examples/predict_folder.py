@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import tyro
+from refinemask.pictures import predict_files
 
 import engines
 from refinemask.bundled import DEMO, NUCLEI
 from refinemask.data.images import find_images
 from refinemask.masks import decode
-from refinemask.pictures import predict_files
 from refinemask.prediction import DRAWN_SCORE
 
 MODEL = DEMO / "weights" / "refinemask-nuclei.safetensors"

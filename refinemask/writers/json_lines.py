@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -45,7 +44,7 @@ class JsonLines(Writer):
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 # Without a buffer, each line is there at once, and none comes again when the file is closed.
-                self._file = open(self.path, "wb", buffering=0)  # noqa: SIM115
+                self._file = open(self.path, "wb", buffering=0)
             except OSError as error:
                 raise UserError(f"{self.path}: cannot be written: {error.strerror}") from error
         return self
