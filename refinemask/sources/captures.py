@@ -88,8 +88,6 @@ def frame_rate(capture: Capture) -> float:
 
 
 def _open(what: str | int, backend: int, parameters: Sequence[int] = ()) -> Capture:
-    # FFmpeg's lines on standard error name no file. OpenCV reads this once, at the first video of the process.
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     with silent_opencv(), suppress(cv2.error):
         return cv2.VideoCapture(what, backend, parameters)
     return cv2.VideoCapture()

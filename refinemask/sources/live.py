@@ -106,13 +106,17 @@ class LiveVideo:
         self._closed.set()
 
     def _items(self) -> Iterator[Item]:
-        while not self._closed.is_set():
+        while True:
+            # Asked before the frame is: the last one may come in between.
+            end = self._newest.end
             frame = self._newest.take(TICK)
+            if self._closed.is_set():
+                return
             if frame is not None:
                 yield frame
                 continue
-            silent = self._newest.silence > self._patience.longest
-            end = f"does not answer within {self._patience.longest:g} s" if silent else self._newest.end
+            if self._newest.silence > self._patience.longest:
+                end = f"does not answer within {self._patience.longest:g} s"
             if end is not None:
                 error = UserError(f"{self._name}: {end}")
                 yield Unreadable(self._name, error, PurePosixPath(self._stem), video=self._video)
