@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from refinemask.prediction import DRAWN_SCORE, Prediction
 from refinemask.sources.item import Item
 from refinemask.writers.own_files import OwnFiles
-from refinemask.writers.png import encode_png, write_bytes
+from refinemask.writers.png import encode_png
 from refinemask.writers.writer import Writer
 
 
@@ -45,4 +45,4 @@ class Pictures(Writer):
         Raises:
             UserError: it cannot be written.
         """
-        write_bytes(self._files.path(item, ".png"), rendered)
+        self._files.write(self._files.path(item, ".png"), rendered)
