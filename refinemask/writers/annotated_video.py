@@ -12,6 +12,7 @@ from refinemask.files import UserError
 from refinemask.prediction import DRAWN_SCORE, Prediction
 from refinemask.sources.item import Item, Video
 from refinemask.writers.mp4 import Mp4, even
+from refinemask.writers.naming import json_text
 from refinemask.writers.own_files import OwnFiles
 from refinemask.writers.pictures import Pictures
 from refinemask.writers.writer import Writer
@@ -97,7 +98,7 @@ class AnnotatedVideo(Writer):
         self._finish()
 
     def _path(self, item: Item, video: Video) -> Path:
-        return self._files.checked(self._files.folder / f"{video.stem}.mp4", item)
+        return self._files.checked(self._files.folder / f"{json_text(video.stem)}.mp4", item)
 
     def _begin(self, video: Video) -> None:
         if self._video is None or video.stem != self._video.stem:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from refinemask.data.opencv_log import silent_opencv
 from refinemask.files import UserError, atomic_write
+from refinemask.writers.naming import json_text
 
 CODEC = "mp4v"
 UNKNOWN_RATE = 25.0
@@ -44,6 +45,9 @@ class Mp4:
     def __enter__(self) -> "Mp4":
         with ExitStack() as stack:
             self._temporary = stack.enter_context(atomic_write(self.path))
+            # OpenCV ends the process at such a name.
+            if json_text(str(self._temporary)) != str(self._temporary):
+                raise UserError(f"{self.path}: the folder's name is no UTF-8, as videos need; give another folder")
             code = cv2.VideoWriter.fourcc(*CODEC)
             with silent_opencv():
                 self._writer = cv2.VideoWriter(str(self._temporary), cv2.CAP_FFMPEG, code, self._fps, self._size[::-1])

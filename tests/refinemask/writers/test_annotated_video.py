@@ -1,5 +1,7 @@
 """One playable video for each video, whose frames stay where they were."""
 
+import os
+import sys
 from pathlib import Path
 
 import cv2
@@ -128,6 +130,16 @@ def test_a_video_that_is_not_whole_gets_no_name(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(UserError, match=r"clip\.mp4: cannot be written: .*1 frames, expected 2"):
         write(tmp_path, 2)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names there are UTF-8")
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    bad = os.fsdecode(b"\xff")
+    with AnnotatedVideo(tmp_path) as writer:
+        put(writer, frame(clip(bad), 0), FOUND, grey(1))
+    assert read(tmp_path / "\ufffd.mp4")[0] == [1]
+    with pytest.raises(UserError, match=r"the folder's name is no UTF-8, as videos need; give another folder"):
+        write(tmp_path / bad, 1)
 
 
 def test_a_codec_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
