@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +18,7 @@ from refinemask.files import UserError, atomic_write
 from refinemask.masks import NOT_FINITE, RLE, decode, paste_rle
 from refinemask.nearest import nearest
 from refinemask.phases import Phases, unmeasured
+from refinemask.png import encode_png
 from refinemask.structures import Detections, ImageDetections, Result
 
 if TYPE_CHECKING:
@@ -236,14 +236,9 @@ class Prediction:
         target = Path(directory) / name
         if self.path is not None and os.path.realpath(target) == os.path.realpath(self.path):
             raise UserError(f"{target}: is the predicted image and would be overwritten; give another directory")
-        picture = cv2.cvtColor(self.draw(image, min_score=min_score), cv2.COLOR_RGB2BGR)
-        written, data = cv2.imencode(".png", picture)
-        if not written:
-            raise UserError(
-                f"{target}: OpenCV makes no PNG of a picture of {picture.shape[0]}x{picture.shape[1]} pixels"
-            )
+        data = encode_png(self.draw(image, min_score=min_score), str(target))
         with atomic_write(target) as temporary:
-            temporary.write_bytes(data.tobytes())
+            temporary.write_bytes(data)
         return target
 
 

@@ -35,7 +35,7 @@ class AnnotatedVideo(Writer):
             inputs: files that no output may replace.
 
         Raises:
-            UserError: the folder is a file.
+            UserError: the folder is a file, or a package that draws is missing.
         """
         inputs = tuple(inputs)
         self._files = OwnFiles(folder, inputs)

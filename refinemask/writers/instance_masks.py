@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from refinemask.files import UserError, atomic_write
 from refinemask.masks import coco_runs
+from refinemask.png import encode_png
 from refinemask.prediction import Prediction
 from refinemask.sources.item import Item
 from refinemask.writers.own_files import OwnFiles
-from refinemask.writers.png import encode_png
 from refinemask.writers.writer import Writer
 
 MOST_OBJECTS = 65_535

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from refinemask.files import UserError
 from refinemask.json_files import read_json
+from refinemask.png import encode_png
 from refinemask.prediction import Prediction
 from refinemask.sources.item import Item
 from refinemask.writers.naming import json_text
 from refinemask.writers.own_files import OwnFiles
-from refinemask.writers.png import encode_png
 from refinemask.writers.writer import Writer
 
 VERSION = "5.5.0"

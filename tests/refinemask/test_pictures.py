@@ -147,7 +147,7 @@ def test_a_picture_that_cannot_be_written_stops_with_the_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = [write_picture(tmp_path / "in" / f"{number}.png") for number in range(3)]
-    monkeypatch.setattr("refinemask.prediction.cv2.imencode", lambda *_: (False, None))
+    monkeypatch.setattr("refinemask.png.cv2.imencode", lambda *_: (False, None))
     with pytest.raises(UserError, match=r"0\.png: OpenCV makes no PNG"):
         predict_files(BrightBox(), paths, tmp_path / "out")
     assert len(json.loads((tmp_path / "out" / "results.json").read_text())) == 1

@@ -1,5 +1,6 @@
 """Drawings keep the folders of the images, and never replace one."""
 
+import sys
 from pathlib import Path
 
 import cv2
@@ -47,6 +48,13 @@ def test_no_input_is_replaced_under_whatever_name(tmp_path: Path) -> None:
         with Pictures(folder, inputs=inputs) as writer, pytest.raises(UserError, match="is one of the files to read"):
             put(writer, item, FOUND)
     assert image.read_bytes() == other.read_bytes() == b"precious"
+
+
+def test_drawing_needs_its_extra_from_the_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    monkeypatch.delitem(sys.modules, "refinemask.drawing", raising=False)
+    with pytest.raises(UserError, match=r"drawing needs supervision, .*refinemask\[draw\].*--no-draw"):
+        Pictures(tmp_path)
 
 
 def test_the_folder_is_no_file(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""PNG files of arrays."""
+"""PNG files of arrays. Imports no PyTorch."""
 
 import cv2
 import numpy as np
