@@ -40,10 +40,12 @@ def polygons_of(mask: RLE | NDArray[np.bool_], tolerance: float = 0.0) -> list[P
     found, corner = _cropped(mask) if isinstance(mask, dict) else (np.asarray(mask, np.uint8), (0, 0))
     if not found.any():
         return []
-    _, parts = cv2.connectedComponents(found, connectivity=4)
+    loops = _loops(found)
+    # Most masks are one part without a hole.
+    parts = cv2.connectedComponents(found, connectivity=4)[1] if len(loops) > 1 else found
     outlines: dict[int, Polygon] = {}
     holes: defaultdict[int, list[Polygon]] = defaultdict(list)
-    for loop in _loops(found):
+    for loop in loops:
         # The first corner is the topmost one, and of these the leftmost.
         x, y = loop[0]
         simple = _simplified(loop, tolerance)
@@ -80,7 +82,8 @@ def _loops(mask: NDArray[np.uint8]) -> list[Polygon]:
     So each corner has one partner in its row and one in its column. Where two pixels meet at a corner alone, there are
     two corners, one for each pixel.
     """
-    padded = np.pad(mask != 0, 1)
+    padded = np.zeros((mask.shape[0] + 2, mask.shape[1] + 2), bool)
+    padded[1:-1, 1:-1] = mask
     top_left, top_right, bottom_left, bottom_right = padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
     meeting = (top_left == bottom_right) & (top_right == bottom_left) & (top_left != top_right)
     odd = top_left ^ top_right ^ bottom_left ^ bottom_right
@@ -90,7 +93,7 @@ def _loops(mask: NDArray[np.uint8]) -> list[Polygon]:
     # Of two corners, the first belongs to the edge on the left, and to that above where the left pixel is above.
     lower = second ^ np.repeat((times == 2) & top_right[y, x], times)
     y, x = np.repeat(y, times), np.repeat(x, times)
-    by_column = np.lexsort((lower, y, x))
+    by_column = np.argsort((x * len(padded) + y) * 2 + lower)
     in_column = np.empty(len(x), np.int64)
     in_column[by_column[0::2]], in_column[by_column[1::2]] = by_column[1::2], by_column[0::2]
     corners = np.stack([x, y], axis=1).astype(np.int32)

@@ -19,11 +19,12 @@ from refinemask.writers.writer import Writer
 class JsonLines(Writer):
     """Writes a line for each image to a file, which is begun anew, or to standard output.
 
-    A line has ``image``, ``height``, ``width`` and ``detections``, those of a COCO results file with ``class_name``; of
-    a frame also ``video``, ``frame`` and ``seconds``. The line of an image that could not be used has ``error`` instead.
+    A line has ``image``, ``height``, ``width`` and ``detections``, those of a COCO results file with ``class_name``. A
+    frame also has ``video``, ``frame`` and ``seconds``. The line of an image that could not be used has ``error``
+    instead of sizes and detections.
 
-    The file grows while it is read. A line is whole if a line break ends it: where the disk is full, what was written of
-    a line is taken back, and only a process that is killed can leave a last line without an end.
+    The file grows while it is read. A line is whole if a line break ends it: where the disk is full, what was written
+    of a line is taken back, and only a process that is killed can leave a last line without an end.
     """
 
     def __init__(self, path: Path | None) -> None:

@@ -7,7 +7,7 @@ from refinemask.sources.item import Item
 
 
 def json_text(name: str) -> str:
-    """A file's name as JSON takes it: bytes that are no UTF-8 become replacement characters."""
+    """A file's name as JSON and OpenCV take it: bytes that are no UTF-8 become replacement characters."""
     return os.fsencode(name).decode(errors="replace")
 
 

@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
-from refinemask.files import UserError, require_file
+from refinemask.files import UserError, atomic_write, remove_abandoned, require_file
 from refinemask.sources.item import Item
 
 
@@ -27,6 +28,7 @@ class OwnFiles:
             raise UserError(f"{folder}: is a file, expected the name of a folder")
         self.folder = folder
         self._inputs = inputs
+        self._tidied: set[Path] = set()
 
     def path(self, item: Item, ending: str) -> Path:
         """The file of an image, such as ``folder/street/a.png``; see :meth:`checked`."""
@@ -46,6 +48,19 @@ class OwnFiles:
             if identity in self._identities or identity in {_identity(each) for each in own if each is not None}:
                 raise UserError(f"{path}: is one of the files to read and would be overwritten; give another folder")
         return path
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Write a file of the folder whole.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        with atomic_write(path, one_of_many=True) as temporary:
+            temporary.write_bytes(data)
+        if path.parent not in self._tidied:
+            self._tidied.add(path.parent)
+            with suppress(OSError):
+                remove_abandoned(path.parent)
 
     @cached_property
     def _identities(self) -> set[tuple[int, int] | None]:

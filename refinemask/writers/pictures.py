@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from refinemask.extras import needed_by
+from refinemask.png import encode_png
 from refinemask.prediction import DRAWN_SCORE, Prediction
 from refinemask.sources.item import Item
 from refinemask.writers.own_files import OwnFiles
-from refinemask.writers.png import encode_png, write_bytes
 from refinemask.writers.writer import Writer
 
 
@@ -25,8 +26,10 @@ class Pictures(Writer):
             inputs: files that no drawing may replace.
 
         Raises:
-            UserError: the folder is a file.
+            UserError: the folder is a file, or a package that draws is missing.
         """
+        with needed_by("drawing", otherwise="leave the pictures out with --no-draw"):
+            import refinemask.drawing  # noqa: F401
         self._files = OwnFiles(folder, inputs)
         self._min_score = min_score
 
@@ -45,4 +48,4 @@ class Pictures(Writer):
         Raises:
             UserError: it cannot be written.
         """
-        write_bytes(self._files.path(item, ".png"), rendered)
+        self._files.write(self._files.path(item, ".png"), rendered)

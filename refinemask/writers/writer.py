@@ -45,6 +45,7 @@ class Writer(Protocol):
         Raises:
             UserError: the output cannot be written.
         """
+        return
 
     def __enter__(self: Self) -> Self:
         return self
@@ -53,3 +54,4 @@ class Writer(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Complete the output with what was written until now, whatever ended the block. No half a file is left."""
+        return

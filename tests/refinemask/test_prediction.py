@@ -12,15 +12,17 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from refinemask.config import Window, with_window
+from refinemask.config import ModelConfig, Window, with_window
 from refinemask.contract import InputError
 from refinemask.data.images import read_image
 from refinemask.files import UserError
-from refinemask.prediction import Prediction, encode, predict, to_predictions
+from refinemask.prediction import Prediction, class_labels, encode, predict, to_predictions
 from refinemask.sources.given import ImageSource
 from refinemask.streaming.images import predict_images
 from refinemask.structures import Detections
 from tests.support.bright_box import BrightBox
+from tests.support.written import boxes_of
+from tests.support.written import prediction as prediction_of
 from tests.support.tolerances import assert_near
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -312,3 +314,30 @@ def test_what_is_not_finite_is_an_error_that_names_the_engine(
     monkeypatch.setattr("tests.support.bright_box.encode", spoiled)
     with pytest.raises(UserError, match=r"^bright box fp32: masks and boxes must be finite"):
         predict(BrightBox(), [np.full((20, 30, 3), 90, np.uint8)])
+
+
+def test_polygons_are_the_parts_of_each_object() -> None:
+    masks = boxes_of((1, 2, 4, 5), (7, 7, 9, 8))
+    [first], [second] = prediction_of(masks).polygons()
+    assert first.tolist() == [[1, 2], [4, 2], [4, 5], [1, 5]]
+    assert second.tolist() == [[7, 7], [9, 7], [9, 8], [7, 8]]
+    [parts] = prediction_of(masks.max(axis=0, keepdims=True)).polygons()
+    assert len(parts) == 2
+
+
+def test_objects_are_selected_by_class_and_score() -> None:
+    found = prediction_of(boxes_of((1, 2, 4, 5), (7, 7, 9, 8), (0, 0, 3, 3)), labels=[1, 0, 1])
+    assert found.select(["dog"]).to_coco() == [found.to_coco()[index] for index in (0, 2)]
+    assert found.select(min_score=0.5).to_coco() == found.to_coco()[:2]
+    assert found.select(["cat", "dog"], min_score=0.05).to_coco() == found.to_coco()
+    assert len(found.select([])) == 0
+    assert len(found.select(["cat"], min_score=0.9)) == 0
+
+
+def test_a_class_that_is_not_the_models_is_named_with_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"^class 'dgo': the model has the classes cat, dog \(did you mean 'dog'\?\)$"):
+        prediction_of(boxes_of()).select(["cat", "dgo"])
+    many = ModelConfig(class_names=tuple(f"number {number}" for number in range(9)), category_ids=tuple(range(9)))
+    with pytest.raises(UserError, match=r"^class 'x': the model has 9 classes: number 0, .*number 4, …$"):
+        class_labels(many, ["x"])
+    assert class_labels(many, ["number 3", "number 1"]) == [1, 3]

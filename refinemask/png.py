@@ -1,12 +1,10 @@
-"""PNG files of arrays."""
-
-from pathlib import Path
+"""PNG files of arrays. Imports no PyTorch."""
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from refinemask.files import UserError, atomic_write
+from refinemask.files import UserError
 
 
 def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16], name: str) -> bytes:
@@ -19,13 +17,3 @@ def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16], name: str) -> byt
     if not written:
         raise UserError(f"{name}: OpenCV makes no PNG of a picture of {pixels.shape[0]}x{pixels.shape[1]} pixels")
     return data.tobytes()
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file atomically.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(data)
