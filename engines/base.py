@@ -122,9 +122,7 @@ class Engine(ABC):
             UserError: an image cannot be read, is no such array, or does not fit the model. The iterator raises it
                 when it reaches the image.
         """
-        return predict_images(
-            self, images, batch_size=batch_size, workers=workers, tile=tile, overlap=overlap
-        )
+        return predict_images(self, images, batch_size=batch_size, workers=workers, tile=tile, overlap=overlap)
 
     def infer(self, images: Any, image_sizes: Any) -> Detections:
         """Detect objects.

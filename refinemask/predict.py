@@ -11,12 +11,11 @@ import tyro
 from refinemask.command import execute
 from refinemask.config import with_window
 from refinemask.exit_codes import printable
-from refinemask.extras import needed_by
 from refinemask.files import UserError
-from refinemask.options import require_at_least
+from refinemask.options import require_at_least, require_own_files
 from refinemask.prediction import DRAWN_SCORE
 from refinemask.sources.source import Source
-from refinemask.sources.words import STANDARD_INPUT, source_of
+from refinemask.sources.words import source_of
 from refinemask.spelling import Old, OptionalName, OptionalNumber, OptionalOutput, OptionalWindow
 from refinemask.streaming.plan import StreamOptions
 from refinemask.tiling import make_tiling
@@ -29,6 +28,9 @@ from refinemask.writers.labelme import Labelme
 from refinemask.writers.write import Written, write_predictions
 from refinemask.writers.writer import Writer
 
+STANDARD = "-"
+"""Name of standard input and output."""
+RESULTS, POLYGONS = "results.json", "polygons.json"
 SHOWN_REASONS = 20
 """Largest number of failed images whose reason is printed."""
 
@@ -38,7 +40,7 @@ class Args:
     """Draw what a model detects in pictures and videos, and write it as a COCO results file with run-length encoded
     masks, as lines of JSON, as masks or as polygons."""
 
-    images: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="INPUT…")] = ()
+    images: Annotated[tuple[str | Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="INPUT…")] = ()
     """Images, videos, folders of images, patterns such as 'a/**/*.jpg', the number of a camera, the URL of a stream,
     or - for one image on standard input."""
     model: Path
@@ -110,6 +112,7 @@ def _predict(args: Args) -> int:
     source = source_of(
         args.images, listed=args.list, recursive=args.recursive, every=args.every, max_frames=args.max_frames
     )
+    _require_own_outputs(args)
     writers = _writers(args, source)
     engine = engines.load(
         args.model,
@@ -127,29 +130,40 @@ def _predict(args: Args) -> int:
 
 def _writers(args: Args, source: Source) -> list[Writer]:
     """The outputs that were asked for."""
-    lines = [] if args.json_lines is None else [JsonLines(_file_or_standard_output(args.json_lines))]
+    lines = (
+        [] if args.json_lines is None else [JsonLines(None if args.json_lines == STANDARD else Path(args.json_lines))]
+    )
     if args.output is None:
         wanted = [name for name in ("masks", "polygons", "labelme") if getattr(args, name)]
         if not lines or wanted:
             raise UserError(f"{'--' + wanted[0] if wanted else 'predict'} needs a folder: name one with --output")
         return [*lines]
     folder, inputs = args.output, [args.model]
-    writers: list[Writer] = [*lines, CocoResults(folder / "results.json", source.total)]
+    writers: list[Writer] = [*lines, CocoResults(folder / RESULTS, source.total)]
     if args.draw:
-        with needed_by("drawing", otherwise="leave the pictures out with --no-draw"):
-            import refinemask.drawing  # noqa: F401
         writers.append(AnnotatedVideo(folder, args.draw_score, inputs))
     if args.masks:
-        writers.append(InstanceMasks(folder / "masks", inputs))
+        writers.append(InstanceMasks(folder / "masks"))
     if args.polygons:
-        writers.append(CocoPolygons(folder / "polygons.json"))
+        writers.append(CocoPolygons(folder / POLYGONS))
     if args.labelme:
-        writers.append(Labelme(folder / "labelme", inputs))
+        writers.append(Labelme(folder / "labelme", inputs=inputs))
     return writers
 
 
-def _file_or_standard_output(name: str) -> Path | None:
-    return None if name == STANDARD_INPUT else Path(name)
+def _require_own_outputs(args: Args) -> None:
+    """Raise a UserError if a file with the results of all images would replace an input or another output."""
+    lines = args.json_lines
+    require_own_files(
+        {
+            "--json-lines": None if lines == STANDARD else lines,
+            "results.json in --output": None if args.output is None else args.output / RESULTS,
+            "polygons.json in --output": None if args.output is None else args.output / POLYGONS,
+        },
+        args.model,
+        args.list,
+        *args.images,
+    )
 
 
 def _report(args: Args, source: Source, written: Written, engine: str) -> int:
@@ -166,7 +180,7 @@ def _report(args: Args, source: Source, written: Written, engine: str) -> int:
         f"{args.output or args.json_lines}"
     )
     # Standard output may be the lines of JSON alone.
-    print(line, file=sys.stderr if args.json_lines == STANDARD_INPUT else sys.stdout)
+    print(line, file=sys.stderr if args.json_lines == STANDARD else sys.stdout)
     return 1 if not written.predicted else 0
 
 

@@ -10,6 +10,10 @@ from refinemask.files import UserError, atomic_write, remove_abandoned, require_
 from refinemask.sources.item import Item
 
 
+class RefusedOutputError(UserError):
+    """An output would replace an input, or something else than a file: a mistake of the whole call."""
+
+
 class OwnFiles:
     """The names of files in an output folder."""
 
@@ -39,14 +43,19 @@ class OwnFiles:
         """The path itself.
 
         Raises:
-            UserError: an input would be replaced, or something else than a file.
+            RefusedOutputError: an input would be replaced, or something else than a file.
         """
-        require_file(path)
+        try:
+            require_file(path)
+        except UserError as error:
+            raise RefusedOutputError(str(error)) from error
         identity = _identity(path)
         if identity is not None:
             own = (item.path, item.video.path if item.video is not None else None)
             if identity in self._identities or identity in {_identity(each) for each in own if each is not None}:
-                raise UserError(f"{path}: is one of the files to read and would be overwritten; give another folder")
+                raise RefusedOutputError(
+                    f"{path}: is one of the files to read and would be overwritten; give another folder"
+                )
         return path
 
     def write(self, path: Path, data: bytes) -> None:

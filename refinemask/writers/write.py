@@ -15,6 +15,7 @@ from refinemask.sources.source import Source
 from refinemask.streaming.plan import StreamOptions
 from refinemask.streaming.progress import with_progress
 from refinemask.streaming.stream import stream
+from refinemask.writers.own_files import RefusedOutputError
 from refinemask.writers.writer import Writer
 
 KEPT_REASONS = 100
@@ -76,6 +77,8 @@ def write_predictions(
         # The threads end before the outputs do.
         results = stack.enter_context(closing(with_progress(pipeline, source.total, **notes)))
         for result in results:
+            if isinstance(result.error, RefusedOutputError):
+                raise result.error
             if result.error is not None:
                 failed += 1
                 if failed <= KEPT_REASONS:

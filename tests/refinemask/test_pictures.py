@@ -9,10 +9,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from refinemask.pictures import picture_names, predict_files
 
 from refinemask import pictures
 from refinemask.files import UserError
-from refinemask.pictures import picture_names, predict_files
 from tests.support.bright_box import BrightBox
 
 

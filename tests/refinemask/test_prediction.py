@@ -21,9 +21,9 @@ from refinemask.sources.given import ImageSource
 from refinemask.streaming.images import predict_images
 from refinemask.structures import Detections
 from tests.support.bright_box import BrightBox
+from tests.support.tolerances import assert_near
 from tests.support.written import boxes_of
 from tests.support.written import prediction as prediction_of
-from tests.support.tolerances import assert_near
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -28,8 +28,7 @@ class MadeItem:
     """Whether it cannot be read."""
     happens: Callable[[], None] = nothing
     """What happens when it is read."""
-    path = None
-    video = None
+    path = video = frame = seconds = None
 
     @property
     def name(self) -> str:

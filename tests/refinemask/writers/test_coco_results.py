@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from refinemask.pictures import predict_files
 
 from refinemask.files import UserError
-from refinemask.pictures import predict_files
 from refinemask.prediction import predict
 from refinemask.writers import scratch
 from refinemask.writers.coco_results import CocoResults

