@@ -1,6 +1,5 @@
 """Images of any number and size: predicted batch by batch, and large ones tile by tile. Imports no PyTorch."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -97,19 +96,16 @@ def predict_images(
         UserError: an image cannot be read, is no such array, or does not fit the predictor; or one path is given where
             a list of images is expected.
     """
-    if isinstance(images, str | bytes | os.PathLike):
-        raise UserError(f"{os.fsdecode(images)}: expected a list of images, found one path; write [path]")
-    if isinstance(images, np.ndarray) and images.ndim == 3:
-        raise InputError(f"expected a list of images, found one array {list(images.shape)}; write [image]")
+    source = GivenImages(images)
     if not isinstance(batch_size, int) or batch_size < 1:
         raise UserError(f"batch_size is {batch_size}; expected at least 1")
-    return _predict_batches(predictor, images, batch_size, make_tiling(tile, overlap))
+    return _predict_batches(predictor, source, batch_size, make_tiling(tile, overlap))
 
 
 def _predict_batches(
-    predictor: Predictor, images: Iterable[ImageSource], batch_size: int, tiling: Tiling | None
+    predictor: Predictor, source: GivenImages, batch_size: int, tiling: Tiling | None
 ) -> Iterator[Prediction]:
-    for batch in _batches(predictor, images, batch_size, tiling):
+    for batch in _batches(predictor, source, batch_size, tiling):
         pixels = [image for _, image in batch]
         yield from predict_in_tiles(
             predictor, pixels, [path for path, _ in batch], tiling=tiling, batch_size=batch_size
@@ -117,11 +113,11 @@ def _predict_batches(
 
 
 def _batches(
-    predictor: Predictor, images: Iterable[ImageSource], batch_size: int, tiling: Tiling | None
+    predictor: Predictor, source: GivenImages, batch_size: int, tiling: Tiling | None
 ) -> Iterator[list[tuple[Path | None, NDArray[np.uint8]]]]:
     """Paths and pixels of the images that go together; one that needs tiles goes alone."""
     batch: list[tuple[Path | None, NDArray[np.uint8]]] = []
-    for item in GivenImages(images):
+    for item in source:
         pixels = _decoded(predictor, item, tiling)
         alone = tiling is not None and not tiling.fits(*pixels.shape[:2])
         if alone and batch:
