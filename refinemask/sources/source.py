@@ -1,7 +1,6 @@
 """What every source of images has in common, and several sources as one. Imports no PyTorch."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from refinemask.sources.item import Item
@@ -41,12 +40,16 @@ class Source(Protocol):
         """
 
 
-@dataclass(frozen=True)
 class Chain:
-    """Several sources, one behind the other; see :class:`Source`."""
+    """Several sources, one behind the other; see :class:`Source`.
 
-    parts: Sequence[Source]
-    """The sources."""
+    Args:
+        parts: the sources.
+    """
+
+    def __init__(self, parts: Sequence[Source]) -> None:
+        self.parts = parts
+        self._closed = False
 
     @property
     def live(self) -> bool:
@@ -64,8 +67,11 @@ class Chain:
 
     def __iter__(self) -> Iterator[Item]:
         for part in self.parts:
+            if self._closed:
+                return
             yield from part
 
     def close(self) -> None:
+        self._closed = True
         for part in self.parts:
             part.close()

@@ -33,9 +33,9 @@ def test_a_chain_is_all_of_its_parts() -> None:
     assert (Chain([files(3), files(1)]).live, Chain([files(3), files(1)]).total) == (False, 4)
 
 
-@pytest.mark.parametrize("taken", [0, 1, 3, 4])
+@pytest.mark.parametrize("taken", [0, 1, 3, 4, 5])
 def test_a_closed_chain_gives_no_more_files(taken: int) -> None:
-    chain = Chain([files(3), files(2)])
+    chain = Chain([files(3), files(2), Live()])
     items = iter(chain)
     for _ in range(taken):
         next(items)
