@@ -69,6 +69,8 @@ class Unreadable:
     place: PurePosixPath
     path: Path | None = None
     video: Video | None = None
+    frame: int | None = None
+    seconds: float | None = None
 
     def read(self, window: Window | None) -> NDArray[np.uint8]:
         raise self.error

@@ -87,6 +87,7 @@ class LiveVideo:
         self._newest = Newest()
         self._video: Video | None = None
         self._read = 0
+        self._first = 0.0
 
     @property
     def dropped(self) -> int:
@@ -174,8 +175,10 @@ class LiveVideo:
             self._newest.alive()
             if not capture.grab():
                 return
+            if not self._read:
+                self._first = time.monotonic()
             index, self._read = self._read, self._read + 1
             if index % self._every == 0:
                 found, bgr = capture.retrieve()
                 if found:
-                    self._newest.put(Frame(video, index, bgr))
+                    self._newest.put(Frame(video, index, time.monotonic() - self._first, bgr))

@@ -1,13 +1,8 @@
 """Predictions of images that Python code gives. Imports no PyTorch."""
 
-import os
 from collections.abc import Generator, Iterable
 from contextlib import closing
 
-import numpy as np
-
-from refinemask.contract import InputError
-from refinemask.files import UserError
 from refinemask.prediction import Prediction, Predictor
 from refinemask.sources.given import GivenImages, ImageSource
 from refinemask.streaming.plan import StreamOptions
@@ -45,12 +40,9 @@ def predict_images(
         UserError: an image cannot be read, is no such array, or does not fit the predictor; or one path is given where
             a list of images is expected. That of an image comes where the iteration reaches it, and ends it.
     """
-    if isinstance(images, str | bytes | os.PathLike):
-        raise UserError(f"{os.fsdecode(images)}: expected a list of images, found one path; write [path]")
-    if isinstance(images, np.ndarray) and images.ndim == 3:
-        raise InputError(f"expected a list of images, found one array {list(images.shape)}; write [image]")
+    given = GivenImages(images)
     options = StreamOptions(batch_size=batch_size, workers=workers, tiling=make_tiling(tile, overlap))
-    return _predictions(predictor, GivenImages(images), options)
+    return _predictions(predictor, given, options)
 
 
 def _predictions(

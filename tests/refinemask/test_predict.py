@@ -47,7 +47,7 @@ def test_detections_and_threshold_are_those_asked_for(folder: Path, checkpoint: 
     counts = []
     for asked in (args, replace(args, detections=2), replace(args, detections=30, score_threshold=0.4)):
         assert main(asked) == 0
-        counts.append(len(json.loads((asked.output / "results.json").read_text())))
+        counts.append(len(json.loads((tmp_path / "out" / "results.json").read_text())))
     assert 0 < counts[1] <= 4
     assert counts[1] < counts[0] < counts[2]
 

@@ -5,32 +5,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from refinemask.pictures import predict_files
 
 from refinemask.files import UserError
 from refinemask.prediction import predict
 from refinemask.writers import scratch
 from refinemask.writers.coco_results import CocoResults
 from tests.support.bright_box import BrightBox
-from tests.support.image_files import png
 from tests.support.written import BROKEN, boxes_of, clip, frame, prediction, put, still
 
 ONE = prediction(boxes_of((1, 2, 8, 9)))
 
 
-def test_the_file_is_the_same_as_before(tmp_path: Path) -> None:
+def test_the_file_has_the_predictions_with_numbers_and_names(tmp_path: Path) -> None:
     pixels = [np.full((20, 30, 3), value, np.uint8) for value in (51, 0, 204)]
     paths = [tmp_path / f"{number}.png" for number in range(4)]
-    for path, image in zip(paths, [*pixels[:2], None, pixels[2]], strict=True):
-        path.write_bytes(b"broken" if image is None else png(image))
-    assert len(predict_files(BrightBox(), paths, tmp_path / "before", draw=False)) == 1
+    expected = []
     with CocoResults(tmp_path / "results.json") as writer:
-        for path, image in zip(paths, [*pixels[:2], None, pixels[2]], strict=True):
+        for number, (path, image) in enumerate(zip(paths, [*pixels[:2], None, pixels[2]], strict=True), start=1):
             if image is None:
                 writer.fail(still(path), BROKEN)
-            else:
-                put(writer, still(path), predict(BrightBox(), [image], [path])[0])
-    assert (tmp_path / "results.json").read_bytes() == (tmp_path / "before" / "results.json").read_bytes()
+                continue
+            [found] = predict(BrightBox(), [image], [path])
+            put(writer, still(path), found)
+            expected += [{"image_id": number, "file_name": path.name, **result} for result in found.to_coco()]
+    assert json.loads((tmp_path / "results.json").read_text()) == expected
+    assert [result["image_id"] for result in expected] == [1, 4]
 
 
 def test_folders_and_frames_are_named(tmp_path: Path) -> None:
