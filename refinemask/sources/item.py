@@ -46,7 +46,7 @@ class Item(Protocol):
         """The video that it is a frame of, if it is one."""
 
     @property
-    def frame(self) -> int | None:
+    def index(self) -> int | None:
         """Position of the frame in its video, from 0, counting those that are not given; None for other images."""
 
     @property
