@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from refinemask.files import UserError
 from refinemask.masks import RLE, coco_runs
 
 Polygon = NDArray[np.int32]
@@ -33,10 +34,9 @@ def polygons_of(mask: RLE | NDArray[np.bool_], tolerance: float = 0.0) -> list[P
         tolerance: pixels by which an outline may leave that of the mask so that it has fewer corners; 0 is exact.
 
     Raises:
-        ValueError: the tolerance is not a number from 0 on.
+        UserError: the tolerance is not a number from 0 on.
     """
-    if not 0 <= tolerance < np.inf:
-        raise ValueError(f"tolerance is {tolerance}, expected pixels, 0 or more")
+    require_tolerance(tolerance)
     found, corner = _cropped(mask) if isinstance(mask, dict) else (np.asarray(mask, np.uint8), (0, 0))
     if not found.any():
         return []
@@ -54,6 +54,12 @@ def polygons_of(mask: RLE | NDArray[np.bool_], tolerance: float = 0.0) -> list[P
         else:
             holes[int(parts[y - 1, x])].append(simple[::-1])
     return [_joined(outline, holes[part]) + np.array(corner, np.int32) for part, outline in outlines.items()]
+
+
+def require_tolerance(tolerance: float) -> None:
+    """Raise a UserError unless a tolerance is a number of pixels from 0 on."""
+    if not 0 <= tolerance < np.inf:
+        raise UserError(f"tolerance is {tolerance}, expected pixels, 0 or more")
 
 
 def _cropped(rle: RLE) -> tuple[NDArray[np.uint8], tuple[int, int]]:

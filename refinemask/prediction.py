@@ -118,7 +118,7 @@ class Prediction:
             tolerance: pixels by which an outline may leave that of the mask so that it has fewer corners; 0 is exact.
 
         Raises:
-            ValueError: the tolerance is not a number from 0 on.
+            UserError: the tolerance is not a number from 0 on.
         """
         return [polygons_of(rle, tolerance) for rle in self.rles]
 

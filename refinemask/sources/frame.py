@@ -17,7 +17,7 @@ class Frame:
     """A decoded frame of a video; see :class:`refinemask.sources.item.Item`."""
 
     video: Video
-    frame: int
+    index: int
     """Its number in the video from 0 on; with ``every`` = 5 frames 0, 5, 10 … are given."""
     seconds: float
     """Its time from the video's beginning, or from the first frame of a camera or stream."""
@@ -27,11 +27,11 @@ class Frame:
 
     @property
     def name(self) -> str:
-        return f"{self.video.name}: frame {self.frame}"
+        return f"{self.video.name}: frame {self.index}"
 
     @property
     def place(self) -> PurePosixPath:
-        return PurePosixPath(self.video.stem) / f"{self.frame:06d}"
+        return PurePosixPath(self.video.stem) / f"{self.index:06d}"
 
     def read(self, window: Window | None) -> NDArray[np.uint8]:
         pixels = rgb_of_array(self.name, self.bgr, window)

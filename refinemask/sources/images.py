@@ -20,7 +20,7 @@ class ImageFile:
 
     path: Path
     place: PurePosixPath
-    video = frame = seconds = None
+    video = index = seconds = None
 
     @property
     def name(self) -> str:
@@ -38,7 +38,7 @@ class Picture:
     pixels: NDArray[np.generic] | Image.Image
     """An array as :func:`refinemask.sources.pixels.rgb_of_array` takes it, or a PIL image that is upright already."""
     place: PurePosixPath
-    path = video = frame = seconds = None
+    path = video = index = seconds = None
 
     def read(self, window: Window | None) -> NDArray[np.uint8]:
         if isinstance(self.pixels, Image.Image):
@@ -53,7 +53,7 @@ class EncodedImage:
     name: str
     data: bytes
     place: PurePosixPath
-    path = video = frame = seconds = None
+    path = video = index = seconds = None
 
     def read(self, window: Window | None) -> NDArray[np.uint8]:
         return decode_image(self.name, self.data, window)
@@ -69,7 +69,7 @@ class Unreadable:
     place: PurePosixPath
     path: Path | None = None
     video: Video | None = None
-    frame: int | None = None
+    index: int | None = None
     seconds: float | None = None
 
     def read(self, window: Window | None) -> NDArray[np.uint8]:

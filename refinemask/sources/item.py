@@ -50,7 +50,7 @@ class Item(Protocol):
         """The video that it is a frame of, if it is one; the same object for all frames of a video."""
 
     @property
-    def frame(self) -> int | None:
+    def index(self) -> int | None:
         """Position of the frame in its video, from 0, counting those that are not given; None for other images."""
 
     @property

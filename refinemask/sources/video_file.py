@@ -119,4 +119,4 @@ class VideoFile:
         name = f"{video.name}: frame {index}"
         place = PurePosixPath(video.stem) / f"{index:06d}"
         error = UserError(f"{name}: cannot be decoded")
-        return Unreadable(name, error, place, video=video, frame=index, seconds=seconds)
+        return Unreadable(name, error, place, video=video, index=index, seconds=seconds)

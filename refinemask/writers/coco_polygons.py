@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refinemask.config import ModelConfig
-from refinemask.contours import Polygon
+from refinemask.contours import Polygon, require_tolerance
 from refinemask.files import UserError, require_file
 from refinemask.masks import RLE
 from refinemask.prediction import Prediction
@@ -34,8 +34,9 @@ class CocoPolygons(Writer):
             tolerance: pixels by which polygons may leave the outlines of masks so that they have fewer corners.
 
         Raises:
-            UserError: something else than a file is there.
+            UserError: something else than a file is there, or the tolerance is no number from 0 on.
         """
+        require_tolerance(tolerance)
         require_file(path)
         self.path = path
         self._tolerance = tolerance

@@ -45,7 +45,7 @@ class CocoResults(Writer):
 
     def render(self, item: Item, prediction: Prediction, pixels: NDArray[np.uint8]) -> list[str]:
         """The JSON text of each detection, but for the image's number."""
-        named = {"file_name": file_name(item)} | ({} if item.video is None else {"frame": item.frame})
+        named = {"file_name": file_name(item)} | ({} if item.video is None else {"frame": item.index})
         return [json.dumps(named | result) for result in prediction.to_coco()]
 
     def write(self, item: Item, prediction: Prediction, rendered: list[str]) -> None:

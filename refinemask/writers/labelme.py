@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from refinemask.contours import require_tolerance
 from refinemask.files import UserError
 from refinemask.json_files import read_json
 from refinemask.png import encode_png
@@ -44,8 +45,9 @@ class Labelme(Writer):
             inputs: files that no output may replace.
 
         Raises:
-            UserError: the folder is a file.
+            UserError: the folder is a file, or the tolerance is no number from 0 on.
         """
+        require_tolerance(tolerance)
         self._files = OwnFiles(folder, inputs)
         self._tolerance = tolerance
 

@@ -69,7 +69,8 @@ class Mp4:
 
     def repeat(self) -> None:
         """Add the last frame again."""
-        self._writer.write(self._last)
+        with silent_opencv():
+            self._writer.write(self._last)
         self._frames += 1
 
     def __exit__(
@@ -84,7 +85,8 @@ class Mp4:
             self._writer.release()
             found = _count_frames(self._temporary)
             if found != self._frames:
-                raise UserError(f"{self.path}: cannot be written: it has {found} frames, expected {self._frames}")
+                kept = f"only {max(found, 0)} of its {self._frames} frames arrived"
+                raise UserError(f"{self.path}: cannot be written: {kept}; make room on the disk")
 
 
 def even(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

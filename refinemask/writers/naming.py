@@ -24,4 +24,4 @@ def frame_of(item: Item) -> dict[str, Any]:
     """``video``, ``frame`` and ``seconds`` of a frame; nothing of other images."""
     if item.video is None:
         return {}
-    return {"video": json_text(item.video.name), "frame": item.frame, "seconds": item.seconds}
+    return {"video": json_text(item.video.name), "frame": item.index, "seconds": item.seconds}

@@ -31,7 +31,8 @@ class OwnFiles:
         if folder.exists() and not folder.is_dir():
             raise UserError(f"{folder}: is a file, expected the name of a folder")
         self.folder = folder
-        self._inputs = inputs
+        # Several threads may be the first to need them.
+        self._inputs = tuple(inputs)
         self._tidied: set[Path] = set()
 
     def path(self, item: Item, ending: str) -> Path:

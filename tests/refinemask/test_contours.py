@@ -12,6 +12,7 @@ from pycocotools import mask as coco_mask
 
 from refinemask.bundled import NUCLEI
 from refinemask.contours import Polygon, polygons_of
+from refinemask.files import UserError
 from refinemask.masks import RLE, polygon_rle
 
 MASKS = st.tuples(st.integers(1, 12), st.integers(1, 12)).flatmap(lambda shape: arrays(bool, shape))
@@ -85,5 +86,5 @@ def test_a_part_that_would_vanish_stays_whole() -> None:
 
 @pytest.mark.parametrize("tolerance", [-1.0, float("nan"), float("inf")])
 def test_a_tolerance_is_a_number_of_pixels(tolerance: float) -> None:
-    with pytest.raises(ValueError, match=r"tolerance is .*, expected pixels, 0 or more"):
+    with pytest.raises(UserError, match=r"tolerance is .*, expected pixels, 0 or more"):
         polygons_of(np.ones((2, 2), bool), tolerance)

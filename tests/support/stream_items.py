@@ -28,7 +28,7 @@ class MadeItem:
     """Whether it cannot be read."""
     happens: Callable[[], None] = nothing
     """What happens when it is read."""
-    path = video = frame = seconds = None
+    path = video = index = seconds = None
 
     @property
     def name(self) -> str:

@@ -29,7 +29,7 @@ class Still:
     path: Path | None
     place: PurePosixPath
     video: Video | None = None
-    frame: int | None = None
+    index: int | None = None
     seconds: float | None = None
 
     def read(self, window: Window | None) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from refinemask.data.reading import read_with_folder
 from refinemask.files import UserError
 from refinemask.masks import decode, segmentation_rle
+from refinemask.writers.coco_polygons import CocoPolygons
 from refinemask.writers.labelme import Labelme
 from tests.support.other_formats import picture
 from tests.support.written import HEIGHT, PIXELS, WIDTH, boxes_of, clip, frame, prediction, put, still
@@ -54,6 +55,12 @@ def test_fields(tmp_path: Path) -> None:
         "label": "cat", "points": [[2, 2], [12, 2], [12, 12], [2, 12]], "group_id": 1, "description": "",
         "shape_type": "polygon", "flags": {},
     }  # fmt: skip
+
+
+def test_a_tolerance_is_checked_before_any_image(tmp_path: Path) -> None:
+    for writer in (Labelme, CocoPolygons):
+        with pytest.raises(UserError, match=r"tolerance is -1\.0, expected pixels, 0 or more"):
+            writer(tmp_path / "out", -1.0)
 
 
 def test_a_frame_gets_a_picture_of_its_own(tmp_path: Path) -> None:
