@@ -94,7 +94,8 @@ class LiveVideo:
         return self._newest.dropped
 
     def __iter__(self) -> Iterator[Item]:
-        # A daemon, so that a call of OpenCV that never returns does not keep the process.
+        # A daemon, so that a call of OpenCV that waits for a dead camera does not keep the process. Before Python 3.14,
+        # the process is aborted if that call returns in the very moment in which the interpreter ends.
         thread = Thread(target=self._run, name=f"reader of {self._name}", daemon=True)
         thread.start()
         try:
