@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from refinemask.pictures import predict_files, require_drawing
+from refinemask.pictures import require_drawing
 
 import engines
 from benchmarks.harness.comparison import compare
@@ -89,10 +89,11 @@ def _export(args: Args, onnx: Path) -> None:
 
 
 def _draw(onnx: Path, images: Sequence[Path], directory: Path) -> None:
-    skipped = predict_files(engines.load(onnx), images, directory)
-    if skipped:
+    writers = [CocoResults(directory / "results.json"), Pictures(directory, inputs=images)]
+    written = write_predictions(engines.load(onnx), source_of(images), writers)
+    if written.failed:
         # The comparison has read every one of them.
-        raise UserError(skipped[0])
+        raise UserError(written.reasons[0])
     print(f"{len(images)} of {len(images)} images predicted, 0 skipped: {directory}")
 
 

@@ -138,7 +138,8 @@ def _writers(args: Args, source: Source) -> list[Writer]:
         if not lines or wanted:
             raise UserError(f"{'--' + wanted[0] if wanted else 'predict'} needs a folder: name one with --output")
         return [*lines]
-    folder, inputs = args.output, [args.model]
+    folder = args.output
+    inputs = None if source.paths is None else [args.model, *source.paths]
     writers: list[Writer] = [*lines, CocoResults(folder / RESULTS, source.total)]
     if args.draw:
         writers.append(AnnotatedVideo(folder, args.draw_score, inputs))

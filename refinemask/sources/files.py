@@ -13,6 +13,7 @@ class Files:
 
     def __init__(self, images: Sequence[ImageFile]) -> None:
         self.total = len(images)
+        self.paths = [image.path for image in images]
         self._images = images
         self._closed = False
 

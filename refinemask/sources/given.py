@@ -36,6 +36,7 @@ class GivenImages:
 
     live = False
     dropped = 0
+    paths = None
 
     def __init__(self, images: Iterable[object]) -> None:
         if isinstance(images, str | bytes | os.PathLike):

@@ -64,6 +64,7 @@ class LiveVideo:
     """
 
     live = True
+    paths = ()
 
     def __init__(
         self,

@@ -1,6 +1,7 @@
 """What every source of images has in common, and several sources as one. Imports no PyTorch."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from refinemask.sources.item import Item
@@ -19,6 +20,10 @@ class Source(Protocol):
     @property
     def total(self) -> int | None:
         """Number of images, as far as it is known before they are taken; a video's is what its header promises."""
+
+    @property
+    def paths(self) -> Sequence[Path] | None:
+        """The files that it reads; None if they are not known before they are taken."""
 
     @property
     def dropped(self) -> int:
@@ -60,6 +65,16 @@ class Chain:
         totals = [part.total for part in self.parts]
         known = [total for total in totals if total is not None]
         return sum(known) if len(known) == len(totals) else None
+
+    @property
+    def paths(self) -> Sequence[Path] | None:
+        paths: list[Path] = []
+        for part in self.parts:
+            own = part.paths
+            if own is None:
+                return None
+            paths += own
+        return paths
 
     @property
     def dropped(self) -> int:

@@ -46,6 +46,7 @@ class VideoFile:
         opened: Callable[[Path], Capture] = open_file,
     ) -> None:
         self._path = path
+        self.paths = [path]
         self._stem = stem
         self._every = every
         self._max_frames = max_frames

@@ -26,18 +26,18 @@ class AnnotatedVideo(Writer):
     frames have the size of the first drawing.
     """
 
-    def __init__(self, folder: Path, min_score: float = DRAWN_SCORE, inputs: Iterable[Path] = ()) -> None:
+    def __init__(self, folder: Path, min_score: float = DRAWN_SCORE, inputs: Iterable[Path] | None = ()) -> None:
         """Prepare the folder.
 
         Args:
             folder: the output folder.
             min_score: lowest score of a detection that is drawn.
-            inputs: files that no output may replace.
+            inputs: files that no output may replace; None if they are not known.
 
         Raises:
             UserError: the folder is a file, or a package that draws is missing.
         """
-        inputs = tuple(inputs)
+        inputs = None if inputs is None else tuple(inputs)
         self._files = OwnFiles(folder, inputs)
         self._pictures = Pictures(folder, min_score, inputs)
         self._min_score = min_score

@@ -36,13 +36,13 @@ class Labelme(Writer):
     are left out. A file that was changed after it was written, or that another program wrote, is never replaced.
     """
 
-    def __init__(self, folder: Path, tolerance: float = 0.0, inputs: Iterable[Path] = ()) -> None:
+    def __init__(self, folder: Path, tolerance: float = 0.0, inputs: Iterable[Path] | None = ()) -> None:
         """Prepare the folder, which may be that of the images.
 
         Args:
             folder: the output folder.
             tolerance: pixels by which polygons may leave the outlines of masks so that they have fewer corners.
-            inputs: files that no output may replace.
+            inputs: files that no output may replace; None if they are not known.
 
         Raises:
             UserError: the folder is a file, or the tolerance is no number from 0 on.

@@ -6,6 +6,7 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
+from refinemask.data.images import IMAGE_SUFFIXES
 from refinemask.files import UserError, atomic_write, remove_abandoned, require_file
 from refinemask.sources.item import Item
 
@@ -17,13 +18,13 @@ class RefusedOutputError(UserError):
 class OwnFiles:
     """The names of files in an output folder."""
 
-    def __init__(self, folder: Path, inputs: Iterable[Path] = ()) -> None:
+    def __init__(self, folder: Path, inputs: Iterable[Path] | None = ()) -> None:
         """Prepare the folder, which is made when the first file is written.
 
         Args:
             folder: the output folder.
-            inputs: files that no output may replace; images need not be among them, but then they are protected from
-                their own outputs alone.
+            inputs: files that no output may replace; None if they are not known. Then nothing that is there already is
+                replaced in an image's own folder.
 
         Raises:
             UserError: the folder is a file.
@@ -32,7 +33,7 @@ class OwnFiles:
             raise UserError(f"{folder}: is a file, expected the name of a folder")
         self.folder = folder
         # Several threads may be the first to need them.
-        self._inputs = tuple(inputs)
+        self._inputs = None if inputs is None else tuple(inputs)
         self._tidied: set[Path] = set()
 
     def path(self, item: Item, ending: str) -> Path:
@@ -50,13 +51,10 @@ class OwnFiles:
             require_file(path)
         except UserError as error:
             raise RefusedOutputError(str(error)) from error
-        identity = _identity(path)
-        if identity is not None:
-            own = (item.path, item.video.path if item.video is not None else None)
-            if identity in self._identities or identity in {_identity(each) for each in own if each is not None}:
-                raise RefusedOutputError(
-                    f"{path}: is one of the files to read and would be overwritten; give another folder"
-                )
+        if path.exists() and self._may_be_input(path, item):
+            raise RefusedOutputError(
+                f"{path}: is one of the files to read, or may be, and would be overwritten; give another folder"
+            )
         return path
 
     def write(self, path: Path, data: bytes) -> None:
@@ -72,10 +70,17 @@ class OwnFiles:
             with suppress(OSError):
                 remove_abandoned(path.parent)
 
+    def _may_be_input(self, path: Path, item: Item) -> bool:
+        video = None if item.video is None else item.video.path
+        own = [each for each in (item.path, video) if each is not None]
+        if self._inputs is None and path.suffix in IMAGE_SUFFIXES:
+            return any(_identity(each.parent) == _identity(path.parent) for each in own)
+        return _identity(path) in self._identities | {_identity(each) for each in own}
+
     @cached_property
     def _identities(self) -> set[tuple[int, int] | None]:
         # In most runs no output is there before, and this is never needed.
-        return {_identity(path) for path in self._inputs}
+        return {_identity(path) for path in self._inputs or ()}
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -14,22 +14,27 @@ from refinemask.writers.own_files import OwnFiles
 from refinemask.writers.writer import Writer
 
 
+def require_drawing() -> None:
+    """Raise a UserError unless pictures can be drawn here."""
+    with needed_by("drawing", otherwise="leave the pictures out with --no-draw"):
+        import refinemask.drawing  # noqa: F401
+
+
 class Pictures(Writer):
     """Writes ``FOLDER/PLACE.png`` for each image, with the folders of its place."""
 
-    def __init__(self, folder: Path, min_score: float = DRAWN_SCORE, inputs: Iterable[Path] = ()) -> None:
+    def __init__(self, folder: Path, min_score: float = DRAWN_SCORE, inputs: Iterable[Path] | None = ()) -> None:
         """Prepare the folder.
 
         Args:
             folder: the output folder.
             min_score: lowest score of a detection that is drawn.
-            inputs: files that no drawing may replace.
+            inputs: files that no drawing may replace; None if they are not known.
 
         Raises:
             UserError: the folder is a file, or a package that draws is missing.
         """
-        with needed_by("drawing", otherwise="leave the pictures out with --no-draw"):
-            import refinemask.drawing  # noqa: F401
+        require_drawing()
         self._files = OwnFiles(folder, inputs)
         self._min_score = min_score
 
