@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from refinemask.pictures import require_drawing
-
 import engines
 from benchmarks.harness.comparison import compare
 from benchmarks.harness.provenance import cpu
@@ -20,7 +18,11 @@ from refinemask.command import execute
 from refinemask.data.coco import read_coco
 from refinemask.files import UserError, require_not_input
 from refinemask.options import require_at_least
+from refinemask.sources.words import source_of
 from refinemask.spelling import Old, OptionalNumber, Output
+from refinemask.writers.coco_results import CocoResults
+from refinemask.writers.pictures import Pictures, require_drawing
+from refinemask.writers.write import write_predictions
 
 
 @dataclass(frozen=True, kw_only=True)

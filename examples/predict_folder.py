@@ -20,6 +20,10 @@ import engines
 from refinemask.bundled import DEMO, NUCLEI
 from refinemask.masks import decode
 from refinemask.prediction import DRAWN_SCORE
+from refinemask.sources.words import source_of
+from refinemask.writers.coco_results import CocoResults
+from refinemask.writers.pictures import Pictures
+from refinemask.writers.write import write_predictions
 
 MODEL = DEMO / "weights" / "refinemask-nuclei.safetensors"
 
