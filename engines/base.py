@@ -20,8 +20,9 @@ from refinemask.outputs import OutputError, check_detections, check_real
 from refinemask.phases import Phases, unmeasured
 from refinemask.prediction import Prediction, encode
 from refinemask.selection import WHOLE, Selection
+from refinemask.sources.given import ImageSource
+from refinemask.streaming.images import predict_images
 from refinemask.structures import Detections, ImageDetections
-from refinemask.tiled_prediction import ImageSource, predict_images
 
 
 class Shapes(Protocol):
@@ -96,15 +97,17 @@ class Engine(ABC):
         self,
         images: Iterable[ImageSource],
         *,
-        batch_size: int = 1,
+        batch_size: int | None = None,
+        workers: int | None = None,
         tile: int | None = None,
         overlap: int | None = None,
     ) -> Iterator[Prediction]:
         """Detect objects in image files and decoded images.
 
         Args:
-            images: paths, and arrays [h, w, 3] uint8 RGB, of any sizes. An engine whose preprocessing has a window
-                takes arrays of other real numbers too, which the window maps, and of one channel, [h, w] or [h, w, 1].
+            images: paths, PIL images, and arrays [h, w, 3] uint8 RGB, of any sizes. An engine whose preprocessing has a
+                window takes arrays of other real numbers too, which the window maps, and of one channel, [h, w] or
+                [h, w, 1].
             batch_size: images, or tiles of a large image, that run together.
             tile: side in pixels of the tiles in which larger images are predicted; None leaves every image whole. A
                 tile is resized as an image is, so it should be about as large as the images of training.
@@ -112,13 +115,14 @@ class Engine(ABC):
                 of up to this size are whole in a tile; larger ones are put together.
 
         Returns:
-            The prediction of each image, in order. It is computed as it is asked for, a batch in memory at a time.
+            The prediction of each image, in order. The work begins with the first that is asked for, goes on a few
+            images ahead of the caller, and ends with the iteration.
 
         Raises:
             UserError: an image cannot be read, is no such array, or does not fit the model. The iterator raises it
                 when it reaches the image.
         """
-        return predict_images(self, images, batch_size=batch_size, tile=tile, overlap=overlap)
+        return predict_images(self, images, batch_size=batch_size, workers=workers, tile=tile, overlap=overlap)
 
     def infer(self, images: Any, image_sizes: Any) -> Detections:
         """Detect objects.
