@@ -21,8 +21,8 @@ from refinemask.phases import Phases, unmeasured
 from refinemask.prediction import Prediction, encode
 from refinemask.selection import WHOLE, Selection
 from refinemask.sources.given import ImageSource
+from refinemask.streaming.images import predict_images
 from refinemask.structures import Detections, ImageDetections
-from refinemask.tiled_prediction import predict_images
 
 
 class Shapes(Protocol):
@@ -97,7 +97,8 @@ class Engine(ABC):
         self,
         images: Iterable[ImageSource],
         *,
-        batch_size: int = 1,
+        batch_size: int | None = None,
+        workers: int | None = None,
         tile: int | None = None,
         overlap: int | None = None,
     ) -> Iterator[Prediction]:
@@ -114,13 +115,14 @@ class Engine(ABC):
                 of up to this size are whole in a tile; larger ones are put together.
 
         Returns:
-            The prediction of each image, in order. It is computed as it is asked for, a batch in memory at a time.
+            The prediction of each image, in order. The work begins with the first that is asked for, goes on a few
+            images ahead of the caller, and ends with the iteration.
 
         Raises:
             UserError: an image cannot be read, is no such array, or does not fit the model. The iterator raises it
                 when it reaches the image.
         """
-        return predict_images(self, images, batch_size=batch_size, tile=tile, overlap=overlap)
+        return predict_images(self, images, batch_size=batch_size, workers=workers, tile=tile, overlap=overlap)
 
     def infer(self, images: Any, image_sizes: Any) -> Detections:
         """Detect objects.

@@ -209,7 +209,7 @@ def decode(rles: Sequence[Any], height: int, width: int) -> NDArray[np.bool_]:
     return coco_mask.decode(list(rles)).transpose(2, 0, 1).astype(bool)
 
 
-def polygon_rle(polygons: Sequence[Sequence[float] | NDArray[np.float64]], height: int, width: int) -> RLE:
+def polygon_rle(polygons: Sequence[Sequence[float] | NDArray[Any]], height: int, width: int) -> RLE:
     """The union of polygons, each (x0, y0, x1, y1, …) in pixels, encoded as ``pycocotools`` does: [height, width]."""
     from pycocotools import mask as coco_mask
 

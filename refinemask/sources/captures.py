@@ -87,6 +87,15 @@ def frame_rate(capture: Capture) -> float:
     return rate if 0 < rate <= FASTEST else USUAL_FPS
 
 
+def frame_time(capture: Capture, index: int) -> float:
+    """Seconds from the video's beginning to the frame that was grabbed last, the one with this number.
+
+    Some formats tell no times; then it is that of a video of an even rate.
+    """
+    milliseconds = capture.get(cv2.CAP_PROP_POS_MSEC)
+    return milliseconds / 1000 if milliseconds > 0 or index == 0 else index / frame_rate(capture)
+
+
 def _open(what: str | int, backend: int, parameters: Sequence[int] = ()) -> Capture:
     with silent_opencv(), suppress(cv2.error):
         return cv2.VideoCapture(what, backend, parameters)

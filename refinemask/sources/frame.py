@@ -19,6 +19,8 @@ class Frame:
     video: Video
     index: int
     """Its number in the video from 0 on; with ``every`` = 5 frames 0, 5, 10 … are given."""
+    seconds: float
+    """Its time from the video's beginning, or from the first frame of a camera or stream."""
     bgr: NDArray[np.generic]
     """[h, w, 3] uint8 BGR, upright, which no other frame shares."""
     path = None

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path, PurePosixPath
-from threading import Event
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,33 +29,44 @@ class GivenImages:
     Args:
         images: paths of image files, PIL images, and arrays as :func:`refinemask.sources.pixels.rgb_of_array` takes
             them.
+
+    Raises:
+        UserError: one path or array was given instead of a list.
     """
 
     live = False
     dropped = 0
+    paths = None
 
     def __init__(self, images: Iterable[object]) -> None:
+        if isinstance(images, str | bytes | os.PathLike):
+            raise UserError(f"{os.fsdecode(images)}: expected a list of images, found one path; write [path]")
+        if isinstance(images, np.ndarray) and images.ndim == 3:
+            raise InputError(f"expected a list of images, found one array {list(images.shape)}; write [image]")
+        if isinstance(images, Image.Image):
+            raise InputError("expected a list of images, found one PIL image; write [image]")
         self.total = len(images) if isinstance(images, Sized) else None
         self._images = images
-        self._closed = Event()
+        self._closed = False
 
     def __iter__(self) -> Iterator[Item]:
         places = Places()
+        folder: PurePosixPath | None = None
         for index, image in enumerate(self._images):
-            if self._closed.is_set():
+            if self._closed:
                 return
-            yield given_image(index, image, places)
+            if isinstance(image, str | os.PathLike):
+                path = Path(os.fsdecode(image))
+                yield ImageFile(path, places.of_image(PurePosixPath(path.stem)))
+            else:
+                folder = folder or PurePosixPath(places.of_numbered("images"))
+                yield _in_memory(f"image {index}", image, folder / f"{index:06d}")
 
     def close(self) -> None:
-        self._closed.set()
+        self._closed = True
 
 
-def given_image(index: int, image: object, places: Places) -> Item:
-    """An image as an item, copied if it is in memory; errors name it by its path or ``image {index}``."""
-    if isinstance(image, str | os.PathLike):
-        path = Path(os.fsdecode(image))
-        return ImageFile(path, places.of_image(PurePosixPath(path.stem)))
-    name, place = f"image {index}", places.of_image(PurePosixPath(f"image{index:06d}"))
+def _in_memory(name: str, image: object, place: PurePosixPath) -> Item:
     if isinstance(image, np.ndarray):
         return Picture(name, np.array(image), place)
     if isinstance(image, Image.Image):

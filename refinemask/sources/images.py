@@ -20,7 +20,7 @@ class ImageFile:
 
     path: Path
     place: PurePosixPath
-    video = None
+    video = index = seconds = None
 
     @property
     def name(self) -> str:
@@ -38,8 +38,7 @@ class Picture:
     pixels: NDArray[np.generic] | Image.Image
     """An array as :func:`refinemask.sources.pixels.rgb_of_array` takes it, or a PIL image that is upright already."""
     place: PurePosixPath
-    path = None
-    video = None
+    path = video = index = seconds = None
 
     def read(self, window: Window | None) -> NDArray[np.uint8]:
         if isinstance(self.pixels, Image.Image):
@@ -54,8 +53,7 @@ class EncodedImage:
     name: str
     data: bytes
     place: PurePosixPath
-    path = None
-    video = None
+    path = video = index = seconds = None
 
     def read(self, window: Window | None) -> NDArray[np.uint8]:
         return decode_image(self.name, self.data, window)
@@ -71,6 +69,8 @@ class Unreadable:
     place: PurePosixPath
     path: Path | None = None
     video: Video | None = None
+    index: int | None = None
+    seconds: float | None = None
 
     def read(self, window: Window | None) -> NDArray[np.uint8]:
         raise self.error

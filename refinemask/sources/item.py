@@ -49,6 +49,14 @@ class Item(Protocol):
     def video(self) -> Video | None:
         """The video that it is a frame of, if it is one; the same object for all frames of a video."""
 
+    @property
+    def index(self) -> int | None:
+        """Position of the frame in its video, from 0, counting those that are not given; None for other images."""
+
+    @property
+    def seconds(self) -> float | None:
+        """Time of the frame from the video's beginning, or from the first frame of a camera; None for other images."""
+
     def read(self, window: Window | None) -> NDArray[np.uint8]:
         """Decode it; any thread may call this, once.
 

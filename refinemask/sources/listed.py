@@ -1,7 +1,7 @@
 """Images that a list names: a text file, or standard input, with one path a line. Imports no PyTorch."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -39,16 +39,16 @@ class ListedPaths:
         self._closed = Event()
 
     @cached_property
+    def paths(self) -> Sequence[Path] | None:
+        """Those in a regular file, which is read for this."""
+        return list(self._paths()) if self._path is not None and self._path.is_file() else None
+
+    @property
     def total(self) -> int | None:
-        """Number of paths in a regular file, which is read for this; None if there are videos among them."""
-        if self._path is None or not self._path.is_file():
-            return None
-        count = 0
-        for path in self._paths():
-            if path.suffix.lower() in VIDEO_SUFFIXES:
-                return None
-            count += 1
-        return count
+        """Number of images in a regular file; None if there are videos among them."""
+        paths = self.paths
+        has_videos = paths is not None and any(path.suffix.lower() in VIDEO_SUFFIXES for path in paths)
+        return None if paths is None or has_videos else len(paths)
 
     def __iter__(self) -> Iterator[Item]:
         empty = True

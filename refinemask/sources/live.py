@@ -64,6 +64,7 @@ class LiveVideo:
     """
 
     live = True
+    paths = ()
 
     def __init__(
         self,
@@ -87,13 +88,15 @@ class LiveVideo:
         self._newest = Newest()
         self._video: Video | None = None
         self._read = 0
+        self._first = 0.0
 
     @property
     def dropped(self) -> int:
         return self._newest.dropped
 
     def __iter__(self) -> Iterator[Item]:
-        # A daemon, so that a call of OpenCV that never returns does not keep the process.
+        # A daemon, so that a call of OpenCV that waits for a dead camera does not keep the process. Before Python 3.14,
+        # the process is aborted if that call returns in the very moment in which the interpreter ends.
         thread = Thread(target=self._run, name=f"reader of {self._name}", daemon=True)
         thread.start()
         try:
@@ -174,8 +177,10 @@ class LiveVideo:
             self._newest.alive()
             if not capture.grab():
                 return
+            if not self._read:
+                self._first = time.monotonic()
             index, self._read = self._read, self._read + 1
             if index % self._every == 0:
                 found, bgr = capture.retrieve()
                 if found:
-                    self._newest.put(Frame(video, index, bgr))
+                    self._newest.put(Frame(video, index, time.monotonic() - self._first, bgr))

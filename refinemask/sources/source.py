@@ -1,7 +1,7 @@
 """What every source of images has in common, and several sources as one. Imports no PyTorch."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from refinemask.sources.item import Item
@@ -20,6 +20,10 @@ class Source(Protocol):
     @property
     def total(self) -> int | None:
         """Number of images, as far as it is known before they are taken; a video's is what its header promises."""
+
+    @property
+    def paths(self) -> Sequence[Path] | None:
+        """The files that it reads; None if they are not known before they are taken."""
 
     @property
     def dropped(self) -> int:
@@ -41,12 +45,16 @@ class Source(Protocol):
         """
 
 
-@dataclass(frozen=True)
 class Chain:
-    """Several sources, one behind the other; see :class:`Source`."""
+    """Several sources, one behind the other; see :class:`Source`.
 
-    parts: Sequence[Source]
-    """The sources."""
+    Args:
+        parts: the sources.
+    """
+
+    def __init__(self, parts: Sequence[Source]) -> None:
+        self.parts = parts
+        self._closed = False
 
     @property
     def live(self) -> bool:
@@ -59,13 +67,26 @@ class Chain:
         return sum(known) if len(known) == len(totals) else None
 
     @property
+    def paths(self) -> Sequence[Path] | None:
+        paths: list[Path] = []
+        for part in self.parts:
+            own = part.paths
+            if own is None:
+                return None
+            paths += own
+        return paths
+
+    @property
     def dropped(self) -> int:
         return sum(part.dropped for part in self.parts)
 
     def __iter__(self) -> Iterator[Item]:
         for part in self.parts:
+            if self._closed:
+                return
             yield from part
 
     def close(self) -> None:
+        self._closed = True
         for part in self.parts:
             part.close()

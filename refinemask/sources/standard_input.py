@@ -24,6 +24,7 @@ class StandardInputImage:
     live = False
     total = 1
     dropped = 0
+    paths = ()
 
     def __init__(self, place: PurePosixPath, file: int = STANDARD_INPUT) -> None:
         self._place = place

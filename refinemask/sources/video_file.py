@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from refinemask.exit_codes import printable
 from refinemask.files import UserError
-from refinemask.sources.captures import Capture, frame_rate, open_file, promised_frames
+from refinemask.sources.captures import Capture, frame_rate, frame_time, open_file, promised_frames
 from refinemask.sources.frame import Frame
 from refinemask.sources.images import Unreadable
 from refinemask.sources.item import Item, Video
@@ -46,6 +46,7 @@ class VideoFile:
         opened: Callable[[Path], Capture] = open_file,
     ) -> None:
         self._path = path
+        self.paths = [path]
         self._stem = stem
         self._every = every
         self._max_frames = max_frames
@@ -95,8 +96,9 @@ class VideoFile:
             if not capture.grab():
                 break
             if index % self._every == 0:
+                seconds = frame_time(capture, index)
                 found, bgr = capture.retrieve()
-                yield Frame(video, index, bgr) if found else self._broken(video, index)
+                yield Frame(video, index, seconds, bgr) if found else self._broken(video, index, seconds)
         if index == 0:
             yield self._unreadable(UserError(f"{self._path}: holds no frame that can be decoded"))
         elif promised is not None and index < promised * (1 - ESTIMATED):
@@ -114,7 +116,8 @@ class VideoFile:
     def _unreadable(self, error: UserError) -> Unreadable:
         return Unreadable(str(self._path), error, PurePosixPath(self._stem))
 
-    def _broken(self, video: Video, index: int) -> Unreadable:
+    def _broken(self, video: Video, index: int, seconds: float) -> Unreadable:
         name = f"{video.name}: frame {index}"
         place = PurePosixPath(video.stem) / f"{index:06d}"
-        return Unreadable(name, UserError(f"{name}: cannot be decoded"), place, video=video)
+        error = UserError(f"{name}: cannot be decoded")
+        return Unreadable(name, error, place, video=video, index=index, seconds=seconds)

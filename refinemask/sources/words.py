@@ -110,7 +110,7 @@ class _Resolver:
         """An image or a video; ``below`` is its path from where on outputs have folders."""
         if path.suffix.lower() not in VIDEO_SUFFIXES:
             return Files([self._image(path, below or Path(path.name))])
-        stem = self.places.of_video(path.stem)
+        stem = self.places.of_numbered(path.stem)
         return VideoFile(path, stem, every=self.every, max_frames=self.max_frames)
 
     def _image(self, path: Path, below: Path) -> ImageFile:
@@ -126,5 +126,5 @@ class _Resolver:
         return self._live(shown(parts), stem_of(parts), partial(open_stream, url, PATIENCE.wait), remedy)
 
     def _live(self, name: str, stem: str, connect: Callable[[], Capture], remedy: str) -> LiveVideo:
-        own = self.places.of_video(stem)
+        own = self.places.of_numbered(stem)
         return LiveVideo(name, own, connect, remedy=remedy, every=self.every, max_frames=self.max_frames)

@@ -2,6 +2,7 @@ import re
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -48,8 +49,14 @@ def test_names_places_and_total(tmp_path: Path) -> None:
     items = list(source)
     assert source.total == 3
     assert [item.name for item in items] == [str(tmp_path / "a.png"), str(tmp_path / "x" / "a.jpg"), "image 2"]
-    assert [str(item.place) for item in items] == ["a", "a-2", "image000002"]
+    assert [str(item.place) for item in items] == ["a", "a-2", "images/000002"]
     assert [item.path for item in items] == [tmp_path / "a.png", tmp_path / "x" / "a.jpg", None]
+
+
+@pytest.mark.parametrize("images", ["a.png", Path("a.png"), PIXELS, Image.fromarray(PIXELS)])
+def test_one_image_is_no_list(images: Any) -> None:
+    with pytest.raises(UserError, match="expected a list of images, found one"):
+        GivenImages(images)
 
 
 def palette() -> Image.Image:

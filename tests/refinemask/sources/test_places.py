@@ -20,7 +20,7 @@ def test_no_output_has_the_place_of_another(given: list[tuple[str, PurePosixPath
         if kind == "image":
             found.append(places.of_image(place))
         else:
-            stem = PurePosixPath(places.of_video(place.name))
+            stem = PurePosixPath(places.of_numbered(place.name))
             found += [stem, stem / "000000", stem / "000001"]
     assert len(set(found)) == len(found)
     assert all(len(os.fsencode(f"{place.name}.json")) <= 255 for place in found)
@@ -36,8 +36,8 @@ def test_places_are_numbered_as_pictures_are() -> None:
         "x/a-2",
         "x",
     ]
-    assert places.of_video("a") == "a-3"
-    assert places.of_video("clip") == "clip"
+    assert places.of_numbered("a") == "a-3"
+    assert places.of_numbered("clip") == "clip"
     assert str(places.of_image(PurePosixPath("clip/000012"))) == "clip/000012-2"
 
 

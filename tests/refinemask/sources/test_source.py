@@ -15,6 +15,7 @@ class Live:
     live = True
     total = None
     dropped = 5
+    paths = ()
 
     def __iter__(self) -> Iterator[Item]:
         yield from files(2)
@@ -30,12 +31,13 @@ def test_a_chain_is_all_of_its_parts() -> None:
     chain = Chain([files(3), Live(), files(1)])
     assert (chain.live, chain.total, chain.dropped) == (True, None, 5)
     assert [item.name for item in chain] == ["0.png", "1.png", "2.png", "0.png", "1.png", "0.png"]
+    assert chain.paths == [Path("0.png"), Path("1.png"), Path("2.png"), Path("0.png")]
     assert (Chain([files(3), files(1)]).live, Chain([files(3), files(1)]).total) == (False, 4)
 
 
-@pytest.mark.parametrize("taken", [0, 1, 3, 4])
+@pytest.mark.parametrize("taken", [0, 1, 3, 4, 5])
 def test_a_closed_chain_gives_no_more_files(taken: int) -> None:
-    chain = Chain([files(3), files(2)])
+    chain = Chain([files(3), files(2), Live()])
     items = iter(chain)
     for _ in range(taken):
         next(items)
