@@ -25,6 +25,7 @@ from benchmarks.streaming.video import measure_video
 from refinemask.bundled import NUCLEI, PHOTOS
 from refinemask.command import execute
 from refinemask.data.coco import read_coco
+from refinemask.data.images import read_image
 from refinemask.files import UserError
 from refinemask.options import require_at_least
 from refinemask.spelling import OptionalOutput, Size
@@ -145,7 +146,9 @@ def _nuclei() -> list[Path]:
 
 
 def _photos() -> list[Path]:
-    return sorted((PHOTOS / "images").iterdir())
+    paths = sorted((PHOTOS / "images").iterdir())
+    # Files that were exported for one size, such as 800x1344, take no upright picture.
+    return [path for path in paths if (shape := read_image(path).shape)[0] < shape[1]]
 
 
 if __name__ == "__main__":
