@@ -24,7 +24,8 @@ from benchmarks.harness.summary import Quartiles, quartiles
 from engines import on_device
 from refinemask.command import execute
 from refinemask.files import FailedCheckError
-from refinemask.masks import THRESHOLD, paste_rle
+from refinemask.crossings import THRESHOLD
+from refinemask.masks import paste_rle
 from refinemask.options import require_at_least
 from refinemask.spelling import OldSide, Size
 from trt_plugins.torch_kernels import TorchKernels

@@ -30,7 +30,7 @@ from refinemask.bundled import PHOTOS
 from refinemask.config import Preprocessing, RefineMaskConfig
 from refinemask.data.coco import read_coco
 from refinemask.data.transforms import resize_shape
-from refinemask.masks import THRESHOLD
+from refinemask.crossings import THRESHOLD
 from refinemask.modeling.refine_mask_head import RefineMaskHead, merge_stages
 
 CHANNELS, NUM_CLASSES = 256, 80
