@@ -23,8 +23,8 @@ from benchmarks.harness.report_file import ABSENT_IF_NONE, print_json
 from benchmarks.harness.summary import Quartiles, quartiles
 from engines import on_device
 from refinemask.command import execute
-from refinemask.files import FailedCheckError
 from refinemask.crossings import THRESHOLD
+from refinemask.files import FailedCheckError
 from refinemask.masks import paste_rle
 from refinemask.options import require_at_least
 from refinemask.spelling import OldSide, Size

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+LONG_RUN = 1 << 24
+"""Pixels of a run from which on ``pycocotools`` may write more of it than it has room for."""
+
 
 def pycocotools_has_room(runs: NDArray[np.intp]) -> bool:
     """Whether ``pycocotools`` makes the string of run lengths within the six bytes a run that it allocates.
@@ -13,7 +16,7 @@ def pycocotools_has_room(runs: NDArray[np.intp]) -> bool:
     few long runs it would write beyond.
     """
     # A long run makes up to two differences long.
-    return len(runs) > 4 * int(np.count_nonzero(np.asarray(runs) >= 1 << 24))
+    return len(runs) > 4 * int(np.count_nonzero(np.asarray(runs) >= LONG_RUN))
 
 
 def coco_string(runs: Sequence[int]) -> bytes:

@@ -21,7 +21,7 @@ CROSSINGS_AT_ONCE = 1 << 17
 
 
 def edges(
-    masks: NDArray[np.float32], boxes: NDArray[np.float32], height: int, width: int
+    masks: NDArray[np.float32], boxes: NDArray[np.float32], height: int, width: int, *, largest: float
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Where the runs of pasted masks begin and end, in turn: mask by mask, and ascending in each.
 
@@ -30,12 +30,13 @@ def edges(
         boxes: [N, 4] finite (x1, y1, x2, y2) in pixels of the image.
         height: height of the image in pixels.
         width: width of the image in pixels.
+        largest: the largest magnitude of a sample, at least.
 
     Returns:
         The column-major pixel indices [E], from 0 to ``height * width``, and the mask [E] of each.
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        parts = list(_edges(masks, boxes, height, width))
+        parts = list(_edges(masks, boxes, height, width, largest=largest))
     if len(parts) == 1:
         return parts[0]
     found, owners = zip(*parts, strict=True)
@@ -43,11 +44,11 @@ def edges(
 
 
 def _edges(
-    masks: NDArray[np.float32], boxes: NDArray[np.float32], height: int, width: int
+    masks: NDArray[np.float32], boxes: NDArray[np.float32], height: int, width: int, *, largest: float
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
     """:func:`edges`, some columns of the image after the other."""
     rows, columns = masks.shape[1:]
-    cells = _Cells.of(masks)
+    cells = _Cells.of(masks, largest)
     across = _Centres.of(boxes[:, 0], boxes[:, 2], width, columns)
     down = _Centres.of(boxes[:, 1], boxes[:, 3], height, rows)
     position = across.position.clip(-1, columns)
@@ -83,7 +84,7 @@ class _Cells:
     """[K] each: upper left sample, the difference of the upper right one to it, and the same of the lower ones."""
 
     @classmethod
-    def of(cls, masks: NDArray[np.float32]) -> "_Cells":
+    def of(cls, masks: NDArray[np.float32], largest: float) -> "_Cells":
         """Find the cells whose corners are on both sides of one half, or too close to it for float32 to tell."""
         number, rows, columns = masks.shape
         samples = np.zeros((columns + 2, number, rows + 2), np.float32)
@@ -91,7 +92,7 @@ class _Cells:
         samples[1:-1, :, 1:-1] = by_column.reshape(columns, number, rows)
         flat, next_column = samples.ravel(), number * (rows + 2)
         # A sum of rounded terms can leave the range of the corners by a few units in the last place of the largest.
-        margin = 2.0**-21 * max(flat.max(), -flat.min())
+        margin = 2.0**-21 * largest
         may = flat >= THRESHOLD - margin
         must = flat >= THRESHOLD + margin
         some = may[next_column:] | may[:-next_column]

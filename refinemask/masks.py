@@ -3,9 +3,9 @@
 Strings are made and read by ``pycocotools``, which is imported when they are: run lengths need NumPy and OpenCV alone.
 
 A pasted mask is never made. Bilinear interpolation is separable, and along an image column it is a piecewise linear
-function with one knot per mask row: the runs of the column begin and end where that function crosses one half. So the
-work depends on the mask's resolution and the box's width, not on the box's area. The memory depends neither on the
-number of masks nor on the size of the image.
+function with one knot per mask row: the runs of the column begin and end where that function crosses one half, see
+``refinemask/crossings.py``. So the work depends on the length of the mask's outline and the box's width, not on the
+box's area. The memory beside the results depends neither on the number of masks nor on the area of the image.
 """
 
 import math
@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refinemask import crossings
-from refinemask.coco_strings import coco_string, pycocotools_has_room
+from refinemask.coco_strings import LONG_RUN, coco_string, pycocotools_has_room
 from refinemask.polygons import near_image
 
-SAMPLES_AT_ONCE = 1 << 18
-"""Samples of masks that are worked on together: bounds the memory, and keeps it in the cache."""
+SAMPLES_AT_ONCE = 1 << 19
+"""Samples of masks that are worked on together: enough for long calls, and few enough for the cache."""
 NOT_FINITE = "masks and boxes must be finite; check the numeric range of the engine that made them"
 """What is said of masks or boxes with infinite values or NaN."""
 
@@ -53,20 +53,22 @@ def paste_rle(masks: NDArray[np.float32], boxes: NDArray[np.float32], height: in
     """
     rles: list[RLE] = []
     for runs in _pasted(masks, boxes, height, width):
-        rles += _compress(runs, height, width)
+        # No run is longer than the image.
+        has_room = height * width < LONG_RUN or all(map(pycocotools_has_room, runs))
+        rles += _compress(runs, height, width, has_room=has_room)
     return rles
 
 
 def compress(runs: NDArray[np.int64], height: int, width: int) -> RLE:
     """The encoding of run lengths that fill an image."""
-    (rle,) = _compress([runs], height, width)
+    (rle,) = _compress([runs], height, width, has_room=pycocotools_has_room(runs))
     return rle
 
 
-def _compress(runs: Sequence[NDArray[np.int64]], height: int, width: int) -> list[RLE]:
+def _compress(runs: Sequence[NDArray[np.int64]], height: int, width: int, *, has_room: bool) -> list[RLE]:
     from pycocotools import mask as coco_mask
 
-    if all(map(pycocotools_has_room, runs)):
+    if has_room:
         return coco_mask.frPyObjects([{"size": [height, width], "counts": each} for each in runs], height, width)
     return [{"size": [height, width], "counts": coco_string(each.tolist())} for each in runs]
 
@@ -97,13 +99,16 @@ def _pasted(
     """The run lengths of some masks after the other."""
     if len(masks) != len(boxes):
         raise ValueError(f"each mask needs a box, found {len(masks)} masks and {len(boxes)} boxes")
-    if not np.isfinite(boxes).all() or not np.isfinite(masks.sum()):
+    if not np.isfinite(boxes).all():
         raise ValueError(NOT_FINITE)
     # The positions of the pixels near a box take memory, too.
     at_once = max(1, SAMPLES_AT_ONCE // max(math.prod(masks.shape[1:]), height + width))
     for first in range(0, len(masks), at_once):
         some = slice(first, first + at_once)
-        edges, owners = crossings.edges(masks[some], boxes[some], height, width)
+        largest = float(max(masks[some].max(initial=0), -masks[some].min(initial=0)))
+        if not math.isfinite(largest):
+            raise ValueError(NOT_FINITE)
+        edges, owners = crossings.edges(masks[some], boxes[some], height, width, largest=largest)
         yield _run_lengths(edges, owners, len(masks[some]), height * width)
 
 
@@ -139,9 +144,7 @@ def run_lengths(edges: NDArray[np.intp], pixels: int) -> NDArray[np.intp]:
     return lengths
 
 
-def _run_lengths(
-    edges: NDArray[np.intp], owners: NDArray[np.intp], number: int, pixels: int
-) -> list[NDArray[np.intp]]:
+def _run_lengths(edges: NDArray[np.intp], owners: NDArray[np.intp], number: int, pixels: int) -> list[NDArray[np.intp]]:
     """:func:`run_lengths` of several masks, to which the edges belong in ascending order."""
     inside = edges < pixels
     if not inside.all():
@@ -161,7 +164,8 @@ def _run_lengths(
 
 def _differences(bounds: NDArray[np.intp], pixels: int) -> tuple[NDArray[np.intp], list[int]]:
     """Lengths of the runs of masks by where they end, and how many there are up to the end of each mask."""
-    lengths = np.diff(bounds, prepend=0)
+    lengths = bounds.copy()
+    lengths[1:] -= bounds[:-1]
     ends = np.flatnonzero(bounds == pixels) + 1
     lengths[ends[:-1]] += pixels
     return lengths, ends.tolist()
