@@ -3,12 +3,15 @@
 A mask has square cells between four neighbouring samples, around it a border of samples of zero. Along the columns of
 an image that go through a cell, a bilinear mask is linear between the cell's upper and lower side. So it can cross one
 half there only where the four corners are not on one side of one half, and nothing else of the mask is resampled.
+Float32 keeps that: a share below one of a rounded difference is at most the difference, so a rounded sample is between
+its neighbours. A share is rounded up to one only beside the border, where a difference to zero is exact.
 
 All masks are worked on at once, in few long calls of NumPy and OpenCV that let other threads run meanwhile.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -21,7 +24,7 @@ CROSSINGS_AT_ONCE = 1 << 17
 
 
 def edges(
-    masks: NDArray[np.float32], boxes: NDArray[np.float32], height: int, width: int, *, largest: float
+    masks: NDArray[np.float32], boxes: NDArray[np.float32], height: int, width: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Where the runs of pasted masks begin and end, in turn: mask by mask, and ascending in each.
 
@@ -30,13 +33,12 @@ def edges(
         boxes: [N, 4] finite (x1, y1, x2, y2) in pixels of the image.
         height: height of the image in pixels.
         width: width of the image in pixels.
-        largest: the largest magnitude of a sample, at least.
 
     Returns:
         The column-major pixel indices [E], from 0 to ``height * width``, and the mask [E] of each.
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        parts = list(_edges(masks, boxes, height, width, largest=largest))
+        parts = list(_edges(masks, boxes, height, width))
     if len(parts) == 1:
         return parts[0]
     found, owners = zip(*parts, strict=True)
@@ -44,17 +46,18 @@ def edges(
 
 
 def _edges(
-    masks: NDArray[np.float32], boxes: NDArray[np.float32], height: int, width: int, *, largest: float
+    masks: NDArray[np.float32], boxes: NDArray[np.float32], height: int, width: int
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
     """:func:`edges`, some columns of the image after the other."""
     rows, columns = masks.shape[1:]
-    cells = _Cells.of(masks, largest)
-    across = _Centres.of(boxes[:, 0], boxes[:, 2], width, columns)
-    down = _Centres.of(boxes[:, 1], boxes[:, 3], height, rows)
-    position = across.position.clip(-1, columns)
+    cells = _Cells.of(masks)
+    across = _Side.of(boxes[:, 0], boxes[:, 2], width, columns)
+    down = _Side.of(boxes[:, 1], boxes[:, 3], height, rows)
+    box_of, pixel = across.pixels()
+    position = across.positions(pixel, box_of).clip(-1, columns)
     knot = np.floor(position)
     position -= knot
-    place = (knot.astype(np.intp) + 1) * len(masks) + across.box
+    place = (knot.astype(np.intp) + 1) * len(masks) + box_of
     counts = cells.counts[place]
     ends = np.cumsum(counts)
     # A column's cells follow each other, and so do those of the columns.
@@ -66,8 +69,8 @@ def _edges(
         cell += np.arange(ends[first - 1] if first else 0, ends[end - 1] if end else 0)
         crossing, height_in_mask = cells.crossings(cell, position[column])
         column = column[crossing]
-        box = across.box[column]
-        yield across.pixel[column] * height + down.first_at_or_after(height_in_mask, box), box
+        box = box_of[column]
+        yield pixel[column] * height + down.first_at_or_after(height_in_mask, box), box
 
 
 @dataclass(frozen=True)
@@ -84,21 +87,18 @@ class _Cells:
     """[K] each: upper left sample, the difference of the upper right one to it, and the same of the lower ones."""
 
     @classmethod
-    def of(cls, masks: NDArray[np.float32], largest: float) -> "_Cells":
-        """Find the cells whose corners are on both sides of one half, or too close to it for float32 to tell."""
+    def of(cls, masks: NDArray[np.float32]) -> "_Cells":
+        """Find the cells whose corners are on both sides of one half."""
         number, rows, columns = masks.shape
         samples = np.zeros((columns + 2, number, rows + 2), np.float32)
         by_column = cv2.transpose(np.ascontiguousarray(masks, np.float32).reshape(number * rows, columns))
         samples[1:-1, :, 1:-1] = by_column.reshape(columns, number, rows)
         flat, next_column = samples.ravel(), number * (rows + 2)
-        # A sum of rounded terms can leave the range of the corners by a few units in the last place of the largest.
-        margin = 2.0**-21 * largest
-        may = flat >= THRESHOLD - margin
-        must = flat >= THRESHOLD + margin
-        some = may[next_column:] | may[:-next_column]
-        every = must[next_column:] & must[:-next_column]
+        foreground = flat >= THRESHOLD
+        differ_across = foreground[next_column:] != foreground[:-next_column]
+        differ_down = foreground[1:] != foreground[:-1]
         # What joins the last row of a mask with the first one of the next lies between zeros and crosses nothing.
-        cell = np.flatnonzero((some[1:] | some[:-1]) > (every[1:] & every[:-1]))
+        cell = np.flatnonzero(differ_across[1:] | differ_across[:-1] | differ_down[:-next_column])
         column = cell // (rows + 2)
         counts = np.bincount(column, minlength=(columns + 2) * number)
         row = cell - column * (rows + 2) - 1
@@ -131,93 +131,92 @@ class _Cells:
 
 
 @dataclass(frozen=True)
-class _Centres:
-    """The centres of the pixels that are near boxes, along one side of the image; box after box."""
+class _Side:
+    """The pixels that are near N boxes along one side of the image, and where their centres lie in the masks."""
 
-    box: NDArray[np.intp]
-    """[P] box of each pixel."""
-    pixel: NDArray[np.intp]
-    """[P] index of each pixel in the image."""
-    position: NDArray[np.float32]
-    """[P] where its centre lies, in samples of the mask; ascending in each box."""
-    begins: NDArray[np.intp]
-    """[N] index of each box's first pixel in the arrays above."""
-    counts: NDArray[np.intp]
-    """[N] number of pixels of each box."""
+    low: NDArray[np.float32]
+    """[N] lower side of each box in pixels."""
+    extent: NDArray[np.float32]
+    """[N] pixels between its sides."""
+    samples: int
+    """Number of samples of the masks between them."""
     first: NDArray[np.intp]
-    """[N] index of each box's first pixel in the image."""
-    scale: NDArray[np.float64]
-    """[N] pixels a sample."""
-    origin: NDArray[np.float64]
-    """[N] centre of the mask's first sample, from the centre of the box's first pixel."""
+    """[N] first pixel near each box."""
+    counts: NDArray[np.intp]
+    """[N] number of pixels near it."""
 
     @classmethod
-    def of(cls, low: NDArray[np.float32], high: NDArray[np.float32], size: int, samples: int) -> "_Centres":
-        """The centres near boxes [N] with these sides, rounded as the official model rounds them.
-
-        Args:
-            low: [N] lower sides in pixels.
-            high: [N] higher sides in pixels.
-            size: number of pixels of the image along this side.
-            samples: number of samples of the mask along this side.
-        """
-        first = (np.floor(low.astype(np.float64)) - 1).clip(0, size).astype(np.intp)
-        end = (np.ceil(high.astype(np.float64)) + 1).clip(first, np.maximum(first, size)).astype(np.intp)
+    def of(cls, low: NDArray[np.float32], high: NDArray[np.float32], size: int, samples: int) -> "_Side":
+        """The pixels from 0 to ``size`` near boxes with the sides ``low`` and ``high`` [N]."""
+        first = (np.floor(low.astype(np.float64)) - 1).clip(0, size)
+        end = (np.ceil(high.astype(np.float64)) + 1).clip(0, size)
         # A box whose sides have changed places would give descending positions.
-        counts = np.where(low <= high, end - first, 0)
-        begins = np.cumsum(counts) - counts
-        box = np.repeat(np.arange(len(low)), counts)
-        pixel = np.arange(len(box)) + (first - begins)[box]
-        extent = high - low
-        position = pixel.astype(np.float32) + np.float32(0.5) - low[box]
-        position /= extent[box]
-        position *= 2
-        position -= 1
-        if not (finite := np.isfinite(position)).all():
-            # A box without extent divides by zero here. The official model samples it at the middle of its mask.
-            flat = np.bincount(box[~finite], minlength=len(low)) * (extent < 1) > 0
-            position[flat[box]] = 0
+        counts = np.where(low <= high, np.maximum(end - first, 0), 0)
+        return cls(low, high - low, samples, first.astype(np.intp), counts.astype(np.intp))
+
+    @cached_property
+    def flat(self) -> NDArray[np.bool_]:
+        """[N] boxes without extent, where a division by zero leaves no position; it shows at the outermost pixels."""
+        outermost = self.first, self.first + self.counts - 1
+        finite = [np.isfinite(self._relative(pixel, self.low, self.extent)) for pixel in outermost]
+        return (self.extent < 1) & (self.counts > 0) & ~np.logical_and(*finite)
+
+    def pixels(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """The box [P] of every pixel near one, and the pixel's index in the image [P]; ascending."""
+        box = np.repeat(np.arange(len(self.counts)), self.counts)
+        begins = np.cumsum(self.counts) - self.counts
+        return box, np.arange(len(box)) + (self.first - begins)[box]
+
+    def positions(self, pixel: NDArray[np.intp], box: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Where the centres of pixels [P] lie, in samples of the masks of boxes [P]; rounded like the official model's
+        ``grid_sample`` on a grid from -1 to 1."""
+        position = self._relative(pixel, self.low[box], self.extent[box])
+        if self.flat.any():
+            # The official model samples such a box at the middle of its mask.
+            position[self.flat[box]] = 0
         position += 1
-        position *= samples
+        position *= self.samples
         position -= 1
         position /= 2
-        scale = extent.astype(np.float64) / samples
-        origin = low - (first + 0.5) + scale / 2
-        return cls(box, pixel, position, begins, counts, first, scale, origin)
+        return position
+
+    @staticmethod
+    def _relative(
+        pixel: NDArray[np.intp], low: NDArray[np.float32], extent: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        position = pixel.astype(np.float32)
+        position += np.float32(0.5)
+        position = position - low
+        position /= extent
+        position *= 2
+        position -= 1
+        return position
 
     def first_at_or_after(self, position: NDArray[np.float64], box: NDArray[np.intp]) -> NDArray[np.intp]:
-        """The first pixel at each box whose centre is not before a position, or the one behind all: [C].
+        """The first pixel near each box whose centre is not before a position, or the one behind all: [C].
 
         Args:
             position: [C] in samples of the mask.
             box: [C] whose pixels are meant.
         """
-        # The positions of every box between two that are beyond all.
-        begins = self.begins + 2 * np.arange(len(self.begins))
-        fenced = np.full(len(self.position) + 2 * len(begins), np.inf, self.position.dtype)
-        fenced[begins] = -np.inf
-        fenced[np.arange(len(self.position)) + (2 * self.box + 1)] = self.position
         # Computed the other way round, nearly always it is the pixel that the rounded positions say.
-        pixel = np.ceil(position * self.scale[box] + self.origin[box])
-        count = self.counts[box]
-        pixel = np.fmax(np.fmin(pixel, count, out=pixel), 0, out=pixel).astype(np.intp)
-        before = begins[box]
-        place = before + pixel
-        wrong = np.flatnonzero(~((fenced[place] < position) & (position <= fenced[place + 1])))
+        scale = self.extent.astype(np.float64) / self.samples
+        pixel = np.ceil(position * scale[box] + (self.low + (scale / 2 - 0.5))[box])
+        first = self.first[box]
+        end = first + self.counts[box]
+        pixel = np.fmax(np.fmin(pixel, end, out=pixel), first, out=pixel).astype(np.intp)
+        right = (pixel == end) | (self.positions(pixel, box) >= position)
+        right &= (pixel == first) | (self.positions(pixel - 1, box) < position)
+        wrong = np.flatnonzero(~right)
         if len(wrong):
-            low = before[wrong] + 1
-            pixel[wrong] = _bisect(fenced, low, low + count[wrong], position[wrong]) - low
-        pixel += self.first[box]
+            pixel[wrong] = self._bisect(position[wrong], box[wrong])
         return pixel
 
-
-def _bisect(
-    values: NDArray[np.float32], low: NDArray[np.intp], high: NDArray[np.intp], wanted: NDArray[np.float64]
-) -> NDArray[np.intp]:
-    """For each value wanted the first index from ``low`` on whose value is not less, or ``high``: ``searchsorted`` in
-    a part of the values for each."""
-    while (low < high).any():
-        middle = (low + high) // 2
-        less = (low < high) & ~(values[middle] >= wanted)
-        low, high = np.where(less, middle + 1, low), np.where(less, high, np.minimum(middle, high))
-    return low
+    def _bisect(self, position: NDArray[np.float64], box: NDArray[np.intp]) -> NDArray[np.intp]:
+        """:meth:`first_at_or_after` as ``searchsorted`` finds it."""
+        low, high = self.first[box], (self.first + self.counts)[box]
+        while (low < high).any():
+            middle = (low + high) // 2
+            before = (low < high) & ~(self.positions(middle, box) >= position)
+            low, high = np.where(before, middle + 1, low), np.where(before, high, np.minimum(middle, high))
+        return low

@@ -99,16 +99,13 @@ def _pasted(
     """The run lengths of some masks after the other."""
     if len(masks) != len(boxes):
         raise ValueError(f"each mask needs a box, found {len(masks)} masks and {len(boxes)} boxes")
-    if not np.isfinite(boxes).all():
+    if not np.isfinite(boxes).all() or not np.isfinite(masks.sum()):
         raise ValueError(NOT_FINITE)
     # The positions of the pixels near a box take memory, too.
-    at_once = max(1, SAMPLES_AT_ONCE // max(math.prod(masks.shape[1:]), height + width))
+    at_once = max(1, SAMPLES_AT_ONCE // max(math.prod(masks.shape[1:]), width))
     for first in range(0, len(masks), at_once):
         some = slice(first, first + at_once)
-        largest = float(max(masks[some].max(initial=0), -masks[some].min(initial=0)))
-        if not math.isfinite(largest):
-            raise ValueError(NOT_FINITE)
-        edges, owners = crossings.edges(masks[some], boxes[some], height, width, largest=largest)
+        edges, owners = crossings.edges(masks[some], boxes[some], height, width)
         yield _run_lengths(edges, owners, len(masks[some]), height * width)
 
 

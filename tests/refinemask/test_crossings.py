@@ -93,6 +93,24 @@ def test_runs_are_those_of_every_column(
     assert [runs.tolist() for runs in paste_runs(probabilities, boxes, *shape)] == expected
 
 
+SAMPLE = st.one_of(st.sampled_from(ODDS.tolist()), st.floats(0, 1, width=32), st.floats(width=32, allow_nan=False))
+
+
+@settings(max_examples=500)
+@given(
+    left=SAMPLE.filter(math.isfinite),
+    right=SAMPLE.filter(math.isfinite),
+    share=st.one_of(st.floats(0, 1, width=32, exclude_max=True), st.just(1 - 2.0**-24)),
+)
+def test_a_rounded_sample_between_neighbours_of_one_side_stays_on_it(left: float, right: float, share: float) -> None:
+    samples = np.array([left, right], np.float32)
+    samples = np.where((samples >= 0.5) == (left >= 0.5), samples, samples[0])
+    value = samples[1:] - samples[:1]
+    value *= np.float32(share)
+    value += samples[:1]
+    assert (value >= 0.5) == (left >= 0.5)
+
+
 @pytest.mark.parametrize("samples", [1, 1000])
 @pytest.mark.parametrize("at_once", [1, 50])
 @pytest.mark.parametrize("mask", list(MASKS))
