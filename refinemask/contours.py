@@ -17,8 +17,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from refinemask.coco_strings import coco_runs
 from refinemask.files import UserError
-from refinemask.masks import RLE, coco_runs
+from refinemask.masks import RLE
 
 Polygon = NDArray[np.int32]
 """Corners [K, 2] (x, y) of a closed outline, whole pixels."""

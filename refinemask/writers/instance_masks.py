@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from refinemask.coco_strings import coco_runs
 from refinemask.files import UserError, atomic_write
-from refinemask.masks import coco_runs
 from refinemask.png import encode_png
 from refinemask.prediction import Prediction
 from refinemask.sources.item import Item
