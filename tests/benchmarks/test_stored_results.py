@@ -20,6 +20,7 @@ from benchmarks.preprocess import PreprocessReport
 from benchmarks.reading import ReadingReport
 from benchmarks.savings.catalogue import SAVINGS
 from benchmarks.savings.report import SavingsReport
+from benchmarks.streaming.report import StreamingReport
 from benchmarks.training import TrainingReport
 
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
@@ -40,6 +41,7 @@ KINDS: dict[str, type] = {
     "cpu-r50-800x1344": ComparisonReport,
     "cpu-reading": ReadingReport,
     "cpu-savings": SavingsReport,
+    "cpu-streaming": StreamingReport,
     "efficiency-800x1344": EfficiencyReport,
     "fine-tune": FineTuneReport,
     "h200-suite": GpuReport,
