@@ -7,11 +7,15 @@ Decoding, resizing, the network and most of pasting release Python's lock, so th
 many images are on the way, and a budget how many bytes of them. Imports no PyTorch.
 """
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import atexit
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
 from queue import SimpleQueue
-from threading import Event, Semaphore, Thread
-from typing import Generic, TypeVar
+from threading import Event, Semaphore, Thread, current_thread
+from typing import Any, Generic, TypeVar
 
 from refinemask.files import UserError
 from refinemask.prediction import Predictor, detect
@@ -30,10 +34,6 @@ SECONDS_FOR_SOURCE = 5.0
 """How long the end of a pipeline waits for a source that gives nothing."""
 
 
-class _EndedError(Exception):
-    """The pass ended before an image was decoded."""
-
-
 class Pipeline(Generic[T]):
     """One pass over a source."""
 
@@ -47,75 +47,122 @@ class Pipeline(Generic[T]):
         self._batches: Batches[T] = Batches(plan.batch_size, plan.patience, MOST_BYTES // 2)
         self._window = Semaphore(plan.window)
         self._budget = Budget(MOST_BYTES)
-        self._decoding = ThreadPoolExecutor(plan.decoders, "refinemask-decode")
-        self._computing = ThreadPoolExecutor(plan.computers, "refinemask-compute")
+        self._decoding = ThreadPoolExecutor(plan.decoders, "refinemask-decode", self._belong)
+        self._computing = ThreadPoolExecutor(plan.computers, "refinemask-compute", self._belong)
         self._decoded: SimpleQueue[tuple[Work[T], Future[list[Part[T]]]] | None] = SimpleQueue()
         self._results: SimpleQueue[Future[Result[T]] | None] = SimpleQueue()
         self._stopped = Event()
         """No other image is taken from the source."""
+        self._failure: BaseException | None = None
+        """The first error that ends the pass."""
         # Threads that wait for a source must not keep the process alive.
         self._feeder = Thread(target=self._feed, name="refinemask-source", daemon=True)
         self._batcher = Thread(target=self._batch, name="refinemask-batches", daemon=True)
+        self._own: set[Thread] = set()
+        self._process: int | None = None
+        """The process of the threads, once they were started."""
 
     def results(self) -> Generator[Result[T], None, None]:
-        """The results, in the order of the source; what fails but for a UserError of an image is raised here."""
-        self._feeder.start()
-        self._batcher.start()
+        """The results, in the order of the source; what fails but for a UserError of an image is raised here.
+
+        Raises:
+            RuntimeError: the pass was begun before.
+        """
+        if self._process is not None:
+            raise RuntimeError("a pipeline is one pass over its source, and it was begun before; make another one")
+        self._process = os.getpid()
+        # The interpreter stops the threads before it closes an iteration that nobody ended.
+        atexit.register(self._leave)
         try:
+            self._feeder.start()
+            self._batcher.start()
             while (future := self._results.get()) is not None:
                 result = future.result()
                 self._window.release()
                 with self.meter("output"):
                     yield result
+            if self._failure is not None:
+                raise self._failure
         finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        atexit.unregister(self._leave)
+        process, self._process = self._process, -1
+        # A fork has none of the threads, and an ended pass has no more.
+        if process != os.getpid():
+            return
+        if current_thread() in self._own:
+            # The garbage collector ends an iteration in any thread, and this one cannot wait for itself.
+            Thread(target=self._end, name="refinemask-end", daemon=True).start()
+        else:
             self._end()
 
     def _end(self) -> None:
         """Leave no thread behind, whatever is still on the way."""
-        self._stopped.set()
-        self._window.release()
-        self._budget.close()
+        steps: list[Callable[[], Any]] = [
+            self._stopped.set,
+            self._window.release,
+            self._budget.close,
+            partial(self._decoding.shutdown, wait=False, cancel_futures=True),
+            partial(self._computing.shutdown, wait=False, cancel_futures=True),
+            partial(self._decoded.put, None),
+            self._close_waiting_source,
+            # From here on it waits.
+            partial(self._join, self._batcher),
+            self._decoding.shutdown,
+            self._computing.shutdown,
+            partial(self._join, self._feeder, SECONDS_FOR_SOURCE),
+        ]
+        # Each of them happens, even if one fails or Ctrl-C comes in between.
+        with ExitStack() as stack:
+            for step in reversed(steps):
+                stack.callback(step)
+
+    def _close_waiting_source(self) -> None:
         # A source that waits for input ends so; a generator can be closed by the thread in which it runs alone.
-        if not isinstance(self._items, Iterator) and (close := getattr(self._items, "close", None)) is not None:
-            close()
-        self._decoded.put(None)
-        self._batcher.join()
-        self._decoding.shutdown()
-        self._computing.shutdown(cancel_futures=True)
-        self._feeder.join(SECONDS_FOR_SOURCE)
+        if not isinstance(self._items, Iterator):
+            _close(self._items)
+
+    def _join(self, thread: Thread, seconds: float | None = None) -> None:
+        # The system may have refused to start it.
+        if thread.is_alive():
+            thread.join(seconds)
+
+    def _belong(self) -> None:
+        self._own.add(current_thread())
 
     def _feed(self) -> None:
-        """Take images from the source as the window allows."""
-        items = None
+        """Take images from the source."""
+        self._belong()
+        items: Iterator[Item] = iter(())
         try:
-            items, index = iter(self._items), 0
-            while (item := self._next(items)) is not None:
+            items = iter(self._items)
+            for index, item in enumerate(self._as_the_window_allows(items)):
                 work: Work[T] = Work(index, item)
                 self._decoded.put((work, self._decoding.submit(self._read, work)))
                 self._results.put(work.result)
-                index += 1
         except BaseException as error:
-            # The pool refuses what comes after the end.
-            if not self._stopped.is_set():
-                failed: Future[Result[T]] = Future()
-                failed.set_exception(error)
-                self._results.put(failed)
-        finally:
-            self._decoded.put(None)
-            self._results.put(None)
-            if (close := getattr(items, "close", None)) is not None:
-                close()
+            self._fail(error)
+        try:
+            _close(items)
+        except BaseException as error:
+            self._fail(error)
+        self._decoded.put(None)
+        self._results.put(None)
 
-    def _next(self, items: Iterator[Item]) -> Item | None:
-        self._window.acquire()
-        if self._stopped.is_set():
-            return None
-        with self.meter("source"):
-            return next(items, None)
+    def _as_the_window_allows(self, items: Iterator[Item]) -> Iterator[Item]:
+        while self._window.acquire() and not self._stopped.is_set():
+            with self.meter("source"):
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return
+            yield item
 
     def _read(self, work: Work[T]) -> list[Part[T]]:
         if not self._budget.enter(work.index):
-            raise _EndedError
+            raise CancelledError
         with self.meter("decode"):
             parts = work.read(self._predictor, self._tiling)
         self._budget.add(work.bytes)
@@ -123,30 +170,43 @@ class Pipeline(Generic[T]):
 
     def _batch(self) -> None:
         """Put parts together as they come, in the order of the source."""
+        self._belong()
         while (decoded := self._decoded.get()) is not None:
             work, future = decoded
             try:
-                batches = self._batches.add(future.result())
-            except _EndedError:
-                return
-            except UserError as error:
-                self._settle(work, Result(item=work.item, error=error, was_read=False))
-                batches = self._batches.pass_over(work.index)
+                self._submit(self._batches.add(work.index, self._parts(work, future)))
             except BaseException as error:
                 self._break(work, error)
-                batches = self._batches.pass_over(work.index)
-            self._submit(batches)
         self._submit(self._batches.rest())
+
+    def _parts(self, work: Work[T], future: "Future[list[Part[T]]]") -> list[Part[T]]:
+        """The parts of an image; none if it failed."""
+        try:
+            return future.result()
+        except UserError as error:
+            self._settle(work, Result(item=work.item, error=error, was_read=False))
+        except BaseException as error:
+            self._break(work, error)
+        return []
 
     def _submit(self, batches: Iterator[list[Part[T]]]) -> None:
         for batch in batches:
-            self._computing.submit(self._compute, batch)
+            try:
+                self._computing.submit(self._compute, batch)
+            except BaseException as error:
+                # The pass has ended, or the system gives no other thread.
+                self._break_all(batch, error)
 
     def _compute(self, batch: Sequence[Part[T]]) -> None:
-        # An image that failed in one part needs no other.
-        batch = [part for part in batch if not part.work.result.done()]
-        if not batch:
-            return
+        try:
+            # An image that failed in one part needs no other.
+            batch = [part for part in batch if not part.work.result.done()]
+            if batch:
+                self._detect(batch)
+        except BaseException as error:
+            self._break_all(batch, error)
+
+    def _detect(self, batch: Sequence[Part[T]]) -> None:
         canvas = batch[0].canvas
         pixels = [part.pixels for part in batch]
         try:
@@ -158,10 +218,6 @@ class Pipeline(Generic[T]):
                     self._compute([part])
             else:
                 self._settle(batch[0].work, Result(item=batch[0].work.item, error=error))
-            return
-        except BaseException as error:
-            for part in batch:
-                self._break(part.work, error)
             return
         for part, each in zip(batch, found, strict=True):
             if part.work.add(part.place, each):
@@ -183,9 +239,23 @@ class Pipeline(Generic[T]):
             self._budget.add(-work.bytes)
             work.result.set_result(result)
 
+    def _break_all(self, batch: Sequence[Part[T]], error: BaseException) -> None:
+        for part in batch:
+            self._break(part.work, error)
+
     def _break(self, work: Work[T], error: BaseException) -> None:
-        """Let the pass end by ``error`` where the caller comes to this image."""
-        self._stopped.set()
+        """Let the pass end by ``error`` where the caller comes to this image, or at the latest at the end."""
+        self._fail(error)
         if work.claim():
             self._budget.add(-work.bytes)
             work.result.set_exception(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if self._failure is None:
+            self._failure = error
+        self._stopped.set()
+
+
+def _close(source: object) -> None:
+    if (close := getattr(source, "close", None)) is not None:
+        close()
