@@ -9,13 +9,11 @@ many images are on the way, and a budget how many bytes of them. Imports no PyTo
 
 import atexit
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import ExitStack
-from functools import partial
 from queue import SimpleQueue
 from threading import Event, Semaphore, Thread, current_thread
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from refinemask.files import UserError
 from refinemask.prediction import Predictor, detect
@@ -81,48 +79,46 @@ class Pipeline(Generic[T]):
                 self._window.release()
                 with self.meter("output"):
                     yield result
+            # What is left to do belongs to images that have failed already; an error in it is an error, too.
+            self._batcher.join()
+            self._computing.shutdown()
             if self._failure is not None:
                 raise self._failure
         finally:
-            self._leave()
+            try:
+                self._leave()
+            except BaseException:
+                # Ctrl-C while it ends, or a source that cannot be closed: nothing of the end is left out.
+                self._leave()
+                raise
 
     def _leave(self) -> None:
-        atexit.unregister(self._leave)
-        process, self._process = self._process, -1
-        # A fork has none of the threads, and an ended pass has no more.
-        if process != os.getpid():
-            return
-        if current_thread() in self._own:
-            # The garbage collector ends an iteration in any thread, and this one cannot wait for itself.
-            Thread(target=self._end, name="refinemask-end", daemon=True).start()
-        else:
-            self._end()
+        # A fork has none of the threads, and a pass that has ended has no more.
+        if self._process == os.getpid():
+            if current_thread() in self._own:
+                # The garbage collector ends an iteration in any thread, and this one cannot wait for itself.
+                Thread(target=self._end, name="refinemask-end", daemon=True).start()
+            else:
+                self._end()
+            self._process = -1
+            atexit.unregister(self._leave)
 
     def _end(self) -> None:
-        """Leave no thread behind, whatever is still on the way."""
-        steps: list[Callable[[], Any]] = [
-            self._stopped.set,
-            self._window.release,
-            self._budget.close,
-            partial(self._decoding.shutdown, wait=False, cancel_futures=True),
-            partial(self._computing.shutdown, wait=False, cancel_futures=True),
-            partial(self._decoded.put, None),
-            self._close_waiting_source,
-            # From here on it waits.
-            partial(self._join, self._batcher),
-            self._decoding.shutdown,
-            self._computing.shutdown,
-            partial(self._join, self._feeder, SECONDS_FOR_SOURCE),
-        ]
-        # Each of them happens, even if one fails or Ctrl-C comes in between.
-        with ExitStack() as stack:
-            for step in reversed(steps):
-                stack.callback(step)
-
-    def _close_waiting_source(self) -> None:
+        """Leave no thread behind, whatever is still on the way; this can be called again."""
+        self._stopped.set()
+        self._window.release()
+        self._budget.close()
+        self._decoding.shutdown(wait=False, cancel_futures=True)
+        self._computing.shutdown(wait=False, cancel_futures=True)
+        self._decoded.put(None)
+        items, self._items = self._items, ()
         # A source that waits for input ends so; a generator can be closed by the thread in which it runs alone.
-        if not isinstance(self._items, Iterator):
-            _close(self._items)
+        if not isinstance(items, Iterator):
+            _close(items)
+        self._join(self._batcher)
+        self._decoding.shutdown()
+        self._computing.shutdown()
+        self._join(self._feeder, SECONDS_FOR_SOURCE)
 
     def _join(self, thread: Thread, seconds: float | None = None) -> None:
         # The system may have refused to start it.
