@@ -12,7 +12,7 @@ import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from queue import SimpleQueue
-from threading import Event, Semaphore, Thread, current_thread
+from threading import Thread, current_thread
 from typing import Generic, TypeVar
 
 from refinemask.files import UserError
@@ -43,19 +43,26 @@ class Pipeline(Generic[T]):
         self._predictor, self._items, self._tiling, self._render = predictor, items, tiling, render
         # What waits for its batch must leave room, or nothing would be decoded that completes it.
         self._batches: Batches[T] = Batches(plan.batch_size, plan.patience, MOST_BYTES // 2)
-        self._window = Semaphore(plan.window)
+        # The caller's thread touches none but such queues: Ctrl-C, or the garbage collector, would leave a lock locked.
+        self._window: SimpleQueue[None] = SimpleQueue()
+        self._results: SimpleQueue[Work[T] | None] = SimpleQueue()
+        self._left: SimpleQueue[None] = SimpleQueue()
+        self._ended: SimpleQueue[BaseException | None] = SimpleQueue()
+        for _ in range(plan.window):
+            self._window.put(None)
         self._budget = Budget(MOST_BYTES)
         self._decoding = ThreadPoolExecutor(plan.decoders, "refinemask-decode", self._belong)
         self._computing = ThreadPoolExecutor(plan.computers, "refinemask-compute", self._belong)
         self._decoded: SimpleQueue[tuple[Work[T], Future[list[Part[T]]]] | None] = SimpleQueue()
-        self._results: SimpleQueue[Future[Result[T]] | None] = SimpleQueue()
-        self._stopped = Event()
+        self._stopped = False
         """No other image is taken from the source."""
         self._failure: BaseException | None = None
         """The first error that ends the pass."""
         # Threads that wait for a source must not keep the process alive.
-        self._feeder = Thread(target=self._feed, name="refinemask-source", daemon=True)
-        self._batcher = Thread(target=self._batch, name="refinemask-batches", daemon=True)
+        self._supervisor, self._feeder, self._batcher = (
+            Thread(target=run, name=f"refinemask-{name}", daemon=True)
+            for name, run in (("supervisor", self._supervise), ("source", self._feed), ("batches", self._batch))
+        )
         self._own: set[Thread] = set()
         self._process: int | None = None
         """The process of the threads, once they were started."""
@@ -72,58 +79,69 @@ class Pipeline(Generic[T]):
         # The interpreter stops the threads before it closes an iteration that nobody ended.
         atexit.register(self._leave)
         try:
-            self._feeder.start()
-            self._batcher.start()
-            while (future := self._results.get()) is not None:
-                result = future.result()
-                self._window.release()
+            self._supervisor.start()
+            while (work := self._results.get()) is not None:
+                result = work.outcome.get()
+                if isinstance(result, BaseException):
+                    raise result
+                self._window.put(None)
                 with self.meter("output"):
                     yield result
-            # What is left to do belongs to images that have failed already; an error in it is an error, too.
-            self._batcher.join()
-            self._computing.shutdown()
             if self._failure is not None:
                 raise self._failure
         finally:
-            try:
-                self._leave()
-            except BaseException:
-                # Ctrl-C while it ends, or a source that cannot be closed: nothing of the end is left out.
-                self._leave()
-                raise
+            self._left.put(None)
+            self._leave()
 
     def _leave(self) -> None:
+        """Wait until no thread is left; where Ctrl-C comes in between, they end by themselves."""
+        self._left.put(None)
         # A fork has none of the threads, and a pass that has ended has no more.
-        if self._process == os.getpid():
-            if current_thread() in self._own:
-                # The garbage collector ends an iteration in any thread, and this one cannot wait for itself.
-                Thread(target=self._end, name="refinemask-end", daemon=True).start()
-            else:
-                self._end()
-            self._process = -1
-            atexit.unregister(self._leave)
+        is_running = self._process == os.getpid() and self._supervisor.is_alive()
+        self._process = -1
+        atexit.unregister(self._leave)
+        # The garbage collector ends an iteration in any thread, and one of these cannot wait for itself.
+        if is_running and current_thread() not in self._own and (error := self._ended.get()) is not None:
+            raise error
+
+    def _supervise(self) -> None:
+        """Start the other threads, and end them when the caller leaves; no signal is handled in this thread."""
+        self._belong()
+        try:
+            self._feeder.start()
+            self._batcher.start()
+        except BaseException as refused:
+            self._fail(refused)
+            self._results.put(None)
+        self._left.get()
+        error: BaseException | None = None
+        try:
+            self._end()
+        except BaseException as caught:
+            error = caught
+        self._join()
+        self._ended.put(error)
 
     def _end(self) -> None:
-        """Leave no thread behind, whatever is still on the way; this can be called again."""
-        self._stopped.set()
-        self._window.release()
+        """Tell every thread that nobody waits for results any more."""
+        self._stopped = True
+        self._window.put(None)
         self._budget.close()
         self._decoding.shutdown(wait=False, cancel_futures=True)
         self._computing.shutdown(wait=False, cancel_futures=True)
         self._decoded.put(None)
-        items, self._items = self._items, ()
         # A source that waits for input ends so; a generator can be closed by the thread in which it runs alone.
-        if not isinstance(items, Iterator):
-            _close(items)
-        self._join(self._batcher)
+        if not isinstance(self._items, Iterator):
+            _close(self._items)
+
+    def _join(self) -> None:
+        # The system may have refused to start one.
+        if self._batcher.is_alive():
+            self._batcher.join()
         self._decoding.shutdown()
         self._computing.shutdown()
-        self._join(self._feeder, SECONDS_FOR_SOURCE)
-
-    def _join(self, thread: Thread, seconds: float | None = None) -> None:
-        # The system may have refused to start it.
-        if thread.is_alive():
-            thread.join(seconds)
+        if self._feeder.is_alive():
+            self._feeder.join(SECONDS_FOR_SOURCE)
 
     def _belong(self) -> None:
         self._own.add(current_thread())
@@ -137,7 +155,7 @@ class Pipeline(Generic[T]):
             for index, item in enumerate(self._as_the_window_allows(items)):
                 work: Work[T] = Work(index, item)
                 self._decoded.put((work, self._decoding.submit(self._read, work)))
-                self._results.put(work.result)
+                self._results.put(work)
         except BaseException as error:
             self._fail(error)
         try:
@@ -145,10 +163,12 @@ class Pipeline(Generic[T]):
         except BaseException as error:
             self._fail(error)
         self._decoded.put(None)
-        self._results.put(None)
 
     def _as_the_window_allows(self, items: Iterator[Item]) -> Iterator[Item]:
-        while self._window.acquire() and not self._stopped.is_set():
+        while True:
+            self._window.get()
+            if self._stopped:
+                return
             with self.meter("source"):
                 try:
                     item = next(items)
@@ -174,6 +194,9 @@ class Pipeline(Generic[T]):
             except BaseException as error:
                 self._break(work, error)
         self._submit(self._batches.rest())
+        # What is left to do may belong to images that have failed already; an error in it is an error, too.
+        self._computing.shutdown()
+        self._results.put(None)
 
     def _parts(self, work: Work[T], future: "Future[list[Part[T]]]") -> list[Part[T]]:
         """The parts of an image; none if it failed."""
@@ -196,7 +219,7 @@ class Pipeline(Generic[T]):
     def _compute(self, batch: Sequence[Part[T]]) -> None:
         try:
             # An image that failed in one part needs no other.
-            batch = [part for part in batch if not part.work.result.done()]
+            batch = [part for part in batch if not part.work.is_done]
             if batch:
                 self._detect(batch)
         except BaseException as error:
@@ -233,7 +256,7 @@ class Pipeline(Generic[T]):
     def _settle(self, work: Work[T], result: Result[T]) -> None:
         if work.claim():
             self._budget.add(-work.bytes)
-            work.result.set_result(result)
+            work.outcome.put(result)
 
     def _break_all(self, batch: Sequence[Part[T]], error: BaseException) -> None:
         for part in batch:
@@ -244,12 +267,12 @@ class Pipeline(Generic[T]):
         self._fail(error)
         if work.claim():
             self._budget.add(-work.bytes)
-            work.result.set_exception(error)
+            work.outcome.put(error)
 
     def _fail(self, error: BaseException) -> None:
         if self._failure is None:
             self._failure = error
-        self._stopped.set()
+        self._stopped = True
 
 
 def _close(source: object) -> None:
