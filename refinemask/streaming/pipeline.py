@@ -108,8 +108,9 @@ class Pipeline(Generic[T]):
         """Start the other threads, and end them when the caller leaves; no signal is handled in this thread."""
         self._belong()
         try:
-            self._feeder.start()
+            # In this order: whatever the source gives needs somebody to take it.
             self._batcher.start()
+            self._feeder.start()
         except BaseException as refused:
             self._fail(refused)
             self._results.put(None)
