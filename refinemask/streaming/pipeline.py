@@ -3,6 +3,8 @@
     source ─► decode ─► batches ─► resize, engine, paste, render ─► results in the order of the source
     1 thread  workers   1 thread   as many as run and paste          the caller
 
+One more thread, the supervisor, starts and ends the others: in the caller's thread Ctrl-C could come at any line.
+
 Decoding, resizing, the network and most of pasting release Python's lock, so threads are enough. A window bounds how
 many images are on the way, and a budget how many bytes of them. Imports no PyTorch.
 """
@@ -90,11 +92,12 @@ class Pipeline(Generic[T]):
             if self._failure is not None:
                 raise self._failure
         finally:
+            # Before anything that Ctrl-C could prevent: from here on the threads end, whether or not somebody waits.
             self._left.put(None)
             self._leave()
 
     def _leave(self) -> None:
-        """Wait until no thread is left; where Ctrl-C comes in between, they end by themselves."""
+        """Wait until no thread is left."""
         self._left.put(None)
         # A fork has none of the threads, and a pass that has ended has no more.
         is_running = self._process == os.getpid() and self._supervisor.is_alive()

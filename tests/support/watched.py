@@ -16,7 +16,7 @@ def own_threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("refinemask")]
 
 
-def watch(work: Callable[[], None], seconds: float = 30) -> None:
+def watch(work: Callable[[], object], seconds: float = 30) -> None:
     """Do the work in another thread, and raise what it raises; the test fails if it takes longer."""
     raised: list[BaseException] = []
 
