@@ -61,8 +61,8 @@ def make_jobs(inputs: Path) -> list[Job]:
 
     def evaluate(output: Path) -> list[str]:
         where = ["--annotations", str(many / "train.json"), "--images", str(many / "images"), "--threads", "1"]
-        # Several images are at each stage of the pipeline when the kill comes.
-        where += ["--batch-size", "2", "--workers", "2"]
+        # Several images are on their way when the kill comes. PyTorch rounds by what is in a batch: one image is.
+        where += ["--workers", "2"]
         files = {"predictions": "predictions.jsonl", "results": "results.json", "output": "figures.json"}
         written = [word for option, name in files.items() for word in (f"--{option}", str(output / name))]
         return [sys.executable, "-m", "refinemask.evaluate", str(trained), *where, *written]
