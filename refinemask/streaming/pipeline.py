@@ -11,6 +11,7 @@ many images are on the way, and a budget how many bytes of them. Imports no PyTo
 
 import atexit
 import os
+from _thread import start_new_thread
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from queue import SimpleQueue
@@ -66,8 +67,9 @@ class Pipeline(Generic[T]):
             for name, run in (("supervisor", self._supervise), ("source", self._feed), ("batches", self._batch))
         )
         self._own: set[Thread] = set()
+        self._is_begun = False
         self._process: int | None = None
-        """The process of the threads, once they were started."""
+        """The process of the threads, while there are any."""
 
     def results(self) -> Generator[Result[T], None, None]:
         """The results, in the order of the source; what fails but for a UserError of an image is raised here.
@@ -75,13 +77,15 @@ class Pipeline(Generic[T]):
         Raises:
             RuntimeError: the pass was begun before.
         """
-        if self._process is not None:
+        if self._is_begun:
             raise RuntimeError("a pipeline is one pass over its source, and it was begun before; make another one")
-        self._process = os.getpid()
+        self._is_begun = True
         # The interpreter stops the threads before it closes an iteration that nobody ended.
         atexit.register(self._leave)
         try:
-            self._supervisor.start()
+            # The start of a Thread takes a lock, too.
+            start_new_thread(self._launch, ())
+            self._process = os.getpid()
             while (work := self._results.get()) is not None:
                 result = work.outcome.get()
                 if isinstance(result, BaseException):
@@ -100,12 +104,19 @@ class Pipeline(Generic[T]):
         """Wait until no thread is left."""
         self._left.put(None)
         # A fork has none of the threads, and a pass that has ended has no more.
-        is_running = self._process == os.getpid() and self._supervisor.is_alive()
-        self._process = -1
+        is_running, self._process = self._process == os.getpid(), None
         atexit.unregister(self._leave)
         # The garbage collector ends an iteration in any thread, and one of these cannot wait for itself.
         if is_running and current_thread() not in self._own and (error := self._ended.get()) is not None:
             raise error
+
+    def _launch(self) -> None:
+        try:
+            self._supervisor.start()
+        except BaseException as error:
+            self._fail(error)
+            self._results.put(None)
+            self._ended.put(None)
 
     def _supervise(self) -> None:
         """Start the other threads, and end them when the caller leaves; no signal is handled in this thread."""

@@ -36,7 +36,7 @@ def endless() -> Iterator[MadeItem]:
         yield MadeItem(number % 255 + 1)
 
 
-@pytest.mark.parametrize("refused", ["source", "batches", "decode", "compute"])
+@pytest.mark.parametrize("refused", ["supervisor", "source", "batches", "decode", "compute"])
 def test_a_thread_that_the_system_refuses_ends_the_pass(refused: str, monkeypatch: pytest.MonkeyPatch) -> None:
     start: Any = threading.Thread.start
 
@@ -49,6 +49,15 @@ def test_a_thread_that_the_system_refuses_ends_the_pass(refused: str, monkeypatc
     with pytest.raises(RuntimeError, match="can't start new thread"):
         watch(lambda: list(stream(BrightBox(), endless()).results()))
     assert not own_threads()
+
+
+def test_no_thread_at_all_ends_the_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("refinemask.streaming.pipeline.start_new_thread", refuse)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        watch(lambda: list(stream(BrightBox(), endless()).results()))
 
 
 def test_a_predictor_that_forgets_an_image_is_an_error() -> None:
@@ -271,10 +280,6 @@ def interrupted_passes(seed: int, count: int) -> int:
                     signal.setitimer(signal.ITIMER_REAL, 0)
             except Interrupt:
                 met += 1
-            except RuntimeError as error:
-                # Within CPython's own start of a thread, the exception of a signal can become this one.
-                if str(error) != "release unlocked lock":
-                    raise
             signal.setitimer(signal.ITIMER_REAL, 0)
             assert_no_thread_is_left()
     finally:
