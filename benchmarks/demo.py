@@ -18,8 +18,11 @@ from refinemask.command import execute
 from refinemask.data.coco import read_coco
 from refinemask.files import UserError, require_not_input
 from refinemask.options import require_at_least
-from refinemask.pictures import predict_files, require_drawing
+from refinemask.sources.words import source_of
 from refinemask.spelling import Old, OptionalNumber, Output
+from refinemask.writers.coco_results import CocoResults
+from refinemask.writers.pictures import Pictures, require_drawing
+from refinemask.writers.write import write_predictions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,10 +91,11 @@ def _export(args: Args, onnx: Path) -> None:
 
 
 def _draw(onnx: Path, images: Sequence[Path], directory: Path) -> None:
-    skipped = predict_files(engines.load(onnx), images, directory)
-    if skipped:
+    writers = [CocoResults(directory / "results.json"), Pictures(directory, inputs=images)]
+    written = write_predictions(engines.load(onnx), source_of(images), writers)
+    if written.failed:
         # The comparison has read every one of them.
-        raise UserError(skipped[0])
+        raise UserError(written.reasons[0])
     print(f"{len(images)} of {len(images)} images predicted, 0 skipped: {directory}")
 
 

@@ -1,4 +1,5 @@
-"""Pasting and encoding masks: ours against the usual route, taking turns in one process on one thread.
+"""Pasting and encoding masks: ours against the usual route, taking turns in one process on one thread; and ours on
+several threads.
 
 Where there is a GPU and the kernels are built, they take their turn too, on masks that are in the GPU's memory.
 
@@ -7,6 +8,7 @@ python -m benchmarks.paste
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -23,8 +25,9 @@ from benchmarks.harness.report_file import ABSENT_IF_NONE, print_json
 from benchmarks.harness.summary import Quartiles, quartiles
 from engines import on_device
 from refinemask.command import execute
+from refinemask.crossings import THRESHOLD
 from refinemask.files import FailedCheckError
-from refinemask.masks import THRESHOLD, paste_rle
+from refinemask.masks import paste_rle
 from refinemask.options import require_at_least
 from refinemask.spelling import OldSide, Size
 from trt_plugins.torch_kernels import TorchKernels
@@ -48,6 +51,8 @@ class Args:
     """Mean share of the image that a box covers, before it is clipped."""
     rounds: int = 15
     """Times that each route runs."""
+    threads: int = 2
+    """Threads that paste at once at most: images a second are counted for 1, 2 and so on."""
     seed: int = 0
     """Seed of masks and boxes."""
 
@@ -70,6 +75,10 @@ class PasteReport:
     """Wall-clock time by route: ``usual``, ``ours`` and, where a GPU can be used, ``gpu``, strings on the host."""
     ratio: Quartiles
     """The usual route's time over ours, paired per round."""
+    images_per_second: dict[str, Quartiles] | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """What our route does in 1, 2, … threads, by their number; the numbers take turns."""
+    threads_ratio: Quartiles | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """Images a second of the most threads over those of one, paired per round."""
 
 
 def paste_per_box(masks: Tensor, boxes: Tensor, height: int, width: int) -> NDArray[np.bool_]:
@@ -127,8 +136,17 @@ def make_routes(masks: Tensor, boxes: Tensor, height: int, width: int) -> dict[s
     return routes
 
 
+def images_per_second(route: Callable[[], object], *, threads: int, runs: int = 10) -> float:
+    """How many images threads of one process paste together, each of them so many."""
+    with ThreadPoolExecutor(threads) as pool:
+        start = time.perf_counter()
+        for done in [pool.submit(route) for _ in range(threads * runs)]:
+            done.result()
+        return threads * runs / (time.perf_counter() - start)
+
+
 def main(args: Args | None = None) -> int:
-    """Print all times, the ratio of the first two and the number of bytes as JSON; exit code 1 if a string differs."""
+    """Print all times, their ratios and the number of bytes as JSON; exit code 1 if a string differs."""
     return execute(Args, lambda args: print_json(measure(args)), args, description=__doc__, old=OLD)
 
 
@@ -139,7 +157,7 @@ def measure(args: Args) -> PasteReport:
         UserError: no round is asked for.
         FailedCheckError: a run-length string differs.
     """
-    require_at_least(1, rounds=args.rounds)
+    require_at_least(1, rounds=args.rounds, threads=args.threads)
     torch.set_num_threads(1)
     height, width = args.size
     masks, boxes = random_detections(
@@ -163,6 +181,10 @@ def measure(args: Args) -> PasteReport:
             different = sum(a != b for a, b in zip(strings["usual"], found, strict=True))
             if different:
                 raise FailedCheckError(f"{different} of {args.detections} run-length strings differ by route '{name}'")
+    speeds = [
+        [images_per_second(routes["ours"], threads=threads) for threads in range(1, args.threads + 1)]
+        for _ in range(args.rounds)
+    ]
     ratios = [usual / ours for usual, ours in zip(milliseconds["usual"], milliseconds["ours"], strict=True)]
     return PasteReport(
         provenance=provenance(),
@@ -176,6 +198,8 @@ def measure(args: Args) -> PasteReport:
         rle_bytes=sum(map(len, strings["ours"])),
         milliseconds={name: quartiles(values) for name, values in milliseconds.items()},
         ratio=quartiles(ratios),
+        images_per_second={str(n): quartiles(values) for n, values in enumerate(zip(*speeds, strict=True), 1)},
+        threads_ratio=quartiles([each[-1] / each[0] for each in speeds]),
     )
 
 

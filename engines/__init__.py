@@ -56,6 +56,8 @@ DEVICE = re.compile(r"cpu|cuda(:[0-9]{1,3})?")
 """Devices that an engine may compute on; one of several GPUs is PyTorch's alone."""
 MOST_THREADS = 1024
 """CPU threads that an engine may have; PyTorch and OpenMP end the process where the system gives them fewer."""
+SLOTS_OF_A_GPU = 2
+"""Batches that a GPU computes at the same time, if nobody asks for another number."""
 
 
 def load(
@@ -66,7 +68,7 @@ def load(
     threads: int | None = None,
     device: str = "cpu",
     trust_engine: bool = False,
-    slots: int = 1,
+    slots: int | None = None,
     cuda_graph: bool = True,
     kernels: bool = True,
     detections: int | None = None,
@@ -89,7 +91,8 @@ def load(
         device: ``cpu`` or ``cuda``, for PyTorch also one of several GPUs, ``cuda:1``; TensorRT has ``cuda`` only.
         trust_engine: load a TensorRT engine without a sidecar: it can run any code.
         slots: how many batches, of as many threads, may be computed at the same time (backends ``tensorrt``
-            and, on a GPU, ``compiled``).
+            and, on a GPU, ``compiled``, where None is 2: one is computed while the results of another are copied).
+            A slot takes memory of the GPU from the moment when so many batches come at once.
         cuda_graph: record the work for each input shape once and replay it: one launch instead of hundreds
             (backends ``tensorrt`` and, on a GPU, ``compiled``).
         kernels: on a GPU, run this project's kernels where their library is built, or with False torchvision's
@@ -109,12 +112,13 @@ def load(
         raise UserError(f"{path}: cannot run on {threads!r} threads (--threads); expected 1 to {MOST_THREADS}")
     if not DEVICE.fullmatch(device):
         raise UserError(f"{path}: there is no device '{one_line(device)}' (--device); expected cpu or cuda")
-    if slots < 1:
+    if slots is not None and slots < 1:
         raise UserError(f"{path}: cannot run in {slots} slots; expected at least 1")
     common: dict[str, Any] = {"precision": precision, "device": device}
     records = backend == "tensorrt" or (backend == "compiled" and device != "cpu")
-    _refuse_options(path, backend, device, slots=slots == 1 or records, cuda_graph=cuda_graph or records)
+    _refuse_options(path, backend, device, slots=slots in (None, 1) or records, cuda_graph=cuda_graph or records)
     _refuse_options(path, backend, device, kernels=kernels or backend == "pytorch")
+    slots = slots or (SLOTS_OF_A_GPU if records else 1)
     engine: Engine
     with needed_by(f"{path}: backend '{backend}'", extra=backend):
         if backend == "tensorrt":

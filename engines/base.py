@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,8 +21,9 @@ from refinemask.outputs import OutputError, check_detections, check_real
 from refinemask.phases import Phases, unmeasured
 from refinemask.prediction import Prediction, encode
 from refinemask.selection import WHOLE, Selection
+from refinemask.sources.given import ImageSource
+from refinemask.streaming.images import predict_images
 from refinemask.structures import Detections, ImageDetections
-from refinemask.tiled_prediction import ImageSource, predict_images
 
 
 class Shapes(Protocol):
@@ -30,6 +32,10 @@ class Shapes(Protocol):
     @property
     def smallest_batch(self) -> int:
         """The smallest number of images that run together."""
+
+    @property
+    def typical_batch(self) -> int:
+        """The number of images for which the file or package was tuned."""
 
     def canvas(self, height: int, width: int) -> tuple[int, int]:
         """The padded (height, width) for an image of ``height`` × ``width`` pixels."""
@@ -44,6 +50,9 @@ class Engine(ABC):
     :meth:`predict` is all most callers need. Beneath it, :meth:`detect` is ``encode(run(upload(…)))``, and
     :meth:`infer`, which gives the masks as the network made them, is ``download(run(upload(…)))``. The phases are
     public so that a benchmark can time each. What :meth:`run` returned goes into one of the two, once.
+
+    Several threads may call one engine at once, and get what a single one would. As many batches as ``concurrency``
+    says are in the network at the same time; the others wait there without using the CPU.
     """
 
     def __init__(
@@ -71,6 +80,8 @@ class Engine(ABC):
         self.selection = WHOLE
         """Number of detections and score threshold that were asked for in place of the file's."""
         self._config_of_file = config
+        self._turn = Lock()
+        """Held by the thread whose batch is in the network, where one batch takes all of the device."""
 
     def __str__(self) -> str:
         return f"{self.path or 'an engine'}: {self.name} in {self.precision} on {self.device}"
@@ -79,6 +90,22 @@ class Engine(ABC):
     def smallest_batch(self) -> int:
         """The smallest number of images that the engine runs together; fewer are filled up by the caller."""
         return 1 if self.bounds is None else self.bounds.smallest_batch
+
+    @property
+    def preferred_batch(self) -> int:
+        """The number of images of a batch, where nobody asks for another one.
+
+        On a CPU it is the smallest, which takes the least memory. On a GPU it is the one for which the file or package
+        was tuned.
+        """
+        if self.bounds is None:
+            return 1
+        return self.bounds.smallest_batch if self.device == "cpu" else self.bounds.typical_batch
+
+    @property
+    def concurrency(self) -> int:
+        """The number of batches that are in the network at the same time; more threads than that wait."""
+        return 1
 
     def select(self, selection: Selection) -> None:
         """From now on give the detections that a selection leaves of what the network finds.
@@ -96,15 +123,17 @@ class Engine(ABC):
         self,
         images: Iterable[ImageSource],
         *,
-        batch_size: int = 1,
+        batch_size: int | None = None,
+        workers: int | None = None,
         tile: int | None = None,
         overlap: int | None = None,
     ) -> Iterator[Prediction]:
         """Detect objects in image files and decoded images.
 
         Args:
-            images: paths, and arrays [h, w, 3] uint8 RGB, of any sizes. An engine whose preprocessing has a window
-                takes arrays of other real numbers too, which the window maps, and of one channel, [h, w] or [h, w, 1].
+            images: paths, PIL images, and arrays [h, w, 3] uint8 RGB, of any sizes. An engine whose preprocessing has a
+                window takes arrays of other real numbers too, which the window maps, and of one channel, [h, w] or
+                [h, w, 1].
             batch_size: images, or tiles of a large image, that run together.
             tile: side in pixels of the tiles in which larger images are predicted; None leaves every image whole. A
                 tile is resized as an image is, so it should be about as large as the images of training.
@@ -112,13 +141,14 @@ class Engine(ABC):
                 of up to this size are whole in a tile; larger ones are put together.
 
         Returns:
-            The prediction of each image, in order. It is computed as it is asked for, a batch in memory at a time.
+            The prediction of each image, in order. The work begins with the first that is asked for, goes on a few
+            images ahead of the caller, and ends with the iteration.
 
         Raises:
             UserError: an image cannot be read, is no such array, or does not fit the model. The iterator raises it
                 when it reaches the image.
         """
-        return predict_images(self, images, batch_size=batch_size, tile=tile, overlap=overlap)
+        return predict_images(self, images, batch_size=batch_size, workers=workers, tile=tile, overlap=overlap)
 
     def infer(self, images: Any, image_sizes: Any) -> Detections:
         """Detect objects.
@@ -136,7 +166,11 @@ class Engine(ABC):
             UserError: the network fails on it, or gives anything but such detections.
         """
         images, image_sizes = check_inputs(images, image_sizes, self.bounds)
-        found = self.download(self.run(self.upload(images, image_sizes)))
+        uploaded = self.upload(images, image_sizes)
+        try:
+            found = self.download(self.run(uploaded))
+        finally:
+            self.release(uploaded)
         with self.named_outputs():
             check_detections(found, len(images), self.config.num_classes)
         return found if self.selection == WHOLE else self.selection.cut(found)
@@ -157,7 +191,8 @@ class Engine(ABC):
             image_sizes: what :meth:`infer` takes.
             scale_factors: float32 [B, 4] (x, y, x, y) from each original image to the network's input.
             image_shapes: (height, width) of each original image.
-            phases: told of the phases ``engine`` (copy to the device, network) and ``paste`` (masks in the originals).
+            phases: told of the phases ``engine`` (wait for a turn, copy to the device, network) and ``paste`` (masks in
+                the originals).
 
         Returns:
             The detections of each image, in pixels of the original images.
@@ -167,10 +202,16 @@ class Engine(ABC):
             UserError: the network fails on it, or gives anything but such detections.
         """
         inputs = check_inputs(images, image_sizes, self.bounds)
-        with phases("engine"):
-            outputs = self.run(self.upload(*inputs))
-        with phases("paste"):
-            found = self.encode(outputs, scale_factors, image_shapes)
+        uploaded = None
+        try:
+            with phases("engine"):
+                uploaded = self.upload(*inputs)
+                outputs = self.run(uploaded)
+            with phases("paste"):
+                found = self.encode(outputs, scale_factors, image_shapes)
+        finally:
+            if uploaded is not None:
+                self.release(uploaded)
         with self.named_outputs():
             for index, image in enumerate(found):
                 check_real(index, self.config.num_classes, image.labels, boxes=image.boxes, scores=image.scores)
@@ -215,6 +256,12 @@ class Engine(ABC):
         with self.named_outputs():
             check_detections(found, len(image_shapes), self.config.num_classes)
             return encode(found, scale_factors, image_shapes)
+
+    def release(self, uploaded: Any) -> None:  # noqa: B027 most engines hold nothing
+        """Give up what :meth:`upload` returned; without effect where :meth:`download` or :meth:`encode` has taken it.
+
+        Whoever calls the phases one by one calls this if something comes between them.
+        """
 
     def running(self) -> AbstractContextManager[None]:
         """Within the block, what the runtime raises becomes a UserError that names the file and the engine."""

@@ -38,6 +38,11 @@ class Canvases:
         """The smallest number of images that are taken: the engine itself fills up a batch."""
         return 1
 
+    @property
+    def typical_batch(self) -> int:
+        """The number of images of a full batch."""
+        return self.batch
+
     def canvas(self, height: int, width: int) -> Size:
         """The padded (height, width) for an image of ``height`` × ``width`` pixels.
 

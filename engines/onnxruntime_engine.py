@@ -72,7 +72,7 @@ class OnnxRuntimeEngine(Engine):
             return binding
 
     def run(self, inputs: ort.IOBinding) -> ort.IOBinding:
-        with self.running():
+        with self._turn, self.running():
             self.session.run_with_iobinding(inputs)
             inputs.synchronize_outputs()
             return inputs

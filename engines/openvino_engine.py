@@ -2,8 +2,9 @@
 
 import os
 from functools import cache
+from queue import Empty, SimpleQueue
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -20,11 +21,23 @@ from refinemask.structures import Detections
 PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 
 
+class Request(NamedTuple):
+    """A batch under way."""
+
+    request: Any
+    """OpenVINO's request, which holds the outputs once it has run."""
+    inputs: dict[str, np.ndarray]
+    """The inputs, by name."""
+
+
 class OpenVINOEngine(Engine):
     """An exported fp32 file in OpenVINO, computed in fp32 or bf16.
 
     The precision is always asked for and verified afterwards: left alone, OpenVINO computes in bf16 wherever the CPU
     has AMX, and falls back to fp32 without a word where it has no bf16.
+
+    A batch has a request of OpenVINO for itself from the upload to the download, because a request holds its outputs.
+    Requests are kept for later batches: there are as many as batches were under way at the same time.
     """
 
     def __init__(
@@ -55,23 +68,28 @@ class OpenVINOEngine(Engine):
             bounds=metadata.bounds,
             path=path,
         )
+        self._idle: SimpleQueue[Any] = SimpleQueue()
         self._verify_precision(path)
 
-    def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> dict[str, np.ndarray]:
-        return dict(zip(INPUTS, (images, image_sizes), strict=True))
-
-    def run(self, inputs: dict[str, np.ndarray]) -> Any:
+    def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> Request:
         with self.running():
-            request = self.model.create_infer_request()
-            # OpenVINO's infer() swallows what a node raises, and leaves the failed run in a queue that later models
-            # share: it runs again before theirs, although its own model may be gone by then.
-            request.start_async(inputs, share_inputs=True)
-            request.wait()
-            return request
+            try:
+                request = self._idle.get_nowait()
+            except Empty:
+                request = self.model.create_infer_request()
+        return Request(request, dict(zip(INPUTS, (images, image_sizes), strict=True)))
 
-    def download(self, outputs: Any) -> Detections:
+    def run(self, inputs: Request) -> Request:
+        with self._turn, self.running():
+            run_request(*inputs)
+        return inputs
+
+    def download(self, outputs: Request) -> Detections:
         with self.running():
-            return Detections(*(outputs.get_tensor(name).data.copy() for name in OUTPUTS))
+            found = Detections(*(outputs.request.get_tensor(name).data.copy() for name in OUTPUTS))
+        # One that failed or was interrupted does not come back.
+        self._idle.put(outputs.request)
+        return found
 
     def _verify_precision(self, path: str | os.PathLike[str]) -> None:
         wanted, (convolutions, rois) = PRECISIONS[self.precision], executed_precisions(self.model)
@@ -81,6 +99,16 @@ class OpenVINOEngine(Engine):
                 f"{' and '.join(sorted(convolutions))}, RoI coordinates in {' and '.join(sorted(rois))}; "
                 "bf16 needs a CPU with AMX or AVX512_BF16, use --precision fp32"
             )
+
+
+def run_request(request: Any, inputs: dict[str, np.ndarray]) -> None:
+    """Compute a request of OpenVINO, and raise what a node of it raises.
+
+    OpenVINO's own ``infer`` swallows that, and leaves the failed run in a queue that later models share: it runs again
+    before theirs, although its own model may be gone by then.
+    """
+    request.start_async(inputs, share_inputs=True)
+    request.wait()
 
 
 def openvino_core() -> Any:

@@ -86,9 +86,10 @@ class TorchEngine(Engine):
 
     @torch.inference_mode()
     def run(self, inputs: Inputs) -> Detections:
-        with self.arithmetic():
-            outputs = self.detector(*inputs)
-        self._synchronize()
+        with self._turn:
+            with self.arithmetic():
+                outputs = self.detector(*inputs)
+            self._synchronize()
         return outputs
 
     def download(self, outputs: Detections) -> Detections:

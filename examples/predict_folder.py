@@ -18,10 +18,12 @@ import tyro
 
 import engines
 from refinemask.bundled import DEMO, NUCLEI
-from refinemask.data.images import find_images
 from refinemask.masks import decode
-from refinemask.pictures import predict_files
 from refinemask.prediction import DRAWN_SCORE
+from refinemask.sources.words import source_of
+from refinemask.writers.coco_results import CocoResults
+from refinemask.writers.pictures import Pictures
+from refinemask.writers.write import write_predictions
 
 MODEL = DEMO / "weights" / "refinemask-nuclei.safetensors"
 
@@ -39,13 +41,14 @@ def main(
         model: checkpoint or exported file.
     """
     engine = engines.load(model)
-    paths = find_images([images])
+    source = source_of([images])
+    results = output / "results.json"
     # A picture that cannot be read is no reason to lose the others.
-    skipped = predict_files(engine, paths, output)
-    for reason in skipped:
+    written = write_predictions(engine, source, [CocoResults(results), Pictures(output, inputs=source.paths)])
+    for reason in written.reasons:
         print(f"skipped: {reason}")
-    print(f"{len(paths) - len(skipped)} of {len(paths)} pictures in {engine.name} {engine.precision}: {output}")
-    summarise(output / "results.json")
+    print(f"{written.predicted} of {source.total} pictures in {engine.name} {engine.precision}: {output}")
+    summarise(results)
 
 
 def summarise(results: Path) -> None:

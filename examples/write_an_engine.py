@@ -11,8 +11,10 @@ import multiprocessing
 import os
 import sys
 from contextlib import suppress
+from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -58,7 +60,8 @@ class IsolatedEngine(Engine):
             device=device,
             bounds=metadata.bounds,
         )
-        self._path, self._batches = path, 0
+        self._path, self._numbers = path, count()
+        self._asking = Lock()
         # A forked process would inherit locks of threads that it does not have.
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
@@ -68,9 +71,9 @@ class IsolatedEngine(Engine):
         self._answer()
 
     def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> int:
-        self._batches += 1
-        self._ask("upload", self._batches, images, image_sizes)
-        return self._batches
+        batch = next(self._numbers)
+        self._ask("upload", batch, images, image_sizes)
+        return batch
 
     def run(self, inputs: int) -> int:
         self._ask("run", inputs)
@@ -85,10 +88,12 @@ class IsolatedEngine(Engine):
         self._process.join()
 
     def _ask(self, phase: str, batch: int, *arrays: np.ndarray) -> Any:
-        # If the process has ended, what it said last is still to be read.
-        with suppress(ConnectionError):
-            self._pipe.send((phase, batch, arrays))
-        return self._answer()
+        # Of several threads each gets its own answer.
+        with self._asking:
+            # If the process has ended, what it said last is still to be read.
+            with suppress(ConnectionError):
+                self._pipe.send((phase, batch, arrays))
+            return self._answer()
 
     def _answer(self) -> Any:
         try:

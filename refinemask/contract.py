@@ -129,6 +129,11 @@ class Bounds:
         """The smallest number of images in a batch."""
         return self.batch[0]
 
+    @property
+    def typical_batch(self) -> int:
+        """The number of images in a batch for which an engine is tuned."""
+        return self.batch[1]
+
     def canvas(self, height: int, width: int) -> tuple[int, int]:
         """The padded (height, width) for an image of ``height`` × ``width`` pixels.
 

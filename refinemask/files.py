@@ -16,6 +16,8 @@ from refinemask.locks import lock
 
 NAMED_CHARACTERS = 20
 """Characters of the target's name in that of its temporary file, which must not be longer than file systems take."""
+TEMPORARY = re.compile(r"\..*\.[0-9a-f]{12}\.\w{8}(\.|$)", re.DOTALL)
+"""Names of temporary files."""
 FULL_BELOW = 1 << 16
 """Bytes left in a file system that a failed writer has filled."""
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE}
@@ -31,11 +33,17 @@ class FailedCheckError(Exception):
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike[str], *, one_of_many: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces it only if the block ends without an error.
 
     The data reach the disk before they get the name. A symbolic link stays, and what it points to is replaced. What a
     killed writer of the same file left behind is removed, but for Windows.
+
+    Args:
+        path: the file.
+        one_of_many: whether it is one of thousands in its folder that can be made again. The system then writes the
+            data when it likes, so that a failure of power may lose them, and what killed writers left stays for
+            :func:`remove_abandoned`: both take longer than writing a small file.
 
     Raises:
         UserError: ``path`` is a directory or a device, its directory cannot be made or written, or the disk is full.
@@ -44,7 +52,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(os.path.realpath(path))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(target)
+        if not one_of_many:
+            remove_abandoned(target.parent, _prefix(target))
         handle, temporary = _own_temporary(target)
     except OSError as error:
         in_a_file = isinstance(error, FileExistsError)
@@ -52,7 +61,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise UserError(f"{path}: cannot be written: {reason}") from error
     try:
         yield temporary
-        _publish(temporary, target)
+        _publish(temporary, target, to_disk=not one_of_many)
     except Exception as error:
         if reason := _why_unwritable(error, target.parent):
             raise UserError(f"{path}: cannot be written: {reason}") from error
@@ -128,13 +137,18 @@ def _is_locked(handle: int) -> bool:
         return True
 
 
-def _remove_abandoned(target: Path) -> None:
+def remove_abandoned(folder: Path, prefix: str = ".") -> None:
+    """Remove the temporary files in a folder, whose names begin with ``prefix``, of writers that were killed.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
     if sys.platform == "win32":
         # Nothing tells there which are.
         return
-    prefix = _prefix(target)
-    with os.scandir(target.parent) as entries:
-        found = [entry.path for entry in entries if entry.name.startswith(prefix)]
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.name.startswith(prefix)]
+    found = [folder / name for name in names if TEMPORARY.match(name)]
     for path in found:
         # Another writer may have just finished with it, or the file system may have no locks.
         with suppress(OSError):
@@ -146,13 +160,16 @@ def _remove_abandoned(target: Path) -> None:
                 os.close(handle)
 
 
-def _publish(temporary: Path, target: Path) -> None:
-    """Give a complete file its name, once its data are on the disk."""
+def _publish(temporary: Path, target: Path, *, to_disk: bool) -> None:
+    """Give a complete file its name, once its data are on the disk if they are to be."""
     umask = os.umask(0)
     os.umask(umask)
     temporary.chmod(0o666 & ~umask)
-    _to_disk(temporary)
+    if to_disk:
+        _to_disk(temporary)
     os.replace(temporary, target)
+    if not to_disk:
+        return
     # Some file systems keep no directories' data, and say so.
     with suppress(OSError):
         _to_disk(target.parent)

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from refinemask.masks import RLE, coco_runs, compress, run_lengths
+from refinemask.coco_strings import coco_runs
+from refinemask.masks import RLE, compress, run_lengths
 
 Edges = NDArray[np.int64]
 """[2R] pixel indices."""

@@ -1,24 +1,27 @@
 """From mask probabilities on boxes to run-length encodings in the image. Imports no PyTorch.
 
-Strings are made and read by ``pycocotools``, which is imported when they are: run lengths need NumPy alone.
+Strings are made and read by ``pycocotools``, which is imported when they are: run lengths need NumPy and OpenCV alone.
 
 A pasted mask is never made. Bilinear interpolation is separable, and along an image column it is a piecewise linear
-function with one knot per mask row: the runs of the column begin and end where that function crosses one half. So the
-work depends on the mask's resolution and the box's width, not on the box's area. The memory depends neither on the
-number of masks nor on the size of the image.
+function with one knot per mask row: the runs of the column begin and end where that function crosses one half, see
+``refinemask/crossings.py``. So the work depends on the length of the mask's outline and the box's width, not on the
+box's area. The memory beside the results depends neither on the number of masks nor on the area of the image.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from refinemask import crossings
+from refinemask.coco_strings import LONG_RUN, coco_string, pycocotools_has_room
 from refinemask.polygons import near_image
 
-THRESHOLD = 0.5
-"""Probability from which on a pixel is foreground."""
+SAMPLES_AT_ONCE = 1 << 19
+"""Samples of masks that are worked on together: enough for long calls, and few enough for the cache."""
 NOT_FINITE = "masks and boxes must be finite; check the numeric range of the engine that made them"
 """What is said of masks or boxes with infinite values or NaN."""
 
@@ -48,125 +51,26 @@ def paste_rle(masks: NDArray[np.float32], boxes: NDArray[np.float32], height: in
     Raises:
         ValueError: the number of masks and boxes differs, or a value is not finite.
     """
-    from pycocotools import mask as coco_mask
-
-    runs = paste_runs(masks, boxes, height, width)
-    if not all(map(pycocotools_has_room, runs)):
-        return [{"size": [height, width], "counts": coco_string(lengths.tolist())} for lengths in runs]
-    uncompressed = [{"size": [height, width], "counts": lengths} for lengths in runs]
-    return coco_mask.frPyObjects(uncompressed, height, width) if uncompressed else []
-
-
-def pycocotools_has_room(runs: NDArray[np.intp]) -> bool:
-    """Whether ``pycocotools`` makes the string of run lengths within the six bytes a run that it allocates.
-
-    It writes up to seven bytes for a run or difference of 2^24 or more and five for others, and a zero behind. For a
-    few long runs it would write beyond.
-    """
-    # A long run makes up to two differences long.
-    return len(runs) > 4 * int(np.count_nonzero(np.asarray(runs) >= 1 << 24))
-
-
-def coco_string(runs: Sequence[int]) -> bytes:
-    """COCO's compressed string of run lengths: from the fourth on each is a difference to the one before the last, in
-    groups of five bits, the lowest first."""
-    encoded = bytearray()
-    for index, run in enumerate(runs):
-        rest = run - runs[index - 2] if index > 2 else run
-        while True:
-            group, rest = rest & 0x1F, rest >> 5
-            more = rest != (-1 if group & 0x10 else 0)
-            encoded.append(48 + (group | 0x20 if more else group))
-            if not more:
-                break
-    return bytes(encoded)
-
-
-def coco_runs(string: bytes) -> NDArray[np.int64]:
-    """The run lengths that a string of COCO's stands for: the inverse of :func:`coco_string`.
-
-    Raises:
-        ValueError: it is no such string, or has a number beyond 30 bits.
-    """
-    runs, _ = _numbers(string)
-    # From the fourth on, each is a difference to the one before the last.
-    runs[1::2], runs[2::2] = runs[1::2].cumsum(), runs[2::2].cumsum()
-    return runs
-
-
-def fill_image(strings: Sequence[bytes], pixels: int) -> bool:
-    """Whether all are strings of COCO's of masks of so many pixels, without an empty run but for the first.
-
-    All are read at once: that takes a quarter of the time of reading each.
-    """
-    if not all(strings):
-        return False
-    try:
-        numbers, ends = _numbers(b"".join(strings))
-    except ValueError:
-        return False
-    # Where each string ends, a number must end.
-    last = np.cumsum([len(string) for string in strings]) - 1
-    place = np.searchsorted(ends, last)
-    if not np.array_equal(ends[place], last):
-        return False
-    counts = np.diff(place + 1, prepend=0)
-    runs = _sums_of_differences(numbers, counts)
-    begins = np.cumsum(counts) - counts
-    is_first = np.zeros(len(runs), bool)
-    is_first[begins] = True
-    return bool((np.add.reduceat(runs, begins) == pixels).all() and (runs + is_first > 0).all())
-
-
-def _numbers(string: bytes) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
-    """The numbers in strings of COCO's, and where the last character of each is.
-
-    Raises:
-        ValueError: it is no such string, or has a number beyond 30 bits.
-    """
-    groups = np.frombuffer(string, np.uint8).astype(np.int64) - 48
-    last = np.flatnonzero(groups < 0x20)
-    if not len(groups):
-        return groups, last
-    if groups.min() < 0 or groups.max() > 0x3F:
-        raise ValueError("a character that is none of COCO's compressed run lengths")
-    if not len(last) or last[-1] < len(groups) - 1:
-        raise ValueError("an end in the middle of a run length")
-    first = np.concatenate(([0], last[:-1] + 1))
-    bits = 5 * (last - first + 1)
-    if bits.max() > 30:
-        raise ValueError("a run length of more than 30 bits")
-    places = 5 * (np.arange(len(groups)) - np.repeat(first, bits // 5))
-    numbers = np.add.reduceat((groups & 0x1F) << places, first)
-    negative = groups[last] & 0x10 > 0
-    numbers[negative] -= 1 << bits[negative]
-    return numbers, last
-
-
-def _sums_of_differences(numbers: NDArray[np.int64], counts: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Run lengths of several masks, of which each from the fourth on is given as the difference to the one before the
-    last: the second, fourth … are sums, and so are the third, fifth …"""
-    pairs = (counts + 1) // 2
-    begins = np.cumsum(pairs) - pairs
-    # Every mask begins in a new row of two.
-    place = np.arange(len(numbers)) + np.repeat(2 * begins - (np.cumsum(counts) - counts), counts)
-    rows = np.zeros((pairs.sum(), 2), np.int64)
-    rows.ravel()[place] = numbers
-    firsts = rows[begins, 0]
-    rows[begins, 0] = 0
-    sums = rows.cumsum(axis=0)
-    sums -= np.repeat(sums[begins] - rows[begins], pairs, axis=0)
-    sums[begins, 0] = firsts
-    return sums.ravel()[place]
+    rles: list[RLE] = []
+    for runs in _pasted(masks, boxes, height, width):
+        # No run is longer than the image.
+        has_room = height * width < LONG_RUN or all(map(pycocotools_has_room, runs))
+        rles += _compress(runs, height, width, has_room=has_room)
+    return rles
 
 
 def compress(runs: NDArray[np.int64], height: int, width: int) -> RLE:
     """The encoding of run lengths that fill an image."""
+    (rle,) = _compress([runs], height, width, has_room=pycocotools_has_room(runs))
+    return rle
+
+
+def _compress(runs: Sequence[NDArray[np.int64]], height: int, width: int, *, has_room: bool) -> list[RLE]:
     from pycocotools import mask as coco_mask
 
-    if not pycocotools_has_room(runs):
-        return {"size": [height, width], "counts": coco_string(runs.tolist())}
-    return coco_mask.frPyObjects({"size": [height, width], "counts": runs}, height, width)
+    if has_room:
+        return coco_mask.frPyObjects([{"size": [height, width], "counts": each} for each in runs], height, width)
+    return [{"size": [height, width], "counts": coco_string(each.tolist())} for each in runs]
 
 
 def without_empty_runs(runs: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -186,18 +90,23 @@ def paste_runs(
     Raises:
         ValueError: the number of masks and boxes differs, or a value is not finite.
     """
+    return [each for runs in _pasted(masks, boxes, height, width) for each in runs]
+
+
+def _pasted(
+    masks: NDArray[np.float32], boxes: NDArray[np.float32], height: int, width: int
+) -> Iterator[list[NDArray[np.intp]]]:
+    """The run lengths of some masks after the other."""
     if len(masks) != len(boxes):
         raise ValueError(f"each mask needs a box, found {len(masks)} masks and {len(boxes)} boxes")
     if not np.isfinite(boxes).all() or not np.isfinite(masks.sum()):
         raise ValueError(NOT_FINITE)
-    rows, columns = masks.shape[1:]
-    by_column = np.zeros((columns + 3, rows + 2), dtype=np.float32)
-    runs = []
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        for mask, box in zip(masks, boxes, strict=True):
-            by_column[1:-2, 1:-1] = mask.T
-            runs.append(run_lengths(_edges(by_column, box, height, width), height * width))
-    return runs
+    # The positions of the pixels near a box take memory, too.
+    at_once = max(1, SAMPLES_AT_ONCE // max(math.prod(masks.shape[1:]), width))
+    for first in range(0, len(masks), at_once):
+        some = slice(first, first + at_once)
+        edges, owners = crossings.edges(masks[some], boxes[some], height, width)
+        yield _run_lengths(edges, owners, len(masks[some]), height * width)
 
 
 def decode(rles: Sequence[Any], height: int, width: int) -> NDArray[np.bool_]:
@@ -209,7 +118,7 @@ def decode(rles: Sequence[Any], height: int, width: int) -> NDArray[np.bool_]:
     return coco_mask.decode(list(rles)).transpose(2, 0, 1).astype(bool)
 
 
-def polygon_rle(polygons: Sequence[Sequence[float] | NDArray[np.float64]], height: int, width: int) -> RLE:
+def polygon_rle(polygons: Sequence[Sequence[float] | NDArray[Any]], height: int, width: int) -> RLE:
     """The union of polygons, each (x0, y0, x1, y1, …) in pixels, encoded as ``pycocotools`` does: [height, width]."""
     from pycocotools import mask as coco_mask
 
@@ -226,54 +135,34 @@ def segmentation_rle(segmentation: Any, height: int, width: int) -> RLE:
     return segmentation
 
 
-def _edges(by_column: NDArray[np.float32], box: NDArray[np.float32], height: int, width: int) -> NDArray[np.intp]:
-    """The column-major pixel indices where the runs of one pasted mask begin and end, in turn; ascending.
-
-    Args:
-        by_column: the transposed mask with a border of zeros, so that every column begins and ends with zero.
-        box: [4] (x1, y1, x2, y2) in pixels of the image.
-    """
-    columns, rows = by_column.shape[0] - 3, by_column.shape[1] - 2
-    left, xs = _sample_positions(box[0], box[2], width, columns)
-    top, ys = _sample_positions(box[1], box[3], height, rows)
-    xs = xs.clip(-1, columns)
-    knot = np.floor(xs)
-    index = knot.astype(np.intp) + 1
-    profile = (by_column[1:] - by_column[:-1])[index]
-    profile *= (xs - knot)[:, None]
-    profile += by_column[index]
-
-    values = profile.ravel()
-    foreground = values >= THRESHOLD
-    crossings = np.flatnonzero(foreground[1:] != foreground[:-1])
-    column, row = np.divmod(crossings, rows + 2)
-    before = values[crossings].astype(np.float64)
-    position = row - 1 + (THRESHOLD - before) / (values[crossings + 1] - before)
-    # Up and down crossings alternate, and a pixel right on a down crossing is still foreground.
-    position[1::2] = np.nextafter(position[1::2], np.inf)
-    return (left + column) * height + (top + np.searchsorted(ys, position))
-
-
-def _sample_positions(low: np.float32, high: np.float32, size: int, samples: int) -> tuple[int, NDArray[np.float32]]:
-    """The first pixel near a box's low side, and where its centre and the following ones lie in samples of the mask."""
-    first = min(max(math.floor(low) - 1, 0), size)
-    # A box whose sides have changed places would give descending positions.
-    end = max(first, min(math.ceil(high) + 1, size)) if low <= high else first
-    centres = np.arange(first, end, dtype=np.float32) + np.float32(0.5)
-    relative = (centres - low) / (high - low) * 2 - 1
-    if high - low < 1 and not np.isfinite(relative).all():
-        # A box without extent divides by zero here. The official model samples it at the middle of its mask.
-        relative[:] = 0
-    return first, ((relative + 1) * samples - 1) / 2
-
-
 def run_lengths(edges: NDArray[np.intp], pixels: int) -> NDArray[np.intp]:
     """Lengths of the alternating background and foreground runs of an image of ``pixels`` pixels."""
-    bounds = np.concatenate(([0], edges, [pixels]))
-    lengths = bounds[1:] - bounds[:-1]
-    if lengths[1:].all():
-        return lengths
-    # Some runs have no pixel, or touch the next one across two columns: edges that coincide cancel in pairs.
-    starts = np.flatnonzero(np.diff(edges, prepend=-1))
-    edges = edges[starts[np.diff(starts, append=len(edges)) % 2 == 1]]
-    return np.diff(edges[edges < pixels], prepend=0, append=pixels)
+    (lengths,) = _run_lengths(edges, np.zeros(len(edges), np.intp), 1, pixels)
+    return lengths
+
+
+def _run_lengths(edges: NDArray[np.intp], owners: NDArray[np.intp], number: int, pixels: int) -> list[NDArray[np.intp]]:
+    """:func:`run_lengths` of several masks, to which the edges belong in ascending order."""
+    inside = edges < pixels
+    if not inside.all():
+        edges, owners = edges[inside], owners[inside]
+    # The last run of each mask ends with the image.
+    bounds = np.full(len(edges) + number, pixels)
+    bounds[np.arange(len(edges)) + owners] = edges
+    lengths, ends = _differences(bounds, pixels)
+    empty = lengths == 0
+    empty[[0, *ends[:-1]]] = False
+    if empty.any():
+        # Some runs have no pixel, or touch the next one across two columns: edges that coincide cancel in pairs.
+        starts = np.flatnonzero(~empty)
+        lengths, ends = _differences(bounds[starts[np.diff(starts, append=len(bounds)) % 2 == 1]], pixels)
+    return [lengths[begin:end] for begin, end in pairwise([0, *ends])]
+
+
+def _differences(bounds: NDArray[np.intp], pixels: int) -> tuple[NDArray[np.intp], list[int]]:
+    """Lengths of the runs of masks by where they end, and how many there are up to the end of each mask."""
+    lengths = bounds.copy()
+    lengths[1:] -= bounds[:-1]
+    ends = np.flatnonzero(bounds == pixels) + 1
+    lengths[ends[:-1]] += pixels
+    return lengths, ends.tolist()

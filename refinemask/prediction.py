@@ -2,21 +2,23 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from refinemask.config import ModelConfig
+from refinemask.contours import Polygon, polygons_of
 from refinemask.data.images import read_image
 from refinemask.data.transforms import preprocess
 from refinemask.extras import needed_by
 from refinemask.files import UserError, atomic_write
 from refinemask.masks import NOT_FINITE, RLE, decode, paste_rle
+from refinemask.nearest import nearest
 from refinemask.phases import Phases, unmeasured
+from refinemask.png import encode_png
 from refinemask.structures import Detections, ImageDetections, Result
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 DRAWN_SCORE = 0.5
 """Lowest score of the detections that a drawing shows by default."""
+MOST_LISTED = 5
+"""Classes that an error names."""
 
 
 class Predictor(Protocol):
@@ -101,6 +105,44 @@ class Prediction:
     def masks(self) -> NDArray[np.bool_]:
         """The masks [N, height, width]. A hundred masks of a large photo take gigabytes; ``rles`` do not."""
         return decode(self.rles, self.height, self.width)
+
+    def polygons(self, tolerance: float = 0.0) -> list[list[Polygon]]:
+        """The masks as polygons: for each object its parts, each the corners [K, 2] int32 (x, y) of an outline.
+
+        Outlines run along the edges of pixels: corners are whole numbers from 0 to the image's width and height, and a
+        pixel covers the unit square to the right of and below its index. ``pycocotools`` makes the masks of them
+        again. Holes are joined to the outline around them (``refinemask.contours``). An object without a pixel has no
+        part.
+
+        Args:
+            tolerance: pixels by which an outline may leave that of the mask so that it has fewer corners; 0 is exact.
+
+        Raises:
+            UserError: the tolerance is not a number from 0 on.
+        """
+        return [polygons_of(rle, tolerance) for rle in self.rles]
+
+    def select(self, class_names: Iterable[str] | None = None, *, min_score: float = 0.0) -> "Prediction":
+        """The same prediction with some of its objects.
+
+        Args:
+            class_names: the classes of the objects to keep; None keeps all.
+            min_score: the lowest score of an object to keep.
+
+        Raises:
+            UserError: there is no such class.
+        """
+        kept = self.scores >= min_score
+        if class_names is not None:
+            kept &= np.isin(self.labels, class_labels(self.config, class_names))
+        indices = np.flatnonzero(kept)
+        return replace(
+            self,
+            boxes=self.boxes[indices],
+            scores=self.scores[indices],
+            labels=self.labels[indices],
+            rles=[self.rles[index] for index in indices.tolist()],
+        )
 
     def to_coco(self, image_id: int | None = None) -> list[Result]:
         """The entries of a COCO results file.
@@ -194,15 +236,33 @@ class Prediction:
         target = Path(directory) / name
         if self.path is not None and os.path.realpath(target) == os.path.realpath(self.path):
             raise UserError(f"{target}: is the predicted image and would be overwritten; give another directory")
-        picture = cv2.cvtColor(self.draw(image, min_score=min_score), cv2.COLOR_RGB2BGR)
-        written, data = cv2.imencode(".png", picture)
-        if not written:
-            raise UserError(
-                f"{target}: OpenCV makes no PNG of a picture of {picture.shape[0]}x{picture.shape[1]} pixels"
-            )
+        data = encode_png(self.draw(image, min_score=min_score), str(target))
         with atomic_write(target) as temporary:
-            temporary.write_bytes(data.tobytes())
+            temporary.write_bytes(data)
         return target
+
+
+def class_labels(config: ModelConfig, class_names: Iterable[str]) -> list[int]:
+    """The labels of classes, 0-based positions among the detector's, ascending.
+
+    Args:
+        config: the detector's configuration.
+        class_names: names of classes.
+
+    Raises:
+        UserError: there is no such class.
+    """
+    wanted = set(class_names)
+    for name in sorted(wanted - set(config.class_names)):
+        raise UserError(
+            f"class {name!r}: the model has {_listed(config.class_names)}{nearest(name, config.class_names)}"
+        )
+    return [label for label, name in enumerate(config.class_names) if name in wanted]
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:MOST_LISTED])
+    return f"the classes {shown}" if len(names) <= MOST_LISTED else f"{len(names)} classes: {shown}, …"
 
 
 def predict(

@@ -1,6 +1,7 @@
 """How images of more than 8 bits per channel become images of 8. Imports no PyTorch."""
 
 import math
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -71,6 +72,13 @@ def map_window(pixels: NDArray[np.generic], window: Window) -> NDArray[np.uint8]
         block = values[start : start + BLOCK]
         mapped[start : start + BLOCK] = _mapped(block, low, high) if table is None else table[block.view(np.uint16)]
     return to_rgb(mapped.reshape(pixels.shape))
+
+
+def require_window(name: str | os.PathLike[str], pixels: NDArray[np.generic], window: Window | None) -> Window:
+    """The window, or a UserError that describes the image ``name``, which cannot do without one."""
+    if window is None:
+        raise UserError(f"{name}: has {described(pixels)}, expected 8 bits per channel; use {REMEDY}")
+    return window
 
 
 def to_rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

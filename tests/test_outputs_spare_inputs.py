@@ -45,7 +45,7 @@ CASES = (
 )
 """Modules, and words in which each name in braces is a file, or the directory of all."""
 NOT_HERE = {
-    "refinemask.predict": "the output is a directory; test_pictures.py has what it may hold",
+    "refinemask.predict": "the output is a directory; writers/test_write.py has what it may hold",
     "refinemask.train": "the output is the directory of a run, which is never one with another run in it",
     "benchmarks.data_loading": "it reads bundled files alone",
     "benchmarks.demo": "the output is a directory, of files with names of their own",

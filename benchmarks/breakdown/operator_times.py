@@ -29,7 +29,7 @@ from benchmarks.breakdown.parts import part_of
 from benchmarks.harness.graph_cost import count, modules_in_order
 from benchmarks.harness.spec import EngineSpec
 from engines.base import check_inputs
-from engines.openvino_engine import PRECISIONS, compile_network
+from engines.openvino_engine import PRECISIONS, compile_network, run_request
 from engines.torch_engine import TorchEngine
 from refinemask.contract import INPUTS, InputError, read_onnx
 from refinemask.files import UserError
@@ -212,7 +212,7 @@ def _openvino(marked: MarkedFile, network: Any, inputs: Inputs, warmup: int, rou
     before = np.zeros(())
     for run in range(1, warmup + rounds + 1):
         start = time.perf_counter()
-        request.infer(inputs)
+        run_request(request, inputs)
         elapsed = time.perf_counter() - start
         nodes = request.get_profiling_info()
         # It tells the mean of all runs so far.

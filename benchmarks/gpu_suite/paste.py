@@ -10,8 +10,9 @@ from benchmarks.gpu_suite.context import Context
 from benchmarks.gpu_suite.timing import CpuTimer, Timing
 from benchmarks.harness.random_detections import random_detections
 from engines.on_device import RUNS_PER_COLUMN, paste_rle
+from refinemask.coco_strings import coco_string
 from refinemask.files import FailedCheckError
-from refinemask.masks import coco_string, paste_runs
+from refinemask.masks import paste_runs
 
 MASKS, MASK_SIZE = 100, 112
 IMAGE, TINY_IMAGE = (800, 1333), (50, 70)

@@ -13,7 +13,7 @@ from torchvision.models.detection.image_list import ImageList
 
 from benchmarks.harness.random_detector import randomize
 from benchmarks.harness.spec import EngineSpec
-from engines.openvino_engine import PRECISIONS, openvino_core
+from engines.openvino_engine import PRECISIONS, openvino_core, run_request
 from refinemask.config import Preprocessing
 from refinemask.onnx_session import session_options
 
@@ -103,7 +103,7 @@ def _openvino(spec: EngineSpec, feed: dict[str, np.ndarray], threads: int) -> Ca
     request = openvino_core().compile_model(spec.path, "CPU", options).create_infer_request()
 
     def run() -> int:
-        request.infer(feed, share_inputs=True)
+        run_request(request, feed)
         return len(request.get_output_tensor(0).data)
 
     return run

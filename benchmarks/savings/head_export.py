@@ -10,7 +10,7 @@ import onnxruntime
 from torch import Tensor, nn
 
 from benchmarks.savings.rearrangements import Scene
-from engines.openvino_engine import compile_network
+from engines.openvino_engine import compile_network, run_request
 from export.model import add_bodies, tidy, trace
 from export.precision import OPSETS
 from refinemask.modeling.refine_mask_head import RefineMaskHead
@@ -53,7 +53,7 @@ def runners(head: RefineMaskHead, scene: Scene, threads: int) -> dict[str, Run]:
     request = compile_network(model, "the mask head", "f32", threads).create_infer_request()
 
     def openvino() -> np.ndarray:
-        request.infer(feed, share_inputs=True)
+        run_request(request, feed)
         return request.get_tensor("masks").data
 
     return {"ONNX Runtime": lambda: session.run(None, feed)[0], "OpenVINO": openvino}

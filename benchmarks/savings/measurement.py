@@ -28,9 +28,9 @@ from benchmarks.savings.rearrangements import Pair, Scene, pairs, with_image_ind
 from benchmarks.savings.report import HeadReport, OffOn, OffOnSamples, SavingReport, SavingsReport, Settings
 from refinemask.bundled import PHOTOS
 from refinemask.config import Preprocessing, RefineMaskConfig
+from refinemask.crossings import THRESHOLD
 from refinemask.data.coco import read_coco
 from refinemask.data.transforms import resize_shape
-from refinemask.masks import THRESHOLD
 from refinemask.modeling.refine_mask_head import RefineMaskHead, merge_stages
 
 CHANNELS, NUM_CLASSES = 256, 80

@@ -8,14 +8,15 @@ pycuda cannot record a stream's work as a CUDA graph, so every run launches its 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import pycuda.driver as cuda
 
-from engines.base import Engine
-from engines.trt.runtime import Shape, open_engine, require_cuda
-from engines.trt.shapes import Prepared, PreparedShapes
+from engines.slots import SlottedEngine
+from engines.trt.runtime import OpenEngine, Shape, open_engine, require_cuda
+from engines.trt.shapes import PreparedShapes
 from engines.trt.tuned_bounds import TunedBounds
 from refinemask.contract import INPUTS, OUTPUTS
 from refinemask.files import UserError
@@ -31,21 +32,21 @@ class Buffers(NamedTuple):
     """On the device, by name."""
 
 
-class PycudaEngine(Engine):
-    """An engine file on a CUDA GPU; one batch at a time."""
+class PycudaEngine(SlottedEngine):
+    """An engine file on a CUDA GPU, in one slot: one batch at a time."""
 
     def __init__(
         self, path: str | os.PathLike[str], *, precision: str | None = None, device: str = "cuda", trust: bool = False
     ) -> None:
         require_cuda(path, device)
         cuda.init()
-        self._primary = cuda.Device(0).retain_primary_context()
-        with self._current():
-            self._opened = open_engine(path, precision=precision, trust=trust)
-            self._stream = cuda.Stream()
-        self._shapes = PreparedShapes(self._opened, self._make_buffers, _allocate)
-        metadata = self._opened.metadata
+        primary = cuda.Device(0).retain_primary_context()
+        with _current(primary):
+            opened = open_engine(path, precision=precision, trust=trust)
+        metadata = opened.metadata
         super().__init__(
+            partial(Slot, opened, primary),
+            1,
             name="TensorRT (pycuda)",
             config=metadata.config,
             precision=metadata.precision,
@@ -54,26 +55,39 @@ class PycudaEngine(Engine):
             path=path,
         )
 
-    def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> Prepared[Buffers]:
-        with self._current():
-            prepared = self._shapes[images.shape]
-            host, device = prepared.buffers
+
+class Slot:
+    """A stream, and what is prepared for the input shapes last seen."""
+
+    def __init__(self, opened: OpenEngine, primary: Any) -> None:
+        self._opened = opened
+        self._primary = primary
+        self.shapes = PreparedShapes(opened, self._make_buffers, _allocate)
+        with _current(primary):
+            self._stream = cuda.Stream()
+
+    def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> None:
+        """Copy the inputs to the device."""
+        with _current(self._primary):
+            self._prepared = self.shapes[images.shape]
+            host, device = self._prepared.buffers
             for name, array in zip(INPUTS, (images, image_sizes), strict=True):
                 host[name][...] = array
                 cuda.memcpy_htod_async(device[name], host[name], self._stream)
             self._stream.synchronize()
-        return prepared
 
-    def run(self, inputs: Prepared[Buffers]) -> Prepared[Buffers]:
-        with self._current():
-            self._shapes.bind(inputs)
-            self._opened.require(inputs.context.execute_async_v3(self._stream.handle), "the execution failed")
+    def run(self) -> None:
+        """Compute the outputs of the inputs uploaded last."""
+        with _current(self._primary):
+            self.shapes.bind(self._prepared)
+            succeeded = self._prepared.context.execute_async_v3(self._stream.handle)
+            self._opened.require(succeeded, "the execution failed")
             self._stream.synchronize()
-        return inputs
 
-    def download(self, outputs: Prepared[Buffers]) -> Detections:
-        host, device = outputs.buffers
-        with self._current():
+    def download(self) -> Detections:
+        """The detections as NumPy arrays."""
+        host, device = self._prepared.buffers
+        with _current(self._primary):
             for name in OUTPUTS:
                 cuda.memcpy_dtoh_async(host[name], device[name], self._stream)
             self._stream.synchronize()
@@ -91,13 +105,15 @@ class PycudaEngine(Engine):
             self._opened.require(accepted, f"refuses the address of {name}")
         return Buffers(host, device)
 
-    @contextmanager
-    def _current(self) -> Iterator[None]:
-        self._primary.push()
-        try:
-            yield
-        finally:
-            cuda.Context.pop()
+
+@contextmanager
+def _current(context: Any) -> Iterator[None]:
+    """Make a context the thread's own while this is open."""
+    context.push()
+    try:
+        yield
+    finally:
+        cuda.Context.pop()
 
 
 def _allocate(size: int) -> tuple[cuda.DeviceAllocation, int]:

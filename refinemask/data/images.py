@@ -21,7 +21,7 @@ from refinemask.config import Window
 from refinemask.data.image_kind import LARGEST_PICTURE, SIDEWAYS, ImageKind, kind_of
 from refinemask.data.opencv_log import silent_opencv
 from refinemask.files import UserError
-from refinemask.window import REMEDY, WHITE, described, map_window
+from refinemask.window import WHITE, map_window, require_window
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 """Endings, in lower case, by which image files are found in a folder."""
@@ -69,16 +69,32 @@ def read_image(path: str | os.PathLike[str], window: Window | None = None) -> ND
         UserError: the file cannot be read, is no regular file, is empty, no image, cut short, damaged, too large to
             decode safely, of a kind that is not read, or has more than 8 bits without a window.
     """
-    data = _read_bytes(path)
-    kind = _inspect(path, data)
+    return decode_image(path, _read_bytes(path), window)
+
+
+def decode_image(name: str | os.PathLike[str], data: bytes, window: Window | None = None) -> NDArray[np.uint8]:
+    """Decode the bytes of an image file as :func:`read_image` does.
+
+    Args:
+        name: how errors name the image.
+        data: the whole file.
+        window: how an image of more than 8 bits per channel becomes one of 8; images of 8 bits stay as they are.
+
+    Returns:
+        [h, w, 3] uint8 RGB.
+
+    Raises:
+        UserError: the data are empty, or the image is one that :func:`read_image` refuses.
+    """
+    if not data:
+        raise UserError(f"{name}: the file is empty, expected an image")
+    kind = _inspect(name, data)
     if _is_cut_short(data):
-        raise UserError(f"{path}: the image is truncated, its end is missing; copy or download it again")
-    image = _decode_with_pillow(path, data) if _is_for_pillow(kind) else _decode(path, data, kind)
+        raise UserError(f"{name}: the image is truncated, its end is missing; copy or download it again")
+    image = _decode_with_pillow(name, data) if _is_for_pillow(kind) else _decode(name, data, kind)
     if image.dtype == np.uint8:
         return image
-    if window is None:
-        raise UserError(f"{path}: has {described(image)}, expected 8 bits per channel; use {REMEDY}")
-    mapped = map_window(image, window)
+    mapped = map_window(image, require_window(name, image, window))
     return WHITE - mapped if kind.white_is_zero else mapped
 
 
@@ -92,20 +108,24 @@ def find_images(inputs: Sequence[Path]) -> list[Path]:
     """
     paths: list[Path] = []
     for path in inputs:
-        paths += _images_of(path) if os.path.isdir(path) else [path]
+        paths += images_of(path) if os.path.isdir(path) else [path]
     if not paths:
         raise UserError("no image was given; expected files or folders")
     return paths
 
 
-def _images_of(folder: Path) -> list[Path]:
-    try:
-        with os.scandir(folder) as entries:
-            files = [folder / entry.name for entry in entries if not entry.is_dir()]
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be read: {error.strerror}") from error
+def images_of(folder: Path, *, recursive: bool = False) -> list[Path]:
+    """The image files of a folder by name, and of its folders behind them if ``recursive``.
+
+    Folders whose names begin with a dot are left out. So is a link to a folder that the way to it leads through, or
+    the way would have no end.
+
+    Raises:
+        UserError: there is no image file, or a folder cannot be read.
+    """
+    files = _files_below(folder, ()) if recursive else _entries(folder)[0]
     # macOS keeps what other file systems have no place for in files called ._a.jpg, beside a.jpg.
-    found = sorted(file for file in files if _kind(file) in IMAGE_SUFFIXES and not file.name.startswith("._"))
+    found = [file for file in files if _kind(file) in IMAGE_SUFFIXES and not file.name.startswith("._")]
     others = [file for file in files if not file.name.startswith(".") and file.name.lower() not in NOT_COUNTED]
     left_out = _counted([_kind(file) for file in others if _kind(file) not in IMAGE_SUFFIXES])
     if not found:
@@ -114,6 +134,26 @@ def _images_of(folder: Path) -> list[Path]:
     if left_out:
         print(f"{folder}: left out: {left_out}", file=sys.stderr)
     return found
+
+
+def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The files and the folders in a folder, each by name."""
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted((folder / entry.name, entry.is_dir()) for entry in entries)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read: {error.strerror}") from error
+    return [path for path, is_folder in found if not is_folder], [path for path, is_folder in found if is_folder]
+
+
+def _files_below(folder: Path, above: tuple[str, ...]) -> list[Path]:
+    """Files in a folder and all below it; ``above`` are the real places of the folders that it lies in."""
+    files, folders = _entries(folder)
+    way = (*above, os.path.realpath(folder))
+    for each in folders:
+        if not each.name.startswith(".") and os.path.realpath(each) not in way:
+            files += _files_below(each, way)
+    return files
 
 
 def _kind(file: Path) -> str:
@@ -136,15 +176,12 @@ def _read_bytes(path: str | os.PathLike[str]) -> bytes:
         # A pipe would be waited for, and a device may have no end.
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             raise UserError(f"{path}: cannot be read: it is a device, a pipe or a socket; expected an image file")
-        data = Path(path).read_bytes()
+        return Path(path).read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         # A name that no file can have, such as annotations may hold.
         raise UserError(f"{os.fspath(path)!r}: cannot be read: {error}") from error
-    if not data:
-        raise UserError(f"{path}: the file is empty, expected an image")
-    return data
 
 
 def _inspect(path: str | os.PathLike[str], data: bytes) -> ImageKind:

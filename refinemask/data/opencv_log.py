@@ -1,5 +1,6 @@
 """OpenCV's own lines on standard error, which name no file."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
@@ -7,6 +8,8 @@ from typing import Any
 
 import cv2
 
+# Those of its FFmpeg: OpenCV reads this once, at the first video that the process reads or writes.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 _SILENT = 0
 # OpenCV 4 has these functions at its top, OpenCV 5 in a module.
 _log: Any = getattr(cv2.utils, "logging", cv2)

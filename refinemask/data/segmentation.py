@@ -7,8 +7,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from refinemask.coco_strings import coco_runs
 from refinemask.json_files import checked, short
-from refinemask.masks import coco_runs, compress, without_empty_runs
+from refinemask.masks import compress, without_empty_runs
 from refinemask.polygons import FAR, near_image, outline_length
 
 Segmentation = list[list[float]] | dict[str, Any]

@@ -25,7 +25,7 @@ from refinemask.structures import Result
 class _AnnotatedItem:
     """An image of a data set in a pipeline."""
 
-    video = None
+    video = index = seconds = None
 
     def __init__(self, directory: str | os.PathLike[str], image: CocoImage) -> None:
         self.image = image

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from refinemask.coco_strings import fill_image
 from refinemask.data.coco import LARGEST
 from refinemask.data.segmentation import read_segmentation
 from refinemask.files import UserError
 from refinemask.json_files import Id, checked
-from refinemask.masks import RLE, fill_image, segmentation_rle
+from refinemask.masks import RLE, segmentation_rle
 from refinemask.structures import Result
 
 REQUIRED = ("bbox", "segmentation")

@@ -1,5 +1,7 @@
 """The routes of the paste benchmark; the GPU's runs where its memory is the host's."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -31,6 +33,11 @@ def test_a_gpu_takes_its_turn() -> None:
 def test_without_a_gpu_there_are_two_routes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert list(make_routes(*random_detections(1, 9, 9, mask_size=4), 9, 9)) == ["usual", "ours"]
+
+
+def test_threads_take_turns() -> None:
+    report = measure(replace(ARGS, threads=3))
+    assert list(report.images_per_second or {}) == ["1", "2", "3"]
 
 
 @pytest.mark.usefixtures("gpu")

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from refinemask.coco_strings import coco_runs, coco_string
 from refinemask.data.mended_segmentation import Box, mend_segmentation
 from refinemask.data.segmentation import read_segmentation
 from refinemask.files import UserError
-from refinemask.masks import coco_runs, coco_string, segmentation_rle
+from refinemask.masks import segmentation_rle
 from tests.fuzz.conftest import Seeds
 from tests.support.mutations import mutated_bytes, mutated_json, refusal
 

@@ -43,13 +43,9 @@ def test_every_package_imports_with_the_base_alone() -> None:
 def test_an_exported_file_runs(
     extra: str, distributions: list[str], tiny_files: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    script = (
-        "import sys, engines; from refinemask.pictures import predict_files; from pathlib import Path\n"
-        "model, image, output, backend = sys.argv[1:]\n"
-        "predict_files(engines.load(model, backend=backend), [Path(image)], Path(output), draw=False)"
-    )
     backend = "onnxruntime" if extra == "cpu" else "openvino"
-    done = run(all_but(*distributions), "-c", script, tiny_files[1], IMAGE, tmp_path, backend)
+    options = "--model", tiny_files[1], "--backend", backend, "-o", tmp_path, "--no-draw"
+    done = run(all_but(*distributions), "-m", "refinemask.predict", IMAGE, *options)
     assert done.returncode == 0, done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from refinemask import files
-from refinemask.files import UserError, atomic_write, require_not_input
+from refinemask.files import UserError, atomic_write, remove_abandoned, require_not_input
 from refinemask.locks import lock
 
 WRITER = """
@@ -46,6 +46,22 @@ def test_what_a_killed_writer_left_is_removed_by_the_next_one(tmp_path: Path) ->
     assert left.exists(), "it is no file of b.json"
     write(tmp_path / "a.json")
     assert sorted(os.listdir(tmp_path)) == ["a.json", "b.json"]
+
+
+def test_what_was_left_of_many_files_is_removed_at_once(tmp_path: Path) -> None:
+    with writer(tmp_path / "a.json") as killed, writer(tmp_path / "b") as alive:
+        assert killed.stdout is not None
+        assert alive.stdout is not None
+        left, written = (Path(each.stdout.readline().strip()) for each in (killed, alive) if each.stdout is not None)
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+        (tmp_path / ".hidden").write_text("precious")
+        with atomic_write(tmp_path / "a.json", one_of_many=True) as temporary:
+            temporary.write_text("new")
+        assert left.exists()
+        remove_abandoned(tmp_path)
+        assert sorted(os.listdir(tmp_path)) == sorted([".hidden", "a.json", written.name])
+        alive.communicate("")
 
 
 def test_a_second_writer_leaves_the_first_ones_file(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from refinemask.joining import join
-from refinemask.prediction import Prediction
+from refinemask.prediction import Prediction, predict
+from refinemask.streaming.images import predict_images
 from refinemask.structures import ImageDetections
-from refinemask.tiled_prediction import predict_in_tiles
 from refinemask.tiling import Tiling
 from tests.support.coloured_objects import ColouredObjects
 from tests.support.tolerances import TOLERANCES
@@ -49,7 +49,7 @@ def objects(image: np.ndarray) -> dict[tuple[int, int], np.ndarray]:
 
 
 def in_tiles(image: np.ndarray, predictor: ColouredObjects, batch_size: int = 1) -> Prediction:
-    [found] = predict_in_tiles(predictor, [image], tiling=TILING, batch_size=batch_size)
+    [found] = predict_images(predictor, [image], tile=TILE, overlap=OVERLAP, batch_size=batch_size)
     return found
 
 
@@ -156,7 +156,7 @@ def test_the_last_tiles_may_share_any_number_of_pixels(shape: tuple[int, int], o
     image = np.zeros((*shape, 3), np.uint8)
     for number, (row, column) in enumerate(np.ndindex(shape[0] // 20, shape[1] // 20)):
         box(image, 20 + 3 * number, 20 * column + 3, 20 * row + 3, 20 * column + 17, 20 * row + 17)
-    [found] = predict_in_tiles(ColouredObjects(64), [image], tiling=Tiling(64, overlap))
+    [found] = predict_images(ColouredObjects(64), [image], tile=64, overlap=overlap)
     assert len(found) == len(objects(image)) > 5
     assert overlaps(found, image).max(axis=0).min() == 1
 
@@ -168,7 +168,7 @@ def test_the_order_of_the_tiles_does_not_matter() -> None:
     predictor = ColouredObjects(TILE, careless=1)
     found: list[ImageDetections] = []
     for tile in tiles:
-        [each] = predict_in_tiles(predictor, [tile.of(image)], tiling=None)
+        [each] = predict(predictor, [tile.of(image)])
         found.append(ImageDetections(each.boxes, each.scores, each.labels, list(each.rles)))
     expected = join(found, tiles, 104, 144)
     assert len(expected.scores) > 20

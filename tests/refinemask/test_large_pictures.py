@@ -16,7 +16,7 @@ LIMIT = 2e9
 SCRIPT = """
 import json, resource, sys
 import numpy as np
-from refinemask.tiled_prediction import predict_images
+from refinemask.streaming.images import predict_images
 from tests.refinemask.test_large_pictures import nuclei, picture
 from tests.support.nuclei_finder import NucleiFinder
 

@@ -6,6 +6,8 @@ import math
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -47,7 +49,7 @@ def test_detections_and_threshold_are_those_asked_for(folder: Path, checkpoint: 
     counts = []
     for asked in (args, replace(args, detections=2), replace(args, detections=30, score_threshold=0.4)):
         assert main(asked) == 0
-        counts.append(len(json.loads((asked.output / "results.json").read_text())))
+        counts.append(len(json.loads((tmp_path / "out" / "results.json").read_text())))
     assert 0 < counts[1] <= 4
     assert counts[1] < counts[0] < counts[2]
 
@@ -128,8 +130,28 @@ def test_the_given_images_are_not_overwritten(
 ) -> None:
     before = (folder / "a.png").read_bytes()
     assert main(Args(images=(folder,), model=checkpoint, output=folder / "." / ".." / folder.name)) == 2
-    assert "a.png: is one of the images and would be overwritten; give another --output" in capsys.readouterr().err
+    assert (
+        "a.png: is one of the files to read, or may be, and would be overwritten; give another folder"
+        in capsys.readouterr().err
+    )
     assert (folder / "a.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_an_image_is_not_overwritten_by_the_drawing_of_another(tmp_path: Path, checkpoint: Path, listed: bool) -> None:
+    images = [tmp_path / "a.jpg", tmp_path / "a.png"]
+    for path in images:
+        cv2.imwrite(str(path), np.zeros((40, 40, 3), np.uint8))
+    before = [path.read_bytes() for path in images]
+    args = Args(images=tuple(images), model=checkpoint, output=tmp_path)
+    if listed:
+        # Nobody knows beforehand what will come through a pipe.
+        pipe = tmp_path / "list"
+        os.mkfifo(pipe)
+        threading.Thread(target=lambda: pipe.write_text("".join(f"{path}\n" for path in images)), daemon=True).start()
+        args = replace(args, images=(), list=str(pipe))
+    assert main(args) == 2
+    assert [path.read_bytes() for path in images] == before
 
 
 @pytest.mark.parametrize(
@@ -147,7 +169,11 @@ def test_a_signal_ends_with_the_results_so_far(
     class Signalled(BrightBox):
         def detect(self, *args: Any, **phases: Any) -> list[Any]:
             if self.seen:
+                # The first drawing is the last that is written of its image.
+                while not (folder / "out" / "a.png").exists():
+                    time.sleep(0.01)
                 os.kill(os.getpid(), number)
+                time.sleep(0.5)
             return super().detect(*args, **phases)
 
     monkeypatch.setattr("engines.load", lambda *_, **__: Signalled())

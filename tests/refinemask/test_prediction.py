@@ -12,15 +12,18 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from refinemask.config import Window, with_window
+from refinemask.config import ModelConfig, Window, with_window
 from refinemask.contract import InputError
 from refinemask.data.images import read_image
 from refinemask.files import UserError
-from refinemask.prediction import Prediction, encode, predict, to_predictions
+from refinemask.prediction import Prediction, class_labels, encode, predict, to_predictions
+from refinemask.sources.given import ImageSource
+from refinemask.streaming.images import predict_images
 from refinemask.structures import Detections
-from refinemask.tiled_prediction import ImageSource, predict_images
 from tests.support.bright_box import BrightBox
 from tests.support.tolerances import assert_near
+from tests.support.written import boxes_of
+from tests.support.written import prediction as prediction_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -163,28 +166,38 @@ def test_files_and_arrays_of_any_size_keep_their_order(tmp_path: Path, batch_siz
     assert [each.path for each in found] == [tmp_path / "a.png", None, tmp_path / "c.png"]
     assert [(each.height, each.width) for each in found] == [(20, 30), (50, 20), (30, 30)]
     assert [round(255 * each.scores[0]) for each in found] == [10, 20, 30]
-    assert len(predictor.seen) == -(-3 // batch_size)
+    assert all(len(shape) == 4 and shape[0] <= batch_size for shape in predictor.seen)
 
 
 def test_no_images_are_no_predictions() -> None:
     assert list(predict_images(BrightBox(), [])) == []
 
 
-def test_one_batch_is_read_at_a_time() -> None:
-    read = []
+def test_nothing_is_taken_before_a_prediction_is_asked_for() -> None:
+    taken = []
 
     def images() -> Iterator[np.ndarray]:
-        for number in range(1, 7):
-            read.append(number)
+        for number in range(1, 200):
+            taken.append(number)
             yield picture(20, 30, number)
 
-    found = predict_images(BrightBox(), images(), batch_size=2)
-    assert read == []
+    found = predict_images(BrightBox(), images(), batch_size=2, workers=1)
+    assert taken == []
     next(found)
-    assert read == [1, 2]
-    next(found)
-    next(found)
-    assert read == [1, 2, 3, 4]
+    assert 0 < len(taken) < 100
+    found.close()
+
+
+def test_a_buffer_may_be_used_again() -> None:
+    buffer = picture(20, 30)
+
+    def images() -> Iterator[np.ndarray]:
+        for number in range(1, 30):
+            buffer[:] = number
+            yield buffer
+
+    found = list(predict_images(BrightBox(), images()))
+    assert [round(255 * each.scores[0]) for each in found] == list(range(1, 30))
 
 
 class SmallEngine(BrightBox):
@@ -204,8 +217,8 @@ class SmallEngine(BrightBox):
         (picture(20, 20).astype(np.float32), r"^image 1: is float32 \[20, 20, 3\], expected uint8 \[h, w, 3\] RGB"),
         (picture(20, 20)[:, :, 0], r"^image 1: is uint8 \[20, 20\]"),
         (picture(20, 0), r"^image 1: is uint8 \[20, 0, 3\]"),
-        (None, "^image 1: is a NoneType; expected a path, or an array"),
-        (b"street.png", "^image 1: is a bytes; expected a path, or an array"),
+        (None, "^image 1: is a NoneType; expected a path"),
+        (b"street.png", "^image 1: is a bytes; expected a path"),
     ],
 )
 def test_a_bad_image_is_named_when_it_is_reached(bad: Any, message: str) -> None:
@@ -261,7 +274,7 @@ def test_wrong_calls_are_named_before_the_first_image(source: Path) -> None:
         predict_images(BrightBox(), str(source))
     with pytest.raises(UserError, match=r"found one array \[20, 30, 3\]; write \[image\]"):
         predict_images(BrightBox(), picture(20, 30))
-    with pytest.raises(UserError, match="batch_size is 0; expected at least 1"):
+    with pytest.raises(UserError, match="--batch-size is 0; expected at least 1"):
         predict_images(BrightBox(), [source], batch_size=0)
 
 
@@ -301,3 +314,30 @@ def test_what_is_not_finite_is_an_error_that_names_the_engine(
     monkeypatch.setattr("tests.support.bright_box.encode", spoiled)
     with pytest.raises(UserError, match=r"^bright box fp32: masks and boxes must be finite"):
         predict(BrightBox(), [np.full((20, 30, 3), 90, np.uint8)])
+
+
+def test_polygons_are_the_parts_of_each_object() -> None:
+    masks = boxes_of((1, 2, 4, 5), (7, 7, 9, 8))
+    [first], [second] = prediction_of(masks).polygons()
+    assert first.tolist() == [[1, 2], [4, 2], [4, 5], [1, 5]]
+    assert second.tolist() == [[7, 7], [9, 7], [9, 8], [7, 8]]
+    [parts] = prediction_of(masks.max(axis=0, keepdims=True)).polygons()
+    assert len(parts) == 2
+
+
+def test_objects_are_selected_by_class_and_score() -> None:
+    found = prediction_of(boxes_of((1, 2, 4, 5), (7, 7, 9, 8), (0, 0, 3, 3)), labels=[1, 0, 1])
+    assert found.select(["dog"]).to_coco() == [found.to_coco()[index] for index in (0, 2)]
+    assert found.select(min_score=0.5).to_coco() == found.to_coco()[:2]
+    assert found.select(["cat", "dog"], min_score=0.05).to_coco() == found.to_coco()
+    assert len(found.select([])) == 0
+    assert len(found.select(["cat"], min_score=0.9)) == 0
+
+
+def test_a_class_that_is_not_the_models_is_named_with_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"^class 'dgo': the model has the classes cat, dog \(did you mean 'dog'\?\)$"):
+        prediction_of(boxes_of()).select(["cat", "dgo"])
+    many = ModelConfig(class_names=tuple(f"number {number}" for number in range(9)), category_ids=tuple(range(9)))
+    with pytest.raises(UserError, match=r"^class 'x': the model has 9 classes: number 0, .*number 4, …$"):
+        class_labels(many, ["x"])
+    assert class_labels(many, ["number 3", "number 1"]) == [1, 3]

@@ -22,14 +22,13 @@ class MadeItem:
     brightness: int
     height: int = 20
     width: int = 30
-    seconds: float = 0.0
+    delay: float = 0.0
     """How long reading takes."""
     bad: bool = False
     """Whether it cannot be read."""
     happens: Callable[[], None] = nothing
     """What happens when it is read."""
-    path = None
-    video = None
+    path = video = index = seconds = None
 
     @property
     def name(self) -> str:
@@ -40,7 +39,7 @@ class MadeItem:
         return PurePosixPath(str(self.brightness))
 
     def read(self, window: Window | None) -> np.ndarray:
-        time.sleep(self.seconds)
+        time.sleep(self.delay)
         self.happens()
         if self.bad:
             raise UserError(f"{self.name}: is bad")

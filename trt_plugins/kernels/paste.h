@@ -1,6 +1,6 @@
 // Pasting's arithmetic: where the pixels of an image lie on a mask, and where a column of the pasted mask changes.
 //
-// Compiled without contraction, it is that of refinemask/masks.py to the last bit: float positions, double crossings.
+// Compiled without contraction, it is that of refinemask/crossings.py to the last bit: float positions, double crossings.
 #pragma once
 
 #include "device.h"

@@ -23,7 +23,7 @@ from refinemask.bundled import PHOTO
 from refinemask.contract import InputError
 from refinemask.data.images import read_image
 from refinemask.files import UserError, sha256
-from refinemask.tiled_prediction import ImageSource
+from refinemask.sources.given import ImageSource
 from refinemask.weights import read_config
 from tests.support.compiled_package import BATCH, CANVAS
 from tests.support.detections import assert_near_detections

@@ -6,7 +6,7 @@ The programs are the parts of the tiny detector that are not compiled.
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from threading import Barrier, Thread
+from threading import Barrier, Lock, Thread
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import engines
-from engines import on_device
+from engines import base, on_device
 from engines.compiled.engine import CompiledEngine
 from engines.compiled.program import Program
 from engines.compiled.recording import Recording
@@ -22,11 +22,12 @@ from engines.compiled.sidecar import CompiledSidecar, this_target, write_compile
 from refinemask.config_json import to_json
 from refinemask.files import sha256
 from refinemask.modeling.exported import ExportedDetector
-from refinemask.structures import Detections
+from refinemask.structures import Detections, ImageDetections
 from tests.support import fake_cuda
 from tests.support.detections import assert_near_detections
 from tests.support.eager_program import eager_program
 from tests.support.fake_cuda import FakeGraph
+from tests.support.threads import assert_threads_find_what_one_finds, detect
 from tests.support.tiny_detector import TINY, make_tiny_detector
 from trt_plugins.c_api import Kernels
 from trt_plugins.torch_kernels import TorchKernels
@@ -47,6 +48,14 @@ def gpu(monkeypatch: pytest.MonkeyPatch, host_kernels: Kernels) -> None:
     fake_cuda.install_torch(monkeypatch)
     monkeypatch.setattr("trt_plugins.torch_ops.enable_if_available", lambda: True)
     monkeypatch.setattr(on_device, "device_kernels", lambda: TorchKernels(host_kernels))
+    launch, turn = Kernels._launch, Lock()
+
+    def one_at_a_time(*arguments: Any) -> None:
+        # What computes the kernels on the host has one scheduler.
+        with turn:
+            launch(*arguments)
+
+    monkeypatch.setattr(Kernels, "_launch", one_at_a_time)
 
 
 @pytest.fixture
@@ -198,6 +207,28 @@ def test_more_threads_than_slots_get_their_own_results(
     batches = [batch_of(size, seed) for seed in range(2) for size in (LANDSCAPE, PORTRAIT)]
     for ours, batch in zip(at_once(engine, *batches, *batches), batches * 2, strict=True):
         assert_near_detections(ours, expected(batch))
+
+
+@pytest.mark.parametrize(("device", "slots"), [("cpu", 1), ("cuda", 2)])
+def test_eight_threads_find_what_one_finds(load: Load, device: str, slots: int) -> None:
+    engine = load(device)
+    assert engine.concurrency == slots
+    assert engine.preferred_batch == 2
+    assert_threads_find_what_one_finds(engine, [batch_of(LANDSCAPE), batch_of(PORTRAIT, count=1)])
+
+
+def test_a_batch_computes_on_the_cpu_while_masks_of_another_are_pasted(
+    load: Load, expected: Callable[[Batch], Detections], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, paste, met = load("cpu"), base.encode, []
+
+    def paste_slowly(*arguments: Any) -> list[ImageDetections]:
+        met.extend(at_once(engine, batch_of(PORTRAIT)))
+        return paste(*arguments)
+
+    monkeypatch.setattr(base, "encode", paste_slowly)
+    detect(engine, batch_of(LANDSCAPE))
+    assert_near_detections(met[0], expected(batch_of(PORTRAIT)))
 
 
 def test_two_slots_run_at_the_same_time(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,7 @@ def test_small_shapes_take_no_more_than_the_largest(load: Callable[..., Any]) ->
     for size in SIZES:
         engine.infer(*inputs_of(size))
     grown = (used_device_memory("cuda") or 0) - (before or 0)
-    (slot,) = [engine._slots.get()]
+    (slot,) = [engine._free.get()]
     _, largest = slot.shapes._memory
     assert largest > 0
     assert grown < largest, "shapes have memory of their own to compute in"

@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from threading import Barrier, Lock, Thread
-from typing import Any, TypeVar
+from threading import Barrier, Lock
+from typing import Any
 
 import numpy as np
 import pytest
 
 import engines
-from engines import on_device
+from engines import base, on_device
 from engines.trt import runtime
 from engines.trt.shapes import CACHED_SHAPES
 from engines.trt.sidecar import Sidecar, write_sidecar
@@ -26,23 +26,13 @@ from refinemask.structures import Detections, ImageDetections
 from tests.support import fake_tensorrt
 from tests.support.fake_tensorrt import FakeContext, FakeEngine, FakeRuntime
 from tests.support.runner_batches import Batch, assert_same, batch_of
+from tests.support.threads import assert_threads_find_what_one_finds, batches_of, detect, finish
 from trt_plugins.c_api import Kernels
 from trt_plugins.torch_kernels import TorchKernels
 
-Result = TypeVar("Result")
 Load = Callable[..., engines.Engine]
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = {"tensorrt": "TensorRT", "pycuda": "TensorRT (pycuda)"}
-
-
-def finish(call: Callable[[], Result]) -> Result:
-    """The result of a call that must not wait for ever."""
-    results: list[Result] = []
-    thread = Thread(target=lambda: results.append(call()), daemon=True)
-    thread.start()
-    thread.join(timeout=60)
-    assert results, "it waits for a slot that nobody gives back"
-    return results[0]
 
 
 def test_gives_the_detections_of_the_file(
@@ -145,7 +135,7 @@ def test_slots_run_at_the_same_time_each_in_its_context(
 def test_threads_take_turns_in_one_slot(
     load_torch: Load, expected: Callable[..., Detections], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine, busy = load_torch(), Lock()
+    engine, busy = load_torch(slots=1), Lock()
 
     def alone(context: FakeContext) -> None:
         assert busy.acquire(blocking=False), "two batches at a time"
@@ -158,6 +148,28 @@ def test_threads_take_turns_in_one_slot(
         found = list(threads.map(lambda each: engine.infer(*each), batches))
     for each, detections in zip(batches, found, strict=True):
         assert_same(detections, expected(*each))
+
+
+def test_threads_find_what_one_finds(load: Load, backend: str) -> None:
+    engine = load()
+    assert engine.concurrency == {"tensorrt": 2, "pycuda": 1}[backend]
+    assert engine.preferred_batch == 1
+    assert_threads_find_what_one_finds(engine, batches_of((64, 96), (96, 64), (64, 64), counts=(1, 2)))
+
+
+def test_a_batch_computes_while_the_host_pastes_masks_of_another(
+    engine_file: Path, sidecar: Sidecar, gpu_contexts: list[str], batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engines.load(engine_file, backend="pycuda", device="cuda")
+    paste, met = base.encode, []
+
+    def paste_slowly(*arguments: Any) -> list[ImageDetections]:
+        met.append(finish(lambda: engine.infer(*batch_of(64))))
+        return paste(*arguments)
+
+    monkeypatch.setattr(base, "encode", paste_slowly)
+    detect(engine, batch)
+    assert met[0].num_detections.tolist() == [3]
 
 
 def test_goes_on_after_a_refusal(

@@ -9,11 +9,12 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from refinemask.coco_strings import coco_string
 from refinemask.data.annotated import read_annotated, require_files
 from refinemask.data.coco import CocoDataset, read_coco
 from refinemask.evaluation.coco import evaluate_coco
 from refinemask.files import UserError
-from refinemask.masks import coco_string, segmentation_rle
+from refinemask.masks import segmentation_rle
 
 RUNS = [14622, 2, 1, 1, 250, 9, 246, 12, 244, 13, 243, 13, 243, 13, 244, 11, 49369]
 POLYGON = [58.5, 195.5, 58.5, 198.5, 57.5, 199.5, 55.5, 201.5, 55.5, 206.5, 61.5, 206.5, 67.5, 201.5, 65.5, 195.5]

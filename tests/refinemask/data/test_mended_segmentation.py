@@ -7,9 +7,10 @@ import pytest
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from refinemask.coco_strings import coco_string
 from refinemask.data.mended_segmentation import boxes_differ, mend_segmentation
 from refinemask.data.segmentation import read_segmentation
-from refinemask.masks import coco_string, segmentation_rle
+from refinemask.masks import segmentation_rle
 from tests.support.mutations import LONGEST_MESSAGE
 
 HEIGHT, WIDTH = 6, 8

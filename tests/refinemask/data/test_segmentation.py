@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from refinemask.coco_strings import coco_string
 from refinemask.data.segmentation import LONGEST_OUTLINE, extent, read_segmentation
-from refinemask.masks import coco_string, segmentation_rle
+from refinemask.masks import segmentation_rle
 from tests.support.mutations import LONGEST_MESSAGE
 
 HEIGHT, WIDTH = 6, 8

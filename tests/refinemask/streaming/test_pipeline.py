@@ -57,7 +57,7 @@ made_items = st.builds(
     brightness=st.integers(0, 255),
     height=st.integers(1, 70),
     width=st.integers(1, 70),
-    seconds=st.sampled_from([0.0, 0.0, 0.001, 0.004]),
+    delay=st.sampled_from([0.0, 0.0, 0.001, 0.004]),
     bad=st.booleans(),
 )
 
@@ -98,7 +98,7 @@ def test_the_same_images_make_the_same_batches_each_time() -> None:
     def batches(seed: int) -> list[tuple[int, ...]]:
         predictor, chance = Slow(seed), random.Random(seed)
         sizes = [(20, 30), (64, 64), (64, 20)]
-        items = [MadeItem(1, *sizes[number * 7 % 3], seconds=chance.random() * 0.002) for number in range(40)]
+        items = [MadeItem(1, *sizes[number * 7 % 3], delay=chance.random() * 0.002) for number in range(40)]
         list(stream(predictor, items, StreamOptions(batch_size=4, workers=3)).results())
         return sorted(predictor.seen)
 
@@ -217,7 +217,7 @@ def test_leaving_the_iteration_ends_all_threads() -> None:
     def source() -> Iterator[MadeItem]:
         try:
             while True:
-                yield MadeItem(7, seconds=0.001)
+                yield MadeItem(7, delay=0.001)
         finally:
             closed.set()
 
