@@ -7,23 +7,21 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import engines
 from benchmarks.harness.provenance import provenance
-from refinemask.config import Window
 from refinemask.data.coco import read_coco
-from refinemask.data.images import read_image
 from refinemask.evaluation.metrics import METRICS
 from refinemask.masks import paste_rle
 from refinemask.prediction import Predictor
+from refinemask.sources.images import ImageFile
 from refinemask.streaming.plan import StreamOptions
 from refinemask.streaming.stream import stream
 from refinemask.structures import Result
@@ -201,30 +199,11 @@ def pictures(folder: Path) -> list[Path]:
     return [*paths, folder / "missing.jpg"]
 
 
-@dataclass(frozen=True)
-class FileItem:
-    """A file of a source."""
-
-    path: Path
-    video = None
-
-    @property
-    def name(self) -> str:
-        return str(self.path)
-
-    @property
-    def place(self) -> PurePosixPath:
-        return PurePosixPath(self.path.stem)
-
-    def read(self, window: Window | None) -> NDArray[np.uint8]:
-        return read_image(self.path, window)
-
-
 @pytest.mark.parametrize(("kind", "count"), [("bright box", 20_000), ("onnxruntime", 2000), ("pytorch", 1000)])
 def test_images_through_a_pipeline(kind: str, count: int, tmp_path: Path, tiny_files: tuple[Path, Path]) -> None:
     predictor: Predictor = BrightBox() if kind == "bright box" else open_engine(kind, tiny_files)
     files = pictures(tmp_path)
-    items = (FileItem(files[index % len(files)]) for index in range(repetitions(count)))
+    items = (ImageFile(files[index % len(files)], PurePosixPath(f"{index}")) for index in range(repetitions(count)))
     options = StreamOptions(batch_size=4, workers=2)
     with closing(stream(predictor, items, options).results()) as results:
         soak_results(f"images through a pipeline, {kind}", count, results)

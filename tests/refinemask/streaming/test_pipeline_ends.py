@@ -270,7 +270,7 @@ def interrupted_passes(seed: int, count: int) -> int:
         for _ in range(count):
             second = dice.choice([0, 0.0005, 0.002])
             times = 0
-            items = (MadeItem(number + 1, seconds=0.0005) for number in range(20))
+            items = (MadeItem(number + 1, delay=0.0005) for number in range(20))
             try:
                 try:
                     signal.setitimer(signal.ITIMER_REAL, dice.uniform(0.0001, 0.02), second)
