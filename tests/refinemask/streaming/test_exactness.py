@@ -13,9 +13,10 @@ from refinemask.data.images import read_image
 from refinemask.evaluation.prediction_file import PredictionFile
 from refinemask.evaluation.predictions import export_results, predict_dataset
 from refinemask.files import sha256
-from refinemask.prediction import Prediction, Predictor, predict
+from refinemask.joining import join
+from refinemask.prediction import Prediction, Predictor, predict, to_predictions
 from refinemask.streaming.plan import StreamOptions
-from refinemask.tiled_prediction import predict_in_tiles
+from refinemask.structures import ImageDetections
 from refinemask.tiling import Tiling
 
 SIZES = [(48, 64), (100, 80), (64, 48), (64, 64), (150, 230), (48, 60), (90, 70), (128, 128), (50, 64), (33, 61)]
@@ -53,12 +54,24 @@ def written(path: Path, predictions: PredictionFile) -> tuple[bytes, bytes]:
     return path.read_bytes(), path.with_suffix(".json").read_bytes()
 
 
+def alone(engine: Predictor, pixels: np.ndarray, tiling: Tiling | None) -> Prediction:
+    """The prediction of one image, one tile after another."""
+    shape = pixels.shape[:2]
+    if tiling is None or tiling.fits(*shape):
+        return predict(engine, [pixels])[0]
+    tiles, found = tiling.tiles(*shape), []
+    for tile in tiles:
+        [each] = predict(engine, [tile.of(pixels)])
+        found.append(ImageDetections(each.boxes, each.scores, each.labels, list(each.rles)))
+    return to_predictions([join(found, tiles, *shape)], [shape], engine.config)[0]
+
+
 def serial(engine: Predictor, folder: Path, images: Sequence[CocoImage], tiling: Tiling | None, path: Path) -> bytes:
     """What a loop over single images and tiles writes; the loop knows nothing of pipelines."""
     predictions = PredictionFile(path, SOURCE)
     for image in images:
         file = folder / image.file_name
-        [found] = predict_in_tiles(engine, [read_image(file)], tiling=tiling)
+        found = alone(engine, read_image(file), tiling)
         predictions.append(image.id, found.to_coco(), sha256(file))
     return b"".join(written(path, predictions))
 
