@@ -48,7 +48,7 @@ KINDS: dict[str, type] = {
     "nuclei-other-models": TrainingReport,
     "nuclei": TrainingReport,
 }
-TABLES = "fuzz", "kills", "kills-seed1", "soak"
+TABLES = "fuzz", "kills", "kills-seed1", "soak", "soak-pipeline"
 """Tables of numbers: by what was tried, and then by what was counted. They come with a provenance."""
 
 
