@@ -116,10 +116,10 @@ class _Resolver:
         try:
             paths = images_of(folder, recursive=self.recursive)
         except UserError as error:
-            suffix = next((suffix for suffix in sorted(VIDEO_SUFFIXES) if any(folder.glob(f"*{suffix}"))), None)
-            if suffix is None:
+            suffixes = sorted(path.suffix for path in folder.glob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+            if not suffixes:
                 raise
-            raise UserError(f"{error}; for its videos give '{folder / '*'}{suffix}'") from error
+            raise UserError(f"{error}; for its videos give '{folder / '*'}{suffixes[0]}'") from error
         return Files([self._image(path, path.relative_to(folder)) for path in paths])
 
     def _image(self, path: Path, below: Path) -> ImageFile:
