@@ -40,7 +40,8 @@ class Mp4:
         self.path = path
         self._fps = playable_rate(fps)
         self._size = size
-        self._frames = 0
+        self.frames = 0
+        """Number of frames until now."""
 
     def __enter__(self) -> "Mp4":
         with ExitStack() as stack:
@@ -71,7 +72,7 @@ class Mp4:
         """Add the last frame again."""
         with silent_opencv():
             self._writer.write(self._last)
-        self._frames += 1
+        self.frames += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -84,8 +85,8 @@ class Mp4:
         with self._stack:
             self._writer.release()
             found = _count_frames(self._temporary)
-            if found != self._frames:
-                kept = f"only {max(found, 0)} of its {self._frames} frames arrived"
+            if found != self.frames:
+                kept = f"only {max(found, 0)} of its {self.frames} frames arrived"
                 raise UserError(f"{self.path}: cannot be written: {kept}; make room on the disk")
 
 
