@@ -11,23 +11,19 @@ from numpy.typing import NDArray
 from refinemask.files import UserError
 from refinemask.prediction import DRAWN_SCORE, Prediction
 from refinemask.sources.item import Item, Video
-from refinemask.writers.mp4 import Mp4, even, playable_rate
+from refinemask.writers.mp4 import Mp4, even
 from refinemask.writers.naming import json_text
 from refinemask.writers.own_files import OwnFiles
 from refinemask.writers.pictures import Pictures
 from refinemask.writers.writer import Writer
-
-FASTEST_LIVE = 60.0
-"""Frames per second of the video of a camera or stream, at most: some claim a thousand."""
 
 
 class AnnotatedVideo(Writer):
     """Writes ``FOLDER/STEM.mp4`` for each video, and the drawing of each image that is no frame.
 
     A video takes its place when the next one begins or the block ends; one that was interrupted has the frames until
-    then. Where a frame could not be used, the picture before it is shown again, so that no other frame moves. So it is
-    for frames of a camera or stream that were dropped: the video lasts as long as what it shows. All frames have the
-    size of the first drawing.
+    then. Where a frame could not be used, the picture before it is shown again, so that no other frame moves. All
+    frames have the size of the first drawing.
     """
 
     def __init__(self, folder: Path, min_score: float = DRAWN_SCORE, inputs: Iterable[Path] | None = ()) -> None:
@@ -50,8 +46,6 @@ class AnnotatedVideo(Writer):
         self._mp4: Mp4 | None = None
         self._owed = 0
         """Frames that could not be used before there was a picture."""
-        self._start = 0.0
-        """Time of the first frame that was written, of its video's seconds."""
 
     def render(self, item: Item, prediction: Prediction, pixels: NDArray[np.uint8]) -> NDArray[np.uint8] | bytes:
         """The drawing of a frame, [h, w, 3] uint8 RGB with even sides; of another image, its PNG.
@@ -77,10 +71,8 @@ class AnnotatedVideo(Writer):
         assert item.video is not None
         self._begin(item.video)
         if self._mp4 is None:
-            mp4 = Mp4(self._path(item, item.video), _rate(item.video), rendered.shape[:2])
-            self._mp4, self._start = self._open.enter_context(mp4), item.seconds or 0.0
-        for _ in range(self._dropped(item, item.video, self._mp4.frames)):
-            self._mp4.repeat()
+            mp4 = Mp4(self._path(item, item.video), item.video.fps, rendered.shape[:2])
+            self._mp4 = self._open.enter_context(mp4)
         for _ in range(1 + self._owed):
             self._mp4.add(rendered)
         self._owed = 0
@@ -105,12 +97,6 @@ class AnnotatedVideo(Writer):
         """
         self._finish()
 
-    def _dropped(self, item: Item, video: Video, written: int) -> int:
-        """How many frames of a live video are missing before this one."""
-        if video.path is not None or item.seconds is None or not written:
-            return 0
-        return round((item.seconds - self._start) * _rate(video)) - written
-
     def _path(self, item: Item, video: Video) -> Path:
         return self._files.checked(self._files.folder / f"{json_text(video.stem)}.mp4", item)
 
@@ -123,8 +109,3 @@ class AnnotatedVideo(Writer):
         self._video, self._mp4, self._owed = None, None, 0
         # What is written is whole, whatever ended the block.
         self._open.close()
-
-
-def _rate(video: Video) -> float:
-    rate = playable_rate(video.fps)
-    return rate if video.path is not None else min(rate, FASTEST_LIVE)

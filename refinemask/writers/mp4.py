@@ -40,8 +40,7 @@ class Mp4:
         self.path = path
         self._fps = playable_rate(fps)
         self._size = size
-        self.frames = 0
-        """Number of frames until now."""
+        self._frames = 0
 
     def __enter__(self) -> "Mp4":
         with ExitStack() as stack:
@@ -72,7 +71,7 @@ class Mp4:
         """Add the last frame again."""
         with silent_opencv():
             self._writer.write(self._last)
-        self.frames += 1
+        self._frames += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -85,8 +84,8 @@ class Mp4:
         with self._stack:
             self._writer.release()
             found = _count_frames(self._temporary)
-            if found != self.frames:
-                kept = f"only {max(found, 0)} of its {self.frames} frames arrived"
+            if found != self._frames:
+                kept = f"only {max(found, 0)} of its {self._frames} frames arrived"
                 raise UserError(f"{self.path}: cannot be written: {kept}; make room on the disk")
 
 

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,22 +10,15 @@ import pytest
 from numpy.typing import NDArray
 
 from refinemask.files import UserError
-from refinemask.sources.item import Video
 from refinemask.writers import mp4
 from refinemask.writers.annotated_video import AnnotatedVideo
 from refinemask.writers.mp4 import playable_rate
-from tests.support.written import BROKEN, boxes_of, frame, prediction, put, still
-from tests.support.written import clip as video_at
+from tests.support.written import BROKEN, boxes_of, clip, frame, prediction, put, still
 
 SHAPE = 48, 64
 FOUND = prediction(boxes_of(shape=SHAPE))
 TONES = 40
 """Grey values between two frames, far more than the codec changes."""
-
-
-def clip(stem: str = "clip", fps: float = 10.0) -> Video:
-    """A video file; without a path it would be a camera."""
-    return video_at(stem, fps, Path(f"{stem}.mp4"))
 
 
 def grey(index: int, shape: tuple[int, int] = SHAPE) -> NDArray[np.uint8]:
@@ -73,23 +65,6 @@ def test_failed_frames_move_no_other(tmp_path: Path) -> None:
             else:
                 put(writer, frame(clip(), index), FOUND, grey(index))
     assert read(tmp_path / "clip.mp4")[0] == [2, 2, 2, 2, 4, 5, 5]
-
-
-@pytest.mark.parametrize(("path", "expected"), [(None, [1, 1, 1, 4, 5]), (Path("clip.mp4"), [1, 4, 5])])
-def test_live_frames_are_shown_at_their_time(tmp_path: Path, path: Path | None, expected: list[int]) -> None:
-    video = replace(clip(), path=path, fps=10.0)
-    with AnnotatedVideo(tmp_path) as writer:
-        for index in (1, 4, 5):
-            put(writer, frame(video, index), FOUND, grey(index))
-    assert read(tmp_path / "clip.mp4")[0] == expected
-
-
-def test_a_stream_that_claims_a_thousand_frames_a_second_has_sixty(tmp_path: Path) -> None:
-    video = replace(clip(), path=None, fps=1000.0)
-    with AnnotatedVideo(tmp_path) as writer:
-        for index in (0, 1):
-            put(writer, frame(video, index), FOUND, grey(index))
-    assert read(tmp_path / "clip.mp4")[:2] == ([0] * 6 + [1], 60.0)
 
 
 def test_a_video_without_a_frame_is_not_written(tmp_path: Path) -> None:
@@ -146,7 +121,7 @@ def test_an_input_is_not_replaced(tmp_path: Path) -> None:
     source = tmp_path / "clip.mp4"
     source.write_bytes(b"precious")
     with AnnotatedVideo(tmp_path) as writer, pytest.raises(UserError, match="is one of the files to read"):
-        put(writer, frame(video_at(path=source), 0), FOUND, grey(0))
+        put(writer, frame(clip(path=source), 0), FOUND, grey(0))
     assert source.read_bytes() == b"precious"
 
 
