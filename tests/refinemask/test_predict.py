@@ -99,6 +99,11 @@ def test_nothing_but_bad_files(folder: Path, checkpoint: Path, capsys: pytest.Ca
     [
         (lambda f: {"images": ()}, "no image was given"),
         (lambda f: {"images": (f.parent / "empty",)}, "the folder holds no image"),
+        (lambda f: {"output": None}, "no output was given; expected a folder, --output FOLDER, or --json-lines FILE"),
+        (
+            lambda f: {"output": None, "json_lines": "-", "masks": True},
+            "--masks needs a folder: name one with --output",
+        ),
         (lambda f: {"model": f / "absent.onnx"}, "no such file"),
         (lambda f: {"model": f / "notes.txt"}, "no engine for '.txt' files"),
         (lambda f: {"threads": 0}, "--threads is 0; expected at least 1"),
