@@ -117,11 +117,18 @@ def test_every_rate_is_written(tmp_path: Path, given: float, written: float) -> 
     assert read(tmp_path / "clip.mp4")[1] == pytest.approx(written, rel=1e-3)
 
 
-def test_an_input_is_not_replaced(tmp_path: Path) -> None:
+@pytest.mark.parametrize("given", ["clip.mp4", "clip.avi"])
+@pytest.mark.parametrize("inputs", [(), None])
+def test_an_input_and_a_video_beside_it_are_not_replaced(
+    tmp_path: Path, given: str, inputs: tuple[Path, ...] | None
+) -> None:
     source = tmp_path / "clip.mp4"
     source.write_bytes(b"precious")
-    with AnnotatedVideo(tmp_path) as writer, pytest.raises(UserError, match="is one of the files to read"):
-        put(writer, frame(clip(path=source), 0), FOUND, grey(0))
+    with (
+        AnnotatedVideo(tmp_path, inputs=inputs) as writer,
+        pytest.raises(UserError, match="is one of the files to read"),
+    ):
+        put(writer, frame(clip(path=tmp_path / given), 0), FOUND, grey(0))
     assert source.read_bytes() == b"precious"
 
 
