@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -34,10 +35,12 @@ class JsonLines(Writer):
             path: the file; None is standard output.
 
         Raises:
-            UserError: something else than a file is there.
+            UserError: something else than a file is there, or standard output is closed.
         """
         if path is not None:
             require_file(path)
+        elif sys.stdout is None:
+            raise UserError("standard output is closed; name a file for JSON lines")
         self.path = path
 
     def __enter__(self) -> "JsonLines":
