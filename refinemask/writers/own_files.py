@@ -58,9 +58,8 @@ class OwnFiles:
         except UserError as error:
             raise RefusedOutputError(str(error)) from error
         if path.exists() and self._may_be_input(path, item):
-            raise RefusedOutputError(
-                f"{path}: is one of the files to read, or lies beside them, and would be overwritten; give another folder"
-            )
+            found = "is one of the files to read, or lies beside them"
+            raise RefusedOutputError(f"{path}: {found}, and would be overwritten; give another folder")
         return path
 
     def write(self, path: Path, data: bytes) -> None:

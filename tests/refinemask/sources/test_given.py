@@ -116,3 +116,15 @@ def test_what_is_no_image_is_named_when_it_is_read() -> None:
         with pytest.raises(UserError, match=f"^{re.escape(message)}"):
             item.read(None)
     assert items[4].read(None).shape == (12, 20, 3)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "LA", "PA",
+                                  "RGBX", "RGBa", "La", "I;16", "I;16B"])  # fmt: skip
+def test_an_image_of_any_mode_is_read_or_named(mode: str) -> None:
+    for window in (None, WINDOW):
+        [item] = GivenImages([Image.new(mode, (5, 4))])
+        try:
+            assert item.read(window).shape == (4, 5, 3)
+        except UserError as error:
+            assert str(error).startswith("image 0: ")
+            assert window is None or mode == "La", "Pillow itself does not convert it"
