@@ -159,3 +159,12 @@ def test_a_codec_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(UserError, match=r"OpenCV makes no MP4 of 640x480 pixels and 10 frames per second \(none\)"):
         write(tmp_path, 1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interruption_between_a_frame_and_its_count_loses_no_video(tmp_path: Path) -> None:
+    with AnnotatedVideo(tmp_path) as writer:
+        for index in range(3):
+            put(writer, frame(clip(), index), FOUND, grey(index))
+        assert writer._mp4 is not None
+        writer._mp4._frames -= 1
+    assert read(tmp_path / "clip.mp4")[0] == [0, 1, 2]
