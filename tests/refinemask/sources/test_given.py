@@ -118,7 +118,7 @@ def test_what_is_no_image_is_named_when_it_is_read() -> None:
     assert items[4].read(None).shape == (12, 20, 3)
 
 
-MODES = [
+MODES = (
     "1",
     "L",
     "P",
@@ -136,7 +136,7 @@ MODES = [
     "RGBa",
     "I;16",
     "I;16B",
-]
+)
 
 
 @pytest.mark.parametrize("mode", MODES)
