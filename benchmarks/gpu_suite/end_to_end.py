@@ -2,13 +2,12 @@
 
 import os
 import time
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import cv2
@@ -25,13 +24,17 @@ from refinemask.data.images import read_image
 from refinemask.data.transforms import preprocess
 from refinemask.kept_memory import keep_freed_memory
 from refinemask.masks import paste_runs
+from refinemask.phases import Phases, unmeasured
+from refinemask.sources.files import Files
+from refinemask.sources.images import ImageFile
+from refinemask.streaming.plan import StreamOptions
+from refinemask.streaming.stream import stream
+from refinemask.structures import ImageDetections
 
 PHASES = ("decode", "preprocess", "copy in", "network", "paste + encode")
 SLOTS = 3
 """Batches that are in the engine at the same time: one is pasted or copied while another is computed."""
 MOST_DECODERS = 8
-AHEAD = 32
-"""Images that are decoded ahead at most."""
 IMAGES, TINY_IMAGES = 240, 4
 REPEATS, TINY_REPEATS = 10, 1
 """Runs of the network alone on each photograph."""
@@ -64,7 +67,7 @@ class EndToEndReport:
     serial_fps: float
     """Images per second where one phase follows the other."""
     pipelined_fps: float
-    """Images per second where threads decode, compute and paste side by side."""
+    """Images per second through the pipeline, where threads decode, compute and paste side by side."""
     network_fps: float
     """Images per second of the network alone, whose inputs lie on the device."""
     decoders: int
@@ -154,20 +157,45 @@ def _fit(engine: Engine, pixels: np.ndarray, canvas: Canvas) -> Loaded:
     return Loaded(images, sizes, batch.scale_factors, pixels.shape[:2])
 
 
-def compute(engine: Engine, loaded: Loaded) -> int:
-    """From an image to run lengths; returns the number of detections."""
-    return paste(engine, engine.run(engine.upload(loaded.images, loaded.image_sizes)), loaded)
-
-
-def paste(engine: Engine, outputs: Any, loaded: Loaded) -> int:
-    """Make run lengths of the masks, on a GPU also their strings; returns the number of detections."""
+def paste(engine: Engine, outputs: Any, loaded: Loaded) -> ImageDetections:
+    """Make run lengths of the masks; on a CPU their strings are left out, for which a bare machine lacks a package."""
     if engine.device != "cpu":
-        return len(engine.encode(outputs, loaded.scale_factors, [loaded.shape])[0].scores)
-    # Strings need a package that a bare machine lacks.
+        return engine.encode(outputs, loaded.scale_factors, [loaded.shape])[0]
     detections = engine.download(outputs)
     real = slice(int(detections.num_detections[0]))
     boxes = detections.boxes[0, real] / loaded.scale_factors[0]
-    return len(paste_runs(detections.masks[0, real], boxes, *loaded.shape))
+    paste_runs(detections.masks[0, real], boxes, *loaded.shape)
+    return ImageDetections(boxes, detections.scores[0, real], detections.labels[0, real], [])
+
+
+class InSlots:
+    """An engine as the pipeline takes it: every image is padded to one size, and strings are those of :func:`paste`."""
+
+    def __init__(self, engine: Engine, canvas: Canvas, slots: int) -> None:
+        """``slots`` is the number of batches that the engine computes at the same time."""
+        self.name, self.config, self.precision, self.concurrency = engine.name, engine.config, engine.precision, slots
+        self._engine, self._canvas = engine, canvas
+
+    def canvas(self, image_shapes: Iterable[tuple[int, int]]) -> Canvas:
+        """The one padded size."""
+        return self._canvas
+
+    def detect(
+        self,
+        images: np.ndarray,
+        image_sizes: np.ndarray,
+        scale_factors: np.ndarray,
+        image_shapes: Sequence[tuple[int, int]],
+        *,
+        phases: Phases = unmeasured,
+    ) -> list[ImageDetections]:
+        """The detections of one image; see :class:`refinemask.prediction.Predictor`."""
+        inputs = check_inputs(images, image_sizes, self._engine.bounds)
+        with phases("engine"):
+            outputs = self._engine.run(self._engine.upload(*inputs))
+        with phases("paste"):
+            [shape] = image_shapes
+            return [paste(self._engine, outputs, Loaded(*inputs, scale_factors, shape))]
 
 
 def _warm_up(engine: Engine, images: Sequence[Loaded], slots: int) -> None:
@@ -191,7 +219,7 @@ def serial(engine: Engine, paths: Sequence[Path], canvas: Canvas) -> tuple[dict[
         marks.append(time.perf_counter())
         outputs = engine.run(inputs)
         marks.append(time.perf_counter())
-        detections += paste(engine, outputs, loaded)
+        detections += len(paste(engine, outputs, loaded).scores)
         marks.append(time.perf_counter())
         for phase, start, end in zip(PHASES, marks[:-1], marks[1:], strict=True):
             samples[phase].append((end - start) * 1e3)
@@ -199,24 +227,14 @@ def serial(engine: Engine, paths: Sequence[Path], canvas: Canvas) -> tuple[dict[
 
 
 def pipelined(engine: Engine, paths: Sequence[Path], canvas: Canvas, *, slots: int, decoders: int) -> float:
-    """Seconds for all images with threads that decode, and one thread for each batch in the engine."""
-    with (
-        _one_thread_for_opencv(),
-        ThreadPoolExecutor(decoders) as decoding,
-        ThreadPoolExecutor(slots) as computing,
-    ):
-
-        def finish(decoded: "Future[Loaded]") -> int:
-            return compute(engine, decoded.result())
-
+    """Seconds for all images through the pipeline of predictions."""
+    items = Files([ImageFile(path, PurePosixPath(path.stem)) for path in paths])
+    options = StreamOptions(batch_size=1, workers=decoders)
+    with _one_thread_for_opencv():
         start = time.perf_counter()
-        pending: deque[Future[int]] = deque()
-        for path in paths:
-            pending.append(computing.submit(finish, decoding.submit(load_image, engine, path, canvas)))
-            if len(pending) > AHEAD:
-                pending.popleft().result()
-        while pending:
-            pending.popleft().result()
+        for result in stream(InSlots(engine, canvas, slots), items, options).results():
+            if result.error is not None:
+                raise result.error
         return time.perf_counter() - start
 
 

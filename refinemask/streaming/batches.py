@@ -1,6 +1,6 @@
 """Which images go through the network together. Imports no PyTorch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
 from refinemask.streaming.work import Canvas, Part
@@ -26,31 +26,24 @@ class Batches(Generic[T]):
         self._batch_size, self._patience, self._most_bytes = batch_size, patience, most_bytes
         self._groups: dict[Canvas, list[Part[T]]] = {}
 
-    def add(self, parts: list[Part[T]]) -> Iterator[list[Part[T]]]:
-        """Take the parts of the next image, and give the batches that go now."""
+    def add(self, index: int, parts: Sequence[Part[T]]) -> Iterator[list[Part[T]]]:
+        """Take the parts of the next image, none if it failed, and give the batches that go now."""
         for part in parts:
             group = self._groups.setdefault(part.canvas, [])
             group.append(part)
             if len(group) == self._batch_size:
                 yield self._groups.pop(part.canvas)
-        if parts:
-            yield from self._overdue(parts[0].work.index)
-
-    def pass_over(self, index: int) -> Iterator[list[Part[T]]]:
-        """Take notice that the image at this position has no part, and give the batches that go now."""
-        yield from self._overdue(index)
+        # A group's place among the others is that of its first part: the oldest group comes first.
+        while self._groups and (self._is_overdue(index) or self._is_too_large()):
+            yield self._groups.pop(next(iter(self._groups)))
 
     def rest(self) -> Iterator[list[Part[T]]]:
         """What is left, oldest first."""
         while self._groups:
             yield self._groups.pop(next(iter(self._groups)))
 
-    def _overdue(self, index: int) -> Iterator[list[Part[T]]]:
-        # A group's place among the others is that of its first part: the oldest group comes first.
-        while self._groups and (
-            index - next(iter(self._groups.values()))[0].work.index >= self._patience or self._is_too_large()
-        ):
-            yield self._groups.pop(next(iter(self._groups)))
+    def _is_overdue(self, index: int) -> bool:
+        return index - next(iter(self._groups.values()))[0].work.index >= self._patience
 
     def _is_too_large(self) -> bool:
         waiting = {part.work.index: part.work.bytes for group in self._groups.values() for part in group}

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Lock
+from threading import RLock
 
 
 @dataclass
@@ -30,7 +30,8 @@ class Meter:
             capacities: by stage, how many threads it keeps busy at most; who waits for it is inside, too.
             clock: the time in seconds.
         """
-        self._clock, self._lock, self._start = clock, Lock(), clock()
+        # The garbage collector may end an iteration, and so leave a stage, in a thread that is about to move.
+        self._clock, self._lock, self._start = clock, RLock(), clock()
         self._stages = {name: _Stage(capacity, since=self._start) for name, capacity in capacities.items()}
 
     @contextmanager

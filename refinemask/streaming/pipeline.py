@@ -3,16 +3,22 @@
     source ─► decode ─► batches ─► resize, engine, paste, render ─► results in the order of the source
     1 thread  workers   1 thread   as many as run and paste          the caller
 
+One more thread, the supervisor, starts and ends the others: in the caller's thread Ctrl-C could come at any line.
+
 Decoding, resizing, the network and most of pasting release Python's lock, so threads are enough. A window bounds how
 many images are on the way, and a budget how many bytes of them. Imports no PyTorch.
 """
 
+import atexit
+import os
+from _thread import start_new_thread
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from queue import SimpleQueue
-from threading import Event, Semaphore, Thread
+from threading import Thread, current_thread
 from typing import Generic, TypeVar
 
+from refinemask.contract import InputError
 from refinemask.files import UserError
 from refinemask.prediction import Predictor, detect
 from refinemask.sources.item import Item
@@ -30,10 +36,6 @@ SECONDS_FOR_SOURCE = 5.0
 """How long the end of a pipeline waits for a source that gives nothing."""
 
 
-class _EndedError(Exception):
-    """The pass ended before an image was decoded."""
-
-
 class Pipeline(Generic[T]):
     """One pass over a source."""
 
@@ -45,77 +47,154 @@ class Pipeline(Generic[T]):
         self._predictor, self._items, self._tiling, self._render = predictor, items, tiling, render
         # What waits for its batch must leave room, or nothing would be decoded that completes it.
         self._batches: Batches[T] = Batches(plan.batch_size, plan.patience, MOST_BYTES // 2)
-        self._window = Semaphore(plan.window)
+        # The caller's thread touches none but such queues: Ctrl-C, or the garbage collector, would leave a lock locked.
+        self._window: SimpleQueue[None] = SimpleQueue()
+        self._results: SimpleQueue[Work[T] | None] = SimpleQueue()
+        self._left: SimpleQueue[None] = SimpleQueue()
+        self._ended: SimpleQueue[BaseException | None] = SimpleQueue()
+        for _ in range(plan.window):
+            self._window.put(None)
         self._budget = Budget(MOST_BYTES)
-        self._decoding = ThreadPoolExecutor(plan.decoders, "refinemask-decode")
-        self._computing = ThreadPoolExecutor(plan.computers, "refinemask-compute")
+        self._decoding = ThreadPoolExecutor(plan.decoders, "refinemask-decode", self._belong)
+        self._computing = ThreadPoolExecutor(plan.computers, "refinemask-compute", self._belong)
         self._decoded: SimpleQueue[tuple[Work[T], Future[list[Part[T]]]] | None] = SimpleQueue()
-        self._results: SimpleQueue[Future[Result[T]] | None] = SimpleQueue()
-        self._stopped = Event()
+        self._stopped = False
         """No other image is taken from the source."""
+        self._failure: BaseException | None = None
+        """The first error that ends the pass."""
         # Threads that wait for a source must not keep the process alive.
-        self._feeder = Thread(target=self._feed, name="refinemask-source", daemon=True)
-        self._batcher = Thread(target=self._batch, name="refinemask-batches", daemon=True)
+        self._supervisor, self._feeder, self._batcher = (
+            Thread(target=run, name=f"refinemask-{name}", daemon=True)
+            for name, run in (("supervisor", self._supervise), ("source", self._feed), ("batches", self._batch))
+        )
+        self._own: set[Thread] = set()
+        self._is_begun = False
+        self._process: int | None = None
+        """The process of the threads, while there are any."""
 
     def results(self) -> Generator[Result[T], None, None]:
-        """The results, in the order of the source; what fails but for a UserError of an image is raised here."""
-        self._feeder.start()
-        self._batcher.start()
+        """The results, in the order of the source; what fails but for a UserError of an image is raised here.
+
+        Raises:
+            RuntimeError: the pass was begun before.
+        """
+        if self._is_begun:
+            raise RuntimeError("a pipeline is one pass over its source, and it was begun before; make another one")
+        self._is_begun = True
+        # The interpreter stops the threads before it closes an iteration that nobody ended.
+        atexit.register(self._leave)
         try:
-            while (future := self._results.get()) is not None:
-                result = future.result()
-                self._window.release()
+            # The start of a Thread takes a lock, too.
+            start_new_thread(self._launch, ())
+            self._process = os.getpid()
+            while (work := self._results.get()) is not None:
+                result = work.outcome.get()
+                if isinstance(result, BaseException):
+                    raise result
+                self._window.put(None)
                 with self.meter("output"):
                     yield result
+            if self._failure is not None:
+                raise self._failure
         finally:
+            # Before anything that Ctrl-C could prevent: from here on the threads end, whether or not somebody waits.
+            self._left.put(None)
+            self._leave()
+
+    def _leave(self) -> None:
+        """Wait until no thread is left."""
+        self._left.put(None)
+        # A fork has none of the threads, and a pass that has ended has no more.
+        is_running, self._process = self._process == os.getpid(), None
+        atexit.unregister(self._leave)
+        # The garbage collector ends an iteration in any thread, and one of these cannot wait for itself.
+        if is_running and current_thread() not in self._own and (error := self._ended.get()) is not None:
+            raise error
+
+    def _launch(self) -> None:
+        try:
+            self._supervisor.start()
+        except BaseException as error:
+            self._fail(error)
+            self._results.put(None)
+            self._ended.put(None)
+
+    def _supervise(self) -> None:
+        """Start the other threads, and end them when the caller leaves; no signal is handled in this thread."""
+        self._belong()
+        try:
+            # In this order: whatever the source gives needs somebody to take it.
+            self._batcher.start()
+            self._feeder.start()
+        except BaseException as refused:
+            self._fail(refused)
+            self._results.put(None)
+        self._left.get()
+        error: BaseException | None = None
+        try:
             self._end()
+        except BaseException as caught:
+            error = caught
+        self._join()
+        self._ended.put(error)
 
     def _end(self) -> None:
-        """Leave no thread behind, whatever is still on the way."""
-        self._stopped.set()
-        self._window.release()
+        """Tell every thread that nobody waits for results any more."""
+        self._stopped = True
+        self._window.put(None)
         self._budget.close()
-        # A source that waits for input ends so; a generator can be closed by the thread in which it runs alone.
-        if not isinstance(self._items, Iterator) and (close := getattr(self._items, "close", None)) is not None:
-            close()
+        self._decoding.shutdown(wait=False, cancel_futures=True)
+        self._computing.shutdown(wait=False, cancel_futures=True)
         self._decoded.put(None)
-        self._batcher.join()
+        # A source that waits for input ends so; a generator can be closed by the thread in which it runs alone.
+        if not isinstance(self._items, Iterator):
+            _close(self._items)
+
+    def _join(self) -> None:
+        # The system may have refused to start one.
+        if self._batcher.is_alive():
+            self._batcher.join()
         self._decoding.shutdown()
-        self._computing.shutdown(cancel_futures=True)
-        self._feeder.join(SECONDS_FOR_SOURCE)
+        self._computing.shutdown()
+        if self._feeder.is_alive():
+            self._feeder.join(SECONDS_FOR_SOURCE)
+
+    def _belong(self) -> None:
+        self._own.add(current_thread())
 
     def _feed(self) -> None:
-        """Take images from the source as the window allows."""
-        items = None
+        """Take images from the source."""
+        self._belong()
+        items: Iterator[Item] = iter(())
         try:
-            items, index = iter(self._items), 0
-            while (item := self._next(items)) is not None:
+            items = iter(self._items)
+            for index, item in enumerate(self._as_the_window_allows(items)):
                 work: Work[T] = Work(index, item)
                 self._decoded.put((work, self._decoding.submit(self._read, work)))
-                self._results.put(work.result)
-                index += 1
+                self._results.put(work)
         except BaseException as error:
-            # The pool refuses what comes after the end.
-            if not self._stopped.is_set():
-                failed: Future[Result[T]] = Future()
-                failed.set_exception(error)
-                self._results.put(failed)
-        finally:
-            self._decoded.put(None)
-            self._results.put(None)
-            if (close := getattr(items, "close", None)) is not None:
-                close()
+            self._fail(error)
+        try:
+            _close(items)
+        except BaseException as error:
+            self._fail(error)
+        self._decoded.put(None)
 
-    def _next(self, items: Iterator[Item]) -> Item | None:
-        self._window.acquire()
-        if self._stopped.is_set():
-            return None
-        with self.meter("source"):
-            return next(items, None)
+    def _as_the_window_allows(self, items: Iterator[Item]) -> Iterator[Item]:
+        while True:
+            self._window.get()
+            if self._stopped:
+                return
+            with self.meter("source"):
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return
+            yield item
 
     def _read(self, work: Work[T]) -> list[Part[T]]:
         if not self._budget.enter(work.index):
-            raise _EndedError
+            raise CancelledError
         with self.meter("decode"):
             parts = work.read(self._predictor, self._tiling)
         self._budget.add(work.bytes)
@@ -123,34 +202,54 @@ class Pipeline(Generic[T]):
 
     def _batch(self) -> None:
         """Put parts together as they come, in the order of the source."""
+        self._belong()
         while (decoded := self._decoded.get()) is not None:
             work, future = decoded
             try:
-                batches = self._batches.add(future.result())
-            except _EndedError:
-                return
-            except UserError as error:
-                self._settle(work, Result(item=work.item, error=error, was_read=False))
-                batches = self._batches.pass_over(work.index)
+                self._submit(self._batches.add(work.index, self._parts(work, future)))
             except BaseException as error:
                 self._break(work, error)
-                batches = self._batches.pass_over(work.index)
-            self._submit(batches)
         self._submit(self._batches.rest())
+        # What is left to do may belong to images that have failed already; an error in it is an error, too.
+        self._computing.shutdown()
+        self._results.put(None)
+
+    def _parts(self, work: Work[T], future: "Future[list[Part[T]]]") -> list[Part[T]]:
+        """The parts of an image; none if it failed."""
+        try:
+            return future.result()
+        except UserError as error:
+            self._settle(work, Result(item=work.item, error=error, was_read=False))
+        except BaseException as error:
+            self._break(work, error)
+        return []
 
     def _submit(self, batches: Iterator[list[Part[T]]]) -> None:
         for batch in batches:
-            self._computing.submit(self._compute, batch)
+            try:
+                self._computing.submit(self._compute, batch)
+            except BaseException as error:
+                # The pass has ended, or the system gives no other thread.
+                self._break_all(batch, error)
 
     def _compute(self, batch: Sequence[Part[T]]) -> None:
-        # An image that failed in one part needs no other.
-        batch = [part for part in batch if not part.work.result.done()]
-        if not batch:
-            return
+        try:
+            # An image that failed in one part needs no other.
+            batch = [part for part in batch if not part.work.is_done]
+            if batch:
+                self._detect(batch)
+        except BaseException as error:
+            self._break_all(batch, error)
+
+    def _detect(self, batch: Sequence[Part[T]]) -> None:
         canvas = batch[0].canvas
         pixels = [part.pixels for part in batch]
         try:
             found = detect(self._predictor, pixels, canvas.size if canvas.fixed else None, self.meter)
+        except InputError as error:
+            # Each image was found to fit by itself, so it is their number that does not.
+            self._break_all(batch, error)
+            return
         except UserError as error:
             if len(batch) > 1:
                 # One of them may be at fault.
@@ -158,10 +257,6 @@ class Pipeline(Generic[T]):
                     self._compute([part])
             else:
                 self._settle(batch[0].work, Result(item=batch[0].work.item, error=error))
-            return
-        except BaseException as error:
-            for part in batch:
-                self._break(part.work, error)
             return
         for part, each in zip(batch, found, strict=True):
             if part.work.add(part.place, each):
@@ -181,11 +276,25 @@ class Pipeline(Generic[T]):
     def _settle(self, work: Work[T], result: Result[T]) -> None:
         if work.claim():
             self._budget.add(-work.bytes)
-            work.result.set_result(result)
+            work.outcome.put(result)
+
+    def _break_all(self, batch: Sequence[Part[T]], error: BaseException) -> None:
+        for part in batch:
+            self._break(part.work, error)
 
     def _break(self, work: Work[T], error: BaseException) -> None:
-        """Let the pass end by ``error`` where the caller comes to this image."""
-        self._stopped.set()
+        """Let the pass end by ``error`` where the caller comes to this image, or at the latest at the end."""
+        self._fail(error)
         if work.claim():
             self._budget.add(-work.bytes)
-            work.result.set_exception(error)
+            work.outcome.put(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if self._failure is None:
+            self._failure = error
+        self._stopped = True
+
+
+def _close(source: object) -> None:
+    if (close := getattr(source, "close", None)) is not None:
+        close()

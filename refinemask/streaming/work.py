@@ -1,8 +1,8 @@
 """One image on its way through a pipeline. Imports no PyTorch."""
 
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
+from queue import SimpleQueue
 from threading import Lock
 from typing import Generic, NamedTuple, TypeVar
 
@@ -66,7 +66,8 @@ class Work(Generic[T]):
     def __init__(self, index: int, item: Item) -> None:
         """``index`` is the image's position in the source."""
         self.index, self.item = index, item
-        self.result: Future[Result[T]] = Future()
+        self.outcome: SimpleQueue[Result[T] | BaseException] = SimpleQueue()
+        """Takes the result, or the error that ends the pass, once."""
         self.bytes = 0
         """Size of the decoded image."""
         self._tiles: list[Tile] | None = None
@@ -109,6 +110,11 @@ class Work(Generic[T]):
         [prediction] = to_predictions([whole], [shape], predictor.config, [self.item.path])
         rendered = None if render is None else render(self.item, prediction, self._pixels)
         return Result(item=self.item, prediction=prediction, rendered=rendered)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether somebody sets the result, or has set it."""
+        return self._is_claimed
 
     def claim(self) -> bool:
         """Whether the caller is the one to set the result; the pixels go."""

@@ -40,6 +40,10 @@ LINES = {
     "data_loading": ("--rounds 3 -o loading.json", "--output loading.json --rounds=3"),
     "reading": ("--images 3 --objects 5", "--objects=5 --images=3"),
     "fine_tune": ("-o tune.json --epochs 1", "--epochs=1 --output tune.json"),
+    "streaming": (
+        "--nuclei a.onnx b.onnx --size 64x96 --turn-seconds 1 -o streaming.json",
+        "--output streaming.json --size=64x96 --turn_seconds=1 --nuclei a.onnx b.onnx",
+    ),
     "evaluation": ("--iou-type bbox --images 3", "--images=3 --iou_type=bbox"),
 }
 """The same command line in the new and in the old spelling, by door."""

@@ -20,6 +20,7 @@ from benchmarks.preprocess import PreprocessReport
 from benchmarks.reading import ReadingReport
 from benchmarks.savings.catalogue import SAVINGS
 from benchmarks.savings.report import SavingsReport
+from benchmarks.streaming.report import StreamingReport
 from benchmarks.training import TrainingReport
 
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
@@ -40,13 +41,14 @@ KINDS: dict[str, type] = {
     "cpu-r50-800x1344": ComparisonReport,
     "cpu-reading": ReadingReport,
     "cpu-savings": SavingsReport,
+    "cpu-streaming": StreamingReport,
     "efficiency-800x1344": EfficiencyReport,
     "fine-tune": FineTuneReport,
     "h200-suite": GpuReport,
     "nuclei-other-models": TrainingReport,
     "nuclei": TrainingReport,
 }
-TABLES = "fuzz", "kills", "kills-seed1", "soak"
+TABLES = "fuzz", "kills", "kills-seed1", "soak", "soak-pipeline"
 """Tables of numbers: by what was tried, and then by what was counted. They come with a provenance."""
 
 

@@ -6,10 +6,12 @@
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict
-from pathlib import Path
-from typing import NamedTuple
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import pytest
 
@@ -18,7 +20,12 @@ from benchmarks.harness.provenance import provenance
 from refinemask.data.coco import read_coco
 from refinemask.evaluation.metrics import METRICS
 from refinemask.masks import paste_rle
+from refinemask.prediction import Predictor
+from refinemask.sources.images import ImageFile
+from refinemask.streaming.plan import StreamOptions
+from refinemask.streaming.stream import stream
 from refinemask.structures import Result
+from tests.support.bright_box import BrightBox
 from tests.support.processes import needs_proc
 from tests.support.tolerances import TOLERANCES
 
@@ -43,9 +50,14 @@ def use() -> Use:
     return Use(int(status["VmRSS"].split()[0]) / 2**10, len(os.listdir("/proc/self/fd")), int(status["Threads"]))
 
 
+def repetitions(count: int) -> int:
+    """How much of the work is done."""
+    return max(6, int(count * FACTOR))
+
+
 def soak(name: str, count: int, work: Callable[[int], object]) -> None:
     """Do the work of each number below ``count``; what is held after a third and at the end must be the same."""
-    count = max(6, int(count * FACTOR))
+    count = repetitions(count)
     uses = []
     for index in range(count):
         work(index)
@@ -68,6 +80,12 @@ def _tell(name: str, count: int, uses: list[Use]) -> None:
         }
         table |= {"provenance": asdict(provenance()), name: {"repetitions": count, **figures}}
         Path(path).write_text(json.dumps(table, indent=1) + "\n")
+
+
+def soak_results(name: str, count: int, results: Iterator[Any]) -> None:
+    """As :func:`soak`, of the results of a pipeline that is given :func:`repetitions` of images; they all come."""
+    soak(name, count, lambda _: next(results))
+    assert next(results, None) is None
 
 
 SIZES = [(height, width) for height in range(20, 129, 12) for width in range(14, 129, 6)]
@@ -169,3 +187,23 @@ def test_evaluated_images(tmp_path: Path) -> None:
         metric.average_precision(dataset, results, metric.iou_types, 100)
 
     soak(f"evaluations of {count} images", round(10 / FACTOR) if FACTOR < 1 else 10, evaluate)
+
+
+def pictures(folder: Path) -> list[Path]:
+    """Files of many sizes, some of them large, one cut off and one missing."""
+    dice, paths = np.random.default_rng(0), []
+    for number, (height, width) in enumerate([*SIZES[::5], (1500, 2000), (3000, 900)]):
+        paths.append(folder / f"{number}.jpg")
+        cv2.imwrite(str(paths[-1]), dice.integers(0, 256, (height, width, 3), np.uint8))
+    paths[3].write_bytes(paths[3].read_bytes()[:200])
+    return [*paths, folder / "missing.jpg"]
+
+
+@pytest.mark.parametrize(("kind", "count"), [("bright box", 20_000), ("onnxruntime", 2000), ("pytorch", 1000)])
+def test_images_through_a_pipeline(kind: str, count: int, tmp_path: Path, tiny_files: tuple[Path, Path]) -> None:
+    predictor: Predictor = BrightBox() if kind == "bright box" else open_engine(kind, tiny_files)
+    files = pictures(tmp_path)
+    items = (ImageFile(files[index % len(files)], PurePosixPath(f"{index}")) for index in range(repetitions(count)))
+    options = StreamOptions(batch_size=4, workers=2)
+    with closing(stream(predictor, items, options).results()) as results:
+        soak_results(f"images through a pipeline, {kind}", count, results)

@@ -1,20 +1,20 @@
 """From files to run lengths, in order and side by side, with the same detections."""
 
-import threading
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
 import engines
 from benchmarks.gpu_suite import end_to_end
-from benchmarks.gpu_suite.end_to_end import PHASES, EndToEndReport, compute, load_image, pipelined, run_end_to_end
+from benchmarks.gpu_suite.end_to_end import PHASES, EndToEndReport, Loaded, load_image, paste, pipelined, run_end_to_end
 from benchmarks.gpu_suite.rounds import Spread
 from benchmarks.gpu_suite.subjects import TINY_CANVAS, subject
 from engines.base import Engine
 from refinemask.bundled import PHOTOS
+from refinemask.data.images import read_image
 from tests.benchmarks.gpu_suite.conftest import MakeContext
 
 FILES = sorted((PHOTOS / "images").iterdir())
@@ -35,60 +35,41 @@ def test_eager_pytorch_where_nothing_is_compiled(make_context: MakeContext, monk
 def test_the_detections_are_those_of_the_engine(make_context: MakeContext) -> None:
     engine = engines.load(subject(make_context(), "refinemask").checkpoint)
     loaded = load_image(engine, FILES[0], TINY_CANVAS)
-    expected = engine.infer(loaded.images, loaded.image_sizes).num_detections[0]
-    assert compute(engine, loaded) == expected > 0
-
-
-def test_every_image_passes_the_pipeline_once(make_context: MakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = engines.load(subject(make_context(), "refinemask").checkpoint)
-    seen: list[tuple[Path, str]] = []
-    done: list[str] = []
-
-    def load(engine: Engine, path: Path, canvas: tuple[int, int]) -> Any:
-        seen.append((path, threading.current_thread().name))
-        return load_image(engine, path, canvas)
-
-    def count(engine: Engine, loaded: Any) -> int:
-        done.append(threading.current_thread().name)
-        return 0
-
-    monkeypatch.setattr(end_to_end, "load_image", load)
-    monkeypatch.setattr(end_to_end, "compute", count)
-    monkeypatch.setattr(end_to_end, "AHEAD", 2)
-    paths = FILES[:6]
-    assert pipelined(engine, paths, TINY_CANVAS, slots=2, decoders=2) > 0
-    assert sorted(path for path, _ in seen) == paths
-    assert len(done) == len(paths)
-    assert not {name for _, name in seen} & set(done)
+    [expected] = engine.detect(loaded.images, loaded.image_sizes, loaded.scale_factors, [loaded.shape])
+    found = paste(engine, engine.run(engine.upload(loaded.images, loaded.image_sizes)), loaded)
+    assert len(found.scores) > 0
+    for ours, theirs in zip(found[:3], expected[:3], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_opencv_starts_no_threads_beside_those_that_decode(
+def test_every_image_passes_the_pipeline_once(
     make_context: MakeContext, monkeypatch: pytest.MonkeyPatch, fails: bool
 ) -> None:
     engine = engines.load(subject(make_context(), "refinemask").checkpoint)
-    seen: list[int] = []
+    opencv_threads: list[int] = []
+    shapes: list[tuple[int, int]] = []
 
-    def load(*arguments: Any) -> Any:
-        seen.append(cv2.getNumThreads())
-        return load_image(*arguments)
-
-    def finish(engine: Engine, loaded: Any) -> int:
+    def finish(engine: Engine, outputs: Any, loaded: Loaded) -> Any:
+        opencv_threads.append(cv2.getNumThreads())
+        shapes.append(loaded.shape)
+        assert loaded.images.shape[2:] == TINY_CANVAS
         if fails:
             raise ValueError("the engine fails")
-        return 0
+        return paste(engine, outputs, loaded)
 
-    monkeypatch.setattr(end_to_end, "load_image", load)
-    monkeypatch.setattr(end_to_end, "compute", finish)
-    before = cv2.getNumThreads()
+    monkeypatch.setattr(end_to_end, "paste", finish)
+    paths, before = FILES[:4], cv2.getNumThreads()
     cv2.setNumThreads(3)
     try:
         with pytest.raises(ValueError, match="the engine fails") if fails else nullcontext():
-            pipelined(engine, FILES[:2], TINY_CANVAS, slots=1, decoders=2)
-        assert set(seen) == {1}
+            assert pipelined(engine, paths, TINY_CANVAS, slots=2, decoders=2) > 0
+        assert set(opencv_threads) == {1}, "its threads would take the cores from those that decode"
         assert cv2.getNumThreads() == 3
     finally:
         cv2.setNumThreads(before)
+    if not fails:
+        assert sorted(shapes) == sorted(read_image(path).shape[:2] for path in paths)
 
 
 def test_the_share_is_of_the_network_alone() -> None:

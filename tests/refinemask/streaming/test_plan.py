@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from refinemask.files import UserError
-from refinemask.streaming.plan import Plan, StreamOptions, make_plan
+from refinemask.streaming.plan import Plan, StreamOptions, make_plan, processors
 
 
 def plan(options: StreamOptions | None = None, live: bool = False, **attributes: int) -> Plan:
@@ -44,3 +44,20 @@ def test_a_camera_has_few_images_on_the_way() -> None:
 def test_numbers_that_are_not_possible_are_refused(option: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="expected at least 1"):
         StreamOptions(**option)
+
+
+def test_the_processors_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {1, 5, 6}, raising=False)
+    assert processors() == 3
+    # Some systems tell but how many the machine has.
+    monkeypatch.delattr("os.sched_getaffinity")
+    monkeypatch.setattr("os.cpu_count", lambda: 7)
+    assert processors() == 7
+
+
+def test_the_processes_of_torchrun_share_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = processors()
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(alone))
+    assert processors() == 1
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1000")
+    assert processors() == 1
