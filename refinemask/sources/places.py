@@ -36,11 +36,14 @@ class Places:
 
     def of_image(self, place: PurePosixPath) -> PurePosixPath:
         """``place``, such as ``street/a``, or the first of ``street/a-2``, ``street/a-3``, … that is free."""
-        own = next(
-            own for own in self._candidates(place) if _key(own) not in self._taken and not self._in_numbered(own)
-        )
-        self._taken.add(_key(own))
-        self._folders.update(_key(parent) for parent in own.parents)
+        keys = ((_key(own), own) for own in self._candidates(place))
+        key, own = next((key, own) for key, own in keys if key not in self._taken and not self._in_numbered(own))
+        self._taken.add(key)
+        for parent in map(_key, own.parents):
+            if parent in self._folders:
+                # And so are those above it.
+                break
+            self._folders.add(parent)
         return own
 
     def of_numbered(self, stem: str) -> str:
