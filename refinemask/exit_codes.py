@@ -35,13 +35,15 @@ def exit_code(action: Callable[[], int | None]) -> int:
         package of an extra and for a file or disk that the system refuses, 130 for Ctrl-C, 141 if nobody reads the
         output any more, 143 for SIGTERM.
     """
+    _open_standard_files()
     # Names of files may hold what the output's encoding has no sign for.
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with _terminable():
             code = action() or 0
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except UserError as error:
         return _end(f"error: {error}", BAD_INPUT)
     except ModuleNotFoundError as error:
@@ -64,6 +66,21 @@ def exit_code(action: Callable[[], int | None]) -> int:
             raise
         return _end(f"error: {error.filename or 'the output'}: {error.strerror}", BAD_INPUT)
     return code
+
+
+def _open_standard_files() -> None:
+    """Where standard input, output or error is closed, the null device takes its number.
+
+    Otherwise the next file that is opened would, such as an output, and get what libraries print.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stderr is None:
+        # For None, print takes standard output.
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
 
 def program_name() -> str:

@@ -1,6 +1,7 @@
 """Detect objects in pictures and videos: ``python -m refinemask.predict INPUT… --model MODEL --output FOLDER``."""
 
 import math
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,13 @@ import tyro
 
 from refinemask.command import execute
 from refinemask.config import with_window
+from refinemask.data.images import IMAGE_SUFFIXES
 from refinemask.exit_codes import printable
 from refinemask.files import UserError
 from refinemask.options import require_at_least, require_own_files
 from refinemask.prediction import DRAWN_SCORE
 from refinemask.sources.source import Source
+from refinemask.sources.video_file import VIDEO_SUFFIXES
 from refinemask.sources.words import source_of
 from refinemask.spelling import (
     Old,
@@ -105,7 +108,7 @@ class Args:
 
 
 def main(args: Args | None = None) -> int:
-    """Predict every image; 1 if none of several could be used, 2 for bad input."""
+    """Predict every image; 1 if none of several could be used, 2 for bad input, such as a single image that fails."""
     return execute(Args, _predict, args, __doc__, old={"--checkpoint": Old("--model")})
 
 
@@ -116,12 +119,14 @@ def _predict(args: Args) -> int:
     require_at_least(1, threads=args.threads)
     if not math.isfinite(args.draw_score):
         raise UserError(f"--draw-score is {args.draw_score}; expected a number, such as {DRAWN_SCORE}")
+    if args.classes == ():
+        raise UserError("--classes names none; expected names of classes, or no --classes for all")
     tiling = make_tiling(args.tile, args.overlap)
     options = StreamOptions(batch_size=args.batch_size, workers=args.workers, tiling=tiling)
     source = source_of(
         args.images, listed=args.list, recursive=args.recursive, every=args.every, max_frames=args.max_frames
     )
-    _require_own_outputs(args)
+    _require_own_outputs(args, source)
     writers = _writers(args, source)
     engine = engines.load(
         args.model,
@@ -163,9 +168,12 @@ def _writers(args: Args, source: Source) -> list[Writer]:
     return writers
 
 
-def _require_own_outputs(args: Args) -> None:
+def _require_own_outputs(args: Args, source: Source) -> None:
     """Raise a UserError if a file with the results of all images would replace an input or another output."""
     lines = args.json_lines
+    # A drawing, or an input that comes through a pipe, may have any such name.
+    if lines is not None and Path(os.path.realpath(lines)).suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
+        raise UserError(f"--json-lines {lines}: is the name of an image or a video; name a file such as lines.jsonl")
     require_own_files(
         {
             "--json-lines": None if lines == STANDARD else lines,
@@ -175,6 +183,7 @@ def _require_own_outputs(args: Args) -> None:
         args.model,
         args.list,
         *args.images,
+        *(source.paths or ()),
     )
 
 

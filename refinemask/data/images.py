@@ -140,10 +140,20 @@ def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
     """The files and the folders in a folder, each by name."""
     try:
         with os.scandir(folder) as entries:
-            found = sorted((folder / entry.name, entry.is_dir()) for entry in entries)
+            # Names, because paths compare slowly.
+            found = sorted((entry.name, _is_folder(entry)) for entry in entries)
     except OSError as error:
         raise UserError(f"{folder}: cannot be read: {error.strerror}") from error
-    return [path for path, is_folder in found if not is_folder], [path for path, is_folder in found if is_folder]
+    files, folders = ([folder / name for name, is_folder in found if is_folder is kind] for kind in (False, True))
+    return files, folders
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        # Such as a link to itself, which is no reason to lose the other files.
+        return False
 
 
 def _files_below(folder: Path, above: tuple[str, ...]) -> list[Path]:

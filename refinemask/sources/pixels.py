@@ -6,6 +6,7 @@ from PIL import Image
 
 from refinemask.config import Window
 from refinemask.contract import InputError
+from refinemask.foreign import foreign_errors
 from refinemask.window import map_window, require_window, to_rgb
 
 
@@ -40,11 +41,12 @@ def rgb_of_pil(name: str, image: Image.Image, window: Window | None) -> NDArray[
     Grey, palette and CMYK become RGB, an alpha channel is dropped, and the window maps what has more than 8 bits.
 
     Raises:
-        UserError: it is empty, or has more than 8 bits without a window.
+        UserError: it is empty, of a mode that Pillow does not convert, or has more than 8 bits without a window.
     """
     if image.width == 0 or image.height == 0:
         raise InputError(f"{name}: is a PIL image of {image.width}x{image.height} pixels, expected at least one")
     if not image.mode.startswith(("I", "F")):
-        return np.array(image.convert("RGB"))
+        with foreign_errors(name, "convert it to RGB"):
+            return np.array(image.convert("RGB"))
     deep = np.asarray(image)
     return map_window(deep, require_window(name, deep, window))

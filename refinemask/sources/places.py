@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import unicodedata
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
@@ -14,6 +15,9 @@ NO_NAMES = ("", ".", "..")
 
 class Places:
     """Gives out places, numbered where two would be the same, and cut where a name would be too long.
+
+    Those are the same that differ only in case, or in how Unicode composes a letter: macOS and Windows have one file
+    for both, and the second output would replace the first.
 
     It remembers the place of every image, about 150 bytes each, but none of the images of a numbered folder.
 
@@ -32,9 +36,14 @@ class Places:
 
     def of_image(self, place: PurePosixPath) -> PurePosixPath:
         """``place``, such as ``street/a``, or the first of ``street/a-2``, ``street/a-3``, … that is free."""
-        own = next(own for own in self._candidates(place) if str(own) not in self._taken and not self._in_numbered(own))
-        self._taken.add(str(own))
-        self._folders.update(str(parent) for parent in own.parents)
+        keys = ((_key(own), own) for own in self._candidates(place))
+        key, own = next((key, own) for key, own in keys if key not in self._taken and not self._in_numbered(own))
+        self._taken.add(key)
+        for parent in map(_key, own.parents):
+            if parent in self._folders:
+                # And so are those above it.
+                break
+            self._folders.add(parent)
         return own
 
     def of_numbered(self, stem: str) -> str:
@@ -43,23 +52,28 @@ class Places:
         No other image has the place of the folder itself, or that of a number in it.
         """
         used = self._taken, self._folders
-        candidates = map(str, self._candidates(PurePosixPath(stem)))
-        own = next(own for own in candidates if not any(own in places for places in used))
-        self._taken.add(own)
-        self._numbered.add(own)
-        return own
+        candidates = self._candidates(PurePosixPath(stem))
+        own = next(own for own in candidates if not any(_key(own) in places for places in used))
+        self._taken.add(_key(own))
+        self._numbered.add(_key(own))
+        return str(own)
 
     def _in_numbered(self, place: PurePosixPath) -> bool:
-        return bool(self._numbered) and place.name.isdigit() and str(place.parent) in self._numbered
+        return bool(self._numbered) and place.name.isdigit() and _key(place.parent) in self._numbered
 
     def _candidates(self, place: PurePosixPath) -> Iterator[PurePosixPath]:
         name = place.name if place.name not in NO_NAMES else "image"
         yield place.parent / self._short(name, "")
-        for number in itertools.count(self._next.get(str(place), 2)):
-            self._next[str(place)] = number + 1
+        key = _key(place)
+        for number in itertools.count(self._next.get(key, 2)):
+            self._next[key] = number + 1
             yield place.parent / self._short(name, f"-{number}")
 
     def _short(self, stem: str, ending: str) -> str:
         while len(os.fsencode(stem + ending)) > self._longest:
             stem = stem[:-1]
         return stem + ending
+
+
+def _key(place: PurePosixPath) -> str:
+    return unicodedata.normalize("NFC", str(place)).casefold()

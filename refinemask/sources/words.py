@@ -4,6 +4,7 @@ Imports no PyTorch.
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -59,12 +60,15 @@ def source_of(
 
     Raises:
         UserError: a folder has no image or cannot be read, a pattern matches nothing, an address is none of a stream,
-            standard input is to be two things, a number is below 1, or nothing was given.
+            standard input is closed or to be two things, a number is below 1, or nothing was given.
     """
     require_at_least(1, every=every, max_frames=max_frames)
     given = [os.fspath(word) for word in words]
     if given.count(STANDARD_INPUT) + (listed == STANDARD_INPUT) > 1:
         raise UserError("standard input can be read once; expected one - for an image or a list")
+    if STANDARD_INPUT in (*given, listed) and sys.stdin is None:
+        # Its number may be that of any file by now.
+        raise UserError("standard input is closed; expected an image or a list there")
     resolver = _Resolver(recursive=recursive, every=every, max_frames=max_frames)
     parts = [part for word in given for part in resolver.sources(word)]
     if listed is not None:

@@ -42,6 +42,8 @@ class CocoPolygons(Writer):
         self._tolerance = tolerance
         self._config: ModelConfig | None = None
         self._number = self._objects = self._predicted = 0
+        self._ends = 0, 0
+        """Ends of the images and the annotations that belong together, whatever comes between the two."""
 
     def __enter__(self) -> "CocoPolygons":
         self._images, self._annotations = Scratch(), Scratch()
@@ -69,6 +71,7 @@ class CocoPolygons(Writer):
         )
         self._objects += len(rendered)
         self._images.append([json.dumps(named | size | frame_of(item))])
+        self._ends = self._images.end, self._annotations.end
         self._predicted += 1
 
     def fail(self, item: Item, error: UserError) -> None:
@@ -91,9 +94,9 @@ class CocoPolygons(Writer):
         pairs = zip(self._config.category_ids, self._config.class_names, strict=True)
         file.write(b'{"categories": ' + json.dumps([{"id": number, "name": name} for number, name in pairs]).encode())
         file.write(b',\n"images": ')
-        self._images.copy_to(file)
+        self._images.copy_to(file, self._ends[0])
         file.write(b',\n"annotations": ')
-        self._annotations.copy_to(file)
+        self._annotations.copy_to(file, self._ends[1])
         file.write(b"}\n")
 
 

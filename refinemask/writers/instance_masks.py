@@ -43,7 +43,7 @@ class InstanceMasks(Writer):
         """
         self._files = OwnFiles(folder)
         if folder.is_dir() and any(os.scandir(folder)):
-            raise UserError(f"{folder}: is not empty, and masks of two runs would mix; give a new folder for masks")
+            raise UserError(f"{folder}: is not empty, and masks of two runs would mix; remove it, or give a new folder")
         self._named = False
 
     def render(self, item: Item, prediction: Prediction, pixels: NDArray[np.uint8]) -> dict[str, bytes]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refinemask.files import UserError, require_file
+from refinemask.locks import lock
 from refinemask.prediction import Prediction
 from refinemask.sources.item import Item
 from refinemask.writers.naming import frame_of, json_text
@@ -34,10 +36,12 @@ class JsonLines(Writer):
             path: the file; None is standard output.
 
         Raises:
-            UserError: something else than a file is there.
+            UserError: something else than a file is there, or standard output is closed.
         """
         if path is not None:
             require_file(path)
+        elif sys.stdout is None:
+            raise UserError("standard output is closed; name a file for JSON lines")
         self.path = path
 
     def __enter__(self) -> "JsonLines":
@@ -45,10 +49,22 @@ class JsonLines(Writer):
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 # Without a buffer, each line is there at once, and none comes again when the file is closed.
-                self._file = open(self.path, "wb", buffering=0)
+                self._file = open(self.path, "ab", buffering=0)
+                self._begin(self.path)
             except OSError as error:
                 raise UserError(f"{self.path}: cannot be written: {error.strerror}") from error
         return self
+
+    def _begin(self, path: Path) -> None:
+        """Empty the file, unless another process fills it."""
+        free = True
+        # Some file systems have no locks.
+        with suppress(OSError):
+            free = lock(self._file.fileno())
+        if not free:
+            self._file.close()
+            raise UserError(f"{path}: another process writes to it; wait for its end, or name another file")
+        self._file.truncate(0)
 
     def render(self, item: Item, prediction: Prediction, pixels: NDArray[np.uint8]) -> str:
         """The line, without its end."""
@@ -97,6 +113,12 @@ class JsonLines(Writer):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the file."""
+        """Close the file.
+
+        Raises:
+            UserError: it was removed meanwhile, so that its lines are lost.
+        """
         if self.path is not None:
-            self._file.close()
+            with self._file:
+                if kind is None and not os.fstat(self._file.fileno()).st_nlink:
+                    raise UserError(f"{self.path}: was removed while it was written, and its lines are lost")

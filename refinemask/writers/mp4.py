@@ -84,7 +84,8 @@ class Mp4:
         with self._stack:
             self._writer.release()
             found = _count_frames(self._temporary)
-            if found != self._frames:
+            # An interruption may come between a frame and its count.
+            if found < self._frames:
                 kept = f"only {max(found, 0)} of its {self._frames} frames arrived"
                 raise UserError(f"{self.path}: cannot be written: {kept}; make room on the disk")
 

@@ -9,6 +9,9 @@ from pathlib import Path
 from refinemask.data.images import IMAGE_SUFFIXES
 from refinemask.files import UserError, atomic_write, remove_abandoned, require_file
 from refinemask.sources.item import Item
+from refinemask.sources.video_file import VIDEO_SUFFIXES
+
+PICTURE_SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
 
 
 class RefusedOutputError(UserError):
@@ -16,15 +19,18 @@ class RefusedOutputError(UserError):
 
 
 class OwnFiles:
-    """The names of files in an output folder."""
+    """The names of files in an output folder.
+
+    No picture or video that is there already is replaced in the folder of the image itself, whether it is an input or
+    not: there it may be somebody's, such as ``a.png`` beside ``a.jpg``.
+    """
 
     def __init__(self, folder: Path, inputs: Iterable[Path] | None = ()) -> None:
         """Prepare the folder, which is made when the first file is written.
 
         Args:
             folder: the output folder.
-            inputs: files that no output may replace; None if they are not known. Then nothing that is there already is
-                replaced in an image's own folder.
+            inputs: files that no output may replace; None if they are not known.
 
         Raises:
             UserError: the folder is a file.
@@ -52,9 +58,8 @@ class OwnFiles:
         except UserError as error:
             raise RefusedOutputError(str(error)) from error
         if path.exists() and self._may_be_input(path, item):
-            raise RefusedOutputError(
-                f"{path}: is one of the files to read, or may be, and would be overwritten; give another folder"
-            )
+            found = "is one of the files to read, or lies beside them"
+            raise RefusedOutputError(f"{path}: {found}, and would be overwritten; give another folder")
         return path
 
     def write(self, path: Path, data: bytes) -> None:
@@ -73,8 +78,8 @@ class OwnFiles:
     def _may_be_input(self, path: Path, item: Item) -> bool:
         video = None if item.video is None else item.video.path
         own = [each for each in (item.path, video) if each is not None]
-        if self._inputs is None and path.suffix in IMAGE_SUFFIXES:
-            return any(_identity(each.parent) == _identity(path.parent) for each in own)
+        if path.suffix in PICTURE_SUFFIXES and any(_identity(each.parent) == _identity(path.parent) for each in own):
+            return True
         return _identity(path) in self._identities | {_identity(each) for each in own}
 
     @cached_property

@@ -30,6 +30,11 @@ class Scratch:
             raise UserError(f"no temporary file can be written ({error.strerror}); name a folder by TMPDIR") from error
         self._end = 0
 
+    @property
+    def end(self) -> int:
+        """Bytes of the entries until now, which :meth:`copy_to` takes."""
+        return self._end
+
     def append(self, entries: Iterable[str]) -> None:
         """Add the JSON texts of entries.
 
@@ -51,8 +56,10 @@ class Scratch:
             raise UserError(f"the temporary file cannot be written: {error.strerror}") from error
         self._end = end
 
-    def copy_to(self, file: BinaryIO) -> None:
-        """Write the whole list to ``file``."""
+    def copy_to(self, file: BinaryIO, end: int | None = None) -> None:
+        """Write the list to ``file``: all of it, or what it was when :attr:`end` was ``end``."""
+        # What an interruption left behind it is no entry.
+        self._file.truncate(self._end if end is None else end)
         file.write(b"[")
         self._file.seek(0)
         shutil.copyfileobj(self._file, file, 1 << 20)

@@ -50,3 +50,32 @@ def test_an_error_is_one_line_whatever_a_file_is_called(capsys: pytest.CaptureFi
 
     assert exit_code(fail) == 2
     assert capsys.readouterr().err == "error: a\\nb\\x1b[31m\\udcff é.json: no such file\n"
+
+
+CLOSES = """
+import os, sys
+from refinemask.exit_codes import exit_code
+
+def write() -> None:
+    # What the number of a closed file was given to would get this.
+    with open("output", "w+b") as file:
+        for number in CLOSED:
+            os.write(number, b"what a library prints")
+        assert file.read() == b""
+    print("printed", file=sys.stderr)
+
+raise SystemExit(exit_code(write))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell closes them")
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_no_output_takes_the_place_of_a_standard_file_that_is_closed(tmp_path: Path, closed: tuple[int, ...]) -> None:
+    script = CLOSES.replace("CLOSED", str(closed[-2:] if closed[-1] else ()))
+    shell = 'exec "$0" -c "$1" ' + " ".join(f"{number}>&-" for number in closed)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(
+        ["sh", "-c", shell, sys.executable, script], env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert ended.stderr == ("" if 2 in closed else "printed\n")

@@ -23,6 +23,7 @@ from refinemask.predict import Args, main
 from refinemask.weights import save_detector
 from tests.support.bright_box import BrightBox
 from tests.support.tiny_detector import make_tiny_detector
+from tests.support.videos import write_video
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +113,9 @@ def test_nothing_but_bad_files(folder: Path, checkpoint: Path, capsys: pytest.Ca
         (lambda f: {"overlap": 40}, "--overlap is 40, but there are no tiles; give --tile, too"),
         (lambda f: {"draw_score": math.nan}, "--draw-score is nan; expected a number"),
         (lambda f: {"output": f / "a.png"}, "a.png: is a file, expected the name of a folder"),
+        (lambda f: {"classes": ()}, "--classes names none"),
+        (lambda f: {"json_lines": str(f / "out" / "a.png")}, "is the name of an image or a video"),
+        (lambda f: {"json_lines": str(f / "out" / "clip.MP4")}, "is the name of an image or a video"),
     ],
 )
 def test_mistakes(
@@ -136,7 +140,7 @@ def test_the_given_images_are_not_overwritten(
     before = (folder / "a.png").read_bytes()
     assert main(Args(images=(folder,), model=checkpoint, output=folder / "." / ".." / folder.name)) == 2
     assert (
-        "a.png: is one of the files to read, or may be, and would be overwritten; give another folder"
+        "a.png: is one of the files to read, or lies beside them, and would be overwritten; give another folder"
         in capsys.readouterr().err
     )
     assert (folder / "a.png").read_bytes() == before
@@ -216,3 +220,50 @@ def test_large_pictures_are_predicted_in_tiles(folder: Path, checkpoint: Path, t
     assert [{"file_name": "a.png", **result} for result in expected.to_coco(1)] == results
     assert {tuple(result["segmentation"]["size"]) for result in results} == {(60, 90)}
     assert (tmp_path / "tiles" / "a.png").exists()
+
+
+@pytest.mark.parametrize("given", ["words", "pattern", "list"])
+def test_lines_replace_no_input_however_it_is_given(
+    folder: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str], given: str
+) -> None:
+    # An image that is given by its name may have any ending.
+    image = folder / "photo.raw"
+    image.write_bytes((folder / "a.png").read_bytes())
+    names = folder.parent / "names"
+    names.write_text(f"{image}\n")
+    ways: dict[str, dict[str, Any]] = {
+        "words": {"images": (image,)},
+        "pattern": {"images": (str(folder / "*.raw"),)},
+        "list": {"list": str(names)},
+    }
+    (folder / "link.jsonl").symlink_to(image)
+    for lines in (image, folder / "link.jsonl"):
+        assert main(Args(model=checkpoint, json_lines=str(lines), **ways[given])) == 2
+        assert "would be overwritten" in capsys.readouterr().err
+    assert image.read_bytes() == (folder / "a.png").read_bytes()
+
+
+def test_lines_replace_no_video(tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Nobody knows beforehand what will come through a pipe.
+    video = tmp_path / "clip.mp4"
+    video.write_bytes(b"precious")
+    (tmp_path / "link.jsonl").symlink_to(video)
+    monkeypatch.setattr("engines.load", lambda *_, **__: BrightBox())
+    for lines in (video, tmp_path / "link.jsonl"):
+        assert main(Args(list="-", model=checkpoint, json_lines=str(lines))) == 2
+    assert video.read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("word", ["camera:99", "frameless.avi"])
+def test_what_gives_nothing_is_an_error_although_its_length_is_unknown(
+    tmp_path: Path,
+    checkpoint: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    word: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "frameless.avi", 0)
+    monkeypatch.setattr("engines.load", lambda *_, **__: BrightBox())
+    assert main(Args(images=(word,), model=checkpoint, output=tmp_path / "out")) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: ")

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageOps, features
 
 from refinemask.data import images
-from refinemask.data.images import find_images, read_image
+from refinemask.data.images import find_images, images_of, read_image
 from refinemask.files import UserError
 from tests.support.mutations import refusal
 
@@ -146,6 +146,16 @@ def test_images_of_a_folder_come_by_name(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="empty: the folder holds no image"):
         find_images([tmp_path / "empty"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a right there")
+@pytest.mark.parametrize("target", ["a.png", "nowhere.png"])
+def test_a_link_that_leads_nowhere_is_one_file_of_a_folder(tmp_path: Path, target: str) -> None:
+    (tmp_path / "a.png").symlink_to(target)
+    (tmp_path / "b.png").touch()
+    assert [path.name for path in images_of(tmp_path, recursive=True)] == ["a.png", "b.png"]
+    with pytest.raises(UserError, match=r"a\.png: cannot be read"):
+        read_image(tmp_path / "a.png")
 
 
 def segment(marker: int, content: bytes) -> bytes:

@@ -116,3 +116,36 @@ def test_what_is_no_image_is_named_when_it_is_read() -> None:
         with pytest.raises(UserError, match=f"^{re.escape(message)}"):
             item.read(None)
     assert items[4].read(None).shape == (12, 20, 3)
+
+
+MODES = (
+    "1",
+    "L",
+    "P",
+    "RGB",
+    "RGBA",
+    "CMYK",
+    "YCbCr",
+    "LAB",
+    "HSV",
+    "I",
+    "F",
+    "LA",
+    "PA",
+    "RGBX",
+    "RGBa",
+    "I;16",
+    "I;16B",
+)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_image_of_any_mode_that_pillow_converts_is_read(mode: str) -> None:
+    [item] = GivenImages([Image.new(mode, (5, 4))])
+    assert item.read(WINDOW).shape == (4, 5, 3)
+
+
+def test_an_image_that_pillow_does_not_convert_is_named() -> None:
+    [item] = GivenImages([Image.new("La", (5, 4))])
+    with pytest.raises(UserError, match=r"^image 0: .*; convert it to RGB$"):
+        item.read(None)

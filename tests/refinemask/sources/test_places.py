@@ -1,4 +1,5 @@
 import os
+import unicodedata
 from pathlib import PurePosixPath
 
 import pytest
@@ -7,7 +8,9 @@ from hypothesis import strategies as st
 
 from refinemask.sources.places import Places
 
-NAMES = st.sampled_from(["a", "a-2", "b", "clip", "000001", "000001-2", "..", "x" * 255])
+NAMES = st.sampled_from(
+    ["a", "A", "a-2", "A-2", "b", "\u00e4", "a\u0308", "clip", "000001", "000001-2", "..", "x" * 255]
+)
 IMAGES = st.lists(NAMES, min_size=1, max_size=3).map(lambda parts: ("image", PurePosixPath(*parts)))
 VIDEOS = NAMES.map(lambda name: ("video", PurePosixPath(name)))
 
@@ -22,7 +25,8 @@ def test_no_output_has_the_place_of_another(given: list[tuple[str, PurePosixPath
         else:
             stem = PurePosixPath(places.of_numbered(place.name))
             found += [stem, stem / "000000", stem / "000001"]
-    assert len(set(found)) == len(found)
+    # macOS and Windows have one file for names that differ only in case, or in how Unicode composes a letter.
+    assert len({unicodedata.normalize("NFD", str(place)).lower() for place in found}) == len(found)
     assert all(len(os.fsencode(f"{place.name}.json")) <= 255 for place in found)
 
 

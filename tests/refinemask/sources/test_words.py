@@ -4,6 +4,7 @@ import subprocess
 import sys
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -220,3 +221,10 @@ def test_results_come_as_paths_come_on_standard_input(tree: Path) -> None:
         process.stdin.close()
         assert re.fullmatch("", process.stdout.read())
         assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize("words", [{"words": ["-"]}, {"words": [], "listed": "-"}])
+def test_standard_input_that_is_closed_is_an_error(words: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(UserError, match="standard input is closed"):
+        source_of(**words)

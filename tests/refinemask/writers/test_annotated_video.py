@@ -117,11 +117,18 @@ def test_every_rate_is_written(tmp_path: Path, given: float, written: float) -> 
     assert read(tmp_path / "clip.mp4")[1] == pytest.approx(written, rel=1e-3)
 
 
-def test_an_input_is_not_replaced(tmp_path: Path) -> None:
+@pytest.mark.parametrize("given", ["clip.mp4", "clip.avi"])
+@pytest.mark.parametrize("inputs", [(), None])
+def test_an_input_and_a_video_beside_it_are_not_replaced(
+    tmp_path: Path, given: str, inputs: tuple[Path, ...] | None
+) -> None:
     source = tmp_path / "clip.mp4"
     source.write_bytes(b"precious")
-    with AnnotatedVideo(tmp_path) as writer, pytest.raises(UserError, match="is one of the files to read"):
-        put(writer, frame(clip(path=source), 0), FOUND, grey(0))
+    with (
+        AnnotatedVideo(tmp_path, inputs=inputs) as writer,
+        pytest.raises(UserError, match="is one of the files to read"),
+    ):
+        put(writer, frame(clip(path=tmp_path / given), 0), FOUND, grey(0))
     assert source.read_bytes() == b"precious"
 
 
@@ -152,3 +159,12 @@ def test_a_codec_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(UserError, match=r"OpenCV makes no MP4 of 640x480 pixels and 10 frames per second \(none\)"):
         write(tmp_path, 1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interruption_between_a_frame_and_its_count_loses_no_video(tmp_path: Path) -> None:
+    with AnnotatedVideo(tmp_path) as writer:
+        for index in range(3):
+            put(writer, frame(clip(), index), FOUND, grey(index))
+        assert writer._mp4 is not None
+        writer._mp4._frames -= 1
+    assert read(tmp_path / "clip.mp4")[0] == [0, 1, 2]

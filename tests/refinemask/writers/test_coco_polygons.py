@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -103,3 +104,18 @@ def test_what_cannot_be_written_is_kept_elsewhere(tmp_path: Path, monkeypatch: p
     with pytest.raises(UserError, match=r"out/draft\.json: cannot .*are in .*kept/draft\.json"):
         write(tmp_path / "out" / "draft.json")
     assert len(json.loads((tmp_path / "kept" / "draft.json").read_text())["images"]) == 3
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, UserError])
+def test_no_annotation_is_without_its_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    path = tmp_path / "draft.json"
+    with CocoPolygons(path) as writer:
+        put(writer, still(Path("a.jpg")), FOUND)
+        monkeypatch.setattr(writer._images, "append", Mock(side_effect=error("between the two")))
+        with pytest.raises(error):
+            put(writer, still(Path("b.jpg")), FOUND)
+    content = json.loads(path.read_text())
+    assert [image["id"] for image in content["images"]] == [1]
+    assert [each["image_id"] for each in content["annotations"]] == [1, 1]

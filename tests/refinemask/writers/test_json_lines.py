@@ -85,3 +85,30 @@ raise SystemExit(exit_code(run))
     process.stdout.close()
     assert process.stderr.read() == ""
     assert process.wait() == 141
+
+
+def test_standard_output_that_is_closed_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(UserError, match="standard output is closed"):
+        JsonLines(None)
+
+
+def test_a_file_that_another_writes_is_left_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    with JsonLines(path) as writer:
+        put(writer, still(Path("a.png")), TWO)
+        with pytest.raises(UserError, match=r"a\.jsonl: another process writes to it"):
+            JsonLines(path).__enter__()
+        put(writer, still(Path("b.png")), TWO)
+    assert [json.loads(line)["image"] for line in path.read_text().splitlines()] == ["a.png", "b.png"]
+    with JsonLines(path):
+        assert path.read_text() == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be removed there")
+def test_lines_are_not_lost_without_a_word(tmp_path: Path) -> None:
+    writer = JsonLines(tmp_path / "a.jsonl")
+    writer.__enter__()
+    writer.path.unlink()  # type: ignore[union-attr]
+    with pytest.raises(UserError, match=r"a\.jsonl: was removed while it was written"):
+        writer.__exit__(None, None, None)

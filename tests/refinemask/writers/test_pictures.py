@@ -61,3 +61,14 @@ def test_the_folder_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     with pytest.raises(UserError, match="out: is a file, expected the name of a folder"):
         Pictures(tmp_path / "out")
+
+
+@pytest.mark.parametrize("inputs", [(), None])
+def test_a_picture_beside_the_image_is_not_replaced(tmp_path: Path, inputs: tuple[Path, ...] | None) -> None:
+    (tmp_path / "a.png").write_bytes(b"precious")
+    with Pictures(tmp_path / ".", inputs=inputs) as writer, pytest.raises(UserError, match="lies beside them"):
+        put(writer, still(tmp_path / "a.jpg"), FOUND)
+    assert (tmp_path / "a.png").read_bytes() == b"precious"
+    with Pictures(tmp_path / "out", inputs=inputs) as writer:
+        for _ in range(2):
+            put(writer, still(tmp_path / "a.jpg"), FOUND)
