@@ -134,7 +134,8 @@ class Engine(ABC):
             images: paths, PIL images, and arrays [h, w, 3] uint8 RGB, of any sizes. An engine whose preprocessing has a
                 window takes arrays of other real numbers too, which the window maps, and of one channel, [h, w] or
                 [h, w, 1].
-            batch_size: images, or tiles of a large image, that run together.
+            batch_size: images, or tiles of large images, that run together; None is :attr:`preferred_batch`.
+            workers: threads that decode, and that resize and paste; None chooses by the processors.
             tile: side in pixels of the tiles in which larger images are predicted; None leaves every image whole. A
                 tile is resized as an image is, so it should be about as large as the images of training.
             overlap: width in pixels of the band that neighbouring tiles share; None is an eighth of the tile. Objects

@@ -218,7 +218,7 @@ class Pipeline(Generic[T]):
         try:
             return future.result()
         except UserError as error:
-            self._settle(work, Result(item=work.item, error=error, was_read=False))
+            self._settle(work, Result(item=work.item, error=error, was_read=work.was_read))
         except BaseException as error:
             self._break(work, error)
         return []
