@@ -23,7 +23,8 @@ class StreamOptions:
     """
 
     batch_size: int | None = None
-    """Images, or tiles of images, that go through the network together; None is what the predictor prefers."""
+    """Images, or tiles of images, that go through the network together; None is what the predictor prefers, and of a
+    camera or stream the fewest that it takes."""
     workers: int | None = None
     """Threads that decode, and that resize and paste; None chooses by the processors that this process may use."""
     tiling: Tiling | None = None
@@ -89,8 +90,10 @@ def make_plan(predictor: Predictor, options: StreamOptions, *, live: bool) -> Pl
     """
     # A batch that the predictor would fill up with copies is filled up with images.
     smallest = getattr(predictor, "smallest_batch", 1)
+    # A camera's frames would grow old while they wait for a batch that is full.
+    preferred = smallest if live else getattr(predictor, "preferred_batch", 1)
     return Plan(
-        batch_size=max(smallest, options.batch_size or getattr(predictor, "preferred_batch", 1)),
+        batch_size=max(smallest, options.batch_size or preferred),
         workers=options.workers or max(1, min(MOST_WORKERS, processors() // 2)),
         concurrency=getattr(predictor, "concurrency", 1),
         live=live,
