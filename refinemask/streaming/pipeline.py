@@ -24,7 +24,7 @@ from refinemask.sources.item import Item
 from refinemask.streaming.batches import Batches
 from refinemask.streaming.budget import Budget
 from refinemask.streaming.meter import Meter
-from refinemask.streaming.plan import Plan
+from refinemask.streaming.plan import HOST_STAGES, Plan
 from refinemask.streaming.work import Part, Render, Result, Work
 from refinemask.tiling import Tiling
 
@@ -42,7 +42,7 @@ class Pipeline(Generic[T]):
         self, predictor: Predictor, items: Iterable[Item], plan: Plan, tiling: Tiling | None, render: Render[T] | None
     ) -> None:
         """Prepare the pass; it begins with the iteration over :meth:`results`."""
-        self.meter = Meter(plan.capacities)
+        self.meter = Meter(plan.capacities, HOST_STAGES)
         self._predictor, self._items, self._tiling, self._render = predictor, items, tiling, render
         # What waits for its batch must leave room, or nothing would be decoded that completes it.
         self._batches: Batches[T] = Batches(plan.batch_size, plan.patience, MOST_BYTES // 2)

@@ -12,6 +12,8 @@ PATIENCE = 3
 """Batches' worth of later images for which an incomplete batch waits."""
 MOST_WORKERS = 8
 """Largest number of threads that decode, and that paste, where nobody asks for more."""
+HOST_STAGES = "resize", "paste", "render"
+"""What the threads that carry batches do beside the network."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +75,8 @@ class Plan:
     @property
     def capacities(self) -> Mapping[str, int]:
         """By stage, how many threads it keeps busy."""
-        computers = dict.fromkeys(("resize", "paste", "render"), self.computers)
-        return {"source": 1, "decode": self.decoders, "engine": self.concurrency, **computers, "output": 1}
+        host = dict.fromkeys(HOST_STAGES, self.workers)
+        return {"source": 1, "decode": self.decoders, "engine": self.concurrency, **host, "output": 1}
 
 
 def make_plan(predictor: Predictor, options: StreamOptions, *, live: bool) -> Plan:
