@@ -94,6 +94,13 @@ def test_only_images_of_one_padded_size_go_together() -> None:
     assert sorted(predictor.seen) == sorted([(2, 3, 32, 64), (2, 3, 32, 32), (2, 3, 32, 64)])
 
 
+def test_images_of_any_size_are_padded_as_the_predictor_asks() -> None:
+    predictor = BrightBox(canvas=(96, 128))
+    items = [MadeItem(1, *size) for size in [(20, 30), (64, 64), (64, 20)]]
+    list(stream(predictor, items, StreamOptions(batch_size=2)).results())
+    assert sorted(predictor.seen) == [(1, 3, 96, 128), (2, 3, 96, 128)]
+
+
 def test_the_same_images_make_the_same_batches_each_time() -> None:
     def batches(seed: int) -> list[tuple[int, ...]]:
         predictor, chance = Slow(seed), random.Random(seed)
