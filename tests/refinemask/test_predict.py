@@ -23,6 +23,7 @@ from refinemask.predict import Args, main
 from refinemask.weights import save_detector
 from tests.support.bright_box import BrightBox
 from tests.support.tiny_detector import make_tiny_detector
+from tests.support.videos import write_video
 
 
 @pytest.fixture(scope="module")
@@ -210,3 +211,41 @@ def test_large_pictures_are_predicted_in_tiles(folder: Path, checkpoint: Path, t
     assert [{"file_name": "a.png", **result} for result in expected.to_coco(1)] == results
     assert {tuple(result["segmentation"]["size"]) for result in results} == {(60, 90)}
     assert (tmp_path / "tiles" / "a.png").exists()
+
+
+def test_every_output_of_images_and_a_video(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("engines.load", lambda *_, **__: BrightBox())
+    (folder / "below").mkdir()
+    (folder / "a.png").rename(folder / "below" / "a.png")
+    (folder / "c.png").unlink()
+    clip, listed, output = write_video(tmp_path / "clip.mp4", 9), tmp_path / "list.txt", tmp_path / "out"
+    listed.write_text(f"{clip}\n")
+    asked = Args(
+        images=(folder,),
+        model=tmp_path / "model",
+        output=output,
+        list=str(listed),
+        recursive=True,
+        every=3,
+        max_frames=2,
+        json_lines=str(tmp_path / "lines"),
+        masks=True,
+        polygons=True,
+        labelme=True,
+        classes=("b",),
+    )
+    assert main(asked) == 0
+    lines = [json.loads(line) for line in (tmp_path / "lines").read_text().splitlines()]
+    assert [Path(line["image"]).name for line in lines] == ["b.jpg", "a.png", "clip.mp4: frame 0", "clip.mp4: frame 3"]
+    assert [len(line["detections"]) > 0 for line in lines] == [True, True, False, False], "frames are blue"
+    places = ["b", "below/a", "clip/000000", "clip/000003"]
+    assert all((output / "labelme" / f"{place}.json").exists() for place in places)
+    assert all((output / "masks" / name / f"{place}.png").exists() for place, name in zip(places, "bbaa", strict=True))
+    assert len(json.loads((output / "polygons.json").read_text())["images"]) == 4
+    assert {path.name for path in output.iterdir()} == {
+        *("b.png", "below", "clip.mp4", "masks", "polygons.json", "labelme", "results.json")
+    }
+    without = replace(asked, output=None, masks=False, polygons=False, labelme=False, classes=("a",))
+    assert main(without) == 0
+    assert all(not json.loads(line)["detections"] for line in (tmp_path / "lines").read_text().splitlines())
+    assert main(replace(without, masks=True)) == 2

@@ -270,15 +270,21 @@ def test_tiles_of_several_images_share_batches() -> None:
     assert set(predictor.batches) == {4}
 
 
-def test_an_image_that_fails_in_two_tiles_fails_once() -> None:
+def test_an_image_that_fails_in_two_tiles_fails_once_and_its_others_are_left_out() -> None:
+    tried = []
+
     class Refusing(ColouredObjects):
         def detect(self, *args: Any, **phases: Any) -> list[Any]:
+            tried.append(1)
             time.sleep(0.001)
             raise UserError("no")
 
     items = [MadeItem(number, 200, 200) for number in range(3)]
     results = list(stream(Refusing(40), items, StreamOptions(tiling=Tiling(40, 10), workers=4)).results())
     assert [str(result.error) for result in results] == ["no"] * 3
+    assert len(Tiling(40, 10).tiles(200, 200)) == 49
+    # Each of five threads may have begun one when the first one fails.
+    assert len(tried) <= 3 * 5
 
 
 def test_one_that_was_cancelled_by_its_own_reader_is_an_error() -> None:
