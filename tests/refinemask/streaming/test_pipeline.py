@@ -144,6 +144,27 @@ def test_few_images_are_taken_ahead_of_the_caller() -> None:
     assert not own_threads()
 
 
+def test_frames_of_a_camera_are_taken_when_they_are_needed() -> None:
+    class Camera:
+        live, taken = True, 0
+
+        def __iter__(self) -> Iterator[MadeItem]:
+            while True:
+                self.taken += 1
+                yield MadeItem(7)
+
+    class OnGpu(BrightBox):
+        preferred_batch = 8
+
+    camera, predictor = Camera(), OnGpu()
+    results = stream(predictor, camera, StreamOptions(workers=4)).results()
+    next(results)
+    time.sleep(0.2)
+    results.close()
+    assert camera.taken <= 4
+    assert {shape[0] for shape in predictor.seen} == {1}
+
+
 def test_few_bytes_of_large_images_are_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("refinemask.streaming.pipeline.MOST_BYTES", 3 * 100 * 100 * 3)
     read = []
