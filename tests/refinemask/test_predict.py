@@ -19,6 +19,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 import engines
+from refinemask.config import Window
 from refinemask.predict import Args, main
 from refinemask.weights import save_detector
 from tests.support.bright_box import BrightBox
@@ -249,3 +250,15 @@ def test_every_output_of_images_and_a_video(folder: Path, monkeypatch: pytest.Mo
     assert main(without) == 0
     assert all(not json.loads(line)["detections"] for line in (tmp_path / "lines").read_text().splitlines())
     assert main(replace(without, masks=True)) == 2
+
+
+def test_the_window_and_the_batch_are_those_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    predictor = BrightBox()
+    monkeypatch.setattr("engines.load", lambda *_, **__: predictor)
+    paths = tuple(tmp_path / f"{number}.png" for number in range(4))
+    for path in paths:
+        cv2.imwrite(str(path), np.full((20, 30, 3), 900, np.uint16))
+    args = Args(images=paths, model=tmp_path / "model", output=tmp_path / "out", draw=False, batch_size=4)
+    assert main(args) == 1, "16 bits need a window"
+    assert main(replace(args, window=Window(low=0, high=1000))) == 0
+    assert predictor.seen == [(4, 3, 32, 64)]
