@@ -86,6 +86,8 @@ class TorchEngine(Engine):
 
     @torch.inference_mode()
     def run(self, inputs: Inputs) -> Detections:
+        # A new thread takes the number of set_num_threads when it is first asked for it, but not for a convolution.
+        torch.get_num_threads()
         with self._turn:
             with self.arithmetic():
                 outputs = self.detector(*inputs)

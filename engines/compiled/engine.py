@@ -123,6 +123,8 @@ class CpuSlot:
     @held_signals()
     def run(self) -> None:
         """Compute the detections of the inputs, and masks for as many places as there are detections."""
+        # See TorchEngine.run.
+        torch.get_num_threads()
         images, image_sizes = self._inputs
         program = self._programs[images.shape[2], images.shape[3]]
         features = program.features(images, image_sizes)

@@ -18,6 +18,7 @@ from queue import SimpleQueue
 from threading import Thread, current_thread
 from typing import Generic, TypeVar
 
+from refinemask.contract import InputError
 from refinemask.files import UserError
 from refinemask.prediction import Predictor, detect
 from refinemask.sources.item import Item
@@ -245,6 +246,10 @@ class Pipeline(Generic[T]):
         pixels = [part.pixels for part in batch]
         try:
             found = detect(self._predictor, pixels, canvas.size if canvas.fixed else None, self.meter)
+        except InputError as error:
+            # Each image was found to fit by itself, so it is their number that does not.
+            self._break_all(batch, error)
+            return
         except UserError as error:
             if len(batch) > 1:
                 # One of them may be at fault.

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from refinemask.contract import InputError
 from refinemask.files import UserError
 from refinemask.prediction import Prediction, predict
 from refinemask.streaming.plan import StreamOptions
@@ -237,6 +238,17 @@ def test_a_batch_that_fails_is_tried_image_by_image() -> None:
     assert [result.prediction.to_coco() for result in results if result.prediction is not None] == [
         found for item, found in zip(items, serial(items), strict=True) if item.brightness != 3
     ]
+
+
+def test_a_batch_that_is_larger_than_the_predictor_takes_ends_the_pass() -> None:
+    class Single(BrightBox):
+        def detect(self, images: np.ndarray, *args: Any, **phases: Any) -> list[Any]:
+            if len(images) > 1:
+                raise InputError("2 images in a batch")
+            return super().detect(images, *args, **phases)
+
+    with pytest.raises(InputError, match="2 images in a batch"):
+        list(stream(Single(), [MadeItem(1), MadeItem(2)], StreamOptions(batch_size=2)).results())
 
 
 def test_leaving_the_iteration_ends_all_threads() -> None:

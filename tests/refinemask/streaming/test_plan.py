@@ -55,3 +55,11 @@ def test_the_processors_are_those_that_this_process_may_use(monkeypatch: pytest.
     monkeypatch.delattr("os.sched_getaffinity")
     monkeypatch.setattr("os.cpu_count", lambda: 7)
     assert processors() == 7
+
+
+def test_the_processes_of_torchrun_share_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = processors()
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(alone))
+    assert processors() == 1
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1000")
+    assert processors() == 1
