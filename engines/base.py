@@ -131,10 +131,11 @@ class Engine(ABC):
         """Detect objects in image files and decoded images.
 
         Args:
-            images: paths, PIL images, and arrays [h, w, 3] uint8 RGB, of any sizes. An engine whose preprocessing has a
-                window takes arrays of other real numbers too, which the window maps, and of one channel, [h, w] or
-                [h, w, 1].
-            batch_size: images, or tiles of large images, that run together; None is :attr:`preferred_batch`.
+            images: paths, PIL images, and arrays [h, w, 3] uint8 RGB, of any sizes. Another thread takes them, a few
+                ahead of the predictions. An engine whose preprocessing has a window takes arrays of other real numbers
+                too, which the window maps, and of one channel, [h, w] or [h, w, 1].
+            batch_size: images, or tiles of images, that run together; None is what the engine prefers. Only images of
+                one padded size do, and each is padded as it would be alone.
             workers: threads that decode, and that resize and paste; None chooses by the processors.
             tile: side in pixels of the tiles in which larger images are predicted; None leaves every image whole. A
                 tile is resized as an image is, so it should be about as large as the images of training.

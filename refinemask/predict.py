@@ -16,7 +16,15 @@ from refinemask.options import require_at_least, require_own_files
 from refinemask.prediction import DRAWN_SCORE
 from refinemask.sources.source import Source
 from refinemask.sources.words import source_of
-from refinemask.spelling import Old, OptionalName, OptionalNumber, OptionalOutput, OptionalWindow
+from refinemask.spelling import (
+    Old,
+    OptionalFile,
+    OptionalName,
+    OptionalNames,
+    OptionalNumber,
+    OptionalOutput,
+    OptionalWindow,
+)
 from refinemask.streaming.plan import StreamOptions
 from refinemask.tiling import make_tiling
 from refinemask.writers.annotated_video import AnnotatedVideo
@@ -48,7 +56,7 @@ class Args:
     output: OptionalOutput = None
     """The folder for all outputs: a drawing per image (PNG) and video (MP4), results.json, and what is asked for below.
     Only --json-lines does without it."""
-    list: OptionalName = None
+    list: OptionalFile = None
     """A text file with the path of an image or video in each line, or - for standard input."""
     recursive: bool = False
     """Search the folders within the given ones, too."""
@@ -57,18 +65,19 @@ class Args:
     max_frames: OptionalNumber = None
     """Take at most so many frames of each video."""
     draw: bool = True
-    """Draw; with --no-draw all is faster, and supervision is not needed."""
+    """Draw; --no-draw is faster, and does without the extra draw."""
     draw_score: float = DRAWN_SCORE
     """Draw only detections of at least this score; the other outputs have all."""
-    json_lines: OptionalName = None
+    json_lines: OptionalFile = None
     """Write a line of JSON for each image as soon as it is done into this file, or with - to standard output."""
     masks: bool = False
-    """Write a PNG of 16 bits for each image, whose pixels are the number of the instance, to masks/ in the folder."""
+    """Write a PNG of 16 bits for each class of an image, whose pixels are the numbers of the objects, to masks/ in the
+    folder."""
     polygons: bool = False
     """Write a COCO data set with polygons, for tools of annotation, as polygons.json."""
     labelme: bool = False
     """Write a labelme file for each image to labelme/ in the folder."""
-    classes: tuple[str, ...] | None = None
+    classes: OptionalNames = None
     """Names of the classes to look for; all if not given."""
     detections: OptionalNumber = None
     """Largest number of detections per image, 1 to 3840; if not given, the file's, and only a checkpoint has more."""
@@ -135,8 +144,10 @@ def _writers(args: Args, source: Source) -> list[Writer]:
     )
     if args.output is None:
         wanted = [name for name in ("masks", "polygons", "labelme") if getattr(args, name)]
-        if not lines or wanted:
-            raise UserError(f"{'--' + wanted[0] if wanted else 'predict'} needs a folder: name one with --output")
+        if wanted:
+            raise UserError(f"--{wanted[0]} needs a folder: name one with --output")
+        if not lines:
+            raise UserError("no output was given; expected a folder, --output FOLDER, or --json-lines FILE")
         return [*lines]
     folder = args.output
     inputs = None if source.paths is None else [args.model, *source.paths]
@@ -168,7 +179,7 @@ def _require_own_outputs(args: Args) -> None:
 
 
 def _report(args: Args, source: Source, written: Written, engine: str) -> int:
-    if written.failed and source.total == 1:
+    if written.failed == 1 and not written.predicted:
         raise UserError(written.reasons[0])
     for reason in written.reasons[:SHOWN_REASONS]:
         print(f"skipped: {printable(reason)}", file=sys.stderr)
@@ -176,12 +187,11 @@ def _report(args: Args, source: Source, written: Written, engine: str) -> int:
         print(f"skipped: and {written.failed - SHOWN_REASONS} more", file=sys.stderr)
     dropped = f", {written.dropped} frames dropped" if source.live else ""
     count = written.predicted + written.failed
-    line = (
-        f"{written.predicted} of {count} images predicted, {written.failed} skipped{dropped} ({engine}): "
-        f"{args.output or args.json_lines}"
-    )
+    to_standard = args.json_lines == STANDARD
+    place = args.output or ("standard output" if to_standard else args.json_lines)
+    line = f"{written.predicted} of {count} images predicted, {written.failed} skipped{dropped} ({engine}): {place}"
     # Standard output may be the lines of JSON alone.
-    print(line, file=sys.stderr if args.json_lines == STANDARD else sys.stdout)
+    print(line, file=sys.stderr if to_standard else sys.stdout)
     return 1 if not written.predicted else 0
 
 

@@ -19,6 +19,9 @@ OptionalOutput = Annotated[Path | None, tyro.conf.arg(aliases=("-o",), metavar="
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 OptionalNumber = Annotated[int | None, tyro.conf.arg(metavar="INT")]
 OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
+OptionalNames = Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="NAME…")]
+OptionalFile = Annotated[str | None, tyro.conf.arg(metavar="PATH")]
+"""A file, or - for standard input or output."""
 OptionalRange = Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="LOW HIGH")]
 
 

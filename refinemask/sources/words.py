@@ -93,8 +93,7 @@ class _Resolver:
         if word == STANDARD_INPUT:
             yield StandardInputImage(self.places.of_image(PurePosixPath("stdin")))
         elif os.path.isdir(word):
-            paths = images_of(Path(word), recursive=self.recursive)
-            yield Files([self._image(path, path.relative_to(word)) for path in paths])
+            yield self._folder(Path(word))
         elif os.path.lexists(word):
             yield self.of_file(Path(word))
         elif is_address(word):
@@ -114,6 +113,16 @@ class _Resolver:
             return Files([self._image(path, below or Path(path.name))])
         stem = self.places.of_numbered(path.stem)
         return VideoFile(path, stem, every=self.every, max_frames=self.max_frames)
+
+    def _folder(self, folder: Path) -> Source:
+        try:
+            paths = images_of(folder, recursive=self.recursive)
+        except UserError as error:
+            suffixes = sorted(path.suffix for path in folder.glob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+            if not suffixes:
+                raise
+            raise UserError(f"{error}; for its videos give '{folder / '*'}{suffixes[0]}'") from error
+        return Files([self._image(path, path.relative_to(folder)) for path in paths])
 
     def _image(self, path: Path, below: Path) -> ImageFile:
         return ImageFile(path, self.places.of_image(PurePosixPath(below.parent, below.stem)))

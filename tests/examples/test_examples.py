@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,7 +17,14 @@ import pytest
 
 from benchmarks.harness.report import ComparisonReport
 from benchmarks.harness.report_file import read_report
-from examples import convert_and_evaluate, export_and_compare, predict_folder, quantize, train_on_bundled_images
+from examples import (
+    convert_and_evaluate,
+    export_and_compare,
+    predict_folder,
+    predict_video,
+    quantize,
+    train_on_bundled_images,
+)
 from refinemask.bundled import NUCLEI
 from refinemask.prediction import DRAWN_SCORE
 from refinemask.recipes import RECIPES
@@ -30,6 +38,7 @@ WITH_OPTIONS = (
     "convert_and_evaluate",
     "export_and_compare",
     "predict_folder",
+    "predict_video",
     "quantize",
     "run_without_pytorch",
     "train_on_bundled_images",
@@ -85,6 +94,16 @@ def test_predict_folder_writes_results_and_reads_them_again(
         drawn = sum(result["file_name"] == name and result["score"] >= DRAWN_SCORE for result in results)
         assert drawn >= least
         assert f"{name}: {drawn} objects cover" in printed
+
+
+def test_predict_video_draws_and_tells_every_second_frame(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    predict_video.main(tmp_path, every=2, max_frames=2)
+    lines = [json.loads(line) for line in (tmp_path / "lines.jsonl").read_text().splitlines()]
+    assert [(line["frame"], line["seconds"]) for line in lines] == [(0, 0.0), (2, 0.5)]
+    assert all(len(line["detections"]) >= 10 for line in lines)
+    drawn = cv2.VideoCapture(str(tmp_path / "drawn" / "nuclei.mp4"))
+    assert (drawn.get(cv2.CAP_PROP_FRAME_COUNT), drawn.get(cv2.CAP_PROP_FPS)) == (2, 2)
+    assert "2 frames predicted, 0 dropped" in capsys.readouterr().out
 
 
 def test_train_on_bundled_images_trains_and_predicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -70,18 +70,19 @@ def test_detections_are_those_of_eager_pytorch(compiled: engines.Engine, eager: 
 
 def test_ctrl_c_within_compiled_code_stays_what_it_is(compiled: engines.Engine) -> None:
     inputs = compiled.upload(*(tensor.numpy() for tensor in make_batch(0)))
-    real = inputs._programs[CANVAS]
+    programs = inputs.slot._programs
+    real = programs[CANVAS]
 
     def interrupted(*tensors: Any) -> Any:
         signal.raise_signal(signal.SIGINT)
         return real.features(*tensors)
 
-    inputs._programs[CANVAS] = replace(real, features=interrupted)
+    programs[CANVAS] = replace(real, features=interrupted)
     try:
         with pytest.raises(KeyboardInterrupt):
             compiled.run(inputs)
     finally:
-        inputs._programs[CANVAS] = real
+        programs[CANVAS] = real
     assert len(compiled.infer(*make_batch(0)).boxes) == BATCH, "the slot was given back"
 
 

@@ -87,6 +87,14 @@ def test_a_folder_has_an_image_only_below(tree: Path) -> None:
     assert names(list(source_of(["outer"], recursive=True))) == ["outer/inner/a.png inner/a"]
 
 
+def test_a_folder_of_videos_tells_how_they_are_given(tree: Path) -> None:
+    (tree / "clips").mkdir()
+    write_video(tree / "clips" / "a.AVI", 1)
+    with pytest.raises(UserError, match=r"^clips: the folder holds no image .*; for its videos give 'clips/\*\.AVI'$"):
+        source_of(["clips"])
+    assert len(list(source_of(["clips/*.AVI"]))) == 1
+
+
 @pytest.mark.parametrize(
     ("pattern", "expected"),
     [
