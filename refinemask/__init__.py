@@ -23,7 +23,10 @@ __all__ = [
     "evaluate",
     "inspect",
     "load_detector",
+    "source_of",
+    "stream",
     "train",
+    "write_predictions",
 ]
 
 if TYPE_CHECKING:
@@ -34,9 +37,12 @@ if TYPE_CHECKING:
     from refinemask.files import FailedCheckError, UserError
     from refinemask.modeling.detector import Detector
     from refinemask.prediction import Prediction
+    from refinemask.sources.words import source_of
+    from refinemask.streaming.stream import stream
     from refinemask.structures import Detections
     from refinemask.training.run import Plan, train
     from refinemask.weights import load_detector
+    from refinemask.writers.write import write_predictions
 
 _HOMES = {
     "Detections": "refinemask.structures",
@@ -52,7 +58,10 @@ _HOMES = {
     "evaluate": "refinemask.evaluation.run",
     "inspect": "refinemask.data.inspection.run",
     "load_detector": "refinemask.weights",
+    "source_of": "refinemask.sources.words",
+    "stream": "refinemask.streaming.stream",
     "train": "refinemask.training.run",
+    "write_predictions": "refinemask.writers.write",
 }
 
 

@@ -29,7 +29,7 @@ STANDARD_INPUT = "-"
 
 
 def source_of(
-    words: Sequence[str | os.PathLike[str]],
+    words: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     listed: str | os.PathLike[str] | None = None,
     recursive: bool = False,
@@ -52,7 +52,7 @@ def source_of(
     side. No two have the same place.
 
     Args:
-        words: the words.
+        words: one word, or several.
         listed: a text file with one path of an image or video a line, or ``-`` for standard input; it comes last.
         recursive: whether folders below the given ones are searched as well.
         every: 1 takes every frame of a video, 5 every fifth.
@@ -63,6 +63,8 @@ def source_of(
             standard input is closed or to be two things, a number is below 1, or nothing was given.
     """
     require_at_least(1, every=every, max_frames=max_frames)
+    # The letters of a text would be words, too.
+    words = [words] if isinstance(words, str | os.PathLike) else words
     given = [os.fspath(word) for word in words]
     if given.count(STANDARD_INPUT) + (listed == STANDARD_INPUT) > 1:
         raise UserError("standard input can be read once; expected one - for an image or a list")

@@ -1,7 +1,7 @@
 """How busy each stage of a pipeline is, which tells the one that limits. Imports no PyTorch."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import RLock
@@ -23,13 +23,20 @@ class _Stage:
 class Meter:
     """Counts who is in which stage, and for how long; several threads use it at once."""
 
-    def __init__(self, capacities: Mapping[str, int], clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        capacities: Mapping[str, int],
+        together: Collection[str] = (),
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         """Begin to measure.
 
         Args:
             capacities: by stage, how many threads it keeps busy at most; who waits for it is inside, too.
+            together: stages that the same threads do in turn.
             clock: the time in seconds.
         """
+        self._together = together
         # The garbage collector may end an iteration, and so leave a stage, in a thread that is about to move.
         self._clock, self._lock, self._start = clock, RLock(), clock()
         self._stages = {name: _Stage(capacity, since=self._start) for name, capacity in capacities.items()}
@@ -59,6 +66,10 @@ class Meter:
             return {name: stage.busy / (stage.capacity * seconds) for name, stage in self._stages.items()}
 
     def limit(self) -> str:
-        """The stage that is busiest, for which the others wait."""
+        """The stage that is busiest, for which the others wait; of those with the same threads the longest."""
         shares = self.shares()
-        return max(shares, key=shares.__getitem__)
+        apart = {name: share for name, share in shares.items() if name not in self._together}
+        limits = max(apart, key=apart.__getitem__)
+        if sum(shares[name] for name in self._together) > apart[limits]:
+            return max(self._together, key=shares.__getitem__)
+        return limits

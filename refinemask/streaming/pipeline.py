@@ -25,7 +25,7 @@ from refinemask.sources.item import Item
 from refinemask.streaming.batches import Batches
 from refinemask.streaming.budget import Budget
 from refinemask.streaming.meter import Meter
-from refinemask.streaming.plan import Plan
+from refinemask.streaming.plan import HOST_STAGES, Plan
 from refinemask.streaming.work import Part, Render, Result, Work
 from refinemask.tiling import Tiling
 
@@ -43,7 +43,7 @@ class Pipeline(Generic[T]):
         self, predictor: Predictor, items: Iterable[Item], plan: Plan, tiling: Tiling | None, render: Render[T] | None
     ) -> None:
         """Prepare the pass; it begins with the iteration over :meth:`results`."""
-        self.meter = Meter(plan.capacities)
+        self.meter = Meter(plan.capacities, HOST_STAGES)
         self._predictor, self._items, self._tiling, self._render = predictor, items, tiling, render
         # What waits for its batch must leave room, or nothing would be decoded that completes it.
         self._batches: Batches[T] = Batches(plan.batch_size, plan.patience, MOST_BYTES // 2)
@@ -219,7 +219,7 @@ class Pipeline(Generic[T]):
         try:
             return future.result()
         except UserError as error:
-            self._settle(work, Result(item=work.item, error=error, was_read=False))
+            self._settle(work, Result(item=work.item, error=error, was_read=work.was_read))
         except BaseException as error:
             self._break(work, error)
         return []

@@ -12,6 +12,8 @@ PATIENCE = 3
 """Batches' worth of later images for which an incomplete batch waits."""
 MOST_WORKERS = 8
 """Largest number of threads that decode, and that paste, where nobody asks for more."""
+HOST_STAGES = "resize", "paste", "render"
+"""What the threads that carry batches do beside the network."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +25,8 @@ class StreamOptions:
     """
 
     batch_size: int | None = None
-    """Images, or tiles of images, that go through the network together; None is what the predictor prefers."""
+    """Images, or tiles of images, that go through the network together; None is what the predictor prefers, and of a
+    camera or stream the fewest that it takes."""
     workers: int | None = None
     """Threads that decode, and that resize and paste; None chooses by the processors that this process may use."""
     tiling: Tiling | None = None
@@ -72,8 +75,8 @@ class Plan:
     @property
     def capacities(self) -> Mapping[str, int]:
         """By stage, how many threads it keeps busy."""
-        computers = dict.fromkeys(("resize", "paste", "render"), self.computers)
-        return {"source": 1, "decode": self.decoders, "engine": self.concurrency, **computers, "output": 1}
+        host = dict.fromkeys(HOST_STAGES, self.workers)
+        return {"source": 1, "decode": self.decoders, "engine": self.concurrency, **host, "output": 1}
 
 
 def make_plan(predictor: Predictor, options: StreamOptions, *, live: bool) -> Plan:
@@ -89,8 +92,10 @@ def make_plan(predictor: Predictor, options: StreamOptions, *, live: bool) -> Pl
     """
     # A batch that the predictor would fill up with copies is filled up with images.
     smallest = getattr(predictor, "smallest_batch", 1)
+    # A camera's frames would grow old while they wait for a batch that is full.
+    preferred = smallest if live else getattr(predictor, "preferred_batch", 1)
     return Plan(
-        batch_size=max(smallest, options.batch_size or getattr(predictor, "preferred_batch", 1)),
+        batch_size=max(smallest, options.batch_size or preferred),
         workers=options.workers or max(1, min(MOST_WORKERS, processors() // 2)),
         concurrency=getattr(predictor, "concurrency", 1),
         live=live,

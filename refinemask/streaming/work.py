@@ -70,6 +70,8 @@ class Work(Generic[T]):
         """Takes the result, or the error that ends the pass, once."""
         self.bytes = 0
         """Size of the decoded image."""
+        self.was_read = False
+        """Whether the image was decoded; what fails later is not about the image alone."""
         self._tiles: list[Tile] | None = None
         self._pixels: NDArray[np.uint8] | None = None
         self._found: dict[int, ImageDetections] = {}
@@ -84,6 +86,7 @@ class Work(Generic[T]):
             UserError: it cannot be read, or does not fit the predictor.
         """
         pixels = self.item.read(predictor.config.preprocessing.window)
+        self.was_read = True
         height, width = pixels.shape[:2]
         if tiling is not None and not tiling.fits(height, width):
             self._tiles = tiling.tiles(height, width)

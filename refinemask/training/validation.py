@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -49,8 +48,6 @@ class LivePredictor:
     def __init__(self, detector: Detector, device: torch.device) -> None:
         self.config: ModelConfig = detector.config
         self._detector, self._device = detector, device
-        # What float32_products changes is of the whole process.
-        self._turn = Lock()
 
     @torch.inference_mode()
     def detect(
@@ -63,7 +60,8 @@ class LivePredictor:
         phases: Phases = unmeasured,
     ) -> list[ImageDetections]:
         """The detections of each image of a padded batch, in pixels of the original images."""
-        with phases("engine"), self._turn, float32_products(tf32=False):
+        # Threads take turns in float32_products.
+        with phases("engine"), float32_products(tf32=False):
             inputs = (torch.from_numpy(x).to(self._device) for x in (images, image_sizes))
             detections = self._detector(*inputs).numpy()
         with phases("paste"):

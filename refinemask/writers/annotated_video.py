@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from refinemask.files import UserError
 from refinemask.prediction import DRAWN_SCORE, Prediction
 from refinemask.sources.item import Item, Video
-from refinemask.writers.mp4 import Mp4, even
+from refinemask.writers.mp4 import Mp4, even, playable_rate
 from refinemask.writers.naming import json_text
 from refinemask.writers.own_files import OwnFiles
 from refinemask.writers.pictures import Pictures
@@ -22,8 +22,8 @@ class AnnotatedVideo(Writer):
     """Writes ``FOLDER/STEM.mp4`` for each video, and the drawing of each image that is no frame.
 
     A video takes its place when the next one begins or the block ends; one that was interrupted has the frames until
-    then. Where a frame could not be used, the picture before it is shown again, so that no other frame moves. All
-    frames have the size of the first drawing.
+    then. Where a frame could not be used, the picture before it is shown again, so that no other frame moves. Of a
+    camera or stream each picture is shown as long as it was the newest. All frames have the size of the first drawing.
     """
 
     def __init__(self, folder: Path, min_score: float = DRAWN_SCORE, inputs: Iterable[Path] | None = ()) -> None:
@@ -73,7 +73,13 @@ class AnnotatedVideo(Writer):
         if self._mp4 is None:
             mp4 = Mp4(self._path(item, item.video), item.video.fps, rendered.shape[:2])
             self._mp4 = self._open.enter_context(mp4)
-        for _ in range(1 + self._owed):
+        missing = self._missing(item, self._mp4)
+        for _ in range(missing):
+            if self._mp4.frames:
+                self._mp4.repeat()
+            else:
+                self._mp4.add(rendered)
+        if missing >= 0:
             self._mp4.add(rendered)
         self._owed = 0
 
@@ -96,6 +102,14 @@ class AnnotatedVideo(Writer):
             UserError: it cannot be written.
         """
         self._finish()
+
+    def _missing(self, item: Item, mp4: Mp4) -> int:
+        """Number of frames to show before an item's; below 0 the item's comes too soon."""
+        assert item.video is not None
+        if item.video.path is not None or item.seconds is None:
+            return self._owed
+        # Frames of a camera are dropped, and few cameras keep to the rate that they promise.
+        return round(item.seconds * playable_rate(item.video.fps)) - mp4.frames
 
     def _path(self, item: Item, video: Video) -> Path:
         return self._files.checked(self._files.folder / f"{json_text(video.stem)}.mp4", item)

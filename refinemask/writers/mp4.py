@@ -60,6 +60,11 @@ class Mp4:
             self._stack = stack.pop_all()
         return self
 
+    @property
+    def frames(self) -> int:
+        """Number of frames until now."""
+        return self._frames
+
     def add(self, picture: NDArray[np.uint8]) -> None:
         """Add a frame [h, w, 3] uint8 RGB; one of another size is resized."""
         if picture.shape[:2] != self._size:

@@ -19,6 +19,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 import engines
+from refinemask.config import Window
 from refinemask.predict import Args, main
 from refinemask.weights import save_detector
 from tests.support.bright_box import BrightBox
@@ -267,3 +268,53 @@ def test_what_gives_nothing_is_an_error_although_its_length_is_unknown(
     monkeypatch.setattr("engines.load", lambda *_, **__: BrightBox())
     assert main(Args(images=(word,), model=checkpoint, output=tmp_path / "out")) == 2
     assert capsys.readouterr().err.splitlines()[-1].startswith("error: ")
+
+
+def test_every_output_of_images_and_a_video(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("engines.load", lambda *_, **__: BrightBox())
+    (folder / "below").mkdir()
+    (folder / "a.png").rename(folder / "below" / "a.png")
+    (folder / "c.png").unlink()
+    clip, listed, output = write_video(tmp_path / "clip.mp4", 9), tmp_path / "list.txt", tmp_path / "out"
+    listed.write_text(f"{clip}\n")
+    asked = Args(
+        images=(folder,),
+        model=tmp_path / "model",
+        output=output,
+        list=str(listed),
+        recursive=True,
+        every=3,
+        max_frames=2,
+        json_lines=str(tmp_path / "lines"),
+        masks=True,
+        polygons=True,
+        labelme=True,
+        classes=("b",),
+    )
+    assert main(asked) == 0
+    lines = [json.loads(line) for line in (tmp_path / "lines").read_text().splitlines()]
+    assert [Path(line["image"]).name for line in lines] == ["b.jpg", "a.png", "clip.mp4: frame 0", "clip.mp4: frame 3"]
+    assert [len(line["detections"]) > 0 for line in lines] == [True, True, False, False], "frames are blue"
+    places = ["b", "below/a", "clip/000000", "clip/000003"]
+    assert all((output / "labelme" / f"{place}.json").exists() for place in places)
+    assert all((output / "masks" / name / f"{place}.png").exists() for place, name in zip(places, "bbaa", strict=True))
+    assert len(json.loads((output / "polygons.json").read_text())["images"]) == 4
+    assert {path.name for path in output.iterdir()} == {
+        *("b.png", "below", "clip.mp4", "masks", "polygons.json", "labelme", "results.json")
+    }
+    without = replace(asked, output=None, masks=False, polygons=False, labelme=False, classes=("a",))
+    assert main(without) == 0
+    assert all(not json.loads(line)["detections"] for line in (tmp_path / "lines").read_text().splitlines())
+    assert main(replace(without, masks=True)) == 2
+
+
+def test_the_window_and_the_batch_are_those_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    predictor = BrightBox()
+    monkeypatch.setattr("engines.load", lambda *_, **__: predictor)
+    paths = tuple(tmp_path / f"{number}.png" for number in range(4))
+    for path in paths:
+        cv2.imwrite(str(path), np.full((20, 30, 3), 900, np.uint16))
+    args = Args(images=paths, model=tmp_path / "model", output=tmp_path / "out", draw=False, batch_size=4)
+    assert main(args) == 1, "16 bits need a window"
+    assert main(replace(args, window=Window(low=0, high=1000))) == 0
+    assert predictor.seen == [(4, 3, 32, 64)]

@@ -13,6 +13,7 @@ from refinemask.config import ModelConfig, Window
 from refinemask.files import UserError
 from refinemask.prediction import Prediction
 from refinemask.sources.item import Video
+from refinemask.writers.mp4 import playable_rate
 from refinemask.writers.writer import Writer
 
 HEIGHT, WIDTH = 20, 30
@@ -47,9 +48,9 @@ def clip(stem: str = "clip", fps: float = 10.0, path: Path | None = None) -> Vid
 
 
 def frame(video: Video, index: int) -> Still:
-    """A frame of it, of ten a second."""
+    """A frame of it, in time."""
     place = PurePosixPath(video.stem) / f"{index:06}"
-    return Still(f"{video.name}: frame {index}", None, place, video, index, index / 10)
+    return Still(f"{video.name}: frame {index}", None, place, video, index, index / playable_rate(video.fps))
 
 
 def boxes_of(*corners: tuple[int, int, int, int], shape: tuple[int, int] = (HEIGHT, WIDTH)) -> NDArray[np.bool_]:

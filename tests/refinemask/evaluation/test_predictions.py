@@ -1,12 +1,14 @@
 """Predictions reach the disk as they come and survive an interruption; bad images are skipped and counted."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from refinemask.contract import InputError
 from refinemask.data.coco import CocoImage
 from refinemask.evaluation.prediction_file import PredictionFile
 from refinemask.evaluation.predictions import export_results, predict_dataset
@@ -62,6 +64,16 @@ def test_bad_images_are_skipped_with_their_reason(tmp_path: Path) -> None:
     assert "3.png: cannot be read" in missing
     assert "4.png: is 24x30" in turned
     assert "annotated at 30x24" in turned
+
+
+def test_an_image_that_does_not_fit_the_predictor_ends_the_evaluation(tmp_path: Path) -> None:
+    class Small(BrightBox):
+        def canvas(self, image_shapes: Iterable[tuple[int, int]]) -> tuple[int, int] | None:
+            raise InputError("too large")
+
+    predictions = PredictionFile(tmp_path / "p.jsonl", SOURCE)
+    with pytest.raises(UserError, match=r"1\.png: too large"):
+        predict_dataset(Small(), write_images(tmp_path, 2), tmp_path, predictions)
 
 
 def test_export_is_a_coco_results_file(tmp_path: Path) -> None:

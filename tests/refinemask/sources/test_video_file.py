@@ -104,3 +104,11 @@ def test_the_file_is_closed_when_the_iteration_is() -> None:
     source.close()
     assert list(items) == []
     assert capture.released
+
+
+def test_frames_that_are_too_large_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_video(tmp_path / "a.avi", 3)
+    monkeypatch.setattr("refinemask.sources.captures.LARGEST_PICTURE", 48 * 64 * 6 - 1)
+    [item] = VideoFile(path, "a")
+    with pytest.raises(UserError, match=r"a\.avi: its frames of 48x64 pixels are too large to decode safely"):
+        item.read(None)

@@ -60,6 +60,11 @@ def test_files_and_folders_are_what_they_were(tree: Path, capsys: pytest.Capture
         items[-1].read(None)
 
 
+@pytest.mark.parametrize("word", ["in", Path("in")])
+def test_one_word_needs_no_list(tree: Path, word: str | Path) -> None:
+    assert names(list(source_of(word))) == ["in/a.png a", "in/c.png c"]
+
+
 def test_folders_below_are_mirrored(tree: Path) -> None:
     (tree / "in" / "deep" / "loop").symlink_to(tree / "in")
     (tree / "in" / "deep" / "self").symlink_to(".")

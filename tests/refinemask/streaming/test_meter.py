@@ -27,3 +27,17 @@ def test_what_is_busy_now_counts() -> None:
         now = 5.0
         assert meter.shares() == {"engine": 0, "output": 1}
         assert meter.limit() == "output"
+
+
+def test_stages_of_the_same_threads_limit_together() -> None:
+    now = 0.0
+    meter = Meter({"decode": 1, "paste": 1, "render": 1}, ("paste", "render"), clock=lambda: now)
+    for stage, seconds in (("paste", 4), ("render", 5)):
+        with meter(stage):
+            now += seconds
+    with meter("decode"):
+        now += 7
+    assert meter.limit() == "render"
+    with meter("decode"):
+        now += 3
+    assert meter.limit() == "decode"

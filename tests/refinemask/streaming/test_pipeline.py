@@ -95,6 +95,13 @@ def test_only_images_of_one_padded_size_go_together() -> None:
     assert sorted(predictor.seen) == sorted([(2, 3, 32, 64), (2, 3, 32, 32), (2, 3, 32, 64)])
 
 
+def test_images_of_any_size_are_padded_as_the_predictor_asks() -> None:
+    predictor = BrightBox(canvas=(96, 128))
+    items = [MadeItem(1, *size) for size in [(20, 30), (64, 64), (64, 20)]]
+    list(stream(predictor, items, StreamOptions(batch_size=2)).results())
+    assert sorted(predictor.seen) == [(1, 3, 96, 128), (2, 3, 96, 128)]
+
+
 def test_the_same_images_make_the_same_batches_each_time() -> None:
     def batches(seed: int) -> list[tuple[int, ...]]:
         predictor, chance = Slow(seed), random.Random(seed)
@@ -136,6 +143,27 @@ def test_few_images_are_taken_ahead_of_the_caller() -> None:
     assert taken <= 25
     results.close()
     assert not own_threads()
+
+
+def test_frames_of_a_camera_are_taken_when_they_are_needed() -> None:
+    class Camera:
+        live, taken = True, 0
+
+        def __iter__(self) -> Iterator[MadeItem]:
+            while True:
+                self.taken += 1
+                yield MadeItem(7)
+
+    class OnGpu(BrightBox):
+        preferred_batch = 8
+
+    camera, predictor = Camera(), OnGpu()
+    results = stream(predictor, camera, StreamOptions(workers=4)).results()
+    next(results)
+    time.sleep(0.2)
+    results.close()
+    assert camera.taken <= 4
+    assert {shape[0] for shape in predictor.seen} == {1}
 
 
 def test_few_bytes_of_large_images_are_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,15 +303,21 @@ def test_tiles_of_several_images_share_batches() -> None:
     assert set(predictor.batches) == {4}
 
 
-def test_an_image_that_fails_in_two_tiles_fails_once() -> None:
+def test_an_image_that_fails_in_two_tiles_fails_once_and_its_others_are_left_out() -> None:
+    tried = []
+
     class Refusing(ColouredObjects):
         def detect(self, *args: Any, **phases: Any) -> list[Any]:
+            tried.append(1)
             time.sleep(0.001)
             raise UserError("no")
 
     items = [MadeItem(number, 200, 200) for number in range(3)]
     results = list(stream(Refusing(40), items, StreamOptions(tiling=Tiling(40, 10), workers=4)).results())
     assert [str(result.error) for result in results] == ["no"] * 3
+    assert len(Tiling(40, 10).tiles(200, 200)) == 49
+    # Each of five threads may have begun one when the first one fails.
+    assert len(tried) <= 3 * 5
 
 
 def test_one_that_was_cancelled_by_its_own_reader_is_an_error() -> None:

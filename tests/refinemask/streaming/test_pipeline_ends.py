@@ -138,7 +138,7 @@ def test_an_image_that_the_predictor_does_not_take_fails_alone() -> None:
     items = [MadeItem(1), MadeItem(2, 21), MadeItem(3)]
     _, failed, last = list(stream(Small(), items).results())
     assert str(failed.error) == "made 2: is too large"
-    assert not failed.was_read
+    assert failed.was_read, "it is not about the image alone"
     assert last.prediction is not None
 
 

@@ -37,7 +37,9 @@ def test_an_incomplete_batch_goes_before_the_window_is_full() -> None:
 
 
 def test_a_camera_has_few_images_on_the_way() -> None:
-    assert plan(live=True, concurrency=2).window == 3
+    assert plan(live=True, concurrency=2, preferred_batch=8).window == 3
+    assert plan(StreamOptions(batch_size=2), live=True, preferred_batch=8).batch_size == 2
+    assert plan(live=True, preferred_batch=8, smallest_batch=4).batch_size == 4
 
 
 @pytest.mark.parametrize("option", [{"batch_size": 0}, {"workers": 0}, {"batch_size": True}, {"workers": 1.5}])

@@ -1,6 +1,8 @@
 """A detector in training as a predictor."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import cv2
 import numpy as np
@@ -13,6 +15,7 @@ from refinemask.data.images import read_image
 from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
 from refinemask.training.validation import LivePredictor, require_some_readable
+from tests.support.threads import alone
 from tests.support.tiny_detector import make_tiny_detector
 from tests.support.tiny_training import draw_dataset
 
@@ -29,6 +32,20 @@ def test_validation_is_in_fp32_as_it_says(monkeypatch: pytest.MonkeyPatch) -> No
     predictor = LivePredictor(make_tiny_detector(), torch.device("cpu"))
     predictor.detect(np.zeros((1, 3, 64, 64), np.uint8), np.array([[64, 64]]), np.ones((1, 4), np.float32), [(64, 64)])
     assert (predictor.precision, seen) == ("fp32", ["ieee"])
+
+
+def test_threads_of_a_validation_take_turns_in_the_detector(monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = make_tiny_detector()
+    monkeypatch.setattr(detector, "forward", alone(detector.forward))
+    predictor, start = LivePredictor(detector, torch.device("cpu")), Barrier(4)
+    batch = np.zeros((1, 3, 64, 64), np.uint8), np.array([[64, 64]]), np.ones((1, 4), np.float32)
+
+    def detect(_: int) -> None:
+        start.wait(60)
+        predictor.detect(*batch, [(64, 64)])
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(detect, range(4)))
 
 
 @pytest.mark.parametrize("count", [1, 3, 12])

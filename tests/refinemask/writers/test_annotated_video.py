@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -65,6 +66,14 @@ def test_failed_frames_move_no_other(tmp_path: Path) -> None:
             else:
                 put(writer, frame(clip(), index), FOUND, grey(index))
     assert read(tmp_path / "clip.mp4")[0] == [2, 2, 2, 2, 4, 5, 5]
+
+
+def test_a_video_of_a_camera_lasts_as_long_as_what_was_seen(tmp_path: Path) -> None:
+    with AnnotatedVideo(tmp_path) as writer:
+        # Frames 1, 2 and 5 were dropped, and the camera gives more than the ten a second that it promises.
+        for index, seconds in ((0, 0.0), (3, 0.31), (4, 0.34), (6, 0.6)):
+            put(writer, replace(frame(clip("cam"), index), seconds=seconds), FOUND, grey(index))
+    assert read(tmp_path / "cam.mp4")[0] == [0, 0, 0, 3, 3, 3, 6]
 
 
 def test_a_video_without_a_frame_is_not_written(tmp_path: Path) -> None:
