@@ -11,6 +11,11 @@ class Budget:
         self._most, self._used, self._next, self._closed = most, 0, 0, False
         self._changed = Condition()
 
+    def wait(self) -> None:
+        """Wait for room, or until the gate is closed; what waits here holds no bytes that others wait for."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._used < self._most)
+
     def enter(self, index: int) -> bool:
         """Wait for the turn of the image at this position, and for room; False if the gate was closed meanwhile.
 

@@ -14,7 +14,7 @@ import os
 from _thread import start_new_thread
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread, current_thread
 from typing import Generic, TypeVar
 
@@ -32,6 +32,8 @@ from refinemask.tiling import Tiling
 T = TypeVar("T")
 MOST_BYTES = 1 << 29
 """Size of the decoded images that are on the way, beyond which no other is decoded."""
+SECONDS_FOR_BATCH = 0.2
+"""How long an incomplete batch waits for a source that gives nothing."""
 SECONDS_FOR_SOURCE = 5.0
 """How long the end of a pipeline waits for a source that gives nothing."""
 
@@ -58,6 +60,7 @@ class Pipeline(Generic[T]):
         self._decoding = ThreadPoolExecutor(plan.decoders, "refinemask-decode", self._belong)
         self._computing = ThreadPoolExecutor(plan.computers, "refinemask-compute", self._belong)
         self._decoded: SimpleQueue[tuple[Work[T], Future[list[Part[T]]]] | None] = SimpleQueue()
+        self._waits_for_source = False
         self._stopped = False
         """No other image is taken from the source."""
         self._failure: BaseException | None = None
@@ -71,6 +74,9 @@ class Pipeline(Generic[T]):
         self._is_begun = False
         self._process: int | None = None
         """The process of the threads, while there are any."""
+
+    def __iter__(self) -> Generator[Result[T], None, None]:
+        return self.results()
 
     def results(self) -> Generator[Result[T], None, None]:
         """The results, in the order of the source; what fails but for a UserError of an image is raised here.
@@ -183,13 +189,17 @@ class Pipeline(Generic[T]):
     def _as_the_window_allows(self, items: Iterator[Item]) -> Iterator[Item]:
         while True:
             self._window.get()
+            # Frames of a video take their memory before they are decoded in a stage of their own.
+            self._budget.wait()
             if self._stopped:
                 return
+            self._waits_for_source = True
             with self.meter("source"):
                 try:
                     item = next(items)
                 except StopIteration:
                     return
+            self._waits_for_source = False
             yield item
 
     def _read(self, work: Work[T]) -> list[Part[T]]:
@@ -203,7 +213,7 @@ class Pipeline(Generic[T]):
     def _batch(self) -> None:
         """Put parts together as they come, in the order of the source."""
         self._belong()
-        while (decoded := self._decoded.get()) is not None:
+        while (decoded := self._next_decoded()) is not None:
             work, future = decoded
             try:
                 self._submit(self._batches.add(work.index, self._parts(work, future)))
@@ -213,6 +223,15 @@ class Pipeline(Generic[T]):
         # What is left to do may belong to images that have failed already; an error in it is an error, too.
         self._computing.shutdown()
         self._results.put(None)
+
+    def _next_decoded(self) -> "tuple[Work[T], Future[list[Part[T]]]] | None":
+        """The next image; None at the end. While the source gives none, nothing waits for a full batch."""
+        while True:
+            try:
+                return self._decoded.get(timeout=SECONDS_FOR_BATCH)
+            except Empty:
+                if self._waits_for_source:
+                    self._submit(self._batches.rest())
 
     def _parts(self, work: Work[T], future: "Future[list[Part[T]]]") -> list[Part[T]]:
         """The parts of an image; none if it failed."""

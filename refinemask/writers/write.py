@@ -1,5 +1,6 @@
 """A source of images predicted into outputs."""
 
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ class Written:
     """Why the first hundred of these failed."""
     dropped: int
     """Number of frames of cameras and streams that came while all were busy."""
+    seconds: float
+    """How long that took."""
     limit: str
     """The stage of the work for which the others waited."""
 
@@ -67,6 +70,7 @@ def write_predictions(
         chosen = prediction if class_names is None else prediction.select(class_names)
         return chosen, [writer.render(item, chosen, pixels) for writer in writers]
 
+    start = time.perf_counter()
     pipeline = stream(predictor, source, options, render=render)
     notes = {"dropped": lambda: source.dropped} if source.live else {}
     reasons: list[str] = []
@@ -96,6 +100,7 @@ def write_predictions(
         failed=failed,
         reasons=tuple(reasons),
         dropped=source.dropped,
+        seconds=time.perf_counter() - start,
         limit=pipeline.meter.limit(),
     )
 

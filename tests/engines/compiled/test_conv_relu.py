@@ -169,7 +169,8 @@ def test_a_planar_map_is_written_channels_last() -> None:
     assert fuse_conv_relu(module) == 1
     (ours,) = (node for node in module.graph.nodes if node.target is OURS)
     assert ours.args[0].target is torch.ops.aten.contiguous.default
-    assert torch.equal(module(x), expected)
+    # Some processors have other kernels for the other layout.
+    assert_near(module(x), expected, "exact in float32")
     again, _ = traced(lambda m, x: F.relu(m.a(x)))
     fuse_conv_relu(again)
     assert torch.ops.aten.contiguous.default not in targets(again), "it is so already"

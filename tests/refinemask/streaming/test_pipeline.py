@@ -128,6 +128,22 @@ def test_an_image_with_rare_size_does_not_wait_for_the_end() -> None:
     assert [result.item for result in results] == items[1:]
 
 
+def test_while_the_source_gives_nothing_no_image_waits_for_a_full_batch() -> None:
+    more = threading.Event()
+
+    def source() -> Iterator[MadeItem]:
+        yield MadeItem(1)
+        yield MadeItem(2)
+        more.wait(10)
+        yield MadeItem(3)
+
+    results = iter(stream(BrightBox(), source(), StreamOptions(batch_size=8)))
+    assert [next(results).item.name, next(results).item.name] == ["made 1", "made 2"]
+    assert not more.is_set()
+    more.set()
+    assert [result.item.name for result in results] == ["made 3"]
+
+
 def test_few_images_are_taken_ahead_of_the_caller() -> None:
     taken = 0
 
@@ -168,8 +184,14 @@ def test_frames_of_a_camera_are_taken_when_they_are_needed() -> None:
 
 def test_few_bytes_of_large_images_are_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("refinemask.streaming.pipeline.MOST_BYTES", 3 * 100 * 100 * 3)
-    read = []
-    items = [MadeItem(number, 100, 100, happens=lambda: read.append(1)) for number in range(30)]
+    read, taken = [], []
+
+    def source() -> Iterator[MadeItem]:
+        for number in range(30):
+            # As frames of a video come: not all at once.
+            time.sleep(0.005)
+            taken.append(number)
+            yield MadeItem(number, 100, 100, happens=lambda: read.append(1))
 
     class Stuck(BrightBox):
         released = threading.Event()
@@ -179,17 +201,18 @@ def test_few_bytes_of_large_images_are_in_memory(monkeypatch: pytest.MonkeyPatch
             return super().detect(*args, **phases)
 
     predictor = Stuck()
-    results = stream(predictor, items, StreamOptions(batch_size=4, workers=3)).results()
-    read_until_then = []
+    results = stream(predictor, source(), StreamOptions(batch_size=4, workers=3)).results()
+    until_then = []
 
     def release() -> None:
-        read_until_then.append(len(read))
+        until_then.extend([len(read), len(taken)])
         predictor.released.set()
 
-    threading.Timer(0.3, release).start()
+    threading.Timer(0.5, release).start()
     assert len(list(results)) == 30
     # Each of three threads may have begun one when the budget was used up.
-    assert read_until_then[0] <= 6
+    assert until_then[0] <= 6
+    assert until_then[1] < 20
 
 
 @pytest.mark.parametrize("error", [RuntimeError("of a library"), KeyboardInterrupt(), OSError(28, "full")])
