@@ -199,9 +199,10 @@ def _report(args: Args, source: Source, written: Written, engine: str) -> int:
     to_standard = args.json_lines == STANDARD
     place = args.output or ("standard output" if to_standard else args.json_lines)
     line = f"{written.predicted} of {count} images predicted, {written.failed} skipped{dropped} ({engine}): {place}"
-    speed = f"{count / written.seconds:.2g} images/s; what limits: {written.limit}"
+    if count > 1:
+        print(f"{count / written.seconds:.2g} images/s, limit={written.limit}", file=sys.stderr)
     # Standard output may be the lines of JSON alone.
-    print(line, speed, sep="\n", file=sys.stderr if to_standard else sys.stdout)
+    print(line, file=sys.stderr if to_standard else sys.stdout)
     return 1 if not written.predicted else 0
 
 

@@ -40,6 +40,7 @@ CASES = (
     ("benchmarks.graph", "{a.onnx} {b.onnx} --output {b.onnx}"),
     ("benchmarks.breakdown.__main__", "{a.onnx} -o {a.onnx}"),
     ("benchmarks.peers.__main__", "{a.onnx} -o {a.onnx}"),
+    ("benchmarks.streaming.__main__", "--nuclei {a.onnx} -o {a.onnx}"),
     ("benchmarks.training", "{dir} --data-root {dir} -o {recipe.json}"),
     ("refinemask.evaluation.ap_star", "{v.json} -o {v.json}"),
 )

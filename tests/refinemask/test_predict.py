@@ -4,6 +4,7 @@ import io
 import json
 import math
 import os
+import re
 import signal
 import sys
 import threading
@@ -64,6 +65,7 @@ def test_folder_goes_on_and_counts_what_it_skipped(
     assert sorted(path.name for path in output.iterdir()) == ["a.png", "b.png", "results.json"]
     captured = capsys.readouterr()
     assert "2 of 3 images predicted, 1 skipped" in captured.out
+    assert re.search(r"^[0-9.e+]+ images/s, limit=\w+$", captured.err, re.MULTILINE)
     assert "c.png: the file is empty" in captured.err
     drawn = cv2.imread(str(output / "a.png"))
     assert drawn is not None
