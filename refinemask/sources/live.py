@@ -43,6 +43,8 @@ class Patience:
 
 
 PATIENCE = Patience()
+MOST_FPS = 60.0
+"""Frames per second of a camera that are believed: some streams claim a thousand, and so many would be drawn."""
 
 
 class LiveVideo:
@@ -166,7 +168,7 @@ class LiveVideo:
             if not capture.isOpened():
                 return
             if self._video is None:
-                fps = frame_rate(capture) / self._every
+                fps = min(frame_rate(capture), MOST_FPS) / self._every
                 self._video = Video(name=self._name, stem=self._stem, path=None, fps=fps, frames=self.total)
             self._put_frames(capture, self._video)
         finally:

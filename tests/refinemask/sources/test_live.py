@@ -85,6 +85,13 @@ def test_frames_that_every_leaves_out_are_not_dropped() -> None:
     assert failure(end).startswith("cam: ended after 21 frames")
 
 
+def test_a_rate_that_no_camera_has_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("refinemask.sources.live.frame_rate", lambda _: 1000.0)
+    first = next(iter(live(lambda: FakeCapture(1), patience=Patience(reopenings=0))))
+    assert first.video is not None
+    assert first.video.fps == 60.0
+
+
 def test_what_cannot_be_opened_is_not_tried_again() -> None:
     tries: list[int] = []
 
