@@ -5,8 +5,8 @@
 
 One more thread, the supervisor, starts and ends the others: in the caller's thread Ctrl-C could come at any line.
 
-Decoding, resizing, the network and most of pasting release Python's lock, so threads are enough. A window bounds how
-many images are on the way, and a budget how many bytes of them. Imports no PyTorch.
+Decoding, resizing and the network release Python's lock, and pasting takes little beside them, so threads are enough. A
+window bounds how many images are on the way, and a budget how many bytes of them. Imports no PyTorch.
 """
 
 import atexit
