@@ -16,6 +16,30 @@ Accuracy = dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """A figure and the ends of its 95 % confidence interval over images."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccuracyDetail:
+    """What stands behind an engine's accuracy, by kind of overlap (``bbox``, ``segm``, ``boundary``), in 0..1."""
+
+    ap: dict[str, Estimate]
+    """AP."""
+    change: dict[str, Estimate] = field(default_factory=dict)
+    """AP minus the first engine's, by the same resamples; empty for the first engine."""
+    per_class: dict[str, dict[str, float]]
+    """AP by the class's name, -1 for a class without objects."""
+    precision_recall: dict[str, dict[str, tuple[float, ...]]]
+    """Precision at the 101 recalls 0, 0.01 … 1, the mean over the classes, by name: AP50, AP75, and AP for the mean
+    over all IoU thresholds."""
+
+
+@dataclass(frozen=True)
 class DetectionCounts:
     """Number of detections per image."""
 
@@ -54,6 +78,8 @@ class EngineReport:
     """One latency per round by phase."""
     accuracy: Accuracy | None = field(default=None, metadata=ABSENT_IF_NONE)
     """Figures of the detections; None if only speed was measured."""
+    detail: AccuracyDetail | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """What stands behind them; None if only speed was measured, and in reports of versions before 0.8."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +99,8 @@ class ComparisonReport:
     """Engines that took turns over the same images."""
 
     provenance: Provenance
+    command: str | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """The command line that measured it; None where a function was called."""
     settings: Settings
     foreign_load: float | None
     """Other processes' share of the CPUs during the rounds."""

@@ -21,12 +21,15 @@ class Percentiles:
 
 @dataclass(frozen=True)
 class Ratio:
-    """Median and quartiles of ``n`` ratios."""
+    """Median and quartiles of ``n`` ratios, and the ends of the median's 95 % confidence interval."""
 
     n: int
     p25: float
     p50: float
     p75: float
+    low: float | None = None
+    """None for fewer than six ratios, which bound no such interval, and in reports of versions before 0.8."""
+    high: float | None = None
 
 
 @dataclass(frozen=True)
