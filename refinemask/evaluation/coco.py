@@ -2,7 +2,8 @@
 
 The figures are those of ``pycocotools`` on the same result file. The area of an object is the annotated one. The area
 of a detection, which matters to the area ranges only, is that of its ``bbox``, for masks too: so pycocotools reads
-entries with a ``bbox``, and so the published AP of small, medium and large objects were measured.
+entries with a ``bbox``, and so the published AP of small, medium and large objects were measured. A detection with an
+``area`` of its own, as ``ResultsFile`` gives those without a ``bbox``, has that one.
 Boundary AP (Cheng et al., Boundary IoU, CVPR 2021) takes the smaller of mask IoU and boundary IoU.
 """
 
@@ -127,7 +128,7 @@ def _judge(
     crowd = np.array([entry["crowd"] for entry in present], bool)
     return judge(
         scores=[entry["score"] for entry in found],
-        areas=[entry["bbox"][2] * entry["bbox"][3] for entry in found],
+        areas=[entry.get("area", entry["bbox"][2] * entry["bbox"][3]) for entry in found],
         overlaps=_overlaps(found, present, crowd, iou_type),
         ignored=ignored,
         crowd=crowd,

@@ -42,8 +42,8 @@ def evaluate_lvis(
 ) -> dict[str, float]:
     """Average precision over the images of ``results``, of the best 300 detections of each.
 
-    A detection's area, which matters to the area ranges only, is that of its ``bbox`` if it has one and of its mask
-    otherwise. Objects and detections without area are left out. The reference has both rules, too.
+    A detection's area, which matters to the area ranges only, is its ``area``, or that of its ``bbox`` if it has one
+    and of its mask otherwise. Objects and detections without area are left out. The reference has both rules, too.
 
     Args:
         dataset: the annotations, or for AP* those of ``read_cocofied``.
@@ -122,6 +122,8 @@ def _overlaps(
 
 
 def _area(result: Result) -> float:
+    if "area" in result:
+        return float(result["area"])
     if "bbox" in result:
         return float(result["bbox"][2] * result["bbox"][3])
     return float(coco_mask.area(result["segmentation"]))
