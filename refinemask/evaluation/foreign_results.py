@@ -60,8 +60,10 @@ def evaluate_results(
     found.restrict(image.id for image in dataset.images)
     counted = chosen.max_detections(dataset, max_detections)
     kinds = measurable(found, iou_types or chosen.iou_types, asked=iou_types is not None)
+    with found.errors_named():
+        figures = chosen.average_precision(dataset, found, kinds, counted)
     return Evaluation(
-        figures=chosen.average_precision(dataset, found, kinds, counted),
+        figures=figures,
         images=len(dataset.images),
         skipped=(),
         max_detections=counted,

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,10 +19,14 @@ from refinemask.evaluation.metrics import listed
 from refinemask.evaluation.results import read_results
 from refinemask.files import UserError
 from refinemask.json_files import read_json, short
+from refinemask.masks import segmentation_rle
 from refinemask.readable import require_readable
 from refinemask.structures import Result
 
 EXPECTED = "COCO results, a list of {image_id, category_id, score, and bbox or segmentation}"
+
+NOTHING = {"bbox": (b"null", b"[]"), "segmentation": (b"null",)}
+"""JSON of what an entry lacks; an empty list of polygons is a mask that no pixel is left of."""
 
 
 class _Head(msgspec.Struct):
@@ -55,49 +60,54 @@ class ResultsFile(Mapping[int, list[Result]]):
         self.path = Path(path)
         self._images = {image.id: image for image in dataset.images}
         self._entries: dict[int, list[Any]] = {image.id: [] for image in dataset.images}
-        self.without_mask: int | None = None
-        """Position of the first entry without a mask; None if all have one."""
         self.some_masks = False
         """Whether an entry has a mask."""
+        self._first_without: dict[str, int] = {}
         with without_garbage_collection():
             self._sort(_entries(path), dataset)
 
+    @property
+    def without_mask(self) -> int | None:
+        """Position of the first entry without a mask; None if all have one."""
+        return self._first_without.get("segmentation") if self.some_masks else 0
+
     def _sort(self, entries: list[Any], dataset: CocoDataset) -> None:
-        findings, stems = Findings(), _stems(dataset.images)
-        decoder = msgspec.json.Decoder(_Head)
+        findings, names, decoder = Findings(), _names(dataset.images), msgspec.json.Decoder(_Head)
         kept = known = 0
-        without_box: int | None = None
         for position, entry in enumerate(entries):
             head = _head(self.path, position, entry, decoder)
-            has_box, has_mask = bytes(head.bbox) != b"null", bytes(head.segmentation) != b"null"
-            if not has_box and not has_mask:
-                raise UserError(f"{self.path}: result {position}: has neither bbox nor segmentation; expected {EXPECTED}")
-            self.some_masks |= has_mask
-            without_box = position if without_box is None and not has_box else without_box
-            self.without_mask = position if self.without_mask is None and not has_mask else self.without_mask
+            self._note_kinds(position, head)
             image_id = whole_number(head.image_id)
-            if image_id is None and isinstance(head.image_id, str) and head.image_id in stems:
-                image_id = stems[head.image_id]
+            if image_id is None and isinstance(head.image_id, str) and head.image_id in names:
+                image_id = names[head.image_id]
                 findings.mended("results that name their image by its file", f"result {position}")
             if image_id not in self._entries:
-                name = f"result {position} (image {short(head.image_id)})"
-                findings.left_out("results of images that the annotations lack", name)
+                which = f"result {position} (image {short(head.image_id)})"
+                findings.left_out("results of images that the annotations lack", which)
                 continue
             self._entries[image_id].append(entry)
             kept += 1
             if whole_number(head.category_id) in dataset.categories:
                 known += 1
             else:
-                name = f"result {position} (category {short(head.category_id)})"
-                findings.note("results of categories that the annotations lack (they count for nothing)", name)
-        if without_box is not None and self.without_mask is not None:
-            raise UserError(
-                f"{self.path}: result {without_box} has no bbox, and result {self.without_mask} no segmentation; "
-                "expected one of them in all results"
-            )
+                which = f"result {position} (category {short(head.category_id)})"
+                findings.note("results of categories that the annotations lack (they count for nothing)", which)
         if entries and not known:
             _refuse(self.path, len(entries), dataset, findings, of_images=kept > 0)
         print_findings(self.path, findings)
+
+    def _note_kinds(self, position: int, head: _Head) -> None:
+        """Note which of box and mask an entry has; every file must have one of them in all its entries."""
+        absent = [key for key, nothing in NOTHING.items() if bytes(getattr(head, key)) in nothing]
+        for key in absent:
+            self._first_without.setdefault(key, position)
+        if len(self._first_without) == 2:
+            what = "no bbox" if absent == ["bbox"] else "no segmentation" if len(absent) == 1 else "neither"
+            raise UserError(
+                f"{self.path}: result {position} has {what}; expected {EXPECTED}, and the same of both in all results"
+            )
+        # Some tools write boxes alone with empty lists of polygons.
+        self.some_masks = self.some_masks or ("segmentation" not in absent and bytes(head.segmentation) != b"[]")
 
     def restrict(self, image_ids: Iterable[int]) -> None:
         """From now on hold only the results of these images; how many have none is printed to standard error."""
@@ -118,12 +128,34 @@ class ResultsFile(Mapping[int, list[Result]]):
         """Number of results of each image."""
         return [len(entries) for entries in self._entries.values()]
 
+    def check(self) -> None:
+        """Read every image's results once.
+
+        Raises:
+            UserError: an entry is malformed, or its mask is of another size than its image.
+        """
+        required = ("bbox", "segmentation") if self.without_mask is None else ("bbox",)
+        with self.errors_named():
+            for image_id, results in self.items():
+                image = self._images[image_id]
+                read_results(results, image.height, image.width, f"results of image {image_id}", required)
+
+    @contextmanager
+    def errors_named(self) -> Iterator[None]:
+        """Within the block errors begin with the file's name: what reads one image's results does not know it."""
+        try:
+            yield
+        except UserError as error:
+            raise UserError(f"{self.path}: {error}") from error
+
     def __getitem__(self, image_id: int) -> list[Result]:
-        image = self._images[image_id]
-        entries = [_completed(entry, image) for entry in self._entries[image_id]]
-        required = ("segmentation",) if self.without_mask is None else ("bbox",)
-        results = read_results(entries, image.height, image.width, f"{self.path}: image {image_id}", required)
-        return [_with_box(result) for result in results]
+        image, results = self._images[image_id], []
+        for position, entry in enumerate(self._entries[image_id]):
+            try:
+                results.append(_completed(entry, image))
+            except ValueError as error:
+                raise UserError(f"results of image {image_id}: result {position}: {error}") from error
+        return results
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._entries)
@@ -179,7 +211,7 @@ def _head(path: Path, position: int, entry: Any, decoder: "msgspec.json.Decoder[
         raise UserError(f"{path}: result {position} is {found}; expected {EXPECTED}") from error
 
 
-def _stems(images: Iterable[CocoImage]) -> dict[str, int]:
+def _names(images: Iterable[CocoImage]) -> dict[str, int]:
     """Ids of images by their files' names with and without folders and ending, as far as one image alone has it."""
     found: dict[str, int | None] = {}
     for image in images:
@@ -202,23 +234,19 @@ def _refuse(path: Path, total: int, dataset: CocoDataset, findings: Findings, *,
 
 
 def _completed(entry: Any, image: CocoImage) -> Result:
-    """An entry as JSON values; a mask without a pixel, which ``read_results`` takes for none, is one of the image."""
+    """An entry as JSON values, with a box; a mask without a pixel is one of the image that has none.
+
+    Raises:
+        ValueError: the mask is malformed or of another size.
+    """
     result: Result = msgspec.json.decode(entry) if isinstance(entry, msgspec.Raw) else dict(entry)
-    # Only where there is no box, the area counts, and it is that of the mask.
+    # Some tools write one, which pycocotools does not look at.
     result.pop("area", None)
-    if isinstance(result.get("segmentation"), list):
-        try:
-            found = read_segmentation(result["segmentation"], image.height, image.width)
-        except ValueError:
-            # The reader of results says where it is.
-            return result
-        if found is None:
-            result["segmentation"] = {"size": [image.height, image.width], "counts": [image.height * image.width]}
-    return result
-
-
-def _with_box(result: Result) -> Result:
-    if result.get("bbox") is None:
-        mask = result["segmentation"]
-        result |= {"bbox": coco_mask.toBbox(mask).tolist(), "area": float(coco_mask.area(mask))}
+    mask, has_box = result.get("segmentation"), bool(result.get("bbox"))
+    if isinstance(mask, list) or not has_box:
+        empty = {"size": [image.height, image.width], "counts": [image.height * image.width]}
+        read = read_segmentation(mask, image.height, image.width) or empty
+        rle = result["segmentation"] = segmentation_rle(read, image.height, image.width)
+        if not has_box:
+            result |= {"bbox": coco_mask.toBbox(rle).tolist(), "area": float(coco_mask.area(rle))}
     return result
