@@ -114,8 +114,8 @@ def _evaluate_results(args: Args) -> None:
         )
     if not args.results.exists():
         raise UserError(
-            f"{args.results}: no such file; without MODEL, --results is the results file to measure; to write one, name "
-            "a MODEL"
+            f"{args.results}: no such file; without MODEL, --results is the results file to measure; to write one, "
+            "name a MODEL"
         )
     for field in fields(args):
         if field.name not in WITHOUT_MODEL and getattr(args, field.name) != field.default:
