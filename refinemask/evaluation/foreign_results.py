@@ -61,12 +61,13 @@ def evaluate_results(
     counted = chosen.max_detections(dataset, max_detections)
     kinds = measurable(found, iou_types or chosen.iou_types, asked=iou_types is not None)
     with found.errors_named():
-        figures = chosen.average_precision(dataset, found, kinds, counted)
+        matches = chosen.match(dataset, found, kinds, counted)
     return Evaluation(
-        figures=figures,
+        figures={kind: chosen.figures(dataset, each) for kind, each in matches.items()},
         images=len(dataset.images),
         skipped=(),
         max_detections=counted,
+        matches=matches,
         model=Path(results).name,
         metric=metric,
         engine=ENGINE,
