@@ -58,6 +58,7 @@ def evaluate_results(
     found = ResultsFile(results, dataset)
     dataset = replace(dataset, images=dataset.images[:limit])
     found.restrict(image.id for image in dataset.images)
+    found.say_if_incomplete()
     counted = chosen.max_detections(dataset, max_detections)
     kinds = measurable(found, iou_types or chosen.iou_types, asked=iou_types is not None)
     with found.errors_named():

@@ -110,8 +110,11 @@ class ResultsFile(Mapping[int, list[Result]]):
         self.some_masks = self.some_masks or ("segmentation" not in absent and bytes(head.segmentation) != b"[]")
 
     def restrict(self, image_ids: Iterable[int]) -> None:
-        """From now on hold only the results of these images; how many have none is printed to standard error."""
+        """From now on hold only the results of these images."""
         self._entries = {image_id: self._entries[image_id] for image_id in image_ids}
+
+    def say_if_incomplete(self) -> None:
+        """Print to standard error how many images have no result, if there are any."""
         if self.empty:
             say(
                 f"{self.path}: {self.empty} of {len(self)} images have no result; they count as images in which "

@@ -123,7 +123,8 @@ def test_boxes_alone_have_figures_of_boxes_alone(files: tuple[Path, Path], capsy
     annotations, results = files
     whole = evaluate_results(results, annotations).figures
     entries = json.loads(results.read_text())
-    for empty in ({}, {"segmentation": None}, {"segmentation": []}):
+    nothing: list[dict[str, Any]] = [{}, {"segmentation": None}, {"segmentation": []}]
+    for empty in nothing:
         boxes = [{key: value for key, value in e.items() if key != "segmentation"} | empty for e in entries]
         results.write_text(json.dumps(boxes))
         capsys.readouterr()
