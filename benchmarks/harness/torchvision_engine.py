@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN, maskrcnn_resnet50_fpn_v2
 from torchvision.models.detection._utils import overwrite_eps
+from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops import FrozenBatchNorm2d
 
@@ -111,12 +112,16 @@ def open_network(path: Path) -> MaskRCNN:
             f"{path}: expected weights of torchvision's maskrcnn_resnet50_fpn or maskrcnn_resnet50_fpn_v2, found other "
             f"keys, such as {one_line(next(iter(state), 'none'))}"
         )
-    network = _network(state)
+    # Random weights, which the file's replace, would take seconds.
+    with torch.device("meta"):
+        network = _network(state)
+    anchors = network.rpn.anchor_generator
+    network.rpn.anchor_generator = AnchorGenerator(anchors.sizes, anchors.aspect_ratios)
     try:
-        network.load_state_dict(state)
+        network.load_state_dict(state, assign=True)
     except RuntimeError as error:
         raise UserError(f"{path}: its weights are not those of torchvision's Mask R-CNN: {one_line(error)}") from error
-    return network.eval()
+    return network.float().eval()
 
 
 def _network(state: Mapping[str, Tensor]) -> MaskRCNN:

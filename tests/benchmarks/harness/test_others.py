@@ -99,5 +99,5 @@ def test_what_results_cannot_be_is_refused_before_anything_runs(
     theirs.write_text(json.dumps([entry | {"score": "high"} for entry in json.loads(theirs.read_text())]))
     assert run(ap, ["absent.onnx", str(theirs)], annotations, pictures) == 2
     assert "theirs.json: results of image 10: result 0: score: expected" in capsys.readouterr().err
-    assert fps.main(fps.Args(engines=("absent.onnx", f"{theirs}@x:3"), images=pictures[0].parent)) == 2
+    assert fps.main(fps.Args(engines=(f"{theirs}@x:3", "absent.onnx"), images=pictures[0].parent)) == 2
     assert "is a results file, of which no speed can be measured" in capsys.readouterr().err

@@ -63,9 +63,7 @@ def test_results_are_named(text: str, spec: ResultsSpec) -> None:
         EngineSpec.parse(text)
 
 
-@pytest.mark.parametrize(
-    "options", ["", " ", ":", ":5", "yolo:", "yolo:fast", "yolo:0", "yolo:-1", "yolo:nan", "a:b:5"]
-)
+@pytest.mark.parametrize("options", ["", " ", ":", ":5", "yolo:", "yolo:fast", "yolo:0", "yolo:nan", "a:b:5"])
 def test_what_is_wrong_behind_results_is_named(options: str) -> None:
     with pytest.raises(UserError, match=r"expected a name behind the results file, and a colon and its latency"):
         parse_spec(f"theirs.json@{options}")

@@ -1,17 +1,19 @@
 """torchvision's Mask R-CNN finds here what it finds by itself, and its weights are told apart by their keys."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pycocotools import mask as coco_mask
 from safetensors.torch import save_file
 from torchvision.models.detection import MaskRCNN, maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2
 from torchvision.ops import FrozenBatchNorm2d
+from torchvision.transforms.functional import pil_to_tensor
 
 from benchmarks.harness.pipeline import PHASES
 from benchmarks.harness.torchvision_engine import TorchvisionMaskRcnn
@@ -21,7 +23,8 @@ LABELS = 4
 
 
 def small(network: MaskRCNN) -> MaskRCNN:
-    """The network on small images, with few detections."""
+    """The network on small images, with few proposals and detections."""
+    network.rpn._pre_nms_top_n["testing"] = network.rpn._post_nms_top_n["testing"] = 20
     network.transform.min_size, network.transform.max_size = (64,), 96
     network.roi_heads.detections_per_img = 5
     return network.eval()
@@ -29,6 +32,7 @@ def small(network: MaskRCNN) -> MaskRCNN:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Callable[..., MaskRCNN]], tuple[Path, MaskRCNN]]:
+    @cache
     def make(build: Callable[..., MaskRCNN]) -> tuple[Path, MaskRCNN]:
         torch.manual_seed(3)
         network = small(build(weights=None, weights_backbone=None, num_classes=LABELS))
@@ -41,7 +45,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Callable[...,
 
 def by_itself(network: MaskRCNN, path: Path) -> list[dict[str, Any]]:
     """torchvision's own way to COCO's results."""
-    image = torch.from_numpy(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)).permute(2, 0, 1) / 255
+    image = pil_to_tensor(Image.open(path)) / 255
     with torch.no_grad():
         (found,) = network([image])
     results = []
