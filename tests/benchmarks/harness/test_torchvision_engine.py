@@ -1,5 +1,6 @@
 """torchvision's Mask R-CNN finds here what it finds by itself, and its weights are told apart by their keys."""
 
+import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -15,9 +16,13 @@ from torchvision.models.detection import MaskRCNN, maskrcnn_resnet50_fpn, maskrc
 from torchvision.ops import FrozenBatchNorm2d
 from torchvision.transforms.functional import pil_to_tensor
 
+from benchmarks.harness.comparison import compare
 from benchmarks.harness.pipeline import PHASES
+from benchmarks.harness.settings import Settings
 from benchmarks.harness.torchvision_engine import TorchvisionMaskRcnn
+from refinemask.data.coco import read_coco
 from refinemask.files import UserError
+from tests.support.found_again import box_polygon
 
 LABELS = 4
 
@@ -118,3 +123,32 @@ def test_what_cannot_run_in_torchvision_is_one_line(tmp_path: Path, pictures: li
         assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="runs in fp32 here, not in bf16"):
         TorchvisionMaskRcnn(other, precision="bf16", device="cpu")
+
+
+@pytest.mark.slow
+def test_a_comparison_has_the_figures_of_torchvisions_own_results(
+    toy_onnx: Path, annotations: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    network = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=2).eval()
+    torch.save(network.state_dict(), tmp_path / "theirs.pth")
+    results = [each | {"image_id": 10} for each in by_itself(network, pictures[0])]
+    (tmp_path / "direct.json").write_text(json.dumps(results))
+    content = json.loads(annotations.read_text())
+    best = results[0]["bbox"]
+    content["annotations"] = [
+        {"id": 1, "image_id": 10, "category_id": 1, "iscrowd": 0, "bbox": best, "area": best[2] * best[3],
+         "segmentation": box_polygon(best, 0)}
+    ]  # fmt: skip
+    annotations.write_text(json.dumps(content))
+    engines = [str(toy_onnx), f"{tmp_path}/theirs.pth@torchvision", f"{tmp_path}/direct.json"]
+    report = compare(engines, read_coco(annotations), pictures[0].parent, Settings(threads=1, warmup=0), limit=1)
+    found = report.engines[1]
+    assert found.name == "torchvision"
+    assert report.others is not None
+    assert found.accuracy is not None
+    assert found.accuracy["bbox"]["AP"] > 0.9
+    assert found.detections_per_image == report.others[0].detections_per_image
+    for kind, figures in found.accuracy.items():
+        theirs = report.others[0].accuracy[kind]
+        np.testing.assert_allclose(list(figures.values()), list(theirs.values()), rtol=0, atol=1e-9, err_msg=kind)
