@@ -21,7 +21,8 @@ class Args:
     """Measure AP, AP50, AP75 and AP by size; speed is `python -m benchmarks.fps` or `benchmarks.compare`."""
 
     engines: Engines
-    """Engines, PATH[@BACKEND[:PRECISION]] each."""
+    """Engines, PATH[@BACKEND[:PRECISION]] each. Those behind the first may also be results of a detector that is not
+    run, RESULTS.json[@NAME], and weights of torchvision's Mask R-CNN, PATH@torchvision."""
     annotations: Path
     """COCO annotations."""
     images: Path

@@ -34,7 +34,8 @@ class Args:
     """
 
     engines: Engines
-    """Engines, PATH[@BACKEND[:PRECISION]] each; the first is the baseline."""
+    """Engines, PATH[@BACKEND[:PRECISION]] each; the first is the baseline. The others may also be results of a detector
+    that is not run, RESULTS.json[@NAME[:MILLISECONDS]], and weights of torchvision's Mask R-CNN, PATH@torchvision."""
     annotations: Path
     """COCO annotations."""
     images: Path

@@ -21,6 +21,7 @@ __all__ = [
     "UserError",
     "convert_checkpoint",
     "evaluate",
+    "evaluate_results",
     "inspect",
     "load_detector",
     "source_of",
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from refinemask.config import ModelConfig
     from refinemask.conversion import convert_checkpoint
     from refinemask.data.inspection.run import Inspection, inspect
+    from refinemask.evaluation.foreign_results import evaluate_results
     from refinemask.evaluation.run import Evaluation, evaluate
     from refinemask.files import FailedCheckError, UserError
     from refinemask.modeling.detector import Detector
@@ -56,6 +58,7 @@ _HOMES = {
     "UserError": "refinemask.files",
     "convert_checkpoint": "refinemask.conversion",
     "evaluate": "refinemask.evaluation.run",
+    "evaluate_results": "refinemask.evaluation.foreign_results",
     "inspect": "refinemask.data.inspection.run",
     "load_detector": "refinemask.weights",
     "source_of": "refinemask.sources.words",

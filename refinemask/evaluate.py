@@ -1,10 +1,12 @@
 """Measure accuracy: ``python -m refinemask.evaluate MODEL --annotations A.json --images DIR``.
 
 ``torchrun --nproc-per-node N -m refinemask.evaluate …`` divides the images among N processes.
+``python -m refinemask.evaluate --results THEIRS.json --annotations A.json``, without MODEL, measures what another tool
+found.
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from rich.console import Console
@@ -14,15 +16,29 @@ from refinemask.command import execute
 from refinemask.config import with_window
 from refinemask.distributed import is_main, process_group
 from refinemask.evaluation.coco import IoUType
+from refinemask.evaluation.foreign_results import evaluate_results
 from refinemask.evaluation.metrics import METRICS, MetricName
 from refinemask.evaluation.run import Evaluation, evaluate
 from refinemask.exit_codes import printable
-from refinemask.files import atomic_write
+from refinemask.files import UserError, atomic_write
 from refinemask.options import require_at_least, require_own_files
-from refinemask.spelling import Model, Old, OptionalName, OptionalNumber, OptionalOutput, OptionalPath, OptionalWindow
+from refinemask.spelling import (
+    Old,
+    OptionalModel,
+    OptionalName,
+    OptionalNumber,
+    OptionalOutput,
+    OptionalPath,
+    OptionalWindow,
+)
 
 SHOWN_REASONS = 10
 """Largest number of skipped images whose reason is printed."""
+WITHOUT_MODEL = {
+    "model", "annotations", "images", "metric", "results", "output", "iou_types", "max_detections", "crowd_as_object",
+    "limit",
+}  # fmt: skip
+"""Options that measuring a results file has, too; the others say how a model runs."""
 NAMES: dict[str, str] = {"bbox": "box", "segm": "mask", "boundary": "boundary"}
 
 
@@ -30,19 +46,21 @@ NAMES: dict[str, str] = {"bbox": "box", "segm": "mask", "boundary": "boundary"}
 class Args:
     """Average precision of boxes, masks and mask boundaries."""
 
-    model: Model
-    """A checkpoint (.safetensors), or an exported file of any engine."""
+    model: OptionalModel = None
+    """A checkpoint (.safetensors), or an exported file of any engine; none measures a results file (--results)."""
     annotations: Path
     """COCO or LVIS annotations, as the metric asks; for coco, also those of YOLO (data.yaml:val), labelme, Pascal VOC
     and PNG instance masks; for ap-star, what refinemask.evaluation.ap_star makes."""
-    images: Path
-    """Folder of the annotated images; for lvis and ap-star, the folder that holds train2017 and val2017."""
+    images: OptionalPath = None
+    """Folder of the annotated images; for lvis and ap-star, the folder that holds train2017 and val2017. Without MODEL
+    it is only for annotations that lack the images' sizes."""
     metric: MetricName = "coco"
     """coco, lvis, or ap-star: the figures of LVIS for a COCO detector, on the categories that both data sets have."""
     predictions: OptionalPath = None
     """Keep the predictions here, one line per image; an interrupted run continues from the file."""
     results: OptionalPath = None
-    """Write all detections as a COCO results file."""
+    """With MODEL, the COCO results file to write all detections to. Without, the results file to measure, which another
+    tool made."""
     output: OptionalOutput = None
     """Write the figures as JSON."""
     iou_types: tuple[IoUType, ...] | None = None
@@ -82,12 +100,52 @@ def main(args: Args | None = None) -> int:
 
 
 def _evaluate(args: Args) -> None:
+    if args.model is None:
+        _evaluate_results(args)
+    else:
+        _evaluate_model(args, args.model)
+
+
+def _evaluate_results(args: Args) -> None:
+    if args.results is None:
+        raise UserError(
+            "MODEL is missing: expected a checkpoint or an exported file, or --results with the results file of "
+            "another tool"
+        )
+    if not args.results.exists():
+        raise UserError(
+            f"{args.results}: no such file; without MODEL, --results is the results file to measure; to write one, "
+            "name a MODEL"
+        )
+    for field in fields(args):
+        if field.name not in WITHOUT_MODEL and getattr(args, field.name) != field.default:
+            raise UserError(f"--{field.name.replace('_', '-')} is for running a MODEL, and none is given; leave it out")
+    require_own_files({"--output": args.output}, args.annotations, args.results)
+    found = evaluate_results(
+        args.results,
+        args.annotations,
+        args.images,
+        metric=args.metric,
+        iou_types=args.iou_types,
+        max_detections=args.max_detections,
+        crowd_as_object=args.crowd_as_object,
+        limit=args.limit,
+    )
+    _report(found, args.output)
+
+
+def _evaluate_model(args: Args, model: Path) -> None:
     # The engines are built on this package; only its command lines reach up to them.
     import engines
 
+    if model.suffix == ".json":
+        raise UserError(f"{model}: is no model; a results file is measured without MODEL: --results {model}")
+    if args.images is None:
+        raise UserError("--images is missing: expected the folder of the annotated images, which MODEL runs on")
+
     def open_engine() -> engines.Engine:
         engine = engines.load(
-            args.model,
+            model,
             device=device,
             precision=args.precision,
             threads=args.threads,
@@ -99,7 +157,7 @@ def _evaluate(args: Args) -> None:
 
     require_at_least(1, threads=args.threads)
     outputs = {"--output": args.output, "--predictions": args.predictions, "--results": args.results}
-    require_own_files(outputs, args.annotations, args.model)
+    require_own_files(outputs, args.annotations, model)
     with process_group(args.device) as device:
         found = evaluate(
             open_engine,
@@ -114,15 +172,19 @@ def _evaluate(args: Args) -> None:
             workers=args.workers,
             tile=args.tile,
             overlap=args.overlap,
-            model=args.model,
+            model=model,
             predictions=args.predictions,
             results=args.results,
         )
         if is_main():
-            _show(found)
-            if args.output is not None:
-                with atomic_write(args.output) as temporary:
-                    temporary.write_text(found.to_json() + "\n")
+            _report(found, args.output)
+
+
+def _report(found: Evaluation, output: Path | None) -> None:
+    _show(found)
+    if output is not None:
+        with atomic_write(output) as temporary:
+            temporary.write_text(found.to_json() + "\n")
 
 
 def _show(found: Evaluation) -> None:
@@ -130,7 +192,8 @@ def _show(found: Evaluation) -> None:
         print(f"skipped: {printable(reason)}", file=sys.stderr)
     if len(found.skipped) > SHOWN_REASONS:
         print(f"skipped: and {len(found.skipped) - SHOWN_REASONS} more", file=sys.stderr)
-    heading = f"{found.model} · {found.engine} {found.precision} · {found.metric} · {found.images} images"
+    engine = " ".join(filter(None, (found.engine, found.precision)))
+    heading = f"{found.model} · {engine} · {found.metric} · {found.images} images"
     heading += "".join(f" · {name} {value}" for name, value in found.selection.source().items())
     if found.skipped:
         heading += f", {len(found.skipped)} skipped and not counted"

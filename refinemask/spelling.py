@@ -13,6 +13,7 @@ from refinemask.files import UserError
 from refinemask.window import parse_window, spelled
 
 Model = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+OptionalModel = Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
 Engines = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="ENGINE…")]
 Output = Annotated[Path, tyro.conf.arg(aliases=("-o",))]
 OptionalOutput = Annotated[Path | None, tyro.conf.arg(aliases=("-o",), metavar="PATH")]

@@ -3,14 +3,19 @@
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from benchmarks.harness.measure import measure
+from benchmarks.harness.others import iou_types_of, open_results, with_others
 from benchmarks.harness.report import Accuracy, ComparisonReport, build_report
 from benchmarks.harness.settings import Settings
+from benchmarks.harness.spec import TORCHVISION, ResultsSpec
 from benchmarks.harness.worker import Worker
+from refinemask.config import ModelConfig
 from refinemask.data.annotated import locate, read_annotated
+from refinemask.data.categories import COCO
 from refinemask.data.coco import CocoDataset, CocoImage
 from refinemask.data.lvis import LvisDataset
 from refinemask.evaluation.coco import evaluate_coco
@@ -36,7 +41,8 @@ def compare(
     ``refinemask.evaluate`` refuses or skips is refused or skipped here.
 
     Args:
-        engines: as :class:`benchmarks.harness.spec.EngineSpec` reads them; the first is the baseline of the others.
+        engines: as :func:`benchmarks.harness.spec.parse_spec` reads them; the first, which is no results file, is the
+            baseline of the others.
         dataset: the annotated images.
         directory: folder of the images' files.
         settings: how to measure.
@@ -51,6 +57,8 @@ def compare(
     if not directory.is_dir():
         raise UserError(f"{directory}: no such directory; --images expects the directory of the annotated images")
     images = dataset.images[:limit]
+    others, engines = _apart(engines)
+    theirs = [open_results(spec, dataset, images) for spec in others]
     with ExitStack() as stack:
         # On disk: thousands of images with hundreds of masks each would fill the memory.
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -69,11 +77,31 @@ def compare(
             check=partial(_require_classes, dataset, ap_star),
             read=lambda number, window: read_annotated(directory, images[number], window),
         )
-        accuracy: list[Accuracy] = [dict(evaluate_coco(dataset, results)) for results in predictions]
+        for file in theirs:
+            file.restrict(predictions[0])
+        found = [*predictions, *theirs]
+        accuracy: list[Accuracy] = [dict(evaluate_coco(dataset, results, iou_types_of(results))) for results in found]
         if ap_star is not None:
-            for figures, results in zip(accuracy, predictions, strict=True):
+            for figures, results in zip(accuracy, found, strict=True):
                 figures["ap_star"] = evaluate_lvis(ap_star, results)
-        return build_report(measurement, accuracy)
+        report = build_report(measurement, accuracy[: len(engines)])
+        return with_others(report, others, theirs, accuracy[len(engines) :])
+
+
+def _apart(engines: Sequence[str]) -> tuple[list[ResultsSpec], list[str]]:
+    """The results files and the engines.
+
+    Raises:
+        UserError: the first is a results file.
+    """
+    specs = [ResultsSpec.parse(text) for text in engines]
+    if engines and specs[0] is not None:
+        raise UserError(
+            f"{engines[0]}: the first is the baseline, which is run; name an engine before the results file, or "
+            "measure the file alone with refinemask.evaluate --results"
+        )
+    named = [text for text, spec in zip(engines, specs, strict=True) if spec is None]
+    return [spec for spec in specs if spec is not None], named
 
 
 def _place(directory: Path, image: CocoImage) -> Path:
@@ -86,14 +114,23 @@ def _place(directory: Path, image: CocoImage) -> Path:
 
 def _require_classes(dataset: CocoDataset, ap_star: LvisDataset | None, workers: Sequence[Worker]) -> None:
     """Raise a UserError unless all engines find the same classes, and those of the annotations."""
-    for worker in workers:
-        METRICS["coco"].require_classes(dataset, worker.config, str(worker.spec))
+    configs = [_with_names(worker, dataset) for worker in workers]
+    for worker, config in zip(workers, configs, strict=True):
+        METRICS["coco"].require_classes(dataset, config, str(worker.spec))
         if ap_star is not None:
-            METRICS["ap-star"].require_classes(ap_star, worker.config, str(worker.spec))
-    first, *others = workers
-    for other in others:
-        if classes(other.config) != classes(first.config):
+            METRICS["ap-star"].require_classes(ap_star, config, str(worker.spec))
+    for other, config in zip(workers[1:], configs[1:], strict=True):
+        if classes(config) != classes(configs[0]):
             raise UserError(
-                f"{other.spec}: finds {listed(classes(other.config))}, but {first.spec} finds "
-                f"{listed(classes(first.config))}; compare engines of the same classes"
+                f"{other.spec}: finds {listed(classes(config))}, but {workers[0].spec} finds "
+                f"{listed(classes(configs[0]))}; compare engines of the same classes"
             )
+
+
+def _with_names(worker: Worker, dataset: CocoDataset) -> ModelConfig:
+    """The configuration of a worker's model; classes of torchvision's weights, which have no names, are called as the
+    annotations call them."""
+    if worker.spec.backend != TORCHVISION or worker.config.category_ids == COCO.category_ids:
+        return worker.config
+    names = (dataset.categories.get(number, name) for number, name in classes(worker.config).items())
+    return replace(worker.config, class_names=tuple(names))

@@ -27,9 +27,9 @@ class Stopwatch:
     _last: float = field(default_factory=time.perf_counter)
 
     def lap(self, phase: str) -> None:
-        """End a phase that began with the previous one's end."""
+        """End a phase, or a part of one, that began with the previous one's end."""
         now = time.perf_counter()
-        self.seconds[phase] = now - self._last
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._last
         self._last = now
 
 

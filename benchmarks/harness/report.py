@@ -82,6 +82,28 @@ class EngineReport:
     """What stands behind them; None if only speed was measured, and in reports of versions before 0.8."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class OtherReport:
+    """A detector that was not run: its results are those of a file, and of its speed there is only what was stated."""
+
+    engine: str
+    """File name and name, as on the command line."""
+    name: str
+    stated_latency_ms: float | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """The network's time for an image as it was stated, on whatever machine; None if nothing was."""
+    stated_fps: float | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """Images per second by the stated latency."""
+    stated_speedup: float | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """The first engine's median time for an image in the engine phase over the stated latency."""
+    detections_per_image: DetectionCounts
+    images_without_results: int
+    """Number of images that the file does not name."""
+    accuracy: Accuracy
+    """Figures of the results; of boxes alone if they have no masks."""
+    detail: AccuracyDetail | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """What stands behind them."""
+
+
 @dataclass(frozen=True)
 class RoundReport:
     """One batch through every engine."""
@@ -112,6 +134,8 @@ class ComparisonReport:
     rounds: tuple[RoundReport, ...]
     engines: tuple[EngineReport, ...]
     """Engines as they were named; all ratios are to the first."""
+    others: tuple[OtherReport, ...] | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """Detectors that were not run, whose results were given; None if there are none."""
 
     @property
     def images(self) -> int:

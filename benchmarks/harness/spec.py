@@ -1,5 +1,6 @@
-"""Naming an engine on the command line."""
+"""Naming an engine, or the results of one that is not run, on the command line."""
 
+import math
 import os
 import re
 from collections.abc import Iterable
@@ -8,6 +9,10 @@ from pathlib import Path
 
 from refinemask.files import UserError
 from refinemask.options import require_own_files
+
+SPEC = "PATH, PATH@BACKEND or PATH@BACKEND:PRECISION"
+TORCHVISION = "torchvision"
+"""Backend that runs weights of torchvision's Mask R-CNN in torchvision."""
 
 
 @dataclass(frozen=True)
@@ -21,13 +26,17 @@ class EngineSpec:
     @classmethod
     def parse(cls, text: str) -> "EngineSpec":
         """Read ``model.onnx@openvino:bf16`` and the like; :func:`engines.load` judges the parts."""
+        if ResultsSpec.parse(text) is not None:
+            raise UserError(
+                f"{text}: is a results file, of which no speed can be measured; expected {SPEC}; benchmarks.compare "
+                "and benchmarks.ap take results files beside engines"
+            )
         match = re.fullmatch(r"(.+?)(?:@(\w+)(?::(\w+))?)?", text, re.DOTALL)
-        expected = "PATH, PATH@BACKEND or PATH@BACKEND:PRECISION"
         if match is None:
-            raise UserError(f"an engine is {expected}; found an empty text")
+            raise UserError(f"an engine is {SPEC}; found an empty text")
         path, _, options = text.rpartition("@")
         if match[2] is None and os.path.exists(path) and not os.path.exists(text):
-            raise UserError(f"{text}: {options!r} is no backend; expected {expected}, such as {path}@openvino:bf16")
+            raise UserError(f"{text}: {options!r} is no backend; expected {SPEC}, such as {path}@openvino:bf16")
         return cls(Path(match[1]), match[2], match[3])
 
     def __str__(self) -> str:
@@ -35,9 +44,53 @@ class EngineSpec:
         return f"{self.path.name}@{options}" if options else self.path.name
 
 
+@dataclass(frozen=True)
+class ResultsSpec:
+    """A COCO results file of a detector that is not run: ``PATH.json``, ``PATH.json@NAME``, ``PATH.json@NAME:MS``."""
+
+    path: Path
+    name: str
+    """What tables call it; the file's name without ending if not given."""
+    latency_ms: float | None = None
+    """What is said of the network's time for an image; nothing here measures it."""
+
+    @classmethod
+    def parse(cls, text: str) -> "ResultsSpec | None":
+        """Read ``theirs.json@yolo:31.5`` and the like; None if it names another kind of file.
+
+        Raises:
+            UserError: what stands behind the file is neither a name nor a name and a latency.
+        """
+        match = re.fullmatch(r"(.+?\.json)(?:@(.*))?", text, re.DOTALL | re.IGNORECASE)
+        if match is None:
+            return None
+        path = Path(match[1])
+        if match[2] is None:
+            return cls(path, path.stem)
+        name, colon, number = match[2].partition(":")
+        try:
+            latency = float(number) if colon else None
+        except ValueError:
+            latency = math.nan
+        if not name.isprintable() or not name.strip() or (latency is not None and not 0 < latency < math.inf):
+            raise UserError(
+                f"{text}: expected a name behind the results file, and a colon and its latency in milliseconds if it "
+                f"is known, such as {path}@theirs:31.5"
+            )
+        return cls(path, name, latency)
+
+    def __str__(self) -> str:
+        return f"{self.path.name}@{self.name}"
+
+
+def parse_spec(text: str) -> EngineSpec | ResultsSpec:
+    """What :class:`ResultsSpec` or else :class:`EngineSpec` reads."""
+    return ResultsSpec.parse(text) or EngineSpec.parse(text)
+
+
 def require_new_output(output: Path | None, engines: Iterable[str], *inputs: Path | None) -> None:
     """Raise a UserError unless a report takes the place of no engine's file, image or other input."""
-    require_own_files({"--output": output}, *inputs, *(EngineSpec.parse(text).path for text in engines))
+    require_own_files({"--output": output}, *inputs, *(parse_spec(text).path for text in engines))
 
 
 def openvino_precisions() -> list[str]:

@@ -11,7 +11,10 @@ from benchmarks.harness.pipeline import PHASES
 from benchmarks.harness.report import Accuracy, ComparisonReport
 from benchmarks.harness.terminal import terminal
 
+NOT_RUN = "not run"
+"""What stands in place of the precision of a detector whose results were given."""
 KINDS = {"bbox": "boxes", "segm": "masks", "boundary": "boundaries"}
+NO_FIGURE = {"AP": -1.0}
 LATENCY_COLUMNS = ("min", "p50", "p90", "p95", "p99")
 
 
@@ -24,17 +27,18 @@ def print_tables(tables: Iterable[Table], foreign_load: float | None) -> None:
 
 def print_accuracy(report: ComparisonReport, console: Console | None = None) -> None:
     """Print all average precisions of the engines in a report that has them."""
-    judged = [(engine, engine.accuracy) for engine in report.engines if engine.accuracy is not None]
+    judged = [(e.name, e.precision, e.accuracy) for e in report.engines if e.accuracy is not None]
+    judged += [(other.name, NOT_RUN, other.accuracy) for other in report.others or ()]
     table = Table(title=f"Average precision, {_images(report)}")
     for heading in ("engine", "precision", "of"):
         table.add_column(heading)
-    metrics = list(judged[0][1]["segm"])
+    metrics = list(judged[0][2]["segm"])
     for heading in metrics:
         table.add_column(heading, justify="right")
-    for engine, accuracy in judged:
-        for kind, name in KINDS.items():
+    for engine, precision, accuracy in judged:
+        for kind in (known := [kind for kind in KINDS if kind in accuracy]):
             cells = [points(accuracy[kind][metric]) for metric in metrics]
-            table.add_row(engine.name, engine.precision, name, *cells, end_section=kind == list(KINDS)[-1])
+            table.add_row(engine, precision, KINDS[kind], *cells, end_section=kind == known[-1])
     (console or terminal()).print(table)
 
 
@@ -77,6 +81,17 @@ def _comparison(report: ComparisonReport) -> Table:
             f"{engine.detections_per_image.mean:.1f}",
             "unknown" if engine.peak_memory_mib is None else f"{engine.peak_memory_mib:.0f}",
         )
+    for other in report.others or ():
+        table.add_row(
+            other.name,
+            NOT_RUN,
+            "" if other.stated_fps is None else f"{other.stated_fps:.2f} stated",
+            "" if other.stated_speedup is None else f"{other.stated_speedup:.2f}× stated",
+            "",
+            *_accuracy_cells(other.accuracy, reference),
+            f"{other.detections_per_image.mean:.1f}",
+            "",
+        )
     return table
 
 
@@ -85,7 +100,8 @@ def _accuracy_cells(accuracy: Accuracy | None, reference: Accuracy | None) -> li
     if accuracy is None or reference is None:
         return cells
     for kind in ("segm", "boundary"):
-        value, baseline = accuracy[kind]["AP"], reference[kind]["AP"]
+        # Boxes alone have no other figures.
+        value, baseline = accuracy.get(kind, NO_FIGURE)["AP"], reference[kind]["AP"]
         difference = f"{100 * (value - baseline):+.2f}" if min(value, baseline) >= 0 else "–"
         cells += [points(value), "" if accuracy is reference else difference]
     return cells

@@ -8,9 +8,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ import cv2
 import engines
 from benchmarks.harness.load import peak_memory_bytes, used_device_memory
 from benchmarks.harness.pipeline import Sample, process
-from benchmarks.harness.spec import EngineSpec
+from benchmarks.harness.spec import TORCHVISION, EngineSpec
 from refinemask.config import ModelConfig
 from refinemask.config_json import from_json, to_json
+from refinemask.extras import needed_by
 from refinemask.files import UserError
 from refinemask.foreign import one_line
 from refinemask.json_files import checked, parse_json
@@ -147,23 +149,36 @@ def main() -> int:
     answers = os.fdopen(os.dup(1), "w")
     # What libraries print must not mix with the answers.
     os.dup2(2, 1)
-    engine: engines.Engine | None = None
+    run: Callable[..., tuple[Sample, list[list[Result]]]] | None = None
     for line in sys.stdin:
         request = json.loads(line)
         answer: dict[str, Any]
         try:
-            if engine is None:
-                engine = engines.load(**request)
+            if run is None:
+                engine, run = _opened(request)
                 # A number that was too large for it has been refused.
                 cv2.setNumThreads(request["threads"])
                 answer = {"name": engine.name, "precision": engine.precision, "config": to_json(engine.config)}
             else:
-                sample, results = process(engine, **request)
+                sample, results = run(**request)
                 answer = {"sample": asdict(sample), "results": results}
         except UserError as error:
             answer = {"error": str(error)}
         print(json.dumps(answer), file=answers, flush=True)
     return 0
+
+
+def _opened(request: dict[str, Any]) -> tuple[Any, Callable[..., tuple[Sample, list[list[Result]]]]]:
+    """What has the name, the precision and the configuration of the engine that is asked for, and what runs a batch."""
+    if request["backend"] != TORCHVISION:
+        engine = engines.load(**request)
+        return engine, partial(process, engine)
+    with needed_by(f"{request['path']}: backend '{TORCHVISION}'"):
+        from benchmarks.harness.torchvision_engine import TorchvisionMaskRcnn
+
+        options = {name: request[name] for name in ("precision", "threads", "device")}
+        theirs = TorchvisionMaskRcnn(Path(request["path"]), **options)
+    return theirs, theirs.process
 
 
 if __name__ == "__main__":

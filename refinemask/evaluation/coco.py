@@ -2,7 +2,8 @@
 
 The figures are those of ``pycocotools`` on the same result file. The area of an object is the annotated one. The area
 of a detection, which matters to the area ranges only, is that of its ``bbox``, for masks too: so pycocotools reads
-entries with a ``bbox``, and so the published AP of small, medium and large objects were measured.
+entries with a ``bbox``, and so the published AP of small, medium and large objects were measured. A detection with an
+``area`` of its own, as ``ResultsFile`` gives those without a ``bbox``, has that one.
 Boundary AP (Cheng et al., Boundary IoU, CVPR 2021) takes the smaller of mask IoU and boundary IoU.
 """
 
@@ -90,7 +91,7 @@ def match_coco(
         detections = Detections(
             category=np.array([labels[result["category_id"]] for result in found], np.intp),
             score=np.array([result["score"] for result in found], np.float64),
-            area=np.array([result["bbox"][2] * result["bbox"][3] for result in found], np.float64),
+            area=np.array([_area(result) for result in found], np.float64),
         )
         objects = Objects(
             category=np.array([labels[a.category_id] for a in present], np.intp),
@@ -128,3 +129,7 @@ class _Overlaps:
             if "boundary" in self._kinds:
                 overlaps["boundary"] = boundary_overlaps(masks, objects, overlaps["segm"], np.array(crowd, bool))
         return {kind: overlaps[kind] for kind in self._kinds}
+
+
+def _area(result: Result) -> float:
+    return float(result.get("area", result["bbox"][2] * result["bbox"][3]))

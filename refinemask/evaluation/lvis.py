@@ -54,8 +54,8 @@ def lvis_figures(dataset: LvisDataset, matches: Matches) -> dict[str, float]:
 def match_lvis(dataset: LvisDataset, results: Mapping[int, Sequence[Result]], iou_type: IoUType = "segm") -> Matches:
     """Match the best 300 detections of each image of ``results`` with its objects.
 
-    A detection's area, which matters to the area ranges only, is that of its ``bbox`` if it has one and of its mask
-    otherwise. Objects and detections without area are left out. The reference has both rules, too.
+    A detection's area, which matters to the area ranges only, is its ``area``, or that of its ``bbox`` if it has one
+    and of its mask otherwise. Objects and detections without area are left out. The reference has both rules, too.
 
     Args:
         dataset: the annotations, or for AP* those of ``read_cocofied``.
@@ -126,6 +126,8 @@ class _Overlaps:
 
 
 def _area(result: Result) -> float:
+    if "area" in result:
+        return float(result["area"])
     if "bbox" in result:
         return float(result["bbox"][2] * result["bbox"][3])
     return float(coco_mask.area(result["segmentation"]))

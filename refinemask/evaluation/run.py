@@ -30,15 +30,15 @@ class Evaluation(Measurement):
     """The accuracy that :func:`evaluate` measured, with the engine and the data it was measured on."""
 
     model: str | None
-    """Name of the engine's file, if it was given."""
+    """Name of the engine's file, if it was given, or of the results file that was measured."""
     metric: MetricName
     """Metric of the figures."""
     engine: str
-    """Runtime, such as ``PyTorch``."""
+    """Runtime, such as ``PyTorch``, or ``results of another tool``."""
     precision: str
-    """Arithmetic of the convolutions."""
+    """Arithmetic of the convolutions; empty where nothing was run."""
     sha256: dict[str, str]
-    """SHA-256 of the annotations, and of the model if its file was given."""
+    """SHA-256 of the annotations, and of the model or the results if their file was given."""
     selection: Selection = WHOLE
     """Number of detections and score threshold, where they are others than the model's own."""
 
@@ -105,11 +105,9 @@ def evaluate(
     if predictions is not None and model is None:
         raise UserError(f"{predictions}: kept predictions belong to a model's file; name it, too: model=…")
     require_own_files({"--predictions": predictions, "--results": results}, annotations, model)
-    if metric not in METRICS:
-        raise UserError(f"--metric is {metric}; expected {', '.join(METRICS)}")
-    chosen: Metric[Any] = METRICS[metric]
+    chosen = find_metric(metric)
     chosen.require_options(iou_types, max_detections)
-    dataset, digest = _read(chosen, annotations, images, crowd_as_object)
+    dataset, digest = read_dataset(chosen, annotations, images, crowd_as_object)
     dataset = replace(dataset, images=dataset.images[:limit])
     _require_images(dataset, images)
     predictor = _opened(engine)
@@ -139,10 +137,17 @@ def evaluate(
     )
 
 
-def _read(
+def find_metric(name: MetricName) -> Metric[Any]:
+    """The metric of a name; a UserError if there is none."""
+    if name not in METRICS:
+        raise UserError(f"--metric is {name}; expected {', '.join(METRICS)}")
+    return METRICS[name]
+
+
+def read_dataset(
     metric: Metric[Any],
     annotations: str | os.PathLike[str],
-    images: str | os.PathLike[str],
+    images: str | os.PathLike[str] | None,
     crowd_as_object: bool,
 ) -> tuple[CocoDataset, str]:
     """The annotations, and the SHA-256 of their file, or of the COCO file that those of another format become."""

@@ -53,8 +53,13 @@ def args(tmp_path: Path, checkpoint: Path) -> Args:
     return Args(model=checkpoint, annotations=tmp_path / "annotations.json", images=tmp_path, threads=1)
 
 
+def here(args: Args) -> Path:
+    """The folder of everything."""
+    return args.annotations.parent
+
+
 def test_figures_results_and_continuation(args: Args, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = args.images
+    folder = here(args)
     args = replace(args, output=folder / "o.json", results=folder / "r.json", predictions=folder / "p.jsonl")
     assert main(args) == 0
     report = json.loads((folder / "o.json").read_text())
@@ -74,8 +79,48 @@ def test_figures_results_and_continuation(args: Args, capsys: pytest.CaptureFixt
     assert json.loads((folder / "o.json").read_text()) == report
 
 
+def test_without_a_model_the_results_of_another_tool_are_measured(
+    args: Args, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results, output = args.annotations.with_name("r.json"), args.annotations.with_name("o.json")
+    assert main(replace(args, results=results, output=output)) == 0
+    figures = json.loads(output.read_text())["figures"]
+    theirs = Args(annotations=args.annotations, results=results, output=output)
+    capsys.readouterr()
+    assert main(theirs) == 0
+    assert "r.json · results of another tool · coco · 3 images" in capsys.readouterr().out
+    report = json.loads(output.read_text())
+    assert report["figures"] == figures
+    assert report["model"] == "r.json"
+    assert report["sha256"].keys() == {"results", "annotations"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"results": None}, "error: MODEL is missing: expected a checkpoint or an exported file, or --results"),
+        (
+            {"results": Path("none.json")},
+            "error: none.json: no such file; without MODEL, --results is the results file",
+        ),
+        ({"tile": 64}, "error: --tile is for running a MODEL, and none is given"),
+        ({"device": "cuda"}, "error: --device is for running a MODEL, and none is given"),
+        ({"model": Path("r.json")}, "error: r.json: is no model; a results file is measured without MODEL: --results"),
+        ({"model": Path("m.onnx")}, "error: --images is missing: expected the folder of the annotated images"),
+    ],
+)
+def test_what_results_are_for_cannot_be_mistaken(
+    args: Args, changes: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = args.annotations.with_name("r.json")
+    results.write_text("[]")
+    assert main(replace(Args(annotations=args.annotations, results=results), **changes)) == 2
+    assert capsys.readouterr().err.startswith(message)
+    assert results.read_text() == "[]"
+
+
 def test_a_precision_is_named_and_its_predictions_are_its_own(args: Args, capsys: pytest.CaptureFixture[str]) -> None:
-    args = replace(args, predictions=args.images / "p.jsonl", iou_types=("bbox",), precision="bf16")
+    args = replace(args, predictions=here(args) / "p.jsonl", iou_types=("bbox",), precision="bf16")
     assert main(args) == 0
     assert "PyTorch bf16" in capsys.readouterr().out
     assert main(replace(args, precision=None)) == 2
@@ -87,14 +132,14 @@ def test_a_precision_is_named_and_its_predictions_are_its_own(args: Args, capsys
 def test_detections_and_threshold_are_named_and_their_predictions_are_their_own(
     args: Args, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kept, output = args.images / "p.jsonl", args.images / "o.json"
-    args = replace(args, predictions=kept, results=args.images / "r.json", output=output, iou_types=("bbox",))
+    kept, output = here(args) / "p.jsonl", here(args) / "o.json"
+    args = replace(args, predictions=kept, results=here(args) / "r.json", output=output, iou_types=("bbox",))
     asked = replace(args, detections=2, score_threshold=0.75)
     assert main(asked) == 0
     assert "number of detections 2 · score threshold 0.75" in " ".join(capsys.readouterr().out.split())
     report = json.loads(output.read_text())
     assert (report["detections"], report["score_threshold"]) == (2, 0.75)
-    results = json.loads((args.images / "r.json").read_text())
+    results = json.loads((here(args) / "r.json").read_text())
     assert results
     assert max(Counter(result["image_id"] for result in results).values()) <= 2
     assert min(result["score"] for result in results) > 0.75
@@ -125,7 +170,7 @@ def test_wrong_detections_and_thresholds_are_one_line(
 
 
 def test_tiles_are_measured_and_their_predictions_are_their_own(args: Args, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = args.images
+    folder = here(args)
     args = replace(args, iou_types=("bbox",), predictions=folder / "p.jsonl", results=folder / "whole.json")
     assert main(args) == 0
     tiles = replace(args, tile=64, overlap=16, predictions=folder / "t.jsonl", results=folder / "tiles.json")
@@ -144,7 +189,7 @@ def test_tiles_are_measured_and_their_predictions_are_their_own(args: Args, caps
 def test_batches_give_the_same_results(args: Args) -> None:
     files = []
     for batch_size in (1, 3):
-        files.append(args.images / f"{batch_size}.json")
+        files.append(here(args) / f"{batch_size}.json")
         assert main(replace(args, batch_size=batch_size, results=files[-1], iou_types=("bbox",))) == 0
     one, three = (json.loads(file.read_text()) for file in files)
     assert [(r["image_id"], r["category_id"]) for r in one] == [(r["image_id"], r["category_id"]) for r in three]
@@ -152,9 +197,9 @@ def test_batches_give_the_same_results(args: Args) -> None:
 
 
 def test_unreadable_images_are_counted(args: Args, capsys: pytest.CaptureFixture[str]) -> None:
-    (args.images / "2.png").write_bytes(b"")
-    assert main(replace(args, output=args.images / "o.json")) == 0
-    assert json.loads((args.images / "o.json").read_text())["skipped"] == 1
+    (here(args) / "2.png").write_bytes(b"")
+    assert main(replace(args, output=here(args) / "o.json")) == 0
+    assert json.loads((here(args) / "o.json").read_text())["skipped"] == 1
     output = capsys.readouterr()
     assert "skipped: " in output.err
     assert "2.png" in output.err
@@ -162,16 +207,16 @@ def test_unreadable_images_are_counted(args: Args, capsys: pytest.CaptureFixture
 
 
 def test_annotations_without_sizes_give_the_same_figures(args: Args, capsys: pytest.CaptureFixture[str]) -> None:
-    args = replace(args, output=args.images / "o.json", iou_types=("bbox",))
+    args = replace(args, output=here(args) / "o.json", iou_types=("bbox",))
     assert main(args) == 0
-    figures = json.loads((args.images / "o.json").read_text())["figures"]
+    figures = json.loads((here(args) / "o.json").read_text())["figures"]
     content = json.loads(args.annotations.read_text())
     for image in content["images"]:
         del image["height"]
     args.annotations.write_text(json.dumps(content))
     capsys.readouterr()
     assert main(args) == 0
-    assert json.loads((args.images / "o.json").read_text())["figures"] == figures
+    assert json.loads((here(args) / "o.json").read_text())["figures"] == figures
     assert "images without a size (it is that of the file), the first is image" in capsys.readouterr().err
 
 
@@ -179,18 +224,18 @@ def test_many_unreadable_images_are_told_shortly(args: Args, capsys: pytest.Capt
     content = json.loads(args.annotations.read_text())
     content["images"] += [{"id": n, "file_name": f"{n}.png", "height": 60, "width": 80} for n in range(10, 25)]
     args.annotations.write_text(json.dumps(content))
-    assert main(replace(args, output=args.images / "o.json", iou_types=("bbox",))) == 0
+    assert main(replace(args, output=here(args) / "o.json", iou_types=("bbox",))) == 0
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("skipped: ")]
     assert len(errors) == 11
     assert errors[-1] == "skipped: and 5 more"
-    assert json.loads((args.images / "o.json").read_text())["skipped"] == 15
+    assert json.loads((here(args) / "o.json").read_text())["skipped"] == 15
 
 
 def test_a_full_disk_is_named_and_the_predictions_go_on(args: Args, capsys: pytest.CaptureFixture[str]) -> None:
-    kept = args.images / "p.jsonl"
-    whole = replace(args, output=args.images / "whole.json", iou_types=("bbox",))
+    kept = here(args) / "p.jsonl"
+    whole = replace(args, output=here(args) / "whole.json", iou_types=("bbox",))
     assert main(whole) == 0
-    args = replace(whole, predictions=kept, output=args.images / "o.json")
+    args = replace(whole, predictions=kept, output=here(args) / "o.json")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (300, limits[1]))
     try:
@@ -200,17 +245,17 @@ def test_a_full_disk_is_named_and_the_predictions_go_on(args: Args, capsys: pyte
     assert code == 2
     assert capsys.readouterr().err.splitlines()[-1] == f"error: {kept}: cannot be written: File too large"
     assert main(args) == 0
-    assert json.loads((args.images / "o.json").read_text()) == json.loads((args.images / "whole.json").read_text())
+    assert json.loads((here(args) / "o.json").read_text()) == json.loads((here(args) / "whole.json").read_text())
 
 
 def as_lvis(args: Args, *, category: int = 3, synset: str = "square.n.01") -> Args:
     """The same objects as LVIS annotations; the second image is verified to have none of the second category."""
     content = json.loads(args.annotations.read_text())
-    (args.images / "val2017").mkdir()
+    (here(args) / "val2017").mkdir()
     for image in content["images"]:
         image["coco_url"] = f"http://x/val2017/{image['file_name']}"
         image |= {"neg_category_ids": [7] if image["id"] == 2 else [], "not_exhaustive_category_ids": []}
-        (args.images / image["file_name"]).rename(args.images / "val2017" / image["file_name"])
+        (here(args) / image["file_name"]).rename(here(args) / "val2017" / image["file_name"])
     for annotation in content["annotations"]:
         annotation["category_id"] = category
     content["categories"] = [
@@ -218,12 +263,12 @@ def as_lvis(args: Args, *, category: int = 3, synset: str = "square.n.01") -> Ar
         {"id": 7, "name": "lvis 7", "frequency": "r", "synset": "train.n.01"},
     ]
     args.annotations.write_text(json.dumps(content))
-    return replace(args, metric="lvis", output=args.images / "o.json")
+    return replace(args, metric="lvis", output=here(args) / "o.json")
 
 
 def test_lvis_figures(args: Args, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(as_lvis(args)) == 0
-    report = json.loads((args.images / "o.json").read_text())
+    report = json.loads((here(args) / "o.json").read_text())
     assert report["metric"] == "lvis"
     assert report["max_detections"] == 300
     assert list(report["figures"]) == ["bbox", "segm"]
@@ -238,13 +283,13 @@ def test_ap_star_is_of_coco_detectors(args: Args, capsys: pytest.CaptureFixture[
     assert main(args) == 2
     assert "finds 2 classes; AP* is for a detector of COCO's 80" in capsys.readouterr().err
     config = replace(TINY, class_names=COCO.class_names, category_ids=COCO.category_ids)
-    save_detector(randomize(Detector(config), 0), args.images / "coco.safetensors", recipe="tiny")
-    assert main(replace(args, model=args.images / "coco.safetensors", iou_types=("segm",))) == 0
-    assert list(json.loads((args.images / "o.json").read_text())["figures"]) == ["segm"]
+    save_detector(randomize(Detector(config), 0), here(args) / "coco.safetensors", recipe="tiny")
+    assert main(replace(args, model=here(args) / "coco.safetensors", iou_types=("segm",))) == 0
+    assert list(json.loads((here(args) / "o.json").read_text())["figures"]) == ["segm"]
 
 
 def spoil_images(args: Args) -> Args:
-    return replace(args, images=args.images / "elsewhere")
+    return replace(args, images=here(args) / "elsewhere")
 
 
 def spoil_classes(args: Args) -> Args:
@@ -255,17 +300,20 @@ def spoil_classes(args: Args) -> Args:
 
 
 def spoil_predictions(args: Args) -> Args:
-    (args.images / "p.jsonl").write_text('{"predictions": {"model": "another"}, "format": 2}\n')
-    return replace(args, predictions=args.images / "p.jsonl")
+    (here(args) / "p.jsonl").write_text('{"predictions": {"model": "another"}, "format": 2}\n')
+    return replace(args, predictions=here(args) / "p.jsonl")
 
 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda args: replace(args, annotations=args.images / "absent.json"), r"absent\.json: no such file"),
-        (lambda args: replace(args, annotations=args.images / "1.png"), "not a JSON file"),
-        (lambda args: replace(args, model=args.images / "absent.safetensors"), "no such file"),
-        (lambda args: replace(args, model=args.images / "1.png"), "no engine for '.png' files"),
+        (
+            lambda args: replace(args, annotations=here(args) / "absent.json"),
+            r"absent\.json: no such file",
+        ),
+        (lambda args: replace(args, annotations=here(args) / "1.png"), "not a JSON file"),
+        (lambda args: replace(args, model=here(args) / "absent.safetensors"), "no such file"),
+        (lambda args: replace(args, model=here(args) / "1.png"), "no engine for '.png' files"),
         (lambda args: replace(args, limit=0), "--limit is 0; expected at least 1"),
         (lambda args: replace(args, batch_size=-1), "--batch-size is -1"),
         (lambda args: replace(args, metric="lvis"), "'neg_category_ids', expected the annotations of LVIS"),
@@ -279,8 +327,11 @@ def spoil_predictions(args: Args) -> Args:
         (lambda args: replace(args, threads=0), "--threads is 0; expected at least 1"),
         (lambda args: replace(args, output=args.annotations), "is read by this very command"),
         (lambda args: replace(args, output=args.model), "is read by this very command"),
-        (lambda args: replace(args, output=args.images / "1.png"), "is an image and would be overwritten"),
-        (lambda args: replace(args, results=args.images / "o", output=args.images / "o"), "--output and --results are"),
+        (lambda args: replace(args, output=here(args) / "1.png"), "is an image and would be overwritten"),
+        (
+            lambda args: replace(args, results=here(args) / "o", output=here(args) / "o"),
+            "--output and --results are",
+        ),
     ],
 )
 def test_mistakes(args: Args, capsys: pytest.CaptureFixture[str], spoil: Callable[[Args], Args], message: str) -> None:
@@ -294,15 +345,15 @@ def test_mistakes(args: Args, capsys: pytest.CaptureFixture[str], spoil: Callabl
 def test_a_directory_as_output_is_refused_before_predicting(
     args: Args, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    kept = args.images / "p.jsonl"
-    directory: dict[str, Any] = {name: args.images}
+    kept = here(args) / "p.jsonl"
+    directory: dict[str, Any] = {name: here(args)}
     assert main(replace(args, predictions=kept, **directory)) == 2
     assert "is a directory, expected the name of a file" in capsys.readouterr().err
     assert not kept.exists()
 
 
 def test_a_smaller_limit_takes_fewer_of_the_kept_predictions(args: Args) -> None:
-    folder = args.images
+    folder = here(args)
     args = replace(args, predictions=folder / "p.jsonl", results=folder / "r.json")
     assert main(args) == 0
     assert main(replace(args, limit=1)) == 0

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.harness.spec import EngineSpec
+from benchmarks.harness.spec import EngineSpec, ResultsSpec, parse_spec
 from refinemask.files import UserError
 
 
@@ -47,3 +47,23 @@ def test_what_is_wrong_behind_the_file_is_named(options: str, tmp_path: Path) ->
 def test_empty_text_is_refused() -> None:
     with pytest.raises(UserError, match="an engine is PATH"):
         EngineSpec.parse("")
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        ("a/theirs.json", ResultsSpec(Path("a/theirs.json"), "theirs")),
+        ("theirs.JSON@yolo", ResultsSpec(Path("theirs.JSON"), "yolo")),
+        ("v@2.json@YOLO 11x:31.5", ResultsSpec(Path("v@2.json"), "YOLO 11x", 31.5)),
+    ],
+)
+def test_results_are_named(text: str, spec: ResultsSpec) -> None:
+    assert parse_spec(text) == spec
+    with pytest.raises(UserError, match="is a results file, of which no speed can be measured"):
+        EngineSpec.parse(text)
+
+
+@pytest.mark.parametrize("options", ["", " ", ":", ":5", "yolo:", "yolo:fast", "yolo:0", "yolo:nan", "a:b:5"])
+def test_what_is_wrong_behind_results_is_named(options: str) -> None:
+    with pytest.raises(UserError, match=r"expected a name behind the results file, and a colon and its latency"):
+        parse_spec(f"theirs.json@{options}")
