@@ -8,7 +8,8 @@ from vernier.instance import CocoDataset, evaluate_bbox_grid, evaluate_boundary_
 
 from benchmarks.evaluators.contender import Figures
 from benchmarks.evaluators.tables import limits, summarize_tables
-from refinemask.evaluation.coco import BOUNDARY_WIDTH, IoUType
+from refinemask.evaluation.boundaries import BOUNDARY_WIDTH
+from refinemask.evaluation.coco import IoUType
 
 GRIDS = {"bbox": evaluate_bbox_grid, "segm": evaluate_segm_grid, "boundary": evaluate_boundary_grid}
 
