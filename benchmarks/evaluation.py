@@ -1,37 +1,28 @@
-"""Average precision of a whole validation set: ours against pycocotools on the same results in memory.
+"""Average precision of a whole validation set: our evaluator beside others, from the same two JSON files on disk.
 
 python -m benchmarks.evaluation
 """
 
-import time
-from collections.abc import Callable
-from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
-from io import StringIO
+import json
+import random
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from statistics import median
 
-import numpy as np
-from pycocotools import mask as coco_mask
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
-
+from benchmarks.evaluators.contender import CONTENDERS, Figures, Name, Run, run
+from benchmarks.evaluators.synthetic import Amount, synthetic
+from benchmarks.harness.child import call_in_child
 from benchmarks.harness.provenance import Provenance, provenance
 from benchmarks.harness.report_file import print_json
 from refinemask.command import execute
-from refinemask.data.coco import CocoDataset, parse_coco
-from refinemask.evaluation.coco import evaluate_coco
+from refinemask.evaluation.coco import IOU_TYPES, IoUType
 from refinemask.files import FailedCheckError
+from refinemask.options import require_at_least
 
-HEIGHT, WIDTH = 480, 640
-CATEGORIES = np.arange(1, 81)
-SHARES = CATEGORIES**-1.2 / (CATEGORIES**-1.2).sum()
-"""Share of the objects by category; the first has 28 %, as COCO's persons have."""
-CATEGORIES_PER_IMAGE = 3
-CORNERS = 24
 LARGEST_DIFFERENCE = 1e-6
 """Largest difference of a figure that the order of sums explains."""
-Results = dict[int, list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -44,127 +35,138 @@ class Args:
     """Objects per image."""
     detections: int = 100
     """Detections per image: a third overlap an object of their category, a third only have a category of the image."""
-    iou_type: Literal["segm", "bbox"] = "segm"
-    """Overlap of masks or of boxes."""
+    height: int = 480
+    """Height of the images in pixels; the objects grow with it."""
+    width: int = 640
+    """Width of the images in pixels."""
+    iou_types: tuple[IoUType, ...] = IOU_TYPES
+    """Kinds of overlap; an evaluator that lacks one of them does not run."""
+    evaluators: tuple[Name, ...] = tuple(CONTENDERS)
+    """Evaluators to compare; one that is not installed is named as not run."""
+    rounds: int = 3
+    """Rounds in which every evaluator has its turn, each time in a process of its own."""
     seed: int = 0
-    """Seed of the results."""
+    """Seed of the results and of the order in each round."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluatorReport:
+    """What one evaluator took: the reading of both files is included, its import is not."""
+
+    version: str
+    seconds: float
+    """Median of the rounds' wall-clock times."""
+    processor_seconds: float
+    """Median of the rounds' processor times, of all threads."""
+    peak_mib: int | None
+    """Most memory that a process held, in MiB, its libraries included; None where the system does not tell."""
+    all_seconds: list[float]
+    """Wall-clock times of the rounds."""
+    all_processor_seconds: list[float]
+    """Processor times of the rounds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationReport:
-    """Both evaluations of the same results."""
+    """The evaluations of the same results."""
 
     provenance: Provenance
     images: int
     objects: int
     detections: int
-    iou_type: str
+    height: int
+    width: int
+    iou_types: list[str]
+    rounds: int
     seed: int
-    processor_seconds: dict[str, float]
-    """CPU seconds of all threads by route, ``pycocotools`` and ``ours``."""
-    ratio: float
-    """pycocotools' time over ours."""
-    AP: float
-    """Average precision of the results."""
+    files_mib: int
+    """Size of annotations and results together."""
+    evaluators: dict[str, EvaluatorReport]
+    """By name, those that ran."""
+    not_run: dict[str, str]
+    """Reasons, by name, of those that did not."""
+    figures: Figures
+    """Figures of the first evaluator, by kind of overlap and name."""
     largest_difference: float
-    """Largest difference between two average precisions of the same name."""
-
-
-def example(args: Args) -> tuple[dict[str, Any], Results]:
-    """A COCO annotation file's content, and results by image: ellipses, log-uniform from 12 to 300 pixels."""
-    rng = np.random.default_rng(args.seed)
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    results: Results = {}
-    for image_id in range(1, args.images + 1):
-        images.append({"id": image_id, "file_name": f"{image_id}.jpg", "height": HEIGHT, "width": WIDTH})
-        present = rng.choice(CATEGORIES, CATEGORIES_PER_IMAGE, replace=False, p=SHARES)
-        boxes, categories = _boxes(rng, args.objects), rng.choice(present, args.objects)
-        for box, category, polygon in zip(boxes.tolist(), categories.tolist(), _ellipses(boxes), strict=True):
-            entry = {"id": len(annotations) + 1, "image_id": image_id, "category_id": category, "iscrowd": 0}
-            area = box[2] * box[3] * np.pi / 4
-            annotations.append(entry | {"bbox": box, "area": area, "segmentation": [polygon]})
-        near = rng.integers(args.objects, size=args.detections)
-        moved, labels = boxes[near] * rng.normal(1, 0.03, (args.detections, 4)), categories[near]
-        third = args.detections // 3
-        moved[third:] = _boxes(rng, args.detections - third)
-        labels[2 * third :] = rng.choice(CATEGORIES, args.detections - 2 * third, p=SHARES)
-        results[image_id] = [
-            {"image_id": image_id, "category_id": label, "score": score, "bbox": box}
-            | {"segmentation": {"size": rle["size"], "counts": rle["counts"].decode()}}
-            for label, score, box, rle in zip(
-                labels.tolist(),
-                rng.random(args.detections).tolist(),
-                moved.tolist(),
-                coco_mask.frPyObjects(_ellipses(moved), HEIGHT, WIDTH),
-                strict=True,
-            )
-        ]
-    names = [{"id": category, "name": f"thing {category}"} for category in CATEGORIES.tolist()]
-    return {"images": images, "annotations": annotations, "categories": names}, results
-
-
-def _boxes(rng: np.random.Generator, count: int) -> np.ndarray:
-    size = np.exp(rng.uniform(np.log(12), np.log(300), (count, 2)))
-    return np.concatenate([rng.uniform(0, 1, (count, 2)) * ([WIDTH, HEIGHT] - size), size], axis=1)
-
-
-def _ellipses(boxes: np.ndarray) -> list[list[float]]:
-    angles = np.arange(CORNERS) / CORNERS * 2 * np.pi
-    unit = np.stack([np.cos(angles), np.sin(angles)], axis=1) / 2 + 0.5
-    return (boxes[:, None, :2] + unit * boxes[:, None, 2:]).reshape(len(boxes), -1).tolist()
-
-
-def ours(dataset: CocoDataset, results: Results, args: Args) -> list[float]:
-    """AP, AP50, AP75, APs, APm, APl."""
-    return list(evaluate_coco(dataset, results, (args.iou_type,), args.detections)[args.iou_type].values())
-
-
-def usual(coco: COCO, results: Results, args: Args) -> list[float]:
-    """The same figures by pycocotools."""
-    entries = [dict(entry) for group in results.values() for entry in group]
-    evaluation = COCOeval(coco, coco.loadRes(entries), args.iou_type)
-    evaluation.params.maxDets = [1, 10, args.detections]
-    evaluation.evaluate()
-    evaluation.accumulate()
-    evaluation.summarize()
-    # It reads the first figure at 100 detections, whatever the limit.
-    everything = evaluation.eval["precision"][..., 0, -1]
-    return [everything[everything > -1].mean(), *evaluation.stats[1:6]]
-
-
-def timed(route: Callable[..., list[float]], *arguments: Any) -> tuple[float, list[float]]:
-    """Processor seconds of all threads, and the figures; what it prints is dropped."""
-    with redirect_stdout(StringIO()):
-        start = time.process_time()
-        figures = route(*arguments)
-        return time.process_time() - start, figures
+    """Largest difference between two evaluators' figures of the same name."""
 
 
 def main(args: Args | None = None) -> int:
-    """Print both times and their ratio as JSON; exit code 1 if a figure differs by more than 1e-6."""
-    return execute(Args, _compare_routes, args, description=__doc__)
+    """Print times, memory and figures as JSON; exit code 1 if a figure differs by more than 1e-6."""
+    return execute(Args, _compare, args, description=__doc__)
 
 
-def _compare_routes(args: Args) -> None:
-    content, results = example(args)
-    our_seconds, our_figures = timed(ours, parse_coco(Path("synthetic"), content), results, args)
-    coco = COCO()
-    coco.dataset = content
-    with redirect_stdout(StringIO()):
-        coco.createIndex()
-    usual_seconds, usual_figures = timed(usual, coco, results, args)
+def _compare(args: Args) -> None:
+    require_at_least(1, images=args.images, objects=args.objects, detections=args.detections, rounds=args.rounds)
+    require_at_least(1, height=args.height, width=args.width)
+    reasons = {name: CONTENDERS[name].why_not(args.iou_types) for name in args.evaluators}
+    names = [name for name, reason in reasons.items() if reason is None]
+    with tempfile.TemporaryDirectory() as folder:
+        files = _write(args, Path(folder))
+        size = sum(file.stat().st_size for file in files)
+        runs = _take_turns(names, files, args)
+    first = [of_one[0].figures for of_one in runs.values()]
     report = EvaluationReport(
         provenance=provenance(),
-        **asdict(args),
-        processor_seconds={"pycocotools": round(usual_seconds, 2), "ours": round(our_seconds, 2)},
-        ratio=round(usual_seconds / our_seconds, 2),
-        AP=our_figures[0],
-        largest_difference=float(np.abs(np.subtract(our_figures, usual_figures)).max()),
+        images=args.images,
+        objects=args.objects,
+        detections=args.detections,
+        height=args.height,
+        width=args.width,
+        iou_types=list(args.iou_types),
+        rounds=args.rounds,
+        seed=args.seed,
+        files_mib=size >> 20,
+        evaluators={name: _report(name, runs[name]) for name in names},
+        not_run={name: reason for name, reason in reasons.items() if reason is not None},
+        figures=first[0] if first else {},
+        largest_difference=_largest_difference(first),
     )
     print_json(report)
     if report.largest_difference > LARGEST_DIFFERENCE:
-        raise FailedCheckError(f"the figures differ: {our_figures} against {usual_figures}")
+        raise FailedCheckError(
+            f"the figures differ by {report.largest_difference}: {dict(zip(names, first, strict=True))}"
+        )
+
+
+def _write(args: Args, folder: Path) -> tuple[Path, Path]:
+    amount = Amount(args.images, args.objects, args.detections, args.height, args.width)
+    files = folder / "annotations.json", folder / "results.json"
+    for file, content in zip(files, synthetic(amount, args.seed), strict=True):
+        file.write_text(json.dumps(content))
+    return files
+
+
+def _take_turns(names: Sequence[Name], files: tuple[Path, Path], args: Args) -> dict[Name, list[Run]]:
+    """The runs of each evaluator; every round has another order."""
+    shuffle = random.Random(args.seed)
+    runs: dict[Name, list[Run]] = {name: [] for name in names}
+    for _ in range(args.rounds):
+        for name in shuffle.sample(names, len(names)):
+            runs[name].append(call_in_child(None, run, name, *files, args.iou_types, args.detections))
+    return runs
+
+
+def _report(name: Name, runs: Sequence[Run]) -> EvaluatorReport:
+    peaks = [each.peak_mib for each in runs if each.peak_mib is not None]
+    return EvaluatorReport(
+        version=CONTENDERS[name].version,
+        seconds=median(each.seconds for each in runs),
+        processor_seconds=median(each.processor_seconds for each in runs),
+        peak_mib=max(peaks, default=None),
+        all_seconds=[each.seconds for each in runs],
+        all_processor_seconds=[each.processor_seconds for each in runs],
+    )
+
+
+def _largest_difference(figures: Sequence[Mapping[str, Mapping[str, float]]]) -> float:
+    """Over all pairs of evaluators, and the figures that both have."""
+    values: dict[tuple[str, str], list[float]] = {}
+    for of_one in figures:
+        for iou_type, named in of_one.items():
+            for name, value in named.items():
+                values.setdefault((iou_type, name), []).append(value)
+    return max((max(each) - min(each) for each in values.values()), default=0.0)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from refinemask.files import UserError
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "benchmarks": ("bench",),
-    "faster_coco_eval": ("evaluate",),
     "matplotlib": ("bench",),
     "ml_dtypes": ("export",),
     "onnx": ("export",),
@@ -29,7 +28,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 }
 """Extras of pyproject.toml that bring each optional module; any one of them does."""
 WHOLE = {
-    "export": {"faster_coco_eval", "safetensors", "torch", "torchvision"},
+    "export": {"safetensors", "torch", "torchvision"},
     "openvino": {"onnx"},
     "tensorrt": {"onnx"},
 }

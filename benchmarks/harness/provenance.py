@@ -13,7 +13,7 @@ from refinemask.provenance import git_revision
 
 PACKAGES = (
     "refinemask", "torch", "torchvision", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt",
-    "numpy", "opencv-python-headless", "faster-coco-eval",
+    "numpy", "opencv-python-headless", "pycocotools",
 )  # fmt: skip
 CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8")
 

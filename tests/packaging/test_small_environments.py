@@ -69,12 +69,9 @@ def test_predict_without_the_drawing_library_writes_results(tiny_files: tuple[Pa
 
 def test_an_exported_file_is_evaluated_without_pytorch(tiny_files: tuple[Path, Path], annotations: Path) -> None:
     command = ("-m", "refinemask", "evaluate", tiny_files[1], "--annotations", annotations, "--images", IMAGE.parent)
-    done = run(all_but("onnxruntime", "faster-coco-eval"), *command, "--iou-types", "bbox")
+    done = run(all_but("onnxruntime"), *command)
     assert done.returncode == 0, done.stderr
     assert "ONNX Runtime fp32 · coco · 1 images" in done.stdout
-    refused = run(all_but("onnxruntime"), *command)
-    missing = "needs faster-coco-eval, which is not installed; pip install 'refinemask[evaluate]'"
-    assert (refused.returncode, refused.stderr) == (2, f"error: refinemask evaluate {missing}\n")
 
 
 @pytest.fixture
@@ -107,7 +104,6 @@ calls = {
     "tensorrt": lambda: engines.load("m.engine", device="cuda"),
     "pycuda": lambda: engines.load("m.engine", backend="pycuda", device="cuda"),
     "load_detector": lambda: refinemask.load_detector,
-    "evaluate": lambda: refinemask.evaluate,
     "export": lambda: export.export_onnx,
     "draw": lambda: nothing.draw(np.zeros((2, 2, 3), np.uint8)),
     "to_supervision": lambda: nothing.to_supervision(),
@@ -141,7 +137,6 @@ def test_library_calls_name_the_extra_that_they_need(tmp_path: Path) -> None:
         "tensorrt": f"m.engine: backend 'tensorrt' needs torch, {missing} 'refinemask[train]'",
         "pycuda": f"m.engine: backend 'pycuda' needs pycuda, {missing} 'refinemask[pycuda]'",
         "load_detector": f"refinemask.load_detector needs torch, {missing} 'refinemask[train]'",
-        "evaluate": f"refinemask.evaluate needs faster-coco-eval, {missing} 'refinemask[evaluate]'",
         "export": f"export.export_onnx needs onnx, {missing} 'refinemask[export]'",
         "draw": f"Prediction.draw needs supervision, {missing} 'refinemask[draw]'",
         "to_supervision": f"Prediction.to_supervision needs supervision, {missing} 'refinemask[draw]'",
@@ -164,7 +159,7 @@ def test_a_command_names_the_extra_that_it_needs(command: str, line: str) -> Non
 
 
 def test_a_command_that_takes_a_lazy_name_as_it_starts_names_the_extra() -> None:
-    done = run(all_but("onnxruntime", "faster-coco-eval"), "-m", "benchmarks.demo")
+    done = run(all_but("onnxruntime"), "-m", "benchmarks.demo")
     missing = "needs onnx, which is not installed; pip install 'refinemask[export]'"
     assert (done.returncode, done.stderr) == (2, f"error: export.export_onnx {missing}\n")
 

@@ -30,7 +30,7 @@ POSIX_NAMES: dict[ModuleType, tuple[str, ...]] = {
 OPTIONAL = {"openvino", "pycuda", "tensorrt", "tensorrt_rtx"}
 """Packages of extras that are not needed here, or that there are for Linux alone."""
 USED_BEFORE = (
-    *("asyncio", "cv2", "faster_coco_eval", "matplotlib.pyplot", "ml_dtypes", "multiprocessing", "onnx", "onnxruntime"),
+    *("asyncio", "cv2", "matplotlib.pyplot", "ml_dtypes", "multiprocessing", "onnx", "onnxruntime"),
     *("onnxscript", "platform", "psutil", "pycocotools.mask", "rich.progress", "safetensors.torch", "shutil", "tyro"),
     *("subprocess", "tempfile", "torch", "torch._dynamo", "torch.distributed.elastic.multiprocessing.errors"),
     *("torch.export", "torch.onnx", "torch.utils.data.dataloader", "torchvision.models", "tqdm", "zipfile"),

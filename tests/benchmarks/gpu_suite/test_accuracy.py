@@ -39,7 +39,7 @@ def test_what_cannot_be_scored_here_is_scored_from_the_files(
 ) -> None:
     context = make_context()
     directory = context.plan.output / DIRECTORY
-    monkeypatch.setattr(accuracy, "SCORERS", ("no_such_package",))
+    monkeypatch.setattr(accuracy, "SCORER", "no_such_package")
     with pytest.raises(NotRunError, match=rf"^needs no_such_package; .*accuracy {directory}$"):
         run_accuracy(context)
     unscored = context.report(AccuracyReport)

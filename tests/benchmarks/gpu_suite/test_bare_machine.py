@@ -19,7 +19,7 @@ from tests.support.walk_gpu_suite import walk
 __all__ = ["build_cache", "host_library"]
 ROOT = Path(__file__).resolve().parents[3]
 MISSING = [
-    "docstring_parser", "faster_coco_eval", "matplotlib", "onnx_ir", "onnxruntime", "onnxscript", "openvino",
+    "docstring_parser", "matplotlib", "onnx_ir", "onnxruntime", "onnxscript", "openvino",
     "pycocotools", "pycuda", "shtab", "supervision", "tensorboard", "tensorrt", "tqdm", "typeguard", "typer", "tyro",
 ]  # fmt: skip
 NAMES = [part.name for part in PARTS if part.by_default]
@@ -50,7 +50,7 @@ def test_every_part_is_walked(host_library: Path, tmp_path: Path) -> None:
     assert set(NAMES) <= {each.name for each in report.outcomes}
     found = reasons(report)
     assert found.pop("sanitizer") == "compute-sanitizer needs a CUDA device"
-    assert (found.pop("accuracy") or "").startswith("needs pycocotools and faster_coco_eval; the detections can be")
+    assert (found.pop("accuracy") or "").startswith("needs pycocotools; the detections can be")
     assert found == {}
     assert [name for name in NAMES if getattr(report, name.replace("-", "_")) is None] == ["sanitizer"]
 
