@@ -87,7 +87,7 @@ def _read_plain(entries: Sequence[Any], required: Sequence[str]) -> list[Result]
 def _masks_are_whole(entries: Sequence[Any], height: int, width: int) -> bool:
     """Whether all masks are compressed run lengths that fill the image, as those of this project are."""
     try:
-        masks = [checked(entry["segmentation"], _Compressed, lax=False) for entry in entries]
+        masks = checked([entry["segmentation"] for entry in entries], list[_Compressed], lax=False)
     except (ValueError, LookupError, TypeError):
         return False
     strings = [each.counts.encode("ascii", "replace") for each in masks]
