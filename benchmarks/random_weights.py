@@ -15,7 +15,7 @@ from refinemask.weights import save_detector
 
 @dataclass(frozen=True, kw_only=True)
 class Args:
-    """Write a detector with seeded random weights, 80 classes and always 100 detections."""
+    """Write a detector with seeded random weights, 80 classes and, without a score threshold, always 100 detections."""
 
     output: Output
     """Checkpoint to write (.safetensors)."""
@@ -24,6 +24,8 @@ class Args:
     """Layers of the backbone, 50 or 101."""
     seed: int = 0
     """Seed of the weights."""
+    score_threshold: float = 0.0
+    """Score above which a detection counts, 0 to 1: above 0.1 nothing is found where an image is of one colour."""
 
 
 def main(args: Args | None = None) -> int:
@@ -33,7 +35,8 @@ def main(args: Args | None = None) -> int:
 
 def _write(args: Args) -> None:
     require_file(args.output)
-    save_detector(random_detector(args.mask_head, depth=args.depth, seed=args.seed), args.output, recipe=SETTLED_RECIPE)
+    detector = random_detector(args.mask_head, depth=args.depth, seed=args.seed, score_threshold=args.score_threshold)
+    save_detector(detector, args.output, recipe=SETTLED_RECIPE)
 
 
 if __name__ == "__main__":
