@@ -28,7 +28,7 @@ def main(args: Plan | None = None) -> int:
 
 def _scale(plan: Plan) -> int:
     for output in written(plan.output) if plan.output else ():
-        require_new_output(output, plan.engines, plan.images)
+        require_new_output(output, plan.engines, *plan.images)
     report = measure_scaling(plan)
     print_tables(tables(report), report.foreign_load)
     states = [state for each in report.settings for state in each.states or ()]

@@ -16,7 +16,7 @@ from refinemask.data.images import read_image
 OPEN_SHARES = (0.0, *(2.0 ** (-step / 2) for step in range(12, -1, -1)))
 """Shares of an image's width that stay open: finer where few objects are left."""
 TOLERANCE = 0.25
-"""How far the number of detections may be from the wanted one, as a share of it; one more or less always may."""
+"""How far the number of detections may be from the wanted one, as a share of it."""
 FEWEST = 2
 """Covered images of each number, so that no single picture stands for it."""
 
@@ -56,7 +56,7 @@ def find_covers(
         found += sample.detections[: len(paths)]
     covers = []
     for number in wanted:
-        near = [index for index in range(len(tried)) if abs(found[index] - number) <= max(1, TOLERANCE * number)]
+        near = [index for index in range(len(tried)) if abs(found[index] - number) <= TOLERANCE * number]
         near.sort(key=lambda index: abs(found[index] - number))
         for index in near[: max(FEWEST, base.batch)]:
             image, share = tried[index]

@@ -5,13 +5,15 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from benchmarks.efficiency.figure import COLOURS, FAINT, GREY, MARKERS, save
 from benchmarks.scaling.report import Growth, Point, ScalingReport, Setting
 from benchmarks.scaling.table import AXES, value
 
-ROWS = ("latency of a batch, network alone [ms]", "images per second, end to end", "peak memory [MiB]")
+ROWS = ("latency of a batch,\nnetwork alone [ms]", "images per second,\nend to end", "peak memory [MiB]")
+POWERS = ("size", "batch", "threads")
+"""Axes along which latency is fitted by a power, and both are drawn as logarithms."""
 
 
 def draw(report: ScalingReport, output: Path) -> list[Path]:
@@ -25,12 +27,12 @@ def plot(report: ScalingReport) -> Figure:
     figure = Figure(figsize=(1.2 + 3.2 * len(axes), 8.4), layout="constrained")
     grid = figure.subplots(len(ROWS), len(axes), squeeze=False)
     for column, axis in enumerate(axes):
-        _style(grid[:, column], axis, report)
         for number, engine in enumerate(report.inputs.engines):
             points = report.of(report.series[axis], engine)
             if points:
                 _curves(grid[:, column], axis, points, number, engine)
                 _law(grid[0, column], axis, points, report, number)
+        _style(grid[:, column], axis, report)
     for row, label in enumerate(ROWS):
         grid[row, 0].set_ylabel(label)
     handles, labels = grid[0, 0].get_legend_handles_labels()
@@ -91,19 +93,21 @@ def _style(axes: np.ndarray, axis: str, report: ScalingReport) -> None:
     for each in axes:
         each.grid(color=FAINT, linewidth=0.6)
         each.spines[["top", "right"]].set_visible(False)
-        if axis in ("size", "batch", "threads"):
+        if axis in POWERS:
             each.set_xscale("log")
             ticks = {_places(axis, [(setting, None)])[0]: value(axis, setting) for setting in settings}  # type: ignore[list-item]
             each.xaxis.set_major_locator(FixedLocator(list(ticks)))
             each.xaxis.set_minor_locator(NullLocator())
             each.set_xticks(list(ticks), list(ticks.values()), fontsize=8)
-    if axis in ("size", "batch", "threads"):
+    if axis in POWERS:
         axes[0].set_yscale("log")
-        axes[0].yaxis.set_minor_formatter(NullFormatter())
+        axes[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes[0].yaxis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:g}"))
+        axes[0].yaxis.set_minor_locator(NullLocator())
     else:
         axes[0].set_ylim(bottom=0)
     for each in axes[1:]:
-        each.set_ylim(bottom=0)
+        each.set_ylim(0, 1.05 * each.get_ylim()[1])
     axes[-1].set_xlabel(
         {"detections": "detections found in an image", "size": "padded size, by pixels"}.get(axis, axis)
     )

@@ -17,6 +17,8 @@ def fit_growth(report: ScalingReport) -> tuple[Growth, ...]:
     """A fit for every axis, engine and phase with two different places at least."""
     fits = []
     for axis, settings in report.series.items():
+        if axis == "base":
+            continue
         for engine in report.inputs.engines:
             points = report.of(settings, engine)
             for phase in PHASES:

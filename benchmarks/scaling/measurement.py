@@ -36,7 +36,7 @@ def measure_scaling(plan: Plan) -> ScalingReport:
     Raises:
         UserError: something given is wrong, or no engine could run in any setting.
     """
-    specs, images = _specs(plan.engines), find_images([plan.images])[: plan.limit]
+    specs, images = _specs(plan.engines), find_images(plan.images)[: plan.limit]
     with tempfile.TemporaryDirectory() as folder, _worker(plan, specs[0], 1) as first:
         needed = needed_size([read_image(path).shape[:2] for path in images], first.config.preprocessing)
         report = ScalingReport(

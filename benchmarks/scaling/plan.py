@@ -1,5 +1,6 @@
 """What is measured: the command's options, and the settings that follow from them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,8 +33,8 @@ class Plan:
 
     engines: Engines
     """Engines, PATH[@BACKEND[:PRECISION]] each, of one model."""
-    images: Path
-    """An image or a directory of images."""
+    images: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PATH…")]
+    """Images, or directories of images."""
     limit: int = 4
     """Number of the first images by name to use, over and over where a batch needs more."""
     detections: Annotated[tuple[int, ...], tyro.conf.arg(metavar="INT…")] = (0, 1, 5, 10, 20, 50, 100)
@@ -101,7 +102,7 @@ def needed_size(shapes: Sequence[tuple[int, int]], preprocessing: Preprocessing)
 def default_sizes(needed: tuple[int, int]) -> tuple[tuple[int, int], ...]:
     """Sizes from what is needed down to half of it, in multiples of the stride."""
     height, width = (side // STRIDE for side in needed)
-    sizes = [(max(1, round(share * height)) * STRIDE, max(1, round(share * width)) * STRIDE) for share in SHARES]
+    sizes = [(math.ceil(share * height) * STRIDE, math.ceil(share * width) * STRIDE) for share in SHARES]
     return tuple(dict.fromkeys(sizes))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from rich.table import Table
+from rich.text import Text
 
 from benchmarks.harness.report import Estimate
 from benchmarks.scaling.best import Best, judged
@@ -27,13 +28,16 @@ def _axis_table(report: ScalingReport, axis: str) -> Table:
         table.add_column(heading)
     for heading in ("engine p50", "p90", "p99", "total p50", "p90", "p99", "images/s", "peak MiB", "GPU MiB", "found"):
         table.add_column(heading, justify="right")
-    reports = {each.setting: each for each in report.settings}
+    reports, reasons = {each.setting: each for each in report.settings}, []
     for engine in report.inputs.engines:
         for setting in report.series[axis]:
             measured = reports[setting]
             point = next((each for each in measured.points if each.engine == engine), None)
-            cells = _cells(point) if point else [f"not possible: {measured.not_possible[engine]}"]
+            if point is None:
+                reasons.append(f"{engine}, {value(axis, setting)}: not possible: {measured.not_possible[engine]}")
+            cells = ["not possible"] if point is None else _cells(point)
             table.add_row(engine, value(axis, setting), *cells, end_section=setting == report.series[axis][-1])
+    table.caption = Text("\n".join(reasons), justify="left") if reasons else None
     return table
 
 

@@ -93,6 +93,7 @@ def test_energy_is_that_of_the_engine_s_own_counted_run(turns: list[tuple[str, s
     for each in rounds:
         first, second = each.order
         assert each.state is not None
+        assert each.state.sm_mhz is not None
         assert each.joules[second] == each.state.sm_mhz
         assert each.joules[first] == each.state.sm_mhz - 1
     assert [each.state for each in interleave(workers, BATCHES, rounds=1, warmup=0)] == [None]
