@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from benchmarks.harness.random_detector import SETTLED_RECIPE, random_detector
 from refinemask.command import execute
 from refinemask.config import FCNMaskConfig, HTCConfig, PointRendConfig, RefineMaskConfig
-from refinemask.files import require_file
+from refinemask.files import UserError, require_file
 from refinemask.spelling import Output
 from refinemask.weights import save_detector
 
@@ -25,7 +25,7 @@ class Args:
     seed: int = 0
     """Seed of the weights."""
     score_threshold: float = 0.0
-    """Score above which a detection counts, 0 to 1: above 0.1 nothing is found where an image is of one colour."""
+    """Score above which a detection counts, 0 to 1; with 0.25 an image of one colour gives none."""
 
 
 def main(args: Args | None = None) -> int:
@@ -35,6 +35,8 @@ def main(args: Args | None = None) -> int:
 
 def _write(args: Args) -> None:
     require_file(args.output)
+    if not 0 <= args.score_threshold < 1:
+        raise UserError(f"--score-threshold is {args.score_threshold:g}; expected 0 or more, and less than 1")
     detector = random_detector(args.mask_head, depth=args.depth, seed=args.seed, score_threshold=args.score_threshold)
     save_detector(detector, args.output, recipe=SETTLED_RECIPE)
 
