@@ -25,7 +25,7 @@ class Args:
     seed: int = 0
     """Seed of the weights."""
     score_threshold: float = 0.0
-    """Score above which a detection counts, 0 to 1; with 0.25 an image of one colour gives none."""
+    """Score above which a detection counts, 0 to 1; with 0.2 an image of one colour gives none."""
 
 
 def main(args: Args | None = None) -> int:
