@@ -37,21 +37,20 @@ def measure_scaling(plan: Plan) -> ScalingReport:
         UserError: something given is wrong, or no engine could run in any setting.
     """
     specs, images = _specs(plan.engines), find_images(plan.images)[: plan.limit]
-    with tempfile.TemporaryDirectory() as folder, _worker(plan, specs[0], 1) as first:
-        needed = needed_size([read_image(path).shape[:2] for path in images], first.config.preprocessing)
-        report = ScalingReport(
-            provenance=provenance(spec.path for spec in specs),
-            inputs=Inputs(
-                engines=tuple(map(str, specs)),
-                sha256=tuple(sha256(spec.path) for spec in specs),
-                images=tuple(path.name for path in images),
-                device=plan.device,
-                rounds=plan.rounds,
-            ),
-            series=series(plan, needed),
-        )
-        if plan.resume and plan.output is not None and plan.output.is_file():
-            report = _resumed(report, plan.output)
+    report = ScalingReport(
+        provenance=provenance(spec.path for spec in specs),
+        inputs=Inputs(
+            engines=tuple(map(str, specs)),
+            sha256=tuple(sha256(spec.path) for spec in specs),
+            images=tuple(path.name for path in images),
+            device=plan.device,
+            rounds=plan.rounds,
+        ),
+        series=series(plan, _needed(plan, specs[0], images)),
+    )
+    if plan.resume and plan.output is not None and plan.output.is_file():
+        report = _resumed(report, plan.output)
+    with tempfile.TemporaryDirectory() as folder:
         report = _measured(plan, specs, images, Path(folder), report)
     if not any(each.points for each in report.settings):
         raise UserError(f"no engine could run in any setting: {next(iter(report.settings[0].not_possible.values()))}")
@@ -64,12 +63,12 @@ def _measured(
     plan: Plan, specs: Sequence[EngineSpec], images: Sequence[Path], folder: Path, report: ScalingReport
 ) -> ScalingReport:
     """The report with every setting that it lacks."""
-    [base], wanted = report.series["base"], [each.detections for each in report.series.get("detections", ())]
-    numbers = [number for number in wanted if number is not None]
-    if numbers and not {*numbers} <= {each.wanted for each in report.covers}:
-        report = replace(report, covers=tuple(_covers(plan, specs, images, numbers, base, folder)))
-    done = {each.setting for each in report.settings}
+    done, known = {each.setting for each in report.settings}, {each.wanted for each in report.covers}
     missing = [key for key in dict.fromkeys(key for keys in report.series.values() for key in keys) if key not in done]
+    wanted = [key.detections for key in missing if key.detections is not None and key.detections not in known]
+    if wanted:
+        covers = _covers(plan, specs, images, wanted, report.series["base"][0], folder)
+        report = replace(report, covers=(*report.covers, *covers))
     bar = tqdm(missing, "measuring", unit="setting", disable=None)
     for setting in bar:
         bar.set_postfix_str(str(setting))
@@ -94,9 +93,7 @@ def _measure_setting(
         workers = []
         for spec in specs:
             try:
-                worker = stack.enter_context(_worker(plan, spec, setting.threads))
-                _warm_up(worker, batches, setting.size)
-                workers.append(worker)
+                workers.append(_warm_worker(stack, plan, spec, setting, batches))
             except UserError as error:
                 not_possible[str(spec)] = str(error)
         load, device = ForeignLoad([os.getpid(), *(worker.pid for worker in workers)]), open_device(plan.device)
@@ -117,9 +114,23 @@ def _measure_setting(
         )
 
 
-def _warm_up(worker: Worker, batches: Sequence[Sequence[Path]], size: tuple[int, int]) -> None:
-    for number in range(max(WARM_UPS, len(batches))):
-        worker.process(batches[number % len(batches)], size)
+def _warm_worker(
+    stack: ExitStack, plan: Plan, spec: EngineSpec, setting: Setting, batches: Sequence[Sequence[Path]]
+) -> Worker:
+    """The engine, after it has run every batch; ``stack`` closes it. One that cannot is closed at once."""
+    with ExitStack() as own:
+        worker = own.enter_context(_worker(plan, spec, setting.threads))
+        for number in range(max(WARM_UPS, len(batches))):
+            worker.process(batches[number % len(batches)], setting.size)
+        stack.push(own.pop_all())
+        return worker
+
+
+def _needed(plan: Plan, spec: EngineSpec, images: Sequence[Path]) -> tuple[int, int]:
+    """The padded (height, width) that the images need by the model's preprocessing."""
+    with _worker(plan, spec, 1) as worker:
+        preprocessing = worker.config.preprocessing
+    return needed_size([read_image(path, preprocessing.window).shape[:2] for path in images], preprocessing)
 
 
 def _point(
