@@ -44,6 +44,8 @@ CASES = (
     ("benchmarks.breakdown.__main__", "{a.onnx} -o {a.onnx}"),
     ("benchmarks.peers.__main__", "{a.onnx} -o {a.onnx}"),
     ("benchmarks.streaming.__main__", "--nuclei {a.onnx} -o {a.onnx}"),
+    ("benchmarks.scaling.__main__", "{a.onnx} --images {dir} -o {a.onnx}"),
+    ("benchmarks.scaling.__main__", "{a.onnx} --images {a.png} -o {a.json}"),
     ("benchmarks.training", "{dir} --data-root {dir} -o {recipe.json}"),
     ("refinemask.evaluation.ap_star", "{v.json} -o {v.json}"),
 )

@@ -36,12 +36,16 @@ def written(output: Path) -> tuple[Path, Path, Path]:
 
 def draw(report: EfficiencyReport, output: Path) -> list[Path]:
     """Write the figure beside ``output`` as .png and .svg, and return both paths."""
-    figure = plot(report)
+    return save(plot(report), output, "efficiency")
+
+
+def save(figure: Figure, output: Path, name: str) -> list[Path]:
+    """Write a figure beside ``output`` as .png and .svg, and return both paths; ``name`` tells its SVG from others."""
     _, png, svg = written(output)
     with atomic_write(png) as temporary:
         figure.savefig(temporary, dpi=200)
     # The same report gives the same file.
-    with atomic_write(svg) as temporary, rc_context({"svg.hashsalt": "efficiency"}):
+    with atomic_write(svg) as temporary, rc_context({"svg.hashsalt": name}):
         figure.savefig(temporary, metadata={"Date": None})
     return [png, svg]
 

@@ -1,9 +1,12 @@
 """The GPU that a suite ran on."""
 
-import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
+
+from benchmarks.harness.device_state import DeviceState
+from benchmarks.harness.nvml import open_gpu
+from benchmarks.harness.report_file import ABSENT_IF_NONE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,30 +19,25 @@ class Gpu:
     memory_bytes: int
     cuda: str | None
     """Version of CUDA that PyTorch was built for."""
-    driver: dict[str, str]
-    """Version, clocks, temperature, power and throttling by nvidia-smi's names; empty where it is missing."""
+    driver: dict[str, str] | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """What nvidia-smi printed, by its names, in reports of versions before 0.8."""
+    driver_version: str | None = None
+    """None without nvidia-ml-py."""
+    state: DeviceState | None = None
+    """Clocks, power, temperature and throttling; None without nvidia-ml-py."""
 
 
 def describe_gpu() -> Gpu | None:
     """The first device; None where there is none."""
     if not torch.cuda.is_available():
         return None
-    properties = torch.cuda.get_device_properties(0)
+    properties, seen = torch.cuda.get_device_properties(0), open_gpu("cuda:0")
     return Gpu(
         name=properties.name,
         compute_capability=f"{properties.major}.{properties.minor}",
         multiprocessors=properties.multi_processor_count,
         memory_bytes=properties.total_memory,
         cuda=torch.version.cuda,
-        driver=_driver(),
+        driver_version=seen.driver_version() if seen else None,
+        state=seen.state() if seen else None,
     )
-
-
-def _driver() -> dict[str, str]:
-    query = "driver_version,clocks.sm,clocks.mem,temperature.gpu,power.draw,clocks_throttle_reasons.active"
-    command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader", "--id=0"]
-    try:
-        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return {}
-    return dict(zip(query.split(","), map(str.strip, text.split(",")), strict=False))

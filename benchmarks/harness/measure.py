@@ -11,6 +11,7 @@ from tqdm import tqdm, trange
 
 from benchmarks.harness.interleave import Round, interleave
 from benchmarks.harness.load import ForeignLoad
+from benchmarks.harness.measured_device import MeasuredDevice, attributed, open_device
 from benchmarks.harness.pipeline import Sample
 from benchmarks.harness.settings import Settings
 from benchmarks.harness.spec import EngineSpec
@@ -42,6 +43,8 @@ class EngineRun:
     """Host memory; None where the system does not tell."""
     device_memory_bytes: int | None
     """GPU memory; None on a CPU."""
+    joules: float | None = None
+    """Energy of the device in the engine's turns; None where it is not counted, or too coarsely."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ def measure(
         batches = _batches([images[number] for number in usable], settings.batch)
         load = ForeignLoad([os.getpid(), *(worker.pid for worker in workers)])
         count = settings.rounds or len(batches)
+        device = open_device(settings.device)
         turns = interleave(
             workers,
             batches,
@@ -100,6 +104,7 @@ def measure(
             seed=settings.seed,
             canvas=settings.canvas,
             warm_sizes=settings.device != "cpu",
+            device=device,
         )
         rounds: list[Round] = []
         for each in tqdm(turns, "measuring", count, disable=None):
@@ -109,12 +114,13 @@ def measure(
                         collect(engine, usable[each.batch * settings.batch + offset], detections)
             rounds.append(replace(each, results=[]))
         foreign_load = load.fraction()
-        runs = [_engine_run(worker, [each.samples[index] for each in rounds]) for index, worker in enumerate(workers)]
+        runs = [_engine_run(worker, index, rounds, device) for index, worker in enumerate(workers)]
     skipped = [images[number] for number in sorted({*range(len(images))} - {*usable})]
     return Measurement(settings, batches, skipped, rounds, runs, foreign_load)
 
 
-def _engine_run(worker: Worker, samples: list[Sample]) -> EngineRun:
+def _engine_run(worker: Worker, index: int, rounds: Sequence[Round], device: MeasuredDevice | None) -> EngineRun:
+    samples = [each.samples[index] for each in rounds]
     return EngineRun(
         spec=worker.spec,
         name=worker.name,
@@ -122,7 +128,17 @@ def _engine_run(worker: Worker, samples: list[Sample]) -> EngineRun:
         samples=samples,
         peak_memory_bytes=worker.peak_memory_bytes(),
         device_memory_bytes=worker.device_memory_bytes(),
+        joules=joules_of(index, rounds, device),
     )
+
+
+def joules_of(index: int, rounds: Sequence[Round], device: MeasuredDevice | None) -> float | None:
+    """Energy of the device in the turns of the engine of that index; None where it cannot be told."""
+    if device is None:
+        return None
+    seconds = [sum(each.samples[index].seconds.values()) for each in rounds]
+    alone = all(len(each.samples) == 1 for each in rounds)
+    return attributed([each.joules[index] for each in rounds], seconds, device.update_seconds, alone)
 
 
 def _worker(engine: str, settings: Settings) -> Worker:

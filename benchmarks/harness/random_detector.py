@@ -26,8 +26,8 @@ FOREGROUND = 0.7
 """Share of the features' mean that is added to each mask logit."""
 
 
-def random_config(mask_head: MaskHeadConfig, depth: int = 50) -> ModelConfig:
-    """The published architecture for COCO's 80 classes, without a score threshold.
+def random_config(mask_head: MaskHeadConfig, depth: int = 50, score_threshold: float = 0.0) -> ModelConfig:
+    """The published architecture for COCO's 80 classes, without a score threshold unless one is given.
 
     Raises:
         UserError: the depth is neither 50 nor 101.
@@ -39,7 +39,7 @@ def random_config(mask_head: MaskHeadConfig, depth: int = 50) -> ModelConfig:
         class_names=tuple(f"class {label}" for label in range(COCO_CLASSES)),
         category_ids=tuple(range(1, COCO_CLASSES + 1)),
         backbone=replace(BackboneConfig(), blocks=blocks[depth]),
-        box_head=BoxHeadConfig(score_threshold=0.0),
+        box_head=BoxHeadConfig(score_threshold=score_threshold),
         mask_head=mask_head,
     )
 
@@ -76,15 +76,18 @@ def settle(detector: Detector) -> Detector:
     return detector
 
 
-def random_detector(mask_head: MaskHeadConfig, *, depth: int = 50, seed: int = 0) -> Detector:
+def random_detector(
+    mask_head: MaskHeadConfig, *, depth: int = 50, seed: int = 0, score_threshold: float = 0.0
+) -> Detector:
     """The published architecture with seeded random weights.
 
     Args:
         mask_head: the mask head's configuration.
         depth: 50 or 101 layers of the backbone.
         seed: seed of the weights.
+        score_threshold: score above which a detection counts, 0 to 1.
 
     Raises:
         UserError: the depth is neither 50 nor 101.
     """
-    return settle(randomize(Detector(random_config(mask_head, depth)), seed))
+    return settle(randomize(Detector(random_config(mask_head, depth, score_threshold)), seed))

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from benchmarks.harness.device_state import DeviceState
 from benchmarks.harness.measure import EngineRun, Measurement
 from benchmarks.harness.pipeline import PHASES
 from benchmarks.harness.provenance import Provenance, provenance
@@ -72,6 +73,11 @@ class EngineReport:
     """Largest resident set of the engine's process; None where the system does not tell."""
     device_memory_mib: float | None = None
     """GPU memory; None on a CPU."""
+    joules: float | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """Energy that the device counted in all turns of the engine, idle power included; None where it is not counted, or
+    too coarsely for these turns, and in reports of versions before 0.8."""
+    joules_per_image: float | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """The same for one image, from its file to its results."""
     latency_ms: dict[str, Percentiles]
     """Latencies of a batch by phase, ``total`` included."""
     samples_ms: dict[str, tuple[float, ...]]
@@ -114,6 +120,8 @@ class RoundReport:
     """Indices of the engines in the order they ran."""
     foreign_load: float | None
     """Other processes' share of the CPUs during the round."""
+    state: DeviceState | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """The GPU at the round's end; None on a CPU, where nothing tells, and in reports of versions before 0.8."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +166,9 @@ def build_report(measurement: Measurement, accuracy: Sequence[Accuracy] | None =
         foreign_load=measurement.foreign_load,
         batches=tuple(tuple(path.name for path in paths) for paths in measurement.batches),
         skipped=tuple(path.name for path in measurement.skipped) or None,
-        rounds=tuple(RoundReport(each.batch, tuple(each.order), each.foreign_load) for each in measurement.rounds),
+        rounds=tuple(
+            RoundReport(each.batch, tuple(each.order), each.foreign_load, each.state) for each in measurement.rounds
+        ),
         engines=tuple(
             _engine(run, baseline, batch, judged) for run, judged in zip(measurement.runs, figures, strict=True)
         ),
@@ -188,6 +198,8 @@ def _engine(run: EngineRun, baseline: EngineRun, batch: int, accuracy: Accuracy 
         padded_sizes=dict(Counter("{}x{}".format(*sample.padded) for sample in run.samples)),
         peak_memory_mib=run.peak_memory_bytes and run.peak_memory_bytes / 2**20,
         device_memory_mib=run.device_memory_bytes and run.device_memory_bytes / 2**20,
+        joules=run.joules,
+        joules_per_image=run.joules and run.joules / (batch * len(run.samples)),
         latency_ms=latency,
         samples_ms={phase: tuple(round(value, 4) for value in values) for phase, values in samples.items()},
         accuracy=accuracy,

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.harness.device_state import describe, disturbance
 from benchmarks.harness.load import BUSY_FRACTION
 from benchmarks.harness.pipeline import PHASES
 from benchmarks.harness.report import Accuracy, ComparisonReport
@@ -50,6 +51,8 @@ def print_comparison(report: ComparisonReport, console: Console | None = None) -
         console.print(table)
     console.print(conditions(report), soft_wrap=True)
     warn_if_busy(report.foreign_load)
+    if slowed := disturbance([each.state for each in report.rounds if each.state]):
+        print(f"warning: the GPU {slowed}: do not trust these latencies", file=sys.stderr)
 
 
 def warn_if_busy(load: float | None) -> None:
@@ -134,13 +137,19 @@ def _latencies(report: ComparisonReport) -> list[Table]:
 
 
 def conditions(report: ComparisonReport) -> str:
-    """The machine, the settings, the sizes and the revision, in three lines."""
+    """The machine, the settings, the sizes, the revision, and what is known of the GPU and of energy, a line each."""
     settings, source = report.settings, report.provenance
     sizes = ", ".join(f"{size} ({count})" for size, count in report.engines[0].padded_sizes.items())
     load = "unknown" if report.foreign_load is None else f"{report.foreign_load:.1%}"
+    energy = ", ".join(
+        f"{engine.name} {engine.precision} {engine.joules_per_image:.3g} J (of {engine.joules:.3g} J in all)"
+        for engine in report.engines
+        if engine.joules_per_image is not None
+    )
+    further = describe([each.state for each in report.rounds if each.state]), energy and f"energy per image: {energy}"
     return (
         f"{source.cpu.model}, {source.cpu.cores} cores, {settings.threads} threads, "
         f"device {settings.device}, batch {settings.batch}, foreign load {load}\n"
         f"padded sizes (batches): {sizes}\n"
-        f"revision {source.revision}, {source.date}"
+        f"revision {source.revision}, {source.date}" + "".join(f"\n{line}" for line in further if line)
     )

@@ -32,6 +32,11 @@ def test_wrong_depth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "depth is 18; expected 50 or 101" in capsys.readouterr().err
 
 
+def test_wrong_threshold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert random_weights.main(random_weights.Args(output=tmp_path / "a.safetensors", score_threshold=1.0)) == 2
+    assert "--score-threshold is 1; expected 0 or more, and less than 1" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_published_architecture(tmp_path: Path) -> None:
     path = tmp_path / "r50.safetensors"

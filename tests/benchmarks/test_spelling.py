@@ -44,6 +44,10 @@ LINES = {
         "--nuclei a.onnx b.onnx --size 64x96 --turn-seconds 1 -o streaming.json",
         "--output streaming.json --size=64x96 --turn_seconds=1 --nuclei a.onnx b.onnx",
     ),
+    "scaling": (
+        "a.onnx b.onnx --images pictures --sizes 64x96 32x64 --batches 1 2 -o scaling.json",
+        "--images=pictures --output scaling.json --batches 1 2 --sizes 64x96 32x64 --limit 4 a.onnx b.onnx",
+    ),
     "evaluation": ("--iou-type bbox --images 3", "--images=3 --iou_type=bbox"),
 }
 """The same command line in the new and in the old spelling, by door."""

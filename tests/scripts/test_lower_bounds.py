@@ -21,7 +21,10 @@ def test_the_requirements_are_those_of_all_extras() -> None:
     names = {requirement.name for requirement in requirements(ROOT / "pyproject.toml")}
     assert {"numpy", "torch", "onnx", "pytest"} <= names
     assert "refinemask" not in names
-    assert {each.name for each in requirements(ROOT / "benchmarks" / "pyproject.toml")} == {"matplotlib"}
+    assert {each.name for each in requirements(ROOT / "benchmarks" / "pyproject.toml")} == {
+        "matplotlib",
+        "nvidia-ml-py",
+    }
 
 
 def test_every_requirement_has_a_lower_bound() -> None:

@@ -20,7 +20,8 @@ __all__ = ["build_cache", "host_library"]
 ROOT = Path(__file__).resolve().parents[3]
 MISSING = [
     "docstring_parser", "matplotlib", "onnx_ir", "onnxruntime", "onnxscript", "openvino",
-    "pycocotools", "pycuda", "shtab", "supervision", "tensorboard", "tensorrt", "tqdm", "typeguard", "typer", "tyro",
+    "pycocotools", "pycuda", "pynvml", "shtab", "supervision", "tensorboard", "tensorrt", "tqdm", "typeguard",
+    "typer", "tyro",
 ]  # fmt: skip
 NAMES = [part.name for part in PARTS if part.by_default]
 OF_GPUS = ("compiled", "torch.compile", "CUDA graph", "tf32", "ONNX Runtime", "TensorRT")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.harness.device_state import DeviceState
 from benchmarks.harness.interleave import interleave
 
 BATCHES = [[Path("a")], [Path("b")], [Path("c")]]
@@ -69,3 +70,30 @@ def test_an_engine_that_records_sizes_has_recorded_each_before_it_counts(turns: 
     turns.clear()
     list(interleave(workers, BATCHES, rounds=3, warmup=0, warm_sizes=True))
     assert len(turns) == 6
+
+
+class Meter:
+    """A device whose counter grows by the number of turns so far, and whose clock is that number."""
+
+    update_seconds = 0.001
+
+    def __init__(self, turns: list[tuple[str, str]]) -> None:
+        self.turns = turns
+
+    def state(self) -> DeviceState:
+        return DeviceState(sm_mhz=len(self.turns))
+
+    def joules(self) -> float:
+        return sum(range(len(self.turns) + 1))
+
+
+def test_energy_is_that_of_the_engine_s_own_counted_run(turns: list[tuple[str, str]]) -> None:
+    workers: list[Any] = [Recorder(name, turns) for name in "xy"]
+    rounds = list(interleave(workers, BATCHES[:1], rounds=3, warmup=1, warm_sizes=True, device=Meter(turns)))
+    for each in rounds:
+        first, second = each.order
+        assert each.state is not None
+        assert each.state.sm_mhz is not None
+        assert each.joules[second] == each.state.sm_mhz
+        assert each.joules[first] == each.state.sm_mhz - 1
+    assert [each.state for each in interleave(workers, BATCHES, rounds=1, warmup=0)] == [None]

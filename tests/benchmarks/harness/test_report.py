@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from benchmarks.harness.device_state import DeviceState
 from benchmarks.harness.interleave import Round
 from benchmarks.harness.measure import EngineRun, Measurement, measure
 from benchmarks.harness.pipeline import PHASES, Sample
@@ -117,6 +118,29 @@ def test_without_an_object_to_find_there_is_no_figure(
 def test_a_busy_machine_is_warned_of(measurement: Measurement, capsys: pytest.CaptureFixture[str]) -> None:
     _, err = printed(replace(build_report(measurement), foreign_load=0.31), capsys)
     assert "warning: other processes used 31% of the CPUs" in err
+
+
+def test_a_gpu_and_its_energy_are_in_the_file_and_below_the_table(
+    measurement: Measurement, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    states = [DeviceState(sm_mhz=clock, throttling=()) for clock in (1980, 1500, 1980)]
+    rounds = [replace(each, state=state) for each, state in zip(measurement.rounds, states, strict=True)]
+    runs = [replace(measurement.runs[0], joules=60.0), measurement.runs[1]]
+    report, path = build_report(replace(measurement, rounds=rounds, runs=runs)), tmp_path / "report.json"
+    assert [engine.joules_per_image for engine in report.engines] == [20, None]
+    write_report(report, path)
+    assert read_report(ComparisonReport, path) == report
+    assert ["joules" in engine for engine in json.loads(path.read_text())["engines"]] == [True, False]
+    out, err = printed(report, capsys)
+    assert "GPU: 1500–1980 MHz SM\nenergy per image: PyTorch fp32 20 J (of 60 J in all)\n" in out
+    assert "warning: the GPU changed its clock between 1500 and 1980 MHz" in err
+
+
+def test_without_a_gpu_a_report_says_nothing_of_one(measurement: Measurement, tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    write_report(build_report(measurement), path)
+    assert "state" not in path.read_text()
+    assert "joules" not in path.read_text()
 
 
 def test_measures_real_engines_and_collects_each_image_once(toy_onnx: Path, pictures: list[Path]) -> None:

@@ -1,0 +1,1 @@
+"""How latency, throughput and memory grow: parts of ``python -m benchmarks.scaling``."""
