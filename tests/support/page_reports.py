@@ -22,7 +22,9 @@ SPEEDS = (1.0, 1.9, 1.66, 3.0, 0.8)
 """How many times faster than the first the engines are, over and over."""
 
 
-def make_page_report(engines: int = 4, rounds: int = 46, classes: int = 12, *, accuracy: bool = True) -> ComparisonReport:
+def make_page_report(
+    engines: int = 4, rounds: int = 46, classes: int = 12, *, accuracy: bool = True
+) -> ComparisonReport:
     """Engines that differ in speed, and a little in accuracy."""
     random = np.random.default_rng(3)
     reports = [_engine(number, rounds, random) for number in range(engines)]
@@ -32,9 +34,8 @@ def make_page_report(engines: int = 4, rounds: int = 46, classes: int = 12, *, a
         reports[number] = replace(report, speedup=ratios[0], speedup_end_to_end=ratios[1])
     if accuracy:
         reports = [_judged(report, number, classes, random) for number, report in enumerate(reports)]
-    report = make_comparison(reports)
     return replace(
-        report,
+        make_comparison(reports),
         command="python -m benchmarks.compare 'my model.safetensors' model.onnx --annotations val.json --images val",
         batches=tuple((f"{number:04}.png",) for number in range(rounds)),
         rounds=tuple(RoundReport(number, tuple(range(engines)), 0.01) for number in range(rounds)),
