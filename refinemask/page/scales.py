@@ -42,7 +42,7 @@ class Scale:
 
     def _log_ticks(self, most: int) -> list[float]:
         first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
-        for leaps, digits in ((1, (1, 2, 5)), *((leap, (1,)) for leap in range(1, 20))):
+        for leaps, digits in ((1, (1, 2, 5)), (1, (1, 3)), *((leap, (1,)) for leap in range(1, 20))):
             ticks = [digit * 10.0**power for power in range(first, last + 1, leaps) for digit in digits]
             ticks = [tick for tick in ticks if self.low * (1 - 1e-9) <= tick <= self.high * (1 + 1e-9)]
             if len(ticks) <= most:

@@ -74,6 +74,15 @@ def test_phases_and_quantiles_are_those_of_the_report(tmp_path: Path) -> None:
     assert [spread[2], spread[5], spread[7]] == [f"{value:.2f}" for value in (engine.min, engine.p50, engine.p95)]
 
 
+def test_curves_are_those_of_the_report(tmp_path: Path) -> None:
+    report = make_page_report(2)
+    _, page = page_of(report, tmp_path)
+    detail = report.engines[1].detail
+    assert detail is not None
+    for name, precision in detail.precision_recall["segm"].items():
+        assert [f"{value:.3f}" for value in precision[::10]] in [row[1:] for row in page.rows], name
+
+
 def test_provenance_and_the_exact_command(tmp_path: Path) -> None:
     report = make_page_report(2)
     _, page = page_of(report, tmp_path)

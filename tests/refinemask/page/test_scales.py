@@ -1,6 +1,7 @@
 """Axes: where numbers lie, and which of them get a label."""
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -33,6 +34,14 @@ def test_trifles_do_not_look_large() -> None:
     scale = fit([54.00, 54.04], least=2)
     assert scale.high - scale.low >= 2
     assert scale.percent(54.04) - scale.percent(54.00) < 2
+
+
+@pytest.mark.parametrize("ends", [(12, 1100), (3, 14), (0.02, 90), (1, 1e9), (150, 900)])
+def test_ticks_of_a_logarithmic_axis_keep_apart(ends: tuple[float, float]) -> None:
+    scale = Scale(*ends, log=True)
+    places = [scale.percent(tick) for tick in scale.ticks(5)]
+    assert len(places) >= 2
+    assert min(b - a for a, b in pairwise(places)) > 10
 
 
 def test_all_values_are_on_the_axis_and_others_are_passed_over() -> None:
