@@ -38,6 +38,13 @@ CASES = (
     ("benchmarks.compare", "{a.onnx} {b.onnx}@openvino --annotations {v.json} --images {dir} -o {b.onnx}"),
     ("benchmarks.compare", "{a.onnx} {r.json}@x:3 --annotations {v.json} --images {dir} -o {r.json}"),
     ("benchmarks.compare", "--table efficiency {a.safetensors} --annotations {v.json} --images {dir} -o {v.json}"),
+    ("benchmarks.compare", "{a.onnx} --annotations {v.html} --images {dir} --report {v.html}"),
+    ("benchmarks.compare", "{a.onnx} --annotations {v.json} --images {dir} -o {p.html} --report {p.html}"),
+    (
+        "benchmarks.compare",
+        "--table efficiency {a.safetensors} --annotations {v.html} --images {dir} --report {v.html}",
+    ),
+    ("benchmarks.fps", "{v.html} --images {dir} --report {v.html}"),
     ("benchmarks.fps", "{a.onnx} --images {dir} -o {a.onnx}"),
     ("benchmarks.fps", "{a.onnx} --images {a.png} -o {a.png}"),
     ("benchmarks.graph", "{a.onnx} {b.onnx} --output {b.onnx}"),
@@ -67,7 +74,7 @@ NOT_HERE = {
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     for name in ("a.safetensors", "a.onnx", "b.onnx", "r.onnx", "v.onnx", "a.engine", "a.pt2", "a.png", "v.json",
-                 "p.json", "r.json", "recipe.json", "results.json"):  # fmt: skip
+                 "p.json", "r.json", "v.html", "p.html", "recipe.json", "results.json"):  # fmt: skip
         (tmp_path / name).write_bytes(PRECIOUS)
     return tmp_path
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.parametrize("form", [["-m", "benchmarks.fps"], ["benchmarks/fps.py"]])
 def test_both_forms_run(form: list[str], toy_onnx: Path, pictures: list[Path], tmp_path: Path) -> None:
-    output = tmp_path / "fps.json"
+    output, page = tmp_path / "fps.json", tmp_path / "my page.html"
     arguments = [str(toy_onnx), "--images", str(pictures[0].parent), "--threads", "1", "--warmup", "0"]
     done = subprocess.run(
-        [sys.executable, *form, *arguments, "--limit", "2", "--output", str(output)],
+        [sys.executable, *form, *arguments, "--limit", "2", "--output", str(output), "--report", str(page)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -26,7 +27,11 @@ def test_both_forms_run(form: list[str], toy_onnx: Path, pictures: list[Path], t
     )
     assert done.returncode == 0, done.stderr
     assert "ONNX Runtime" in done.stdout
-    assert json.loads(output.read_text())["batches"] == [["0.png"], ["1.png"]]
+    report = json.loads(output.read_text())
+    assert report["batches"] == [["0.png"], ["1.png"]]
+    assert report["command"].startswith("python -m benchmarks.fps " if "-m" in form else "benchmarks/fps.py ")
+    assert report["command"].endswith(f"--report '{page}'")
+    assert escape(report["command"]) in page.read_text()
 
 
 @pytest.mark.parametrize("option", ["--threads", "--rounds", "--limit"])
