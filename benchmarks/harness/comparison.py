@@ -1,7 +1,7 @@
 """Speed and accuracy of several engines, both measured on the same files in the same run."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ from benchmarks.harness.measure import measure
 from benchmarks.harness.report import Accuracy, ComparisonReport, build_report
 from benchmarks.harness.settings import Settings
 from benchmarks.harness.worker import Worker
+from refinemask.config import Window
 from refinemask.data.annotated import locate, read_annotated
 from refinemask.data.coco import CocoDataset, CocoImage
 from refinemask.data.lvis import LvisDataset
@@ -21,6 +22,9 @@ from refinemask.files import UserError
 from refinemask.options import require_at_least
 from refinemask.structures import Result
 
+Look = Callable[[ComparisonReport, Sequence[PredictionFile], Window | None], None]
+"""Function of a report, what each engine found in every image, and how the engines see images of more than 8 bits."""
+
 
 def compare(
     engines: Sequence[str],
@@ -29,6 +33,7 @@ def compare(
     settings: Settings,
     limit: int | None = None,
     ap_star: LvisDataset | None = None,
+    look: Look | None = None,
 ) -> ComparisonReport:
     """Measure speed and accuracy.
 
@@ -42,6 +47,7 @@ def compare(
         settings: how to measure.
         limit: use only the first so many images.
         ap_star: annotations of AP* for the same images; they add an entry ``ap_star`` to the accuracy.
+        look: is called in the end, while the predictions are still there.
 
     Raises:
         UserError: an engine, the annotations or the limit are wrong, no image can be used, or an engine finds other
@@ -73,7 +79,10 @@ def compare(
         if ap_star is not None:
             for figures, results in zip(accuracy, predictions, strict=True):
                 figures["ap_star"] = evaluate_lvis(ap_star, results)
-        return build_report(measurement, accuracy)
+        report = build_report(measurement, accuracy)
+        if look is not None:
+            look(report, predictions, measurement.window)
+        return report
 
 
 def _place(directory: Path, image: CocoImage) -> Path:

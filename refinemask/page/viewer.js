@@ -12,9 +12,10 @@
     return element;
   };
   const dialog = make("dialog", "viewer"), bar = make("div", "viewer-bar"), stage = make("div", "viewer-stage");
-  const title = make("b", "");
+  const title = make("b", ""), legend = make("div", "legend");
   bar.append(title);
-  dialog.append(bar, stage);
+  dialog.append(bar, stage, legend);
+  dialog.tabIndex = -1;
   document.body.append(dialog);
 
   let current = 0, pictures = [], width = 1, height = 1, zoom = 1, x = 0, y = 0;
@@ -45,7 +46,7 @@
     const number = pictures.length, area = stage.getBoundingClientRect();
     const scale = (columns) => {
       const rows = Math.ceil(number / columns);
-      return Math.min(area.width / columns / width, (area.height / rows - 40) / height);
+      return Math.min(area.width / columns / width, area.height / rows / height);
     };
     let best = 1;
     for (let columns = 2; columns <= number; columns++) if (scale(columns) > scale(best)) best = columns;
@@ -59,6 +60,7 @@
     title.textContent = group.dataset.name;
     dialog.setAttribute("aria-label", group.dataset.name);
     stage.replaceChildren(...[...group.children].map((panel) => panel.cloneNode(true)));
+    legend.innerHTML = group.nextElementSibling.innerHTML;
     pictures = [...stage.querySelectorAll("svg")];
     [, , width, height] = pictures[0].getAttribute("viewBox").split(" ").map(Number);
     for (const picture of pictures) {
@@ -67,7 +69,11 @@
       spot.setAttribute("class", "spot");
       picture.append(spot);
     }
-    if (!dialog.open) dialog.showModal();
+    if (!dialog.open) {
+      dialog.showModal();
+      // The keys are the dialog's; no button shall stand out.
+      dialog.focus();
+    }
     arrange();
     fit();
   }

@@ -72,9 +72,16 @@ def _figure(number: int, views: Views) -> str:
     panels = "".join(_panel(f"photograph-{number}", place, panel, views) for place, panel in enumerate(views.panels))
     notes = "".join(f"<span>{escape(note)}</span>" for note in views.notes)
     shape = "three" if len(views.panels) == 3 else "four"
+    legend = "".join(
+        f'<span><i class="{shape.kind}"></i>{escape(shape.title)}</span>'
+        for panel in views.panels
+        if panel.faded
+        for shape in panel.shapes
+    )
     return (
         f'<figure class="views"><figcaption><b>{escape(views.name)}</b>{notes}</figcaption>'
-        f'<div class="panels {shape}" data-name="{escape(views.name)}">{panels}</div></figure>'
+        f'<div class="panels {shape}" data-name="{escape(views.name)}">{panels}</div>'
+        f'<div class="legend">{legend}</div></figure>'
     )
 
 
@@ -91,12 +98,8 @@ def _panel(photograph: str, place: int, panel: Panel, views: Views) -> str:
         f'<path class="{shape.kind}" d="{shape.path}"><title>{escape(shape.title)}</title></path>'
         for shape in panel.shapes
     )
-    legend = "".join(
-        f'<span><i class="{shape.kind}"></i>{escape(shape.title)}</span>' for shape in panel.shapes if panel.faded
-    )
     label = escape(f"{views.name}, {panel.title}")
     return (
         f'<div class="panel"><div class="panel-title">{escape(panel.title)}</div>'
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{image}{shapes}</svg>'
-        f'<div class="legend">{legend}</div></div>'
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{image}{shapes}</svg></div>'
     )
