@@ -1,1 +1,1 @@
-"""Pages of HTML that need nothing beside them. Imports nothing heavy."""
+"""What every page of HTML is made of that this project writes: one file that needs nothing beside it."""

@@ -10,7 +10,7 @@ _WIDTH, _HEIGHT, _BASE, _TOP = 560, 198, 158, 22
 def bar(value: int, largest: int) -> str:
     """A horizontal bar as long as ``value`` is a part of ``largest``."""
     width = 100 * value / largest if largest else 0
-    return f'<div class="bar"><i style="width:{width:.2f}%"></i></div>'
+    return f'<svg class="bar"><rect class="back" width="100%"/><rect width="{width:.2f}%"/></svg>'
 
 
 def stack(parts: Mapping[str, int]) -> str:
@@ -18,9 +18,12 @@ def stack(parts: Mapping[str, int]) -> str:
     total = sum(parts.values())
     if not total:
         return ""
-    pieces = "".join(f'<i style="flex:{value}"></i>' if value else "<i hidden></i>" for value in parts.values())
+    pieces, start = [], 0.0
+    for value in parts.values():
+        pieces.append(f'<rect x="{start:.2f}%" width="{100 * value / total:.2f}%"/>')
+        start += 100 * value / total
     keys = "".join(f"<span>{escape(name)} {100 * value / total:.1f} %</span>" for name, value in parts.items())
-    return f'<div class="stack">{pieces}</div><div class="keys">{keys}</div>'
+    return f'<svg class="stack">{"".join(pieces)}</svg><div class="keys">{keys}</div>'
 
 
 def histogram(counts: Sequence[int], labels: Sequence[str], marks: Mapping[str, float], unit: str) -> str:
@@ -52,7 +55,8 @@ def histogram(counts: Sequence[int], labels: Sequence[str], marks: Mapping[str, 
         shapes.append(f'<text class="marked" x="{x + shift:.1f}" y="14" text-anchor="{anchor}">{escape(name)}</text>')
     axis = f'<line class="axis" x1="0" x2="{_WIDTH}" y1="{_BASE}" y2="{_BASE}"/>'
     caption = f'<text x="{_WIDTH}" y="{_HEIGHT - 2}" text-anchor="end">{escape(unit)}</text>'
-    return f'<svg viewBox="-8 0 {_WIDTH + 16} {_HEIGHT}" role="img">{axis}{"".join(shapes)}{caption}</svg>'
+    view = f'viewBox="-8 0 {_WIDTH + 16} {_HEIGHT}"'
+    return f'<svg class="histogram" {view} role="img">{axis}{"".join(shapes)}{caption}</svg>'
 
 
 def octaves(value: float, first: float, per_octave: int) -> float:

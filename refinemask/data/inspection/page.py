@@ -13,13 +13,12 @@ from refinemask.data.inspection.overlays import Overlay, make_overlays
 from refinemask.data.inspection.remarks import LEVELS, Remark, remarks_on_training, remarks_on_validation
 from refinemask.data.inspection.run import DatasetInspection, Inspection
 from refinemask.data.inspection.statistics import COUNT_EDGES, SIDE_EDGES, ClassCount, Statistics
+from refinemask.page.document import document
 
 MOST_CLASSES = 80
 """Largest number of classes that are listed; of more, the most frequent and the rarest."""
 ONE_COLUMN = 12
 """Largest number of classes that stand in one column."""
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-"""What a browser may load for the page: nothing but its own styles and pictures."""
 STYLE = Path(__file__).with_name("page.css")
 
 
@@ -34,16 +33,14 @@ def write_page(inspection: Inspection, path: str | os.PathLike[str], *, pictures
     """
     overlays = make_overlays(inspection.training.source, pictures, seed) if pictures else iter(())
     with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.writelines(_parts(inspection, overlays))
+        title = os.path.basename(inspection.training.annotations)
+        file.writelines(document(title, _parts(inspection, overlays), style=STYLE.read_text("utf-8")))
 
 
 def _parts(inspection: Inspection, overlays: Iterator[Overlay]) -> Iterator[str]:
     training, validation = inspection.training, inspection.validation
     title = escape(os.path.basename(training.annotations))
-    yield f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-    yield f"<style>{STYLE.read_text('utf-8')}</style></head><body><main>"
+    yield "<main>"
     yield f"<h1>{title}</h1>"
     yield f'<p class="soft path">{escape(training.annotations)}, images in {escape(training.images)}</p>'
     kind = "passed" if inspection.passed else "failed"
@@ -64,7 +61,7 @@ def _parts(inspection: Inspection, overlays: Iterator[Overlay]) -> Iterator[str]
     yield _facts(training, validation)
     yield from _pictures(overlays, training.statistics.images)
     yield _footer(inspection)
-    yield "</main></body></html>\n"
+    yield "</main>"
 
 
 def _tiles(found: DatasetInspection) -> str:

@@ -1,0 +1,1 @@
+"""Reports as pages of HTML to look at: what ``--report`` writes."""

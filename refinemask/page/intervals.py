@@ -1,0 +1,58 @@
+"""A chart of figures with their intervals, one below the other."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from refinemask.page.lanes import HEIGHT, Lane, lanes, percent
+from refinemask.page.scales import Scale, fit
+from refinemask.page.series import Series
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure of a series."""
+
+    series: Series
+    value: float
+    text: str
+    """The figure and its interval as plain text."""
+    low: float | None = None
+    """The interval's ends; None if it is not known."""
+    high: float | None = None
+
+    @property
+    def values(self) -> list[float]:
+        """The figure, and the ends that are known."""
+        return [value for value in (self.low, self.value, self.high) if value is not None]
+
+
+def intervals(figures: Sequence[Interval], unit: str, *, zero: float, least: float = 0.0, log: bool = False) -> str:
+    """Dots, with a whisker over each interval.
+
+    Args:
+        figures: at least one.
+        unit: what the axis counts.
+        zero: where there is no difference, which is always on the axis.
+        least: smallest length of the axis.
+        log: whether the axis may be logarithmic.
+    """
+    scale = fit([zero, *(value for each in figures for value in each.values)], log=log, least=least)
+    rows = [
+        Lane(each.series.html, _marks(each, scale), each.text, f"{each.series.name}: {each.text}", unit)
+        for each in figures
+    ]
+    return lanes(rows, scale, unit, zero=zero)
+
+
+def _marks(each: Interval, scale: Scale) -> str:
+    middle = HEIGHT / 2
+    whisker = ""
+    if each.low is not None and each.high is not None:
+        low, high = (percent(scale.percent(end)) for end in (each.low, each.high))
+        whisker = f'<line class="whisker {each.series.colour}" x1="{low}" x2="{high}" y1="{middle}" y2="{middle}"/>'
+        whisker += "".join(
+            f'<line class="whisker {each.series.colour}" x1="{x}" x2="{x}" y1="{middle - 5}" y2="{middle + 5}"/>'
+            for x in (low, high)
+        )
+    x = percent(scale.percent(each.value))
+    return f'{whisker}<circle class="dot {each.series.colour}" cx="{x}" cy="{middle}" r="5"/>'

@@ -1,0 +1,65 @@
+"""Points in a plane with their intervals in both directions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from refinemask.page.intervals import Interval
+from refinemask.page.lanes import percent
+from refinemask.page.plane import down, plane
+from refinemask.page.scales import Scale, fit
+from refinemask.page.series import key
+
+HEIGHT = 300
+
+
+@dataclass(frozen=True)
+class Point:
+    """A series in the plane; both figures are of the same series."""
+
+    x: Interval
+    y: Interval
+
+
+def scatter(points: Sequence[Point], title: str, units: tuple[str, str], *, least: float) -> str:
+    """Numbered points, and which number is what.
+
+    Args:
+        points: at least one.
+        title: what is shown, as plain text.
+        units: what the axes count, to the right and upwards.
+        least: smallest length of the upward axis, so that trifles do not look large.
+    """
+    x = fit((value for point in points for value in point.x.values), log=True, least=0.5, room=0.08)
+    y = fit((value for point in points for value in point.y.values), least=least, room=0.12)
+    # The intervals lie below all numbers.
+    bars = "".join(_bars(point, x, y) for point in points)
+    dots = "".join(_dot(point, x, y) for point in points)
+    told = "; ".join(f"{point.x.series.name}: {point.x.text} and {point.y.text}" for point in points)
+    right = f"{units[0]}{', logarithmic' if x.log else ''}"
+    drawn = plane(x, y, (right, units[1]), HEIGHT, bars + dots, (title, told))
+    return drawn + key([point.x.series for point in points])
+
+
+def _bars(point: Point, x: Scale, y: Scale) -> str:
+    colour, lines = point.x.series.colour, []
+    across, high = percent(x.percent(point.x.value)), f"{down(y, point.y.value, HEIGHT):.1f}"
+    if point.x.low is not None and point.x.high is not None:
+        ends = (percent(x.percent(end)) for end in (point.x.low, point.x.high))
+        lines.append('<line class="whisker {}" x1="{}" x2="{}" y1="{}" y2="{}"/>'.format(colour, *ends, high, high))
+    if point.y.low is not None and point.y.high is not None:
+        heights = (f"{down(y, end, HEIGHT):.1f}" for end in (point.y.low, point.y.high))
+        lines.append(
+            '<line class="whisker {}" x1="{}" x2="{}" y1="{}" y2="{}"/>'.format(colour, across, across, *heights)
+        )
+    return "".join(lines)
+
+
+def _dot(point: Point, x: Scale, y: Scale) -> str:
+    across, high = percent(x.percent(point.x.value)), down(y, point.y.value, HEIGHT)
+    series = point.x.series
+    return (
+        f"<g><title>{escape(series.name)}: {escape(point.x.text)}, {escape(point.y.text)}</title>"
+        f'<circle class="ring {series.colour}" cx="{across}" cy="{high:.1f}" r="10"/>'
+        f'<text class="number" x="{across}" y="{high:.1f}" dy=".35em" text-anchor="middle">{series.number}</text></g>'
+    )
