@@ -5,6 +5,7 @@
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -12,11 +13,13 @@ from rich.table import Table
 
 from refinemask.command import execute
 from refinemask.config import with_window
+from refinemask.differences.choice import NUMBER
 from refinemask.distributed import is_main, process_group
 from refinemask.evaluation.coco import IoUType
 from refinemask.evaluation.metrics import METRICS, MetricName
+from refinemask.evaluation.report_page import write_evaluation_page
 from refinemask.evaluation.run import Evaluation, evaluate
-from refinemask.exit_codes import printable
+from refinemask.exit_codes import command_line, printable
 from refinemask.files import atomic_write
 from refinemask.options import require_at_least, require_own_files
 from refinemask.spelling import Model, Old, OptionalName, OptionalNumber, OptionalOutput, OptionalPath, OptionalWindow
@@ -45,6 +48,8 @@ class Args:
     """Write all detections as a COCO results file."""
     output: OptionalOutput = None
     """Write the figures as JSON."""
+    report: OptionalPath = None
+    """Write a page (.html) with the figures, curves, classes, and pictures where masks and annotations differ most."""
     iou_types: tuple[IoUType, ...] | None = None
     """Kinds of overlap to measure; all of the metric if not given. Only coco has boundaries."""
     detections: OptionalNumber = None
@@ -78,10 +83,11 @@ class Args:
 
 def main(args: Args | None = None) -> int:
     """Print and write the figures; 2 for bad input."""
-    return execute(Args, _evaluate, args, __doc__, old={"--checkpoint": Old(""), "--model": Old("")})
+    command = None if args else command_line()
+    return execute(Args, partial(_evaluate, command=command), args, __doc__, old={"--checkpoint": Old(""), "--model": Old("")})
 
 
-def _evaluate(args: Args) -> None:
+def _evaluate(args: Args, command: str | None) -> None:
     # The engines are built on this package; only its command lines reach up to them.
     import engines
 
@@ -99,6 +105,7 @@ def _evaluate(args: Args) -> None:
 
     require_at_least(1, threads=args.threads)
     outputs = {"--output": args.output, "--predictions": args.predictions, "--results": args.results}
+    outputs["--report"] = args.report
     require_own_files(outputs, args.annotations, args.model)
     with process_group(args.device) as device:
         found = evaluate(
@@ -117,12 +124,16 @@ def _evaluate(args: Args) -> None:
             model=args.model,
             predictions=args.predictions,
             results=args.results,
+            pictures=0 if args.report is None else NUMBER,
         )
         if is_main():
             _show(found)
             if args.output is not None:
                 with atomic_write(args.output) as temporary:
                     temporary.write_text(found.to_json() + "\n")
+            if args.report is not None:
+                write_evaluation_page(found, args.report, command)
+                print(f"report: {args.report}")
 
 
 def _show(found: Evaluation) -> None:

@@ -3,11 +3,12 @@
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from refinemask.data.coco import CocoDataset
+from refinemask.differences.figures import annotation_differences
 from refinemask.distributed import gather, is_main
 from refinemask.evaluation.coco import IoUType
 from refinemask.evaluation.metrics import Figures, Metric
@@ -15,8 +16,10 @@ from refinemask.evaluation.prediction_file import scratch_predictions
 from refinemask.evaluation.predictions import export_results
 from refinemask.evaluation.sharding import predict_shares
 from refinemask.files import UserError
+from refinemask.page.viewer import Views
 from refinemask.prediction import Predictor
 from refinemask.streaming.plan import StreamOptions
+from refinemask.structures import Result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,8 @@ class Measurement:
     """Reason for each image that was left out, because its file cannot be read or is not the annotated picture."""
     max_detections: int
     """Largest number of detections that counted per image, and class for COCO."""
+    pictures: tuple[Views, ...] | None = field(default=None, repr=False, compare=False)
+    """Images in which masks and annotations differ most; None if no pictures were asked for, or the metric has none."""
 
 
 def measure(
@@ -45,6 +50,7 @@ def measure(
     predictions: Path | None = None,
     source: Mapping[str, str] | None = None,
     results: Path | None = None,
+    pictures: int = 0,
 ) -> Measurement:
     """Predict every image once, each process its share, and score the whole; every process gets the figures.
 
@@ -59,6 +65,7 @@ def measure(
         predictions: file that keeps the predictions, from which an interrupted run goes on.
         source: what the predictions depend on, such as hashes of files; kept predictions of another source are refused.
         results: COCO results file of all detections to write.
+        pictures: largest number of images to draw, for COCO.
 
     Raises:
         UserError: no image could be used, or a file cannot be written or is of another source.
@@ -81,4 +88,20 @@ def measure(
             images=len(dataset.images) - len(skipped),
             skipped=tuple(skipped),
             max_detections=limit,
+            pictures=_draw(predictor, metric, dataset, image_dir, predicted, pictures) if is_main() else None,
         )
+
+
+def _draw(
+    predictor: Predictor,
+    metric: Metric[Any],
+    dataset: CocoDataset,
+    image_dir: str | os.PathLike[str],
+    predicted: Mapping[int, Sequence[Result]],
+    pictures: int,
+) -> tuple[Views, ...] | None:
+    # LVIS annotates some of an image's classes alone, so what is found beside the annotations may be right.
+    if not pictures or metric.name != "coco":
+        return None
+    window = predictor.config.preprocessing.window
+    return tuple(annotation_differences(dataset, image_dir, window, predicted, pictures))

@@ -3,8 +3,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,15 @@ class Evaluation(Measurement):
     """Arithmetic of the convolutions."""
     sha256: dict[str, str]
     """SHA-256 of the annotations, and of the model if its file was given."""
+    class_names: Mapping[int, str] = field(default_factory=dict, repr=False)
+    """Names of the annotations' classes by category id."""
     selection: Selection = WHOLE
     """Number of detections and score threshold, where they are others than the model's own."""
 
     def to_json(self) -> str:
         """The report that ``python -m refinemask.evaluate --output`` writes."""
         names = "model", "metric", "engine", "precision", "sha256", "images", "skipped", "max_detections", "figures"
-        values = asdict(self) | {"skipped": len(self.skipped)}
+        values = vars(self) | {"skipped": len(self.skipped)}
         asked = {name: value for name, value in asdict(self.selection).items() if value is not None}
         return json.dumps({name: values[name] for name in names} | asked, indent=2)
 
@@ -67,6 +69,7 @@ def evaluate(
     model: str | os.PathLike[str] | None = None,
     predictions: str | os.PathLike[str] | None = None,
     results: str | os.PathLike[str] | None = None,
+    pictures: int = 0,
 ) -> Evaluation:
     """Measure the average precision of boxes, masks and mask boundaries.
 
@@ -93,6 +96,8 @@ def evaluate(
         predictions: file that keeps the predictions, one line per image; an interrupted run continues from it. It is
             bound to the model, the tiles, the annotations and the images' files.
         results: COCO results file of all detections to write.
+        pictures: largest number of images, for coco, of which the evaluation gets pictures: those in which masks and
+            annotations differ most.
 
     Raises:
         UserError: an argument makes no sense, a file cannot be read or written, the engine does not find the classes
@@ -127,6 +132,7 @@ def evaluate(
         predictions=None if predictions is None else Path(predictions),
         source=source | _settings(predictor, options.tiling),
         results=None if results is None else Path(results),
+        pictures=pictures,
     )
     return Evaluation(
         **vars(measured),
@@ -135,6 +141,7 @@ def evaluate(
         engine=predictor.name,
         precision=predictor.precision,
         sha256=source,
+        class_names=dict(dataset.categories),
         selection=_selection(predictor),
     )
 
