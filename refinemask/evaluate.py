@@ -83,8 +83,8 @@ class Args:
 
 def main(args: Args | None = None) -> int:
     """Print and write the figures; 2 for bad input."""
-    command = None if args else command_line()
-    return execute(Args, partial(_evaluate, command=command), args, __doc__, old={"--checkpoint": Old(""), "--model": Old("")})
+    evaluate_and_show = partial(_evaluate, command=None if args else command_line())
+    return execute(Args, evaluate_and_show, args, __doc__, old={"--checkpoint": Old(""), "--model": Old("")})
 
 
 def _evaluate(args: Args, command: str | None) -> None:

@@ -1,6 +1,7 @@
 """The section of a page that shows where engines differ most."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from benchmarks.harness.report import ComparisonReport
@@ -9,6 +10,7 @@ from benchmarks.report_page.write import Extra
 from refinemask.config import Window
 from refinemask.data.coco import CocoDataset
 from refinemask.differences.figures import differences_html, engine_differences
+from refinemask.differences.pairing import MIN_SCORE
 from refinemask.evaluation.prediction_file import PredictionFile
 from refinemask.page.document import Section
 from refinemask.page.viewer import VIEWER_SCRIPT, VIEWER_STYLE
@@ -36,6 +38,7 @@ def differences(
     """
     if len(predictions) < 2:
         return None
+    found = [partial(each.sure, least=MIN_SCORE / 2) for each in predictions]
     names = [each.name for each in engine_series(report.engines)]
-    html = differences_html(engine_differences(dataset, directory, window, names, predictions))
+    html = differences_html(engine_differences(dataset, directory, window, names, found, sorted(predictions[0])))
     return Extra(Section("differences", "Where the masks differ most", html), VIEWER_STYLE, VIEWER_SCRIPT)

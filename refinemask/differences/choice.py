@@ -1,6 +1,6 @@
 """The images in which detectors differ most from the first one. Imports no PyTorch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,11 @@ from refinemask.structures import Result
 
 NUMBER = 6
 """Number of images that are shown if nothing else is said."""
+MOST_SEARCHED = 1500
+"""Largest number of images that are looked at, which takes some seconds for five detectors."""
+
+Read = Callable[[int], Sequence[Result]]
+"""Function of an image's id to the results there; those of less than half of ``MIN_SCORE`` may be absent."""
 
 
 class Difference(NamedTuple):
@@ -21,28 +26,30 @@ class Difference(NamedTuple):
 
 
 def most_different(
-    first: Mapping[int, Sequence[Result]],
-    others: Sequence[Mapping[int, Sequence[Result]]],
+    first: Read,
+    others: Sequence[Read],
     image_ids: Sequence[int],
     number: int = NUMBER,
     min_score: float = MIN_SCORE,
 ) -> list[Difference]:
     """The images of the largest disagreement: each detector's in turn, the largest first, and no image twice.
 
-    Only the results of one image are in memory at a time.
+    Of more than :data:`MOST_SEARCHED` images, so many are looked at, spread evenly over all. Only the results of one image are in memory at a time.
 
     Args:
-        first: results by image id of the detector that the others are compared with, or the annotated objects.
-        others: the same of the others.
-        image_ids: images to look at; an image that a detector lacks has no objects there.
+        first: what the detector found that the others are compared with, or the annotated objects.
+        others: what each of the others found.
+        image_ids: images to look at.
         number: largest number of images.
         min_score: score from which on an object counts.
     """
+    steps = np.linspace(0, len(image_ids), min(len(image_ids), MOST_SEARCHED), endpoint=False, dtype=int)
+    image_ids = [image_ids[place] for place in steps]
     disagreement = np.zeros((len(others), len(image_ids)))
     for place, image_id in enumerate(image_ids):
-        expected = first.get(image_id, ())
+        expected = first(image_id)
         for other, results in enumerate(others):
-            disagreement[other, place] = pair(expected, results.get(image_id, ()), min_score).disagreement
+            disagreement[other, place] = pair(expected, results(image_id), min_score).disagreement
     ranked = np.argsort(-disagreement, axis=1, kind="stable")
     chosen: dict[int, Difference] = {}
     for rank in range(len(image_ids)):

@@ -7,7 +7,7 @@ from refinemask.config import Window
 from refinemask.data.annotated import read_annotated
 from refinemask.data.coco import CocoDataset
 from refinemask.differences.annotated import AnnotatedObjects
-from refinemask.differences.choice import NUMBER, Difference, most_different
+from refinemask.differences.choice import MOST_SEARCHED, NUMBER, Difference, Read, most_different
 from refinemask.differences.pairing import MIN_IOU, MIN_SCORE
 from refinemask.differences.pictures import draw_differences
 from refinemask.page.viewer import Views, views_html
@@ -22,7 +22,7 @@ MEASURE = (
     f"Of two sets of masks, those of a class and an IoU above {MIN_IOU} are matched, the largest IoU first; an image's "
     "disagreement is one minus its panoptic quality (the sum of these IoUs over the mean number of objects), as if the "
     f"image had one more object that is the same in both. Objects count from a score of {MIN_SCORE} on, and their "
-    "partners from half of it."
+    f"partners from half of it. Of more than {MOST_SEARCHED:,} images, so many are searched, spread evenly over all."
 )
 """How images are chosen."""
 
@@ -32,7 +32,8 @@ def engine_differences(
     directory: str | os.PathLike[str],
     window: Window | None,
     names: Sequence[str],
-    found: Sequence[Mapping[int, Sequence[Result]]],
+    found: Sequence[Read],
+    image_ids: Sequence[int],
     number: int = NUMBER,
 ) -> list[Views]:
     """Pictures of the images in which engines differ most from the first one, beside the annotations.
@@ -42,7 +43,8 @@ def engine_differences(
         directory: folder of the images' files.
         window: how images of more than 8 bits become images of 8.
         names: what the engines are called.
-        found: results by image id, of each engine.
+        found: what each engine found.
+        image_ids: images that all have seen.
         number: largest number of images.
 
     Raises:
@@ -50,11 +52,11 @@ def engine_differences(
     """
     first, *others = found
     annotated = AnnotatedObjects(dataset)
-    chosen = most_different(first, others, sorted(set().union(*found)), number)
+    chosen = most_different(first, others, image_ids, number)
 
     def draw(difference: Difference) -> Views:
         image_id, other = difference
-        results = first.get(image_id, ()), others[other].get(image_id, ())
+        results = first(image_id), others[other](image_id)
         sides = names[0], names[1 + other]
         return _draw(dataset, directory, window, image_id, sides, results, annotated[image_id], len(chosen))
 
@@ -88,8 +90,8 @@ def annotation_differences(
         for image in dataset.images
         if image.id in found and not any(each.iscrowd for each in dataset.annotations[image.id])
     ]
-    chosen = most_different(annotated, [found], ids, number)
-    sides = "annotated", "found"
+    chosen = most_different(annotated.__getitem__, [found.__getitem__], ids, number)
+    sides = "annotations", "predictions"
     return [
         _draw(dataset, directory, window, each, sides, (annotated[each], found[each]), None, len(chosen))
         for each, _ in chosen

@@ -54,71 +54,48 @@ def pair(first: Sequence[Result], second: Sequence[Result], min_score: float = M
         second: results of the second one for the same image.
         min_score: score from which on an object counts.
     """
-    groups = _by_class(first, min_score / 2), _by_class(second, min_score / 2)
-    pairs: list[tuple[int, int, float]] = []
-    for category in groups[0].keys() & groups[1].keys():
-        pairs += _match(first, second, groups[0][category], groups[1][category], min_score)
-    matched = {i for i, *_ in pairs}, {j for _, j, _ in pairs}
-    only = [
-        tuple(
-            index
-            for indices in group.values()
-            for index in indices
-            if index not in taken and score(results[index]) >= min_score
-        )
-        for results, group, taken in zip((first, second), groups, matched, strict=True)
-    ]
-    return Pairing(tuple(sorted(pairs)), *(tuple(sorted(indices)) for indices in only))
-
-
-def score(result: Result) -> float:
-    """The score of a result, 1 where it is annotated."""
-    return float(result.get("score", 1.0))
-
-
-def _by_class(results: Sequence[Result], least: float) -> dict[int, list[int]]:
-    """The indices of the results with a mask and at least that score, by category id."""
-    groups: dict[int, list[int]] = defaultdict(list)
-    for index, result in enumerate(results):
-        if result.get("score", 1.0) >= least and "segmentation" in result:
-            groups[result["category_id"]].append(index)
-    return groups
-
-
-def _match(
-    first: Sequence[Result], second: Sequence[Result], left: list[int], right: list[int], min_score: float
-) -> Iterator[tuple[int, int, float]]:
-    """Match objects of one class."""
-    places: dict[str | bytes, list[int]] = defaultdict(list)
-    for j in reversed(right):
-        places[second[j]["segmentation"]["counts"]].append(j)
-    rest_left, taken = [], set()
-    for i in left:
-        # The same mask has the same string, which is found without decoding it.
-        equal = places.get(first[i]["segmentation"]["counts"])
-        if equal:
-            j = equal.pop()
-            taken.add(j)
-            if max(score(first[i]), score(second[j])) >= min_score:
-                yield i, j, 1.0
-        else:
-            rest_left.append(i)
-    rest_right = [j for j in right if j not in taken]
-    if rest_left and rest_right:
-        iou = _iou([first[i] for i in rest_left], [second[j] for j in rest_right])
-        sure = [
-            np.array([score(results[index]) >= min_score for index in indices])
-            for results, indices in ((first, rest_left), (second, rest_right))
-        ]
+    scores = [np.array([result.get("score", 1.0) for result in results]) for results in (first, second)]
+    left, right = (
+        [index for index in np.flatnonzero(own >= min_score / 2).tolist() if "segmentation" in results[index]]
+        for own, results in zip(scores, (first, second), strict=True)
+    )
+    # The same mask has the same string: it is neither decoded nor compared with others.
+    pairs = list(_equal(first, second, left, right))
+    taken = {i for i, *_ in pairs}, {j for _, j, _ in pairs}
+    left, right = ([index for index in own if index not in out] for own, out in zip((left, right), taken, strict=True))
+    sure = scores[0][left] >= min_score, scores[1][right] >= min_score
+    if left and right:
+        iou = _iou([first[i] for i in left], [second[j] for j in right])
         iou[~(sure[0][:, None] | sure[1])] = 0
-        yield from ((rest_left[a], rest_right[b], value) for a, b, value in _greedy(iou))
+        matches = list(_greedy(iou))
+        pairs += [(left[row], right[column], value) for row, column, value in matches]
+        sure[0][[row for row, *_ in matches]] = False
+        sure[1][[column for _, column, _ in matches]] = False
+    counted = sorted(pair for pair in pairs if max(scores[0][pair[0]], scores[1][pair[1]]) >= min_score)
+    only_first, only_second = (np.array(own)[alone].tolist() for own, alone in zip((left, right), sure, strict=True))
+    return Pairing(tuple(counted), tuple(only_first), tuple(only_second))
+
+
+def _equal(
+    first: Sequence[Result], second: Sequence[Result], left: Sequence[int], right: Sequence[int]
+) -> Iterator[tuple[int, int, float]]:
+    """Pairs of the same class with the same mask."""
+    places: dict[tuple[int, str | bytes], list[int]] = defaultdict(list)
+    for j in reversed(right):
+        places[second[j]["category_id"], second[j]["segmentation"]["counts"]].append(j)
+    for i in left:
+        if equal := places.get((first[i]["category_id"], first[i]["segmentation"]["counts"])):
+            yield i, equal.pop(), 1.0
 
 
 def _iou(first: Sequence[Result], second: Sequence[Result]) -> NDArray[np.float64]:
+    """IoU [N, M] of masks, 0 for those of different classes."""
     from pycocotools import mask as coco_mask
 
     masks = [[result["segmentation"] for result in results] for results in (first, second)]
-    return np.asarray(coco_mask.iou(*masks, [0] * len(second)), np.float64)
+    classes = [np.array([result["category_id"] for result in results]) for results in (first, second)]
+    iou = np.asarray(coco_mask.iou(*masks, [0] * len(second)), np.float64)
+    return np.where(classes[0][:, None] == classes[1], iou, 0.0)
 
 
 def _greedy(iou: NDArray[np.float64]) -> Iterator[tuple[int, int, float]]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from refinemask.contours import outlines_of
-from refinemask.differences.pairing import MIN_SCORE, Pairing, pair, score
+from refinemask.differences.pairing import MIN_SCORE, Pairing, pair
 from refinemask.differences.view import View, choose_box, make_view
 from refinemask.page.viewer import Panel, Shape, Views
 from refinemask.structures import Result
@@ -123,7 +123,7 @@ class _Drawing:
             {i: self._view.mask(first[i]) for i in left},
             {j: self._view.mask(second[j]) for j in right},
         )
-        panels = [] if annotated is None else [Panel("annotated", tuple(self._annotations(annotated)))]
+        panels = [] if annotated is None else [Panel("annotations", tuple(self._annotations(annotated)))]
         for side, colours, found, of in zip(sides, (left, right), results, masks, strict=True):
             shapes = ((f"object k{colours[i] % COLOURS}", of[i], self._title(found[i])) for i in colours)
             panels.append(Panel(side, tuple(_shapes(shapes))))
@@ -135,7 +135,7 @@ class _Drawing:
 
     def _title(self, result: Result) -> str:
         name = self._names.get(result["category_id"], str(result["category_id"]))
-        return f"{name} {score(result):.2f}" if "score" in result else name
+        return f"{name} {result['score']:.2f}" if "score" in result else name
 
     def _difference(
         self,

@@ -58,9 +58,7 @@ class View:
         return ", ".join(parts)
 
 
-def choose_box(
-    height: int, width: int, differing: Sequence[float], crop: int = CROP
-) -> tuple[int, int, int, int]:
+def choose_box(height: int, width: int, differing: Sequence[float], crop: int = CROP) -> tuple[int, int, int, int]:
     """The rectangle of an image to show: all of it, or of a large image the surroundings of what differs most.
 
     Args:

@@ -1,7 +1,7 @@
 """An evaluation as one file of HTML that needs nothing beside it."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from refinemask import __version__
 from refinemask.differences.figures import differences_html
 from refinemask.evaluation.average_precision import precision
+from refinemask.evaluation.coco import IoUType
 from refinemask.evaluation.curves import class_average_precision, precision_recall
 from refinemask.evaluation.run import Evaluation
 from refinemask.files import atomic_write
@@ -21,7 +22,7 @@ from refinemask.page.tables import details, numbers, table
 from refinemask.page.viewer import VIEWER_SCRIPT, VIEWER_STYLE
 from refinemask.provenance import git_revision
 
-KINDS = {"segm": "masks", "boundary": "boundaries", "bbox": "boxes"}
+KINDS: dict[IoUType, str] = {"segm": "masks", "boundary": "boundaries", "bbox": "boxes"}
 """Kinds of overlap in the order of the page."""
 CURVE_NAMES = {"AP50": "IoU 0.50", "AP75": "IoU 0.75", "AP": "mean over all IoU thresholds"}
 AXIS = Scale(0.0, 1.0)
@@ -53,7 +54,7 @@ def write_evaluation_page(found: Evaluation, path: str | os.PathLike[str], comma
 def _body(title: str, found: Evaluation, parts: Sequence[Section]) -> Iterator[str]:
     yield f'{SKIP_LINK}<main id="main" tabindex="-1"><header><h1>{escape(title)}</h1>'
     yield f'<p class="soft">{escape(" ".join(filter(None, (found.engine, found.precision))))}, {found.metric}</p>'
-    yield f"{contents(parts)}</header>{_tiles(found)}"
+    yield f"{contents(parts)}</header>"
     yield from sections(parts)
     yield f"<footer>Made by refinemask {__version__}. All figures but IoUs are in points of a hundred.</footer></main>"
 
@@ -70,7 +71,7 @@ def _sections(found: Evaluation, command: str | None) -> list[Section]:
     return [part for part in parts if part.html]
 
 
-def _kinds(found: Evaluation) -> list[str]:
+def _kinds(found: Evaluation) -> list[IoUType]:
     return [kind for kind in KINDS if kind in found.figures]
 
 
@@ -91,13 +92,15 @@ def _tiles(found: Evaluation) -> str:
 
 
 def _figures(found: Evaluation) -> str:
-    names = list(dict.fromkeys(name for kind in _kinds(found) for name in found.figures[kind]))
+    # What no kind of overlap has an object for says nothing.
+    known = (found.figures[kind].items() for kind in _kinds(found))
+    names = list(dict.fromkeys(name for figures in known for name, value in figures if value >= 0))
     # Rows of figures stay narrow, however many there are.
     rows = [[name, *(_points(found.figures[kind].get(name, -1.0)) for kind in _kinds(found))] for name in names]
-    return f'<div class="card">{table(["figure", *(KINDS[kind] for kind in _kinds(found))], rows)}</div>'
+    return f'{_tiles(found)}<div class="card">{table(["figure", *(KINDS[kind] for kind in _kinds(found))], rows)}</div>'
 
 
-def _curves(curves: dict[str, NDArray[np.float64]]) -> str:
+def _curves(curves: Mapping[IoUType, NDArray[np.float64]]) -> str:
     cards = []
     series: list[Series] = []
     for kind in (kind for kind in KINDS if kind in curves):
@@ -114,7 +117,7 @@ def _curves(curves: dict[str, NDArray[np.float64]]) -> str:
     return f'<div class="cards three">{"".join(cards)}</div>{key(series)}' if cards else ""
 
 
-def _classes(found: Evaluation, curves: dict[str, NDArray[np.float64]]) -> str:
+def _classes(found: Evaluation, curves: Mapping[IoUType, NDArray[np.float64]]) -> str:
     """The classes with objects, the worst masks first; empty if there is but one."""
     kinds = [kind for kind in KINDS if kind in curves]
     if not kinds:
@@ -155,7 +158,9 @@ def _provenance(found: Evaluation, command: str | None) -> str:
         **{f"SHA-256 of the {name}": f"<code>{escape(value)}</code>" for name, value in _hashes(found).items()},
         "refinemask": f"{__version__}, revision {git_revision() or 'unknown'}",
     }
-    cells = "".join(f'<tr><th scope="row">{name}</th><td class="path">{value}</td></tr>' for name, value in rows.items())
+    cells = "".join(
+        f'<tr><th scope="row">{name}</th><td class="path">{value}</td></tr>' for name, value in rows.items()
+    )
     reasons = "".join(f"<li>{escape(reason)}</li>" for reason in found.skipped[:MOST_REASONS])
     if len(found.skipped) > MOST_REASONS:
         reasons += f"<li>and {len(found.skipped) - MOST_REASONS:,} more</li>"

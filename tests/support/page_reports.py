@@ -22,7 +22,9 @@ SPEEDS = (1.0, 1.9, 1.66, 3.0, 0.8)
 """How many times faster than the first the engines are, over and over."""
 
 
-def make_page_report(engines: int = 4, rounds: int = 46, classes: int = 12, *, accuracy: bool = True) -> ComparisonReport:
+def make_page_report(
+    engines: int = 4, rounds: int = 46, classes: int = 12, *, accuracy: bool = True
+) -> ComparisonReport:
     """Engines that differ in speed, and a little in accuracy."""
     random = np.random.default_rng(3)
     reports = [_engine(number, rounds, random) for number in range(engines)]
