@@ -34,7 +34,8 @@ def most_different(
 ) -> list[Difference]:
     """The images of the largest disagreement: each detector's in turn, the largest first, and no image twice.
 
-    Of more than :data:`MOST_SEARCHED` images, so many are looked at, spread evenly over all. Only the results of one image are in memory at a time.
+    Of more than :data:`MOST_SEARCHED` images, so many are looked at, spread evenly over all. Only the results of one
+    image are in memory at a time.
 
     Args:
         first: what the detector found that the others are compared with, or the annotated objects.
