@@ -21,7 +21,7 @@ from refinemask.evaluation.report_page import write_evaluation_page
 from refinemask.evaluation.run import Evaluation, evaluate
 from refinemask.exit_codes import command_line, printable
 from refinemask.files import atomic_write
-from refinemask.options import require_at_least, require_own_files
+from refinemask.options import require_at_least, require_own_files, require_page_name
 from refinemask.spelling import Model, Old, OptionalName, OptionalNumber, OptionalOutput, OptionalPath, OptionalWindow
 
 SHOWN_REASONS = 10
@@ -104,6 +104,7 @@ def _evaluate(args: Args, command: str | None) -> None:
         return engine
 
     require_at_least(1, threads=args.threads)
+    require_page_name("--report", args.report)
     outputs = {"--output": args.output, "--predictions": args.predictions, "--results": args.results}
     outputs["--report"] = args.report
     require_own_files(outputs, args.annotations, args.model)

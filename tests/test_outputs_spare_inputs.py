@@ -22,6 +22,7 @@ CASES = (
     ("refinemask.evaluate", "{a.onnx} --annotations {v.json} --images {dir} --predictions {p.json} --output {p.json}"),
     ("refinemask.evaluate", "{a.onnx} --annotations {v.json} --images {dir} --predictions {p.json} --results {p.json}"),
     ("refinemask.evaluate", "{a.onnx} --annotations {v.json} --images {dir} --results {r.json} --output {r.json}"),
+    ("refinemask.evaluate", "{a.onnx} --annotations {page.html} --images {dir} --report {page.html}"),
     ("refinemask.data.inspect", "{v.json} --images {dir} -o {v.json}"),
     ("refinemask.data.inspect", "{a.png} --images {dir} --val-annotations {v.json} -o {v.json}"),
     ("export.to_onnx", "{a.onnx} -o {a.onnx}"),
@@ -62,7 +63,7 @@ NOT_HERE = {
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     for name in ("a.safetensors", "a.onnx", "b.onnx", "r.onnx", "v.onnx", "a.engine", "a.pt2", "a.png", "v.json",
-                 "p.json", "r.json", "recipe.json", "results.json"):  # fmt: skip
+                 "p.json", "r.json", "recipe.json", "results.json", "page.html"):  # fmt: skip
         (tmp_path / name).write_bytes(PRECIOUS)
     return tmp_path
 

@@ -140,12 +140,12 @@ OUTSIDE = """[...document.querySelectorAll("body *")].filter((element) => {
   return !hidden && !clipped && box.width && (box.right > innerWidth + 1 || box.left < -1);
 }).map((element) => element.tagName + "." + element.className + ": " + element.textContent.trim().slice(0, 60))"""
 """The elements that reach beyond the window's sides."""
-EMPTY = """[...document.querySelectorAll("svg")].filter((svg) => {
+EMPTY = """[...document.querySelectorAll("svg:not(svg svg)")].filter((svg) => {
   const box = svg.getBoundingClientRect();
   return svg.checkVisibility()
     && !(box.width && box.height && svg.querySelector("path,rect,circle,line,polyline,polygon,text,image,use"));
 }).length"""
-"""The number of figures without a size or a mark."""
+"""The number of figures without a size or a mark; what is drawn within another figure may be flat."""
 
 
 def require_fits(page: Page) -> None:
