@@ -6,7 +6,8 @@ python -m benchmarks.compare --table efficiency
 
 import argparse
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import tyro
@@ -15,14 +16,16 @@ from benchmarks.efficiency.figure import draw
 from benchmarks.efficiency.run import Plan, measure_efficiency
 from benchmarks.efficiency.table import print_efficiency
 from benchmarks.harness.comparison import compare
+from benchmarks.harness.provenance import typed_command
 from benchmarks.harness.report_file import write_report
 from benchmarks.harness.settings import OLD, Settings
 from benchmarks.harness.spec import require_new_output
 from benchmarks.harness.tables import print_comparison
+from benchmarks.report_page.write import write_page
 from refinemask.command import execute
 from refinemask.data.coco import read_coco
 from refinemask.exit_codes import program_name
-from refinemask.spelling import Engines, OptionalNumber, OptionalOutput
+from refinemask.spelling import Engines, OptionalNumber, OptionalOutput, OptionalPath
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,29 +46,38 @@ class Args:
     """Number of the first images to use; all if not given."""
     output: OptionalOutput = None
     """JSON file for the report with all samples."""
+    report: OptionalPath = None
+    """Page of HTML to look at, in one file: the tables, charts with their intervals, and where the numbers come from."""
     settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
 
 
 def main(args: Args | Plan | None = None) -> int:
     """Compare, write the JSON, print the tables; returns the exit code."""
     if isinstance(args, Plan) or (args is None and _wants_efficiency()):
-        return execute(Plan, _efficiency, args)
-    return execute(Args, _compare, args, old=OLD)
+        return execute(Plan, partial(_efficiency, command=None if args else typed_command()), args)
+    return execute(Args, partial(_compare, command=None if args else typed_command()), args, old=OLD)
 
 
-def _compare(args: Args) -> None:
-    require_new_output(args.output, args.engines, args.annotations)
+def _compare(args: Args, command: str | None) -> None:
+    require_new_output(args.output, args.engines, args.annotations, page=args.report)
     report = compare(args.engines, read_coco(args.annotations), args.images, args.settings, args.limit)
+    report = replace(report, command=command)
     write_report(report, args.output)
+    write_page(report, args.report)
     print_comparison(report)
+    if args.report:
+        print(f"page: {args.report}")
 
 
-def _efficiency(plan: Plan) -> None:
-    report = measure_efficiency(plan)
+def _efficiency(plan: Plan, command: str | None) -> None:
+    report = measure_efficiency(plan, command)
+    write_page(report, plan.report)
     print_efficiency(report)
     for path in draw(report, plan.output):
         print(f"figure: {path}")
     print(f"report with all samples: {plan.output}")
+    if plan.report:
+        print(f"page: {plan.report}")
 
 
 def _wants_efficiency() -> bool:

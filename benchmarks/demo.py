@@ -1,16 +1,18 @@
 """The product's main job on the bundled images: export, run by other engines, compare, draw (``make demo``)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import engines
 from benchmarks.harness.comparison import compare
-from benchmarks.harness.provenance import cpu
+from benchmarks.harness.provenance import cpu, typed_command
 from benchmarks.harness.report_file import write_report
 from benchmarks.harness.settings import Settings
 from benchmarks.harness.spec import openvino_precisions
 from benchmarks.harness.tables import print_accuracy, print_comparison
+from benchmarks.report_page.write import write_page
 from export import MismatchError, export_onnx
 from export.tables import print_export
 from refinemask.bundled import DEMO, NUCLEI
@@ -36,7 +38,7 @@ class Args:
     images: Path = NUCLEI / "images"
     """Directory of the annotated images."""
     output: Output = Path("out/demo")
-    """Directory for the ONNX file, the report and the pictures."""
+    """Directory for the ONNX file, the report, its page and the pictures."""
     pictures: int = 6
     """Images to draw the detections on; 0 draws none."""
     limit: OptionalNumber = None
@@ -50,16 +52,18 @@ def engine_names(checkpoint: Path, onnx: Path) -> list[str]:
 
 def main(args: Args | None = None) -> int:
     """Run the demo; returns the exit code, which is the exporter's where it fails."""
-    return execute(Args, _demo, args, old={"--checkpoint": Old("--model")})
+    command = None if args else typed_command()
+    return execute(Args, partial(_demo, command=command), args, old={"--checkpoint": Old("--model")})
 
 
-def _demo(args: Args) -> None:
-    onnx, report_file, drawn = (args.output / name for name in ("model.onnx", "report.json", "pictures"))
+def _demo(args: Args, command: str | None) -> None:
+    names = ("model.onnx", "report.json", "report.html", "pictures")
+    onnx, report_file, page, drawn = (args.output / name for name in names)
     require_at_least(1, limit=args.limit)
     require_at_least(0, pictures=args.pictures)
     if args.pictures:
         require_drawing()
-    for output in (onnx, report_file):
+    for output in (onnx, report_file, page):
         require_not_input(output, args.model, args.annotations)
     dataset = read_coco(args.annotations)
     images = dataset.images[: args.limit]
@@ -68,7 +72,9 @@ def _demo(args: Args) -> None:
     print(f"2. comparing engines on {len(images)} held-out images")
     settings = Settings(threads=cpu().cores or 1)
     report = compare(engine_names(args.model, onnx), dataset, args.images, settings, args.limit)
+    report = replace(report, command=command)
     write_report(report, report_file)
+    write_page(report, page)
     used = [image for image in images if Path(image.file_name).name not in (report.skipped or ())]
     paths = [args.images / image.file_name for image in used[: args.pictures]]
     if paths:
@@ -79,6 +85,7 @@ def _demo(args: Args) -> None:
     print(f"report with all samples: {report_file}")
     if paths:
         print(f"pictures: {drawn}")
+    print(f"report to look at: {page}")
 
 
 def _export(args: Args, onnx: Path) -> None:

@@ -3,21 +3,24 @@
 python -m benchmarks.fps model.safetensors model.onnx model.onnx@openvino:bf16 --images DIRECTORY
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import tyro
 
 from benchmarks.harness.measure import measure
+from benchmarks.harness.provenance import typed_command
 from benchmarks.harness.report import build_report
 from benchmarks.harness.report_file import write_report
 from benchmarks.harness.settings import OLD, Settings
 from benchmarks.harness.spec import require_new_output
 from benchmarks.harness.tables import print_comparison
+from benchmarks.report_page.write import write_page
 from refinemask.command import execute
 from refinemask.data.images import find_images
 from refinemask.options import require_at_least
-from refinemask.spelling import Engines, OptionalNumber, OptionalOutput
+from refinemask.spelling import Engines, OptionalNumber, OptionalOutput, OptionalPath
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,20 +35,26 @@ class Args:
     """Number of the first images by name to use; all if not given."""
     output: OptionalOutput = None
     """JSON file for the report with all samples."""
+    report: OptionalPath = None
+    """Page of HTML to look at, in one file: the tables, charts with their intervals, and where the numbers come from."""
     settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
 
 
 def main(args: Args | None = None) -> int:
     """Measure, write the JSON, print the tables; returns the exit code."""
-    return execute(Args, _fps, args, old=OLD)
+    return execute(Args, partial(_fps, command=None if args else typed_command()), args, old=OLD)
 
 
-def _fps(args: Args) -> None:
+def _fps(args: Args, command: str | None) -> None:
     require_at_least(1, limit=args.limit)
-    require_new_output(args.output, args.engines)
-    report = build_report(measure(args.engines, find_images([args.images])[: args.limit], args.settings))
+    require_new_output(args.output, args.engines, page=args.report)
+    measured = measure(args.engines, find_images([args.images])[: args.limit], args.settings)
+    report = replace(build_report(measured), command=command)
     write_report(report, args.output)
+    write_page(report, args.report)
     print_comparison(report)
+    if args.report:
+        print(f"page: {args.report}")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ CASES = (
     ("refinemask.evaluate", "{a.onnx} --annotations {v.json} --images {dir} --predictions {p.json} --output {p.json}"),
     ("refinemask.evaluate", "{a.onnx} --annotations {v.json} --images {dir} --predictions {p.json} --results {p.json}"),
     ("refinemask.evaluate", "{a.onnx} --annotations {v.json} --images {dir} --results {r.json} --output {r.json}"),
-    ("refinemask.evaluate", "{a.onnx} --annotations {page.html} --images {dir} --report {page.html}"),
+    ("refinemask.evaluate", "{a.onnx} --annotations {v.html} --images {dir} --report {v.html}"),
     ("refinemask.data.inspect", "{v.json} --images {dir} -o {v.json}"),
     ("refinemask.data.inspect", "{a.png} --images {dir} --val-annotations {v.json} -o {v.json}"),
     ("export.to_onnx", "{a.onnx} -o {a.onnx}"),
@@ -36,6 +36,13 @@ CASES = (
     ("benchmarks.compare", "{a.onnx} --annotations {v.json} --images {dir} -o {v.json}"),
     ("benchmarks.compare", "{a.onnx} {b.onnx}@openvino --annotations {v.json} --images {dir} -o {b.onnx}"),
     ("benchmarks.compare", "--table efficiency {a.safetensors} --annotations {v.json} --images {dir} -o {v.json}"),
+    ("benchmarks.compare", "{a.onnx} --annotations {v.html} --images {dir} --report {v.html}"),
+    ("benchmarks.compare", "{a.onnx} --annotations {v.json} --images {dir} -o {p.html} --report {p.html}"),
+    (
+        "benchmarks.compare",
+        "--table efficiency {a.safetensors} --annotations {v.html} --images {dir} --report {v.html}",
+    ),
+    ("benchmarks.fps", "{v.html} --images {dir} --report {v.html}"),
     ("benchmarks.fps", "{a.onnx} --images {dir} -o {a.onnx}"),
     ("benchmarks.fps", "{a.onnx} --images {a.png} -o {a.png}"),
     ("benchmarks.graph", "{a.onnx} {b.onnx} --output {b.onnx}"),
@@ -63,7 +70,7 @@ NOT_HERE = {
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     for name in ("a.safetensors", "a.onnx", "b.onnx", "r.onnx", "v.onnx", "a.engine", "a.pt2", "a.png", "v.json",
-                 "p.json", "r.json", "recipe.json", "results.json", "page.html"):  # fmt: skip
+                 "p.json", "r.json", "v.html", "p.html", "recipe.json", "results.json"):  # fmt: skip
         (tmp_path / name).write_bytes(PRECIOUS)
     return tmp_path
 

@@ -25,13 +25,13 @@ from benchmarks.harness.provenance import cpu
 from benchmarks.harness.report import ComparisonReport, EngineReport, build_report, with_accuracy
 from benchmarks.harness.report_file import read_report, write_report
 from benchmarks.harness.settings import Settings
-from benchmarks.harness.spec import openvino_precisions
+from benchmarks.harness.spec import openvino_precisions, require_page_name
 from refinemask.bundled import PHOTOS
 from refinemask.data.coco import read_coco
 from refinemask.data.images import find_images
 from refinemask.evaluation.ap_star import read_cocofied
 from refinemask.files import UserError, require_not_input, sha256
-from refinemask.options import require_at_least
+from refinemask.options import require_at_least, require_own_files
 from refinemask.spelling import OptionalNumber, OptionalPath, Output, Size
 
 DETECTIONS = 100
@@ -75,6 +75,8 @@ class Plan:
     """Directory for random checkpoints and exported files, which later runs use again."""
     output: Output = Path("out/efficiency/table.json")
     """JSON file for the report; the figure lies beside it as .png and .svg."""
+    report: OptionalPath = None
+    """Page of HTML to look at, in one file."""
     resume: bool = False
     """Whether to keep the backends that the output already has, if their inputs were the same."""
 
@@ -85,8 +87,12 @@ class Plan:
         )
 
 
-def measure_efficiency(plan: Plan) -> EfficiencyReport:
+def measure_efficiency(plan: Plan, command: str | None = None) -> EfficiencyReport:
     """The whole report, written to ``plan.output`` after every backend.
+
+    Args:
+        plan: what to measure.
+        command: the command line, if there is one.
 
     Raises:
         UserError: something given is wrong, or random weights gave other than 100 detections.
@@ -114,7 +120,7 @@ def measure_efficiency(plan: Plan) -> EfficiencyReport:
             continue
         print(f"measuring {backend}", flush=True)
         engines = [_engine(backend, source, plan, plan.size) for source in sources]
-        comparison = build_report(measure(engines, images, settings))
+        comparison = replace(build_report(measure(engines, images, settings)), command=command)
         if plan.annotations:
             comparison = with_accuracy(comparison, _compared(backend, sources, plan))
         require_all_detections(comparison.engines, sources)
@@ -129,8 +135,11 @@ def _check(plan: Plan) -> None:
         raise UserError("AP of random weights means nothing: leave out --annotations, or name trained checkpoints")
     if plan.ap_star_annotations and not plan.annotations:
         raise UserError("--ap-star-annotations needs --annotations, too: both judge the same detections")
+    require_page_name(plan.report)
+    inputs = (*plan.checkpoints, plan.annotations, plan.ap_star_annotations)
+    require_own_files({"--output": plan.output, "--report": plan.report}, *inputs)
     for output in written(plan.output):
-        require_not_input(output, *plan.checkpoints, plan.annotations, plan.ap_star_annotations)
+        require_not_input(output, *inputs)
     if plan.device != "cpu" and not torch.cuda.is_available():
         raise UserError(f"device '{plan.device}' was asked for, but there is no GPU; use --device cpu")
     for backend in plan.backends or ():

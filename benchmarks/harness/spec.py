@@ -35,9 +35,19 @@ class EngineSpec:
         return f"{self.path.name}@{options}" if options else self.path.name
 
 
-def require_new_output(output: Path | None, engines: Iterable[str], *inputs: Path | None) -> None:
-    """Raise a UserError unless a report takes the place of no engine's file, image or other input."""
-    require_own_files({"--output": output}, *inputs, *(EngineSpec.parse(text).path for text in engines))
+def require_new_output(
+    output: Path | None, engines: Iterable[str], *inputs: Path | None, page: Path | None = None
+) -> None:
+    """Raise a UserError unless a report, and its page, take the place of no engine's file, image or other input."""
+    require_page_name(page)
+    files = (EngineSpec.parse(text).path for text in engines)
+    require_own_files({"--output": output, "--report": page}, *inputs, *files)
+
+
+def require_page_name(page: Path | None) -> None:
+    """Raise a UserError unless a page has a name by which browsers know it."""
+    if page is not None and page.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"--report {page}: is a page of HTML; expected a name that ends in .html")
 
 
 def openvino_precisions() -> list[str]:

@@ -1,7 +1,5 @@
 """The table of engines: the columns of the terminal's, and their intervals."""
 
-from html import escape
-
 from benchmarks.harness.report import Accuracy, ComparisonReport, EngineReport
 from benchmarks.harness.tables import points
 from benchmarks.report_page.names import (
@@ -14,7 +12,7 @@ from benchmarks.report_page.names import (
     ratio_interval,
     ratio_text,
 )
-from refinemask.page.series import Series
+from refinemask.page.series import Series, breakable
 from refinemask.page.tables import details, table
 
 KINDS = {"segm": "AP", "boundary": "boundary AP"}
@@ -26,7 +24,7 @@ def engine_table(report: ComparisonReport) -> str:
     series, first = engine_series(report.engines), report.engines[0]
     judged = any(engine.accuracy for engine in report.engines)
     on_gpu = any(engine.device_memory_mib is not None for engine in report.engines)
-    headings = ["engine", "FPS", "speed-up", "FPS end to end", "speed-up end to end"]
+    headings = ["engine", "FPS", "speed-up", "FPS end to end"]
     if judged:
         headings += [heading for name in KINDS.values() for heading in (name, f"Δ {name}")]
     headings += ["detections per image", "peak MiB", *(["GPU MiB"] if on_gpu else [])]
@@ -36,7 +34,6 @@ def engine_table(report: ComparisonReport) -> str:
             f"{engine.fps:.2f}",
             _figure(ratio_text(engine.speedup), ratio_interval(engine.speedup)),
             f"{engine.fps_end_to_end:.2f}",
-            _figure(ratio_text(engine.speedup_end_to_end), ratio_interval(engine.speedup_end_to_end)),
             *(_accuracy(engine, first) if judged else ()),
             f"{engine.detections_per_image.mean:.1f}",
             _mib(engine.peak_memory_mib),
@@ -44,15 +41,15 @@ def engine_table(report: ComparisonReport) -> str:
         ]
         for each, engine in zip(series, report.engines, strict=True)
     ]
-    html = table(headings, rows)
+    html = table(headings, rows, kind="broad")
     if judged:
         html += details("All figures of accuracy", _all_figures(report, series))
     return f'<div class="card">{html}</div>'
 
 
 def _name(series: Series, engine: EngineReport) -> str:
-    file = "" if engine.engine in series.name else f"<small>{escape(engine.engine)}</small>"
-    return f'<span class="series">{series.badge}<span>{escape(series.name)}{file}</span></span>'
+    file = "" if engine.engine in series.name else f"<small>{breakable(engine.engine)}</small>"
+    return f'<span class="series">{series.badge}<span>{breakable(series.name)}{file}</span></span>'
 
 
 def _figure(text: str, interval: str) -> str:

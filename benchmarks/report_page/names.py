@@ -9,16 +9,24 @@ from benchmarks.harness.tables import points
 from refinemask.page.series import Series
 
 UNKNOWN = "–"
+LONGEST = 40
+"""Largest number of characters of a runtime's or file's name in charts; the table of the engines has the whole."""
 
 
 def engine_series(engines: Sequence[EngineReport]) -> list[Series]:
     """The engines by runtime and precision; where several have the same, with their files."""
-    names = [f"{engine.name} {engine.precision}" for engine in engines]
+    names = [f"{_short(engine.name)} {engine.precision}" for engine in engines]
     seen = Counter(names)
     return [
-        Series(number, name if seen[name] == 1 else f"{name}, {engine.engine}")
+        Series(number, name if seen[name] == 1 else f"{name}, {_short(engine.engine)}")
         for number, (name, engine) in enumerate(zip(names, engines, strict=True), 1)
     ]
+
+
+def _short(name: str) -> str:
+    """A name whose middle is left out if it is long: its end often tells files apart."""
+    half = LONGEST // 2
+    return name if len(name) <= LONGEST else f"{name[:half]}…{name[-half:]}"
 
 
 def ratio_text(ratio: Ratio) -> str:

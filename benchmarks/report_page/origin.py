@@ -15,7 +15,8 @@ def origin(report: ComparisonReport, command: str | None) -> str:
     typed = f"<pre><code>{escape(command)}</code></pre>" if command else '<span class="soft">not recorded</span>'
     cards = [_facts("Measured", _measured(report)), _facts("Settings", settings_rows(report.settings))]
     cards += [_facts("Versions", {"python": source.python, **source.versions})]
-    return f'<div class="card"><h3>Command</h3>{typed}</div><div class="cards">{"".join(cards)}</div>{_files(source)}'
+    facts = f'<div class="cards three">{"".join(cards)}</div>'
+    return f'<div class="card"><h3>Command</h3>{typed}</div>{facts}{_files(source)}'
 
 
 def _measured(report: ComparisonReport) -> dict[str, str]:

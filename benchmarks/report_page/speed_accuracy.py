@@ -1,6 +1,6 @@
 """Speed against accuracy, and the speed-ups and changes of AP by themselves."""
 
-from benchmarks.harness.report import ComparisonReport, EngineReport
+from benchmarks.harness.report import ComparisonReport, EngineReport, Estimate
 from benchmarks.harness.summary import Ratio
 from benchmarks.harness.tables import points
 from benchmarks.report_page.names import (
@@ -12,11 +12,10 @@ from benchmarks.report_page.names import (
     estimate_interval,
     ratio_interval,
     ratio_text,
-    with_interval,
 )
 from refinemask.page.intervals import Interval, intervals
 from refinemask.page.scatter import Point, scatter
-from refinemask.page.series import Series
+from refinemask.page.series import Series, key
 
 LEAST_AP = 2.0
 """Smallest length of an axis of AP, in points of a hundred."""
@@ -39,7 +38,8 @@ def speed_accuracy(report: ComparisonReport) -> str:
         '<p class="caption">Better is up and to the right. Whiskers are 95 % intervals, as far as the report has '
         "them. The numbers stand in the table of the engines.</p>"
     )
-    return f'<div class="cards">{"".join(cards)}</div>{caption}' if cards else ""
+    names = key(engine_series(report.engines))
+    return f'<div class="cards">{"".join(cards)}</div>{names}{caption}' if cards else ""
 
 
 def speed_ups(report: ComparisonReport) -> str:
@@ -76,21 +76,19 @@ def ap_changes(report: ComparisonReport) -> str:
 
 def ratio_interval_of(series: Series, ratio: Ratio) -> Interval:
     """A ratio as a figure of a chart."""
-    text = with_interval(ratio_text(ratio), ratio_interval(ratio))
-    return Interval(series, ratio.p50, text, ratio.low, ratio.high)
+    return Interval(series, ratio.p50, ratio_text(ratio), ratio_interval(ratio), ratio.low, ratio.high)
 
 
 def _ap(series: Series, engine: EngineReport, kind: str, value: float) -> Interval:
     estimate = engine.detail.ap.get(kind) if engine.detail else None
-    text = with_interval(points(value), estimate_interval(estimate))
-    if estimate is None:
-        return Interval(series, 100 * value, text)
-    return Interval(series, 100 * value, text, 100 * estimate.low, 100 * estimate.high)
+    return _in_points(series, value, points(value), estimate, estimate_interval(estimate))
 
 
 def _change(series: Series, engine: EngineReport, kind: str, value: float) -> Interval:
     estimate = change_estimate(engine, kind)
-    text = with_interval(change_text(value), estimate_interval(estimate, signed=True))
-    if estimate is None:
-        return Interval(series, 100 * value, text)
-    return Interval(series, 100 * value, text, 100 * estimate.low, 100 * estimate.high)
+    return _in_points(series, value, change_text(value), estimate, estimate_interval(estimate, signed=True))
+
+
+def _in_points(series: Series, value: float, text: str, estimate: Estimate | None, bounds: str) -> Interval:
+    low, high = (None, None) if estimate is None else (100 * estimate.low, 100 * estimate.high)
+    return Interval(series, 100 * value, text, bounds, low, high)

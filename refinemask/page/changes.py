@@ -19,20 +19,21 @@ class Change:
     """The difference as plain text."""
 
 
-def changes(rows: Sequence[Change], unit: str, *, least: float, axis: bool = True, widest: float = 0.0) -> str:
+def changes(rows: Sequence[Change], unit: str, *, least: float) -> str:
     """The bars in the order that is given.
 
     Args:
         rows: at least one.
         unit: what the axis counts.
         least: smallest distance from zero to either end of the axis, so that trifles do not look large.
-        axis: whether the axis is drawn.
-        widest: a difference that must have room, such as that of another chart with the same axis.
     """
-    end = 1.04 * max(least, widest, *(abs(row.value) for row in rows))
+    end = 1.04 * max(least, *(abs(row.value) for row in rows))
     scale = Scale(-end, end)
-    drawn = [Lane(escape(row.name), _bar(row.value, scale), row.text, f"{row.name}: {row.text}", unit) for row in rows]
-    return lanes(drawn, scale, unit, zero=0.0, axis=axis)
+    drawn = [
+        Lane(escape(row.name), _bar(row.value, scale), escape(row.text), f"{row.name}: {row.text}", unit)
+        for row in rows
+    ]
+    return lanes(drawn, scale, unit, zero=0.0)
 
 
 def _bar(value: float, scale: Scale) -> str:

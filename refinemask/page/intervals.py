@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 
 from refinemask.page.lanes import HEIGHT, Lane, lanes, percent
 from refinemask.page.scales import Scale, fit
@@ -15,7 +16,9 @@ class Interval:
     series: Series
     value: float
     text: str
-    """The figure and its interval as plain text."""
+    """The figure as plain text."""
+    bounds: str = ""
+    """Its interval as plain text; empty if it is not known."""
     low: float | None = None
     """The interval's ends; None if it is not known."""
     high: float | None = None
@@ -24,6 +27,16 @@ class Interval:
     def values(self) -> list[float]:
         """The figure, and the ends that are known."""
         return [value for value in (self.low, self.value, self.high) if value is not None]
+
+    @property
+    def told(self) -> str:
+        """The figure and its interval as plain text."""
+        return f"{self.text} ({self.bounds})" if self.bounds else self.text
+
+    @property
+    def html(self) -> str:
+        """The figure, and its interval below."""
+        return escape(self.text) + (f"<small>{escape(self.bounds)}</small>" if self.bounds else "")
 
 
 def intervals(figures: Sequence[Interval], unit: str, *, zero: float, least: float = 0.0, log: bool = False) -> str:
@@ -38,7 +51,7 @@ def intervals(figures: Sequence[Interval], unit: str, *, zero: float, least: flo
     """
     scale = fit([zero, *(value for each in figures for value in each.values)], log=log, least=least)
     rows = [
-        Lane(each.series.html, _marks(each, scale), each.text, f"{each.series.name}: {each.text}", unit)
+        Lane(each.series.html, _marks(each, scale), each.html, f"{each.series.name}: {each.told}", unit)
         for each in figures
     ]
     return lanes(rows, scale, unit, zero=zero)

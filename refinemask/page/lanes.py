@@ -28,7 +28,7 @@ class Lane:
     description: str = ""
 
 
-def lanes(rows: Sequence[Lane], scale: Scale, unit: str, *, zero: float | None = None, axis: bool = True) -> str:
+def lanes(rows: Sequence[Lane], scale: Scale, unit: str, *, zero: float | None = None) -> str:
     """The lanes below one another, and their common axis.
 
     Args:
@@ -36,21 +36,20 @@ def lanes(rows: Sequence[Lane], scale: Scale, unit: str, *, zero: float | None =
         scale: their axis.
         unit: what the axis counts, as plain text.
         zero: a value at which a line stands.
-        axis: whether the axis is drawn.
     """
-    ticks = scale.ticks() if axis else []
+    ticks = scale.ticks(5)
     lines = "".join(f'<line class="grid" x1="{x}" x2="{x}" y1="0" y2="100%"/>' for x in _places(scale, ticks))
     if zero is not None:
         x = percent(scale.percent(zero))
         lines += f'<line class="zero" x1="{x}" x2="{x}" y1="0" y2="100%"/>'
     drawn = "".join(
-        f'<span class="lane-name">{row.name}</span>'
+        f'<div class="lane-row"><span class="lane-name">{row.name}</span>'
         f'<svg class="lane" height="{HEIGHT}" role="img"><title>{escape(row.title)}</title>'
         f"<desc>{escape(row.description or unit)}</desc>{lines}{row.marks}</svg>"
-        f'<span class="lane-value">{row.value}</span>'
+        f'<span class="lane-value">{row.value}</span></div>'
         for row in rows
     )
-    return f'<div class="lanes">{drawn}{_axis(scale, ticks, unit) if axis else ""}</div>'
+    return f'<div class="lanes">{drawn}{_axis(scale, ticks, unit)}</div>'
 
 
 def _axis(scale: Scale, ticks: Sequence[float], unit: str) -> str:
@@ -59,8 +58,8 @@ def _axis(scale: Scale, ticks: Sequence[float], unit: str) -> str:
         for x, text in zip(_places(scale, ticks), labels(ticks), strict=True)
     )
     return (
-        f'<span class="lane-name"></span><div class="lane-axis"><svg class="lane" height="18" aria-hidden="true">'
-        f'{texts}</svg><div class="unit">{escape(unit)}</div></div><span class="lane-value"></span>'
+        f'<div class="lane-row"><span></span><div class="lane-axis"><svg class="lane" height="18" aria-hidden="true">'
+        f'{texts}</svg><div class="unit">{escape(unit)}</div></div><span></span></div>'
     )
 
 

@@ -18,12 +18,12 @@ def plane(x: Scale, y: Scale, units: tuple[str, str], height: int, marks: str, t
         told: title and description of the chart, as plain texts.
     """
     lines, texts = [], []
-    ticks = x.ticks(5)
+    ticks = x.ticks()
     for tick, text in zip(ticks, labels(ticks), strict=True):
         place = percent(x.percent(tick))
         lines.append(f'<line class="grid" x1="{place}" x2="{place}" y1="0" y2="{height}"/>')
         texts.append(f'<text x="{place}" y="{height + 18}" text-anchor="middle">{text}</text>')
-    ticks = y.ticks(max(2, height // 50))
+    ticks = y.ticks(height // 36)
     for tick, text in zip(ticks, labels(ticks), strict=True):
         place = f"{down(y, tick, height):.1f}"
         lines.append(f'<line class="grid" x1="0" x2="100%" y1="{place}" y2="{place}"/>')

@@ -75,8 +75,9 @@ def fit(values: Iterable[float], *, log: bool = False, least: float = 0.0, room:
 def labels(ticks: Sequence[float]) -> list[str]:
     """The ticks' numbers, with as many decimals as tell them apart."""
     gaps = [b - a for a, b in pairwise(ticks)]
-    even = bool(gaps) and max(gaps) < 1.5 * min(gaps)
-    if not even:
-        return [f"{tick:,.10g}" if abs(tick) < 1e6 else f"{tick:.0e}" for tick in ticks]
-    decimals = max(0, -math.floor(math.log10(min(gaps)) + 1e-9))
-    return [f"{tick + 0.0:,.{decimals}f}" for tick in ticks]
+    if gaps and max(gaps) < 1.5 * min(gaps):
+        decimals = max(0, -math.floor(math.log10(min(gaps)) + 1e-9))
+        texts = [f"{tick + 0.0:,.{decimals}f}" for tick in ticks]
+    else:
+        texts = [f"{tick:,.10g}" if abs(tick) < 1e6 else f"{tick:.0e}" for tick in ticks]
+    return [text.replace("-", "−") for text in texts]

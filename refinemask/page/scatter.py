@@ -8,7 +8,6 @@ from refinemask.page.intervals import Interval
 from refinemask.page.lanes import percent
 from refinemask.page.plane import down, plane
 from refinemask.page.scales import Scale, fit
-from refinemask.page.series import key
 
 HEIGHT = 300
 
@@ -22,7 +21,7 @@ class Point:
 
 
 def scatter(points: Sequence[Point], title: str, units: tuple[str, str], *, least: float) -> str:
-    """Numbered points, and which number is what.
+    """Numbered points.
 
     Args:
         points: at least one.
@@ -35,10 +34,9 @@ def scatter(points: Sequence[Point], title: str, units: tuple[str, str], *, leas
     # The intervals lie below all numbers.
     bars = "".join(_bars(point, x, y) for point in points)
     dots = "".join(_dot(point, x, y) for point in points)
-    told = "; ".join(f"{point.x.series.name}: {point.x.text} and {point.y.text}" for point in points)
+    told = "; ".join(f"{point.x.series.name}: {point.x.told} and {point.y.told}" for point in points)
     right = f"{units[0]}{', logarithmic' if x.log else ''}"
-    drawn = plane(x, y, (right, units[1]), HEIGHT, bars + dots, (title, told))
-    return drawn + key([point.x.series for point in points])
+    return plane(x, y, (right, units[1]), HEIGHT, bars + dots, (title, told))
 
 
 def _bars(point: Point, x: Scale, y: Scale) -> str:
@@ -59,7 +57,7 @@ def _dot(point: Point, x: Scale, y: Scale) -> str:
     across, high = percent(x.percent(point.x.value)), down(y, point.y.value, HEIGHT)
     series = point.x.series
     return (
-        f"<g><title>{escape(series.name)}: {escape(point.x.text)}, {escape(point.y.text)}</title>"
+        f"<g><title>{escape(series.name)}: {escape(point.x.told)}, {escape(point.y.told)}</title>"
         f'<circle class="ring {series.colour}" cx="{across}" cy="{high:.1f}" r="10"/>'
         f'<text class="number" x="{across}" y="{high:.1f}" dy=".35em" text-anchor="middle">{series.number}</text></g>'
     )

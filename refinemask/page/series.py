@@ -34,7 +34,12 @@ class Series:
     @property
     def html(self) -> str:
         """Badge and name."""
-        return f'<span class="series">{self.badge}<span>{escape(self.name)}</span></span>'
+        return f'<span class="series">{self.badge}<span>{breakable(self.name)}</span></span>'
+
+
+def breakable(text: str) -> str:
+    """The HTML of a text that may be broken after the signs that join a file's name with its options."""
+    return escape(text).replace("@", "@<wbr>").replace(":", ":<wbr>")
 
 
 def key(series: Sequence[Series]) -> str:

@@ -8,6 +8,9 @@ from refinemask.page.lanes import HEIGHT, Lane, lanes, percent
 from refinemask.page.scales import Scale
 from refinemask.page.series import COLOURS, Series
 
+ORDER = (5, 4, 7, 0, 2, 3, 6, 1)
+"""Colours of the parts: other than those of the series with the same number."""
+
 
 @dataclass(frozen=True)
 class StackedBar:
@@ -21,7 +24,7 @@ class StackedBar:
 
 
 def stacked_bars(bars: Sequence[StackedBar], unit: str) -> str:
-    """The bars, and which colour is which part.
+    """The bars, and which colour is which part if there are several.
 
     Args:
         bars: at least one; those that lack a part have none of it.
@@ -42,14 +45,14 @@ def stacked_bars(bars: Sequence[StackedBar], unit: str) -> str:
             )
             start += length
         told = ", ".join(f"{name} {length:,.3g}" for name, length in bar.parts.items())
-        rows.append(Lane(bar.series.html, "".join(marks), bar.text, f"{bar.series.name}: {bar.text}", told))
+        rows.append(Lane(bar.series.html, "".join(marks), escape(bar.text), f"{bar.series.name}: {bar.text}", told))
     keys = "".join(
         f'<span class="series"><svg class="swatch" aria-hidden="true"><rect class="part {_colour(place)}" '
         f'width="100%" height="100%"/></svg><span>{escape(name)}</span></span>'
         for place, name in enumerate(names)
     )
-    return f'{lanes(rows, scale, unit)}<div class="keys">{keys}</div>'
+    return lanes(rows, scale, unit) + (f'<div class="keys">{keys}</div>' if len(names) > 1 else "")
 
 
 def _colour(place: int) -> str:
-    return f"c{place % COLOURS}"
+    return f"c{ORDER[place % COLOURS]}"

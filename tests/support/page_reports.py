@@ -34,9 +34,8 @@ def make_page_report(
         reports[number] = replace(report, speedup=ratios[0], speedup_end_to_end=ratios[1])
     if accuracy:
         reports = [_judged(report, number, classes, random) for number, report in enumerate(reports)]
-    report = make_comparison(reports)
     return replace(
-        report,
+        make_comparison(reports),
         command="python -m benchmarks.compare 'my model.safetensors' model.onnx --annotations val.json --images val",
         batches=tuple((f"{number:04}.png",) for number in range(rounds)),
         rounds=tuple(RoundReport(number, tuple(range(engines)), 0.01) for number in range(rounds)),
