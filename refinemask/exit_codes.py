@@ -94,7 +94,7 @@ def program_name() -> str:
 
 def command_line() -> str:
     """The command as a user could type it again."""
-    return f"{program_name()} {shlex.join(sys.argv[1:])}"
+    return f"{program_name()} {shlex.join(sys.argv[1:])}".rstrip()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from benchmarks.harness.comparison import Look
 from benchmarks.harness.report import ComparisonReport
 from benchmarks.report_page.names import engine_series
 from benchmarks.report_page.write import Extra
@@ -16,29 +17,22 @@ from refinemask.page.document import Section
 from refinemask.page.viewer import VIEWER_SCRIPT, VIEWER_STYLE
 
 
-def differences(
-    report: ComparisonReport,
-    predictions: Sequence[PredictionFile],
-    window: Window | None,
-    *,
-    dataset: CocoDataset,
-    directory: Path,
-) -> Extra | None:
-    """The images in which an engine's masks differ most from the first engine's; None if there is no other engine.
+def look_for_differences(extras: list[Extra], dataset: CocoDataset, directory: Path) -> Look:
+    """A function for ``compare`` that adds the section to ``extras``, if there are engines to compare.
 
     Args:
-        report: the engines.
-        predictions: what each engine found.
-        window: how the engines see images of more than 8 bits.
+        extras: gets the section.
         dataset: the annotated images.
         directory: folder of the images' files.
-
-    Raises:
-        UserError: an image cannot be read any more.
     """
-    if len(predictions) < 2:
-        return None
-    found = [partial(each.sure, least=MIN_SCORE / 2) for each in predictions]
-    names = [each.name for each in engine_series(report.engines)]
-    html = differences_html(engine_differences(dataset, directory, window, names, found, sorted(predictions[0])))
-    return Extra(Section("differences", "Where the masks differ most", html), VIEWER_STYLE, VIEWER_SCRIPT)
+
+    def look(report: ComparisonReport, predictions: Sequence[PredictionFile], window: Window | None) -> None:
+        if len(predictions) < 2:
+            return
+        found = [partial(each.sure, least=MIN_SCORE / 2) for each in predictions]
+        names = [each.name for each in engine_series(report.engines)]
+        views = engine_differences(dataset, directory, window, names, found, sorted(predictions[0]))
+        section = Section("differences", "Where the masks differ most", differences_html(views))
+        extras.append(Extra(section, VIEWER_STYLE, VIEWER_SCRIPT))
+
+    return look

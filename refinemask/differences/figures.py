@@ -10,6 +10,7 @@ from refinemask.differences.annotated import AnnotatedObjects
 from refinemask.differences.choice import MOST_SEARCHED, NUMBER, Difference, Read, most_different
 from refinemask.differences.pairing import MIN_IOU, MIN_SCORE
 from refinemask.differences.pictures import draw_differences
+from refinemask.files import UserError
 from refinemask.page.viewer import Views, views_html
 from refinemask.structures import Result
 
@@ -38,6 +39,8 @@ def engine_differences(
 ) -> list[Views]:
     """Pictures of the images in which engines differ most from the first one, beside the annotations.
 
+    An image that cannot be read any more is passed over.
+
     Args:
         dataset: the annotated images.
         directory: folder of the images' files.
@@ -46,21 +49,18 @@ def engine_differences(
         found: what each engine found.
         image_ids: images that all have seen.
         number: largest number of images.
-
-    Raises:
-        UserError: an image cannot be read any more.
     """
     first, *others = found
     annotated = AnnotatedObjects(dataset)
     chosen = most_different(first, others, image_ids, number)
 
-    def draw(difference: Difference) -> Views:
+    def draw(difference: Difference) -> Views | None:
         image_id, other = difference
         results = first(image_id), others[other](image_id)
         sides = names[0], names[1 + other]
         return _draw(dataset, directory, window, image_id, sides, results, annotated[image_id], len(chosen))
 
-    return [draw(each) for each in chosen]
+    return [views for views in map(draw, chosen) if views is not None]
 
 
 def annotation_differences(
@@ -72,7 +72,8 @@ def annotation_differences(
 ) -> list[Views]:
     """Pictures of the images in which results differ most from the annotations.
 
-    Images with a crowd are left out: in a crowd there is no telling what is wrong.
+    Images with a crowd are left out: in a crowd there is no telling what is wrong. So is an image that cannot
+    be read any more.
 
     Args:
         dataset: the annotated images.
@@ -80,9 +81,6 @@ def annotation_differences(
         window: how images of more than 8 bits become images of 8.
         found: results by image id.
         number: largest number of images.
-
-    Raises:
-        UserError: an image cannot be read any more.
     """
     annotated = AnnotatedObjects(dataset)
     ids = [
@@ -92,10 +90,11 @@ def annotation_differences(
     ]
     chosen = most_different(annotated.__getitem__, [found.__getitem__], ids, number)
     sides = "annotations", "predictions"
-    return [
+    drawn = (
         _draw(dataset, directory, window, each, sides, (annotated[each], found[each]), None, len(chosen))
         for each, _ in chosen
-    ]
+    )
+    return [views for views in drawn if views is not None]
 
 
 def _draw(
@@ -107,10 +106,14 @@ def _draw(
     results: tuple[Sequence[Result], Sequence[Result]],
     annotated: Sequence[Result] | None,
     number: int,
-) -> Views:
+) -> Views | None:
     [image] = (image for image in dataset.images if image.id == image_id)
+    try:
+        pixels = read_annotated(directory, image, window)
+    except UserError:
+        return None
     return draw_differences(
-        read_annotated(directory, image, window),
+        pixels,
         image.file_name,
         sides,
         results,

@@ -126,19 +126,22 @@ class Page:
                     self.addresses.append(address)
 
 
-CUT = """[...document.querySelectorAll("body *")].filter((element) => {
-  const style = getComputedStyle(element);
+SEEN = """(element) => {
+  for (let each = element; each; each = each.parentElement) if (getComputedStyle(each).clipPath !== "none") return false;
+  return element.checkVisibility() && !element.parentElement.closest("svg");
+}"""
+"""Whether an element is no part of a drawing and is seen, not only read out."""
+TOLD = """(element) => `${element.tagName}: ${element.textContent.trim().slice(0, 60)}`"""
+CUT = f"""[...document.querySelectorAll("body *")].filter({SEEN}).filter((element) => {{
   const words = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-  const hidden = style.clipPath !== "none" || !element.checkVisibility() || element.closest("svg");
-  return words && !hidden && style.display !== "inline" && element.scrollWidth > element.clientWidth + 1;
-}).map((element) => element.tagName + ": " + element.textContent.trim().slice(0, 60))"""
+  const inline = getComputedStyle(element).display === "inline";
+  return words && !inline && element.scrollWidth > element.clientWidth + 1;
+}}).map({TOLD})"""
 """The elements whose text is wider than they are."""
-OUTSIDE = """[...document.querySelectorAll("body *")].filter((element) => {
+OUTSIDE = f"""[...document.querySelectorAll("body *")].filter({SEEN}).filter((element) => {{
   const box = element.getBoundingClientRect();
-  const hidden = getComputedStyle(element).clipPath !== "none" || !element.checkVisibility();
-  const clipped = element.closest("svg") && element.closest("svg") !== element;
-  return !hidden && !clipped && box.width && (box.right > innerWidth + 1 || box.left < -1);
-}).map((element) => element.tagName + "." + element.className + ": " + element.textContent.trim().slice(0, 60))"""
+  return box.width && (box.right > innerWidth + 1 || box.left < -1);
+}}).map({TOLD})"""
 """The elements that reach beyond the window's sides."""
 EMPTY = """[...document.querySelectorAll("svg:not(svg svg)")].filter((svg) => {
   const box = svg.getBoundingClientRect();
@@ -151,14 +154,14 @@ EMPTY = """[...document.querySelectorAll("svg:not(svg svg)")].filter((svg) => {
 def require_fits(page: Page) -> None:
     """Fail unless all of the page is within the window's width and no text is cut."""
     assert page.run("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls to the side"
-    assert page.run(OUTSIDE) == []
-    assert page.run(CUT) == []
+    for what, script in (("outside of the window", OUTSIDE), ("cut", CUT)):
+        assert not (found := page.run(script)), f"{what}: {found}"
 
 
 def require_quiet(page: Page) -> None:
     """Fail if the page asked for anything, or the console says anything."""
-    assert page.addresses == []
-    assert page.messages == []
+    assert not page.addresses, page.addresses
+    assert not page.messages, page.messages
 
 
 def _pipe() -> tuple[int, int]:

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from refinemask.data.coco import read_coco
-from refinemask.evaluate import Args, main
 from refinemask.evaluation.coco import IOU_TYPES, coco_figures, match_coco
 from refinemask.evaluation.report_page import write_evaluation_page
 from refinemask.evaluation.run import Evaluation

@@ -18,7 +18,8 @@ def test_all_of_the_page_is_seen(width: int, tmp_path: Path) -> None:
     with chromium() as page:
         page.open(path, width, dark=width == 360)
         assert page.run("document.images.length") > 0
-        assert page.run("[...document.images].every((image) => image.naturalWidth)")
+        page.run("[...document.images].forEach((image) => image.loading = 'eager')")
+        page.run("Promise.all([...document.images].map((image) => image.decode()))")
         assert page.run(EMPTY) == 0
         require_fits(page)
         require_quiet(page)
