@@ -31,7 +31,7 @@ from refinemask.data.coco import read_coco
 from refinemask.data.images import find_images
 from refinemask.evaluation.ap_star import read_cocofied
 from refinemask.files import UserError, require_not_input, sha256
-from refinemask.options import require_at_least, require_own_files
+from refinemask.options import require_at_least, require_own_files, require_page_name
 from refinemask.spelling import OptionalNumber, OptionalPath, Output, Size
 
 DETECTIONS = 100

@@ -127,8 +127,9 @@ class Page:
 
 
 SEEN = """(element) => {
-  for (let each = element; each; each = each.parentElement) if (getComputedStyle(each).clipPath !== "none") return false;
-  return element.checkVisibility() && !element.parentElement.closest("svg");
+  const around = (each) => each ? [each, ...around(each.parentElement)] : [];
+  const clipped = around(element).some((each) => getComputedStyle(each).clipPath !== "none");
+  return !clipped && element.checkVisibility() && !element.parentElement.closest("svg");
 }"""
 """Whether an element is no part of a drawing and is seen, not only read out."""
 TOLD = """(element) => `${element.tagName}: ${element.textContent.trim().slice(0, 60)}`"""
