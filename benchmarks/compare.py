@@ -47,8 +47,8 @@ class Args:
     output: OptionalOutput = None
     """JSON file for the report with all samples."""
     report: OptionalPath = None
-    """Page of HTML to look at, in one file: the tables, charts with their intervals, where masks
-    differ most, and where the numbers come from."""
+    """Page of HTML to look at, in one file: tables, charts with their intervals, the masks that differ most,
+    and where the numbers come from."""
     settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
 
 

@@ -36,8 +36,7 @@ class Args:
     output: OptionalOutput = None
     """JSON file for the report with all samples."""
     report: OptionalPath = None
-    """Page of HTML to look at, in one file: the tables, charts with their intervals, and where the numbers come
-    from."""
+    """Page of HTML to look at, in one file: tables, charts with their intervals, and where the numbers come from."""
     settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
 
 

@@ -11,8 +11,10 @@ from refinemask.page.tables import details, numbers
 KINDS = {"segm": "masks", "bbox": "boxes", "boundary": "boundaries"}
 NAMES = {"AP": "mean over all IoU thresholds", "AP50": "IoU 0.50", "AP75": "IoU 0.75"}
 AXIS = Scale(0.0, 1.0)
-LISTED = range(0, 101, 10)
-"""Recalls in percent that the tables have."""
+RECALLS = 101
+"""Number of recalls from 0 to 1 that a curve has."""
+STEP = 10
+"""The table has one recall out of so many."""
 
 
 def precision_recall(engines: Sequence[EngineReport], series: Sequence[Series]) -> str:
@@ -31,22 +33,23 @@ def _curves(engines: Sequence[EngineReport], series: Sequence[Series], kind: str
     curves: dict[str, list[Line]] = {}
     for each, engine in zip(series, engines, strict=True):
         for name, precision in (engine.detail.precision_recall.get(kind, {}) if engine.detail else {}).items():
-            recall = [step / (len(precision) - 1) for step in range(len(precision))]
+            recall = [step / (RECALLS - 1) for step in range(RECALLS)]
             # Without objects there is no precision, which is -1.
-            if len(precision) > 1 and min(precision) >= 0:
+            if len(precision) == RECALLS and min(precision) >= 0:
                 curves.setdefault(name, []).append(Line(each, recall, precision))
     ranked = sorted(curves, key=lambda name: list(NAMES).index(name) if name in NAMES else len(NAMES))
+    if not ranked:
+        return ""
     cards = [_card(f"{KINDS[kind].capitalize()}, {NAMES.get(name, name)}", curves[name]) for name in ranked]
-    return f'<div class="cards three">{"".join(cards)}</div>' if cards else ""
+    rows = [
+        [f"{NAMES.get(name, name)} {curve.series.html}", *(f"{value:.3f}" for value in curve.y[::STEP])]
+        for name in ranked
+        for curve in curves[name]
+    ]
+    recalls = [f"{value:.1f}" for value in curves[ranked[0]][0].x[::STEP]]
+    return f'<div class="cards three">{"".join(cards)}</div>{numbers(["precision at recall", *recalls], rows)}'
 
 
 def _card(title: str, curves: Sequence[Line]) -> str:
     drawn = lines(curves, f"Precision against recall: {title}", ("recall", "precision"), (AXIS, AXIS))
-    rows = [
-        [curve.series.html, *(f"{curve.y[place]:.3f}" for place in LISTED if place < len(curve.y))] for curve in curves
-    ]
-    headings = ["recall", *(f"{place / 100:.1f}" for place in LISTED if place < len(curves[0].y))]
-    # The recalls of a table in a narrow card stand below one another.
-    flipped = [[headings[place], *(row[place] for row in rows)] for place in range(1, len(headings))]
-    table = numbers(["recall", *(f"{curve.series.number}" for curve in curves)], flipped)
-    return f'<figure class="card"><h3>{title}</h3>{drawn}{table}</figure>'
+    return f'<figure class="card"><h3>{title}</h3>{drawn}</figure>'

@@ -41,7 +41,7 @@ def engine_table(report: ComparisonReport) -> str:
         ]
         for each, engine in zip(series, report.engines, strict=True)
     ]
-    html = table(headings, rows, kind="broad")
+    html = table(headings, rows)
     if judged:
         html += details("All figures of accuracy", _all_figures(report, series))
     return f'<div class="card">{html}</div>'

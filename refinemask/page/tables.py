@@ -3,21 +3,24 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
+BROAD_FROM = 7
+"""Number of columns from which a table has no room on a tablet, too."""
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int = 1, kind: str = "") -> str:
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int = 1) -> str:
     """A table.
 
     Args:
         headings: plain texts.
         rows: HTML of the cells.
         texts: number of columns on the left that are texts; the others are numbers.
-        kind: class of the table.
     """
     heads = "".join(
         f'<th scope="col"{_number(place, texts)}>{escape(heading)}</th>' for place, heading in enumerate(headings)
     )
     body = "".join(f"<tr>{_cells(headings, row, texts)}</tr>" for row in rows)
-    return f'<table class="wide {kind}"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
+    kind = "wide broad" if len(headings) >= BROAD_FROM else "wide"
+    return f'<table class="{kind}"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def _cells(headings: Sequence[str], row: Sequence[str], texts: int) -> str:

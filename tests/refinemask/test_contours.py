@@ -93,12 +93,12 @@ def test_a_tolerance_is_a_number_of_pixels(tolerance: float) -> None:
 def test_outlines_hold_the_pixels_that_an_odd_number_of_them_surrounds() -> None:
     mask = np.zeros((9, 12), bool)
     mask[2:8, 3:11] = True
-    mask[4:6, 5:9] = False
+    mask[4:7, 5:9] = False
     mask[5, 6] = True
     found = outlines_of(mask)
     assert [(each.min(axis=0).tolist(), each.max(axis=0).tolist()) for each in found] == [
         ([3, 2], [11, 8]),
-        ([5, 4], [9, 6]),
+        ([5, 4], [9, 7]),
         ([6, 5], [7, 6]),
     ]
     filled = np.zeros_like(mask)

@@ -1,6 +1,5 @@
 """The page: it needs nothing beside itself, and nothing in a data set becomes markup."""
 
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import pytest
 
 from refinemask.data.inspection.page import write_page
 from refinemask.data.inspection.run import Inspection, inspect
+from tests.support.html_page import Reader, require_alone
 from tests.support.own_data import clean, square, write_own_data
 
 TAGS = {
@@ -24,36 +24,6 @@ EVIL = [
 ]
 
 
-class Reader(HTMLParser):
-    """All tags, attributes and texts of a page; fails at a tag that closes no open one."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.attributes: list[tuple[str, str]] = []
-        self.texts: list[str] = []
-        self._open: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self._open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-        if tag not in ("meta", "img"):
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-
 def page_of(found: Inspection, path: Path, **options: Any) -> str:
     write_page(found, path, **options)
     return path.read_text("utf-8")
@@ -67,7 +37,7 @@ def inspected(tmp_path: Path) -> Inspection:
 def test_the_page_needs_nothing_beside_it(inspected: Inspection, tmp_path: Path) -> None:
     pytest.importorskip("supervision")
     text = page_of(inspected, tmp_path / "page.html", pictures=5)
-    page = Reader(text)
+    page = require_alone(text)
     assert page.tags <= TAGS
     sources = [value for name, value in page.attributes if name in ("src", "href", "srcset", "action", "data")]
     assert len(sources) == 5
