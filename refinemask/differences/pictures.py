@@ -113,21 +113,20 @@ class _Drawing:
         results: tuple[Sequence[Result], Sequence[Result]],
         annotated: Sequence[Result] | None,
     ) -> tuple[Panel, ...]:
-        first, second = results
         # Partners have the same colour.
         left = {i: colour for colour, (i, *_) in enumerate(pairing.pairs)}
         right = {j: colour for colour, (_, j, _) in enumerate(pairing.pairs)}
         left |= {i: len(pairing.pairs) + place for place, i in enumerate(pairing.only_first)}
         right |= {j: len(left) + place for place, j in enumerate(pairing.only_second)}
-        masks = (
-            {i: self._view.mask(first[i]) for i in left},
-            {j: self._view.mask(second[j]) for j in right},
-        )
         panels = [] if annotated is None else [Panel("annotations", tuple(self._annotations(annotated)))]
-        for side, colours, found, of in zip(sides, (left, right), results, masks, strict=True):
-            shapes = ((f"object k{colours[i] % COLOURS}", of[i], self._title(found[i])) for i in colours)
+        for side, colours, found in zip(sides, (left, right), results, strict=True):
+            # A mask is made when its turn comes, and again for the difference: all together would fill the memory.
+            shapes = (
+                (f"object k{colour % COLOURS}", self._view.mask(found[index]), self._title(found[index]))
+                for index, colour in colours.items()
+            )
             panels.append(Panel(side, tuple(_shapes(shapes))))
-        panels.append(Panel("difference", tuple(_shapes(self._difference(pairing, sides, *masks))), faded=True))
+        panels.append(Panel("difference", tuple(_shapes(self._difference(pairing, sides, *results))), faded=True))
         return tuple(panels)
 
     def _annotations(self, annotated: Sequence[Result]) -> Iterable[Shape]:
@@ -141,19 +140,20 @@ class _Drawing:
         self,
         pairing: Pairing,
         sides: tuple[str, str],
-        first: Mapping[int, NDArray[np.bool_]],
-        second: Mapping[int, NDArray[np.bool_]],
+        first: Sequence[Result],
+        second: Sequence[Result],
     ) -> Iterable[tuple[str, NDArray[np.bool_], str]]:
         """The pixels of objects that both have, that only the first has, and that only the second has."""
         both, only_first, only_second = np.zeros((3, self._view.rows, self._view.columns), bool)
         for i, j, _ in pairing.pairs:
-            both |= first[i] & second[j]
-            only_first |= first[i] & ~second[j]
-            only_second |= second[j] & ~first[i]
-        for mask in (first[i] for i in pairing.only_first):
-            only_first |= mask
-        for mask in (second[j] for j in pairing.only_second):
-            only_second |= mask
+            left, right = self._view.mask(first[i]), self._view.mask(second[j])
+            both |= left & right
+            only_first |= left & ~right
+            only_second |= right & ~left
+        for i in pairing.only_first:
+            only_first |= self._view.mask(first[i])
+        for j in pairing.only_second:
+            only_second |= self._view.mask(second[j])
         yield "both", both, "in both"
         yield "only first", only_first, f"only in {sides[0]}"
         yield "only second", only_second, f"only in {sides[1]}"
