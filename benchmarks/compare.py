@@ -16,15 +16,15 @@ from benchmarks.efficiency.figure import draw
 from benchmarks.efficiency.run import Plan, measure_efficiency
 from benchmarks.efficiency.table import print_efficiency
 from benchmarks.harness.comparison import compare
-from benchmarks.harness.provenance import typed_command
 from benchmarks.harness.report_file import write_report
 from benchmarks.harness.settings import OLD, Settings
 from benchmarks.harness.spec import require_new_output
 from benchmarks.harness.tables import print_comparison
-from benchmarks.report_page.write import write_page
+from benchmarks.report_page.differences import look_for_differences
+from benchmarks.report_page.write import Extra, write_page
 from refinemask.command import execute
 from refinemask.data.coco import read_coco
-from refinemask.exit_codes import program_name
+from refinemask.exit_codes import command_line, program_name
 from refinemask.spelling import Engines, OptionalNumber, OptionalOutput, OptionalPath
 
 
@@ -48,23 +48,26 @@ class Args:
     output: OptionalOutput = None
     """JSON file for the report with all samples."""
     report: OptionalPath = None
-    """Page of HTML to look at, in one file: tables, charts with their intervals, and where the numbers come from."""
+    """Page of HTML to look at, in one file: tables, charts with their intervals, the masks that differ most,
+    and where the numbers come from."""
     settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
 
 
 def main(args: Args | Plan | None = None) -> int:
     """Compare, write the JSON, print the tables; returns the exit code."""
     if isinstance(args, Plan) or (args is None and _wants_efficiency()):
-        return execute(Plan, partial(_efficiency, command=None if args else typed_command()), args)
-    return execute(Args, partial(_compare, command=None if args else typed_command()), args, old=OLD)
+        return execute(Plan, partial(_efficiency, command=None if args else command_line()), args)
+    return execute(Args, partial(_compare, command=None if args else command_line()), args, old=OLD)
 
 
 def _compare(args: Args, command: str | None) -> None:
     require_new_output(args.output, args.engines, args.annotations, page=args.report)
-    report = compare(args.engines, read_coco(args.annotations), args.images, args.settings, args.limit)
+    dataset, extras = read_coco(args.annotations), list[Extra]()
+    look = look_for_differences(extras, dataset, args.images) if args.report else None
+    report = compare(args.engines, dataset, args.images, args.settings, args.limit, look=look)
     report = replace(report, command=command)
     write_report(report, args.output)
-    write_page(report, args.report)
+    write_page(report, args.report, *extras)
     print_comparison(report)
     if args.report:
         print(f"page: {args.report}")

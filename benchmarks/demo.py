@@ -7,17 +7,19 @@ from pathlib import Path
 
 import engines
 from benchmarks.harness.comparison import compare
-from benchmarks.harness.provenance import cpu, typed_command
+from benchmarks.harness.provenance import cpu
 from benchmarks.harness.report_file import write_report
 from benchmarks.harness.settings import Settings
 from benchmarks.harness.spec import openvino_precisions
 from benchmarks.harness.tables import print_accuracy, print_comparison
-from benchmarks.report_page.write import write_page
+from benchmarks.report_page.differences import look_for_differences
+from benchmarks.report_page.write import Extra, write_page
 from export import MismatchError, export_onnx
 from export.tables import print_export
 from refinemask.bundled import DEMO, NUCLEI
 from refinemask.command import execute
 from refinemask.data.coco import read_coco
+from refinemask.exit_codes import command_line
 from refinemask.files import UserError, require_not_input
 from refinemask.options import require_at_least
 from refinemask.sources.words import source_of
@@ -52,7 +54,7 @@ def engine_names(checkpoint: Path, onnx: Path) -> list[str]:
 
 def main(args: Args | None = None) -> int:
     """Run the demo; returns the exit code, which is the exporter's where it fails."""
-    command = None if args else typed_command()
+    command = None if args else command_line()
     return execute(Args, partial(_demo, command=command), args, old={"--checkpoint": Old("--model")})
 
 
@@ -71,10 +73,12 @@ def _demo(args: Args, command: str | None) -> None:
     _export(args, onnx)
     print(f"2. comparing engines on {len(images)} held-out images")
     settings = Settings(threads=cpu().cores or 1)
-    report = compare(engine_names(args.model, onnx), dataset, args.images, settings, args.limit)
+    extras: list[Extra] = []
+    look = look_for_differences(extras, dataset, args.images)
+    report = compare(engine_names(args.model, onnx), dataset, args.images, settings, args.limit, look=look)
     report = replace(report, command=command)
     write_report(report, report_file)
-    write_page(report, page)
+    write_page(report, page, *extras)
     used = [image for image in images if Path(image.file_name).name not in (report.skipped or ())]
     paths = [args.images / image.file_name for image in used[: args.pictures]]
     if paths:

@@ -10,7 +10,6 @@ from pathlib import Path
 import tyro
 
 from benchmarks.harness.measure import measure
-from benchmarks.harness.provenance import typed_command
 from benchmarks.harness.report import build_report
 from benchmarks.harness.report_file import write_report
 from benchmarks.harness.settings import OLD, Settings
@@ -19,6 +18,7 @@ from benchmarks.harness.tables import print_comparison
 from benchmarks.report_page.write import write_page
 from refinemask.command import execute
 from refinemask.data.images import find_images
+from refinemask.exit_codes import command_line
 from refinemask.options import require_at_least
 from refinemask.spelling import Engines, OptionalNumber, OptionalOutput, OptionalPath
 
@@ -42,7 +42,7 @@ class Args:
 
 def main(args: Args | None = None) -> int:
     """Measure, write the JSON, print the tables; returns the exit code."""
-    return execute(Args, partial(_fps, command=None if args else typed_command()), args, old=OLD)
+    return execute(Args, partial(_fps, command=None if args else command_line()), args, old=OLD)
 
 
 def _fps(args: Args, command: str | None) -> None:

@@ -57,6 +57,17 @@ def polygons_of(mask: RLE | NDArray[np.bool_], tolerance: float = 0.0) -> list[P
     return [_joined(outline, holes[part]) + np.array(corner, np.int32) for part, outline in outlines.items()]
 
 
+def outlines_of(mask: NDArray[np.bool_]) -> list[Polygon]:
+    """The outlines of a mask [height, width] and of its holes, each on its own: what lies within an odd number of them
+    is the mask."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return []
+    part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    corner = np.array([columns[0], rows[0]], np.int32)
+    return [loop + corner for loop in _loops(part.astype(np.uint8))]
+
+
 def require_tolerance(tolerance: float) -> None:
     """Raise a UserError unless a tolerance is a number of pixels from 0 on."""
     if not 0 <= tolerance < np.inf:

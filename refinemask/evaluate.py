@@ -7,6 +7,7 @@ found.
 
 import sys
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -14,14 +15,16 @@ from rich.table import Table
 
 from refinemask.command import execute
 from refinemask.config import with_window
+from refinemask.differences.choice import NUMBER
 from refinemask.distributed import is_main, process_group
 from refinemask.evaluation.coco import IoUType
 from refinemask.evaluation.foreign_results import evaluate_results
 from refinemask.evaluation.metrics import METRICS, MetricName
+from refinemask.evaluation.report_page import write_evaluation_page
 from refinemask.evaluation.run import Evaluation, evaluate
-from refinemask.exit_codes import printable
+from refinemask.exit_codes import command_line, printable
 from refinemask.files import UserError, atomic_write
-from refinemask.options import require_at_least, require_own_files
+from refinemask.options import require_at_least, require_own_files, require_page_name
 from refinemask.spelling import (
     Old,
     OptionalModel,
@@ -35,7 +38,7 @@ from refinemask.spelling import (
 SHOWN_REASONS = 10
 """Largest number of skipped images whose reason is printed."""
 WITHOUT_MODEL = {
-    "model", "annotations", "images", "metric", "results", "output", "iou_types", "max_detections", "crowd_as_object",
+    "model", "annotations", "images", "metric", "results", "output", "report", "iou_types", "max_detections", "crowd_as_object",
     "limit",
 }  # fmt: skip
 """Options that measuring a results file has, too; the others say how a model runs."""
@@ -63,6 +66,8 @@ class Args:
     tool made."""
     output: OptionalOutput = None
     """Write the figures as JSON."""
+    report: OptionalPath = None
+    """Write a page (.html) with the figures, curves, classes, and pictures where masks and annotations differ most."""
     iou_types: tuple[IoUType, ...] | None = None
     """Kinds of overlap to measure; all of the metric if not given. Only coco has boundaries."""
     detections: OptionalNumber = None
@@ -96,17 +101,18 @@ class Args:
 
 def main(args: Args | None = None) -> int:
     """Print and write the figures; 2 for bad input."""
-    return execute(Args, _evaluate, args, __doc__, old={"--checkpoint": Old(""), "--model": Old("")})
+    evaluate_and_show = partial(_evaluate, command=None if args else command_line())
+    return execute(Args, evaluate_and_show, args, __doc__, old={"--checkpoint": Old(""), "--model": Old("")})
 
 
-def _evaluate(args: Args) -> None:
-    if args.model is None:
-        _evaluate_results(args)
-    else:
-        _evaluate_model(args, args.model)
+def _evaluate(args: Args, command: str | None) -> None:
+    require_page_name("--report", args.report)
+    found = _evaluate_results(args) if args.model is None else _evaluate_model(args, args.model)
+    if found is not None:
+        _report(found, args, command)
 
 
-def _evaluate_results(args: Args) -> None:
+def _evaluate_results(args: Args) -> Evaluation:
     if args.results is None:
         raise UserError(
             "MODEL is missing: expected a checkpoint or an exported file, or --results with the results file of "
@@ -120,8 +126,8 @@ def _evaluate_results(args: Args) -> None:
     for field in fields(args):
         if field.name not in WITHOUT_MODEL and getattr(args, field.name) != field.default:
             raise UserError(f"--{field.name.replace('_', '-')} is for running a MODEL, and none is given; leave it out")
-    require_own_files({"--output": args.output}, args.annotations, args.results)
-    found = evaluate_results(
+    require_own_files({"--output": args.output, "--report": args.report}, args.annotations, args.results)
+    return evaluate_results(
         args.results,
         args.annotations,
         args.images,
@@ -130,11 +136,12 @@ def _evaluate_results(args: Args) -> None:
         max_detections=args.max_detections,
         crowd_as_object=args.crowd_as_object,
         limit=args.limit,
+        pictures=0 if args.report is None else NUMBER,
     )
-    _report(found, args.output)
 
 
-def _evaluate_model(args: Args, model: Path) -> None:
+def _evaluate_model(args: Args, model: Path) -> Evaluation | None:
+    """What was found; None in all processes but the first."""
     # The engines are built on this package; only its command lines reach up to them.
     import engines
 
@@ -157,6 +164,7 @@ def _evaluate_model(args: Args, model: Path) -> None:
 
     require_at_least(1, threads=args.threads)
     outputs = {"--output": args.output, "--predictions": args.predictions, "--results": args.results}
+    outputs["--report"] = args.report
     require_own_files(outputs, args.annotations, model)
     with process_group(args.device) as device:
         found = evaluate(
@@ -175,16 +183,19 @@ def _evaluate_model(args: Args, model: Path) -> None:
             model=model,
             predictions=args.predictions,
             results=args.results,
+            pictures=0 if args.report is None else NUMBER,
         )
-        if is_main():
-            _report(found, args.output)
+        return found if is_main() else None
 
 
-def _report(found: Evaluation, output: Path | None) -> None:
+def _report(found: Evaluation, args: Args, command: str | None) -> None:
     _show(found)
-    if output is not None:
-        with atomic_write(output) as temporary:
+    if args.output is not None:
+        with atomic_write(args.output) as temporary:
             temporary.write_text(found.to_json() + "\n")
+    if args.report is not None:
+        write_evaluation_page(found, args.report, command)
+        print(f"report: {args.report}")
 
 
 def _show(found: Evaluation) -> None:

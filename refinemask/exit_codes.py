@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -89,6 +90,11 @@ def program_name() -> str:
     if spec is None or not sys.argv[0].endswith(".py"):
         return sys.argv[0]
     return f"python -m {spec.name.removesuffix('.__main__')}"
+
+
+def command_line() -> str:
+    """The command as a user could type it again."""
+    return f"{program_name()} {shlex.join(sys.argv[1:])}".rstrip()
 
 
 @contextmanager

@@ -17,6 +17,12 @@ def require_at_least(least: int, **counts: int | None) -> None:
             raise UserError(f"--{name.replace('_', '-')} is {count}; expected at least {least}")
 
 
+def require_page_name(option: str, page: OptionalFile) -> None:
+    """Raise a UserError unless a page of HTML, if there is one, has a name by which browsers know it."""
+    if page is not None and os.path.splitext(page)[1].lower() not in (".html", ".htm"):
+        raise UserError(f"{option} {page}: is a page of HTML; expected a name that ends in .html")
+
+
 def require_own_files(outputs: Mapping[str, OptionalFile], *inputs: OptionalFile) -> None:
     """Raise a UserError unless each output is a regular file or none yet, no image, no input, and no other output.
 

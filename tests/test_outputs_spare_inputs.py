@@ -24,6 +24,7 @@ CASES = (
     ("refinemask.evaluate", "{a.onnx} --annotations {v.json} --images {dir} --results {r.json} --output {r.json}"),
     ("refinemask.evaluate", "--annotations {v.json} --results {r.json} --output {r.json}"),
     ("refinemask.evaluate", "--annotations {v.json} --results {r.json} --output {v.json}"),
+    ("refinemask.evaluate", "{a.onnx} --annotations {v.html} --images {dir} --report {v.html}"),
     ("refinemask.data.inspect", "{v.json} --images {dir} -o {v.json}"),
     ("refinemask.data.inspect", "{a.png} --images {dir} --val-annotations {v.json} -o {v.json}"),
     ("export.to_onnx", "{a.onnx} -o {a.onnx}"),

@@ -25,13 +25,13 @@ from benchmarks.harness.provenance import cpu
 from benchmarks.harness.report import ComparisonReport, EngineReport, build_report, with_accuracy
 from benchmarks.harness.report_file import read_report, write_report
 from benchmarks.harness.settings import Settings
-from benchmarks.harness.spec import openvino_precisions, require_page_name
+from benchmarks.harness.spec import openvino_precisions
 from refinemask.bundled import PHOTOS
 from refinemask.data.coco import read_coco
 from refinemask.data.images import find_images
 from refinemask.evaluation.ap_star import read_cocofied
 from refinemask.files import UserError, require_not_input, sha256
-from refinemask.options import require_at_least, require_own_files
+from refinemask.options import require_at_least, require_own_files, require_page_name
 from refinemask.spelling import OptionalNumber, OptionalPath, Output, Size
 
 DETECTIONS = 100
@@ -135,7 +135,7 @@ def _check(plan: Plan) -> None:
         raise UserError("AP of random weights means nothing: leave out --annotations, or name trained checkpoints")
     if plan.ap_star_annotations and not plan.annotations:
         raise UserError("--ap-star-annotations needs --annotations, too: both judge the same detections")
-    require_page_name(plan.report)
+    require_page_name("--report", plan.report)
     inputs = (*plan.checkpoints, plan.annotations, plan.ap_star_annotations)
     require_own_files({"--output": plan.output, "--report": plan.report}, *inputs)
     for output in written(plan.output):

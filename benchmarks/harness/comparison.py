@@ -1,7 +1,7 @@
 """Speed and accuracy of several engines, both measured on the same files in the same run."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -13,7 +13,7 @@ from benchmarks.harness.report import Accuracy, ComparisonReport, build_report
 from benchmarks.harness.settings import Settings
 from benchmarks.harness.spec import TORCHVISION, ResultsSpec
 from benchmarks.harness.worker import Worker
-from refinemask.config import ModelConfig
+from refinemask.config import ModelConfig, Window
 from refinemask.data.annotated import locate, read_annotated
 from refinemask.data.categories import COCO
 from refinemask.data.coco import CocoDataset, CocoImage
@@ -26,6 +26,9 @@ from refinemask.files import UserError
 from refinemask.options import require_at_least
 from refinemask.structures import Result
 
+Look = Callable[[ComparisonReport, Sequence[PredictionFile], Window | None], None]
+"""Function of a report, what each engine found in every image, and how the engines see images of more than 8 bits."""
+
 
 def compare(
     engines: Sequence[str],
@@ -34,6 +37,7 @@ def compare(
     settings: Settings,
     limit: int | None = None,
     ap_star: LvisDataset | None = None,
+    look: Look | None = None,
 ) -> ComparisonReport:
     """Measure speed and accuracy.
 
@@ -48,6 +52,7 @@ def compare(
         settings: how to measure.
         limit: use only the first so many images.
         ap_star: annotations of AP* for the same images; they add an entry ``ap_star`` to the accuracy.
+        look: is called in the end, while the predictions are still there.
 
     Raises:
         UserError: an engine, the annotations or the limit are wrong, no image can be used, or an engine finds other
@@ -84,8 +89,12 @@ def compare(
         if ap_star is not None:
             for figures, results in zip(accuracy, found, strict=True):
                 figures["ap_star"] = evaluate_lvis(ap_star, results)
-        report = build_report(measurement, accuracy[: len(engines)])
-        return with_others(report, others, theirs, accuracy[len(engines) :])
+        report = with_others(
+            build_report(measurement, accuracy[: len(engines)]), others, theirs, accuracy[len(engines) :]
+        )
+        if look is not None:
+            look(report, predictions, measurement.window)
+        return report
 
 
 def _apart(engines: Sequence[str]) -> tuple[list[ResultsSpec], list[str]]:

@@ -60,6 +60,8 @@ class Measurement:
     runs: list[EngineRun]
     foreign_load: float | None
     """Other processes' share of the CPUs during the rounds."""
+    window: Window | None = None
+    """How the engines see images of more than 8 bits."""
 
 
 def measure(
@@ -91,7 +93,8 @@ def measure(
         workers = [stack.enter_context(_worker(text, settings)) for text in engines]
         if check is not None:
             check(workers)
-        usable = _usable(images, read or (lambda number, window: read_image(images[number], window)), _window(workers))
+        window = _window(workers)
+        usable = _usable(images, read or (lambda number, window: read_image(images[number], window)), window)
         batches = _batches([images[number] for number in usable], settings.batch)
         load = ForeignLoad([os.getpid(), *(worker.pid for worker in workers)])
         count = settings.rounds or len(batches)
@@ -116,7 +119,7 @@ def measure(
         foreign_load = load.fraction()
         runs = [_engine_run(worker, index, rounds, device) for index, worker in enumerate(workers)]
     skipped = [images[number] for number in sorted({*range(len(images))} - {*usable})]
-    return Measurement(settings, batches, skipped, rounds, runs, foreign_load)
+    return Measurement(settings, batches, skipped, rounds, runs, foreign_load, window)
 
 
 def _engine_run(worker: Worker, index: int, rounds: Sequence[Round], device: MeasuredDevice | None) -> EngineRun:

@@ -2,15 +2,12 @@
 
 import os
 import platform
-import shlex
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 
-from refinemask.exit_codes import program_name
 from refinemask.files import sha256
 from refinemask.provenance import git_revision
 
@@ -83,11 +80,6 @@ def cpu() -> Cpu:
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         features=tuple(feature for feature in CPU_FEATURES if feature in flags),
     )
-
-
-def typed_command() -> str:
-    """The command line of this process, as a shell takes it."""
-    return " ".join([program_name(), shlex.join(sys.argv[1:])]).rstrip()
 
 
 def _version(package: str) -> str | None:

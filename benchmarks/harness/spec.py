@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from refinemask.files import UserError
-from refinemask.options import require_own_files
+from refinemask.options import require_own_files, require_page_name
 
 SPEC = "PATH, PATH@BACKEND or PATH@BACKEND:PRECISION"
 TORCHVISION = "torchvision"
@@ -92,15 +92,9 @@ def require_new_output(
     output: Path | None, engines: Iterable[str], *inputs: Path | None, page: Path | None = None
 ) -> None:
     """Raise a UserError unless a report, and its page, take the place of no engine's file, image or other input."""
-    require_page_name(page)
+    require_page_name("--report", page)
     files = (parse_spec(text).path for text in engines)
     require_own_files({"--output": output, "--report": page}, *inputs, *files)
-
-
-def require_page_name(page: Path | None) -> None:
-    """Raise a UserError unless a page has a name by which browsers know it."""
-    if page is not None and page.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"--report {page}: is a page of HTML; expected a name that ends in .html")
 
 
 def openvino_precisions() -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from refinemask.distributed import say
 from refinemask.evaluation.coco import IoUType
+from refinemask.evaluation.measurement import draw
 from refinemask.evaluation.metrics import MetricName
 from refinemask.evaluation.results_file import ResultsFile
 from refinemask.evaluation.run import Evaluation, find_metric, read_dataset
@@ -26,6 +27,7 @@ def evaluate_results(
     max_detections: int | None = None,
     crowd_as_object: bool = False,
     limit: int | None = None,
+    pictures: int = 0,
 ) -> Evaluation:
     """Measure the average precision of a COCO results file, whatever tool made it.
 
@@ -36,7 +38,7 @@ def evaluate_results(
         results: the file: a list of entries with ``image_id``, ``category_id``, ``score``, and ``bbox`` (x, y, width,
             height) or ``segmentation`` (run lengths or polygons), in pixels of the original image.
         annotations: annotation file of the metric's kind, as :func:`refinemask.evaluate` takes it.
-        images: folder of the images, only for annotations that lack sizes.
+        images: folder of the images, for annotations that lack sizes, and for pictures.
         metric: ``coco``; ``lvis``; or ``ap-star``, LVIS's figures of a COCO detector on COCO's categories of LVIS.
         iou_types: ``bbox``, ``segm`` and, for coco alone, ``boundary``; None is all of the metric, or boxes alone if no
             result has a mask.
@@ -44,6 +46,8 @@ def evaluate_results(
             more objects.
         crowd_as_object: whether objects that are marked as crowds are looked for, too; for coco.
         limit: use only the first so many images.
+        pictures: largest number of images, for coco, of which the evaluation gets pictures: those in which masks and
+            annotations differ most. Without ``images`` there are none.
 
     Raises:
         UserError: an argument makes no sense, a file cannot be read, results have no masks or are of other images,
@@ -69,6 +73,8 @@ def evaluate_results(
         skipped=(),
         max_detections=counted,
         matches=matches,
+        pictures=None if images is None or kinds == ("bbox",) else draw(chosen, dataset, images, None, found, pictures),
+        class_names=dict(dataset.categories),
         model=Path(results).name,
         metric=metric,
         engine=ENGINE,

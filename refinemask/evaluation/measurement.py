@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from refinemask.config import Window
 from refinemask.data.coco import CocoDataset
+from refinemask.differences.figures import annotation_differences
 from refinemask.distributed import gather, is_main
 from refinemask.evaluation.coco import IoUType
 from refinemask.evaluation.matches import Matches
@@ -16,8 +18,10 @@ from refinemask.evaluation.prediction_file import scratch_predictions
 from refinemask.evaluation.predictions import export_results
 from refinemask.evaluation.sharding import predict_shares
 from refinemask.files import UserError
+from refinemask.page.viewer import Views
 from refinemask.prediction import Predictor
 from refinemask.streaming.plan import StreamOptions
+from refinemask.structures import Result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,8 @@ class Measurement:
     """Largest number of detections that counted per image, and class for COCO."""
     matches: Mapping[IoUType, Matches] = field(default_factory=dict, repr=False, compare=False)
     """The matches that the figures are of, by kind of overlap; in the first process only."""
+    pictures: tuple[Views, ...] | None = field(default=None, repr=False, compare=False)
+    """Images in which masks and annotations differ most; None if no pictures were asked for, or the metric has none."""
 
 
 def measure(
@@ -49,6 +55,7 @@ def measure(
     predictions: Path | None = None,
     source: Mapping[str, str] | None = None,
     results: Path | None = None,
+    pictures: int = 0,
 ) -> Measurement:
     """Predict every image once, each process its share, and score the whole; every process gets the figures.
 
@@ -63,6 +70,7 @@ def measure(
         predictions: file that keeps the predictions, from which an interrupted run goes on.
         source: what the predictions depend on, such as hashes of files; kept predictions of another source are refused.
         results: COCO results file of all detections to write.
+        pictures: largest number of images to draw, for COCO.
 
     Raises:
         UserError: no image could be used, or a file cannot be written or is of another source.
@@ -86,4 +94,24 @@ def measure(
             skipped=tuple(skipped),
             max_detections=limit,
             matches=matches,
+            pictures=(
+                draw(metric, dataset, image_dir, predictor.config.preprocessing.window, predicted, pictures)
+                if is_main()
+                else None
+            ),
         )
+
+
+def draw(
+    metric: Metric[Any],
+    dataset: CocoDataset,
+    image_dir: str | os.PathLike[str],
+    window: Window | None,
+    predicted: Mapping[int, Sequence[Result]],
+    pictures: int,
+) -> tuple[Views, ...] | None:
+    """Pictures of the images in which results and annotations differ most; None if none are wanted, or for LVIS."""
+    # LVIS annotates some of an image's classes alone, so what is found beside the annotations may be right.
+    if not pictures or metric.name != "coco":
+        return None
+    return tuple(annotation_differences(dataset, image_dir, window, predicted, pictures))

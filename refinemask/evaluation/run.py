@@ -3,8 +3,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ class Evaluation(Measurement):
     """Arithmetic of the convolutions; empty where nothing was run."""
     sha256: dict[str, str]
     """SHA-256 of the annotations, and of the model or the results if their file was given."""
+    class_names: Mapping[int, str] = field(default_factory=dict, repr=False)
+    """Names of the annotations' classes by category id."""
     selection: Selection = WHOLE
     """Number of detections and score threshold, where they are others than the model's own."""
 
@@ -67,6 +69,7 @@ def evaluate(
     model: str | os.PathLike[str] | None = None,
     predictions: str | os.PathLike[str] | None = None,
     results: str | os.PathLike[str] | None = None,
+    pictures: int = 0,
 ) -> Evaluation:
     """Measure the average precision of boxes, masks and mask boundaries.
 
@@ -93,6 +96,8 @@ def evaluate(
         predictions: file that keeps the predictions, one line per image; an interrupted run continues from it. It is
             bound to the model, the tiles, the annotations and the images' files.
         results: COCO results file of all detections to write.
+        pictures: largest number of images, for coco, of which the evaluation gets pictures: those in which masks and
+            annotations differ most.
 
     Raises:
         UserError: an argument makes no sense, a file cannot be read or written, the engine does not find the classes
@@ -125,6 +130,7 @@ def evaluate(
         predictions=None if predictions is None else Path(predictions),
         source=source | _settings(predictor, options.tiling),
         results=None if results is None else Path(results),
+        pictures=pictures,
     )
     return Evaluation(
         **vars(measured),
@@ -133,6 +139,7 @@ def evaluate(
         engine=predictor.name,
         precision=predictor.precision,
         sha256=source,
+        class_names=dict(dataset.categories),
         selection=_selection(predictor),
     )
 

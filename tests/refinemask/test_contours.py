@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from refinemask.bundled import NUCLEI
-from refinemask.contours import Polygon, polygons_of
+from refinemask.contours import Polygon, outlines_of, polygons_of
 from refinemask.files import UserError
-from refinemask.masks import RLE, polygon_rle
+from refinemask.masks import RLE, decode, polygon_rle
 
 MASKS = st.tuples(st.integers(1, 12), st.integers(1, 12)).flatmap(lambda shape: arrays(bool, shape))
 
@@ -88,3 +88,21 @@ def test_a_part_that_would_vanish_stays_whole() -> None:
 def test_a_tolerance_is_a_number_of_pixels(tolerance: float) -> None:
     with pytest.raises(UserError, match=r"tolerance is .*, expected pixels, 0 or more"):
         polygons_of(np.ones((2, 2), bool), tolerance)
+
+
+def test_outlines_hold_the_pixels_that_an_odd_number_of_them_surrounds() -> None:
+    mask = np.zeros((9, 12), bool)
+    mask[2:8, 3:11] = True
+    mask[4:7, 5:9] = False
+    mask[5, 6] = True
+    found = outlines_of(mask)
+    assert [(each.min(axis=0).tolist(), each.max(axis=0).tolist()) for each in found] == [
+        ([3, 2], [11, 8]),
+        ([5, 4], [9, 7]),
+        ([6, 5], [7, 6]),
+    ]
+    filled = np.zeros_like(mask)
+    for outline in found:
+        filled ^= decode([polygon_rle([outline.ravel()], 9, 12)], 9, 12)[0]
+    assert (filled == mask).all()
+    assert outlines_of(np.zeros((3, 3), bool)) == []

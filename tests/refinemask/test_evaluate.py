@@ -368,3 +368,15 @@ def test_annotations_without_an_object_that_counts_are_named(args: Args, capsys:
     args.annotations.write_text(json.dumps(content))
     assert main(args) == 0
     assert "nothing to measure: no object of these images counts; crowds (iscrowd 1)" in capsys.readouterr().out
+
+
+def test_a_report_has_pictures_of_the_images(args: Args, capsys: pytest.CaptureFixture[str]) -> None:
+    report = args.images / "report.html"
+    assert main(replace(args, report=report)) == 0
+    assert f"report: {report}" in capsys.readouterr().out
+    html = report.read_text()
+    assert all(f"<b>{number}.png</b>" in html for number in (1, 2, 3))
+    assert html.count("data:image/webp") == 3
+    capsys.readouterr()
+    assert main(replace(args, report=args.annotations)) == 2
+    assert "annotations.json: is a page of HTML; expected a name that ends in .html\n" in capsys.readouterr().err

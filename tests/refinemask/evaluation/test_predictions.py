@@ -101,3 +101,12 @@ def test_pictures_that_changed_since_are_refused(tmp_path: Path) -> None:
         assert predictor.seen == []
         predictions.restrict([3])
         assert predict_dataset(predictor, images[2:], tmp_path, predictions) == [], "only what is asked for counts"
+
+
+def test_what_is_sure_is_read_without_the_rest(tmp_path: Path) -> None:
+    results = [{"score": score, "segmentation": {"size": [1, 2], "counts": "02"}} for score in (0.2, 0.5, 1, 0.49)]
+    with PredictionFile(tmp_path / "predictions.jsonl", {}) as predictions:
+        predictions.append(7, results)
+        assert predictions.sure(7, 0.5) == [each for each in predictions[7] if each["score"] >= 0.5]
+        assert [each["score"] for each in predictions.sure(7, 0.5)] == [0.5, 1]
+        assert predictions.sure(8, 0.5) == []

@@ -1,0 +1,70 @@
+"""The page of an evaluation, in a browser: the numbers of the JSON, every figure, and nothing from elsewhere."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from refinemask.data.coco import read_coco
+from refinemask.evaluation.coco import IOU_TYPES, coco_figures, match_coco
+from refinemask.evaluation.report_page import write_evaluation_page
+from refinemask.evaluation.run import Evaluation
+from tests.support.chromium import EMPTY, chromium, require_fits, require_quiet
+from tests.support.small_annotations import CONTENT, RESULTS
+
+ROWS = """Object.fromEntries([...document.querySelectorAll("section[aria-labelledby=figures] tbody tr")].map((row) =>
+  [row.querySelector("th").textContent, [...row.querySelectorAll("td")].map((cell) => cell.textContent)]))"""
+
+
+@pytest.fixture
+def found(tmp_path: Path) -> Evaluation:
+    path = tmp_path / "val.json"
+    path.write_text(json.dumps(CONTENT))
+    dataset = read_coco(path)
+    matches = match_coco(dataset, {1: RESULTS, 2: RESULTS}, IOU_TYPES)
+    return Evaluation(
+        figures={kind: coco_figures(each) for kind, each in matches.items()},
+        images=2,
+        skipped=("<b>.png: cannot be read",),
+        max_detections=100,
+        matches=matches,
+        model="<model>.onnx",
+        metric="coco",
+        engine="ONNX Runtime",
+        precision="fp32",
+        sha256={"annotations": "0" * 64},
+        class_names=dataset.categories,
+        pictures=(),
+    )
+
+
+def test_numbers_are_those_of_the_json_and_every_figure_is_drawn(found: Evaluation, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    write_evaluation_page(found, path, "python -m refinemask.evaluate '<model>.onnx'")
+    figures = json.loads(found.to_json())["figures"]
+    with chromium() as page:
+        page.open(path, 1600)
+        rows = page.run(ROWS)
+        assert set(rows) == {name for each in figures.values() for name, value in each.items() if value >= 0}
+        for name, cells in rows.items():
+            values = [figures[kind][name] for kind in ("segm", "boundary", "bbox")]
+            assert cells == [f"{100 * value:.2f}" if value >= 0 else "–" for value in values]
+        assert page.run("document.querySelectorAll('polyline').length") == 9
+        assert page.run("[...document.querySelectorAll('#classes ~ * tbody tr')].length") == 2
+        assert page.run(EMPTY) == 0
+        for width in (1600, 360):
+            page.resize(width)
+            require_fits(page)
+        require_quiet(page)
+
+
+def test_what_was_not_measured_is_not_shown(found: Evaluation, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    write_evaluation_page(replace(found, matches={}, pictures=None, skipped=()), path)
+    html = path.read_text()
+    assert "<h2" in html
+    for absent in ("Precision and recall", "Classes", "differ most", "left out"):
+        assert absent not in html
+    assert "not recorded" in html
+    assert "<model>" not in html
