@@ -4,7 +4,9 @@ A resample draws as many images as there are, with replacement. Its AP is what C
 which an image that was drawn twice is two images side by side. Matching is not repeated: it stays within an image.
 """
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,8 +18,10 @@ from refinemask.evaluation.matches import Matches
 
 ALL_AREAS = int(BITS[0].sum())
 """Set of the pairs of the first area range, which has all areas; its bits are the lowest."""
-BLOCK = 1 << 18
-"""Largest number of pairs of a resample and a detection that are worked on at a time, some 40 MB."""
+BLOCK = 1 << 20
+"""Largest number of pairs of a resample and a detection that a thread works on at a time, some 20 MB."""
+THREADS = 8
+"""Largest number of threads."""
 
 
 class _Threshold(NamedTuple):
@@ -70,15 +74,20 @@ def resampled_ap(matches: Matches, draws: NDArray[np.uint16]) -> NDArray[np.floa
         matches: what the detections of ``I`` images were matched with.
         draws: [B, I] how often each resample has each image; ones give the AP of the images themselves.
     """
-    total, categories = np.zeros(len(draws)), np.zeros(len(draws))
     most = draws.max(0, initial=0).astype(np.int64)
-    for category in _split(matches, most):
+    total, categories = np.zeros(len(draws)), np.zeros(len(draws))
+
+    def judge(category: _Category) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         objects = draws[:, category.object_image] @ category.objects
         size = max(1, BLOCK // max(1, len(category.image)))
-        for start in range(0, len(draws), size):
-            part = slice(start, start + size)
-            total[part] += _category_ap(category, draws[part], objects[part])
-        categories += objects > 0
+        parts = [slice(start, start + size) for start in range(0, len(draws), size)]
+        return np.concatenate([_category_ap(category, draws[part], objects[part]) for part in parts]), objects > 0
+
+    # NumPy leaves the interpreter to other threads meanwhile. The sum is in the order of the categories.
+    with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
+        for precision, present in pool.map(judge, _split(matches, most)):
+            total += precision
+            categories += present
     return np.divide(total, categories, out=np.full(len(draws), np.nan), where=categories > 0)
 
 
@@ -169,12 +178,14 @@ def _category_ap(
             counted -= np.take(np.pad(ignored, ((0, 0), (1, 0))), threshold.before, 1)
         precision = true / (counted + np.spacing(1))
         envelope = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
-        result += (envelope * _recalls_reached(true / divisor)).sum(1)
+        result += np.einsum("bt,bt->b", envelope, _recalls_reached(true / divisor))
     return result / (len(IOU_THRESHOLDS) * len(RECALL_THRESHOLDS)) * (objects > 0)
 
 
-def _recalls_reached(recall: NDArray[np.float64]) -> NDArray[np.int8]:
-    """How many of the 101 recalls each detection is the first to reach: [B, N] for ascending recalls [B, N]."""
-    near = np.rint(recall * (len(RECALL_THRESHOLDS) - 1)).astype(np.intp)
-    reached = near + (recall >= RECALL_THRESHOLDS[near])
-    return np.diff(reached, axis=1, prepend=0)
+def _recalls_reached(recall: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How many of the 101 recalls each detection is the first to reach: [B, T] for ascending recalls [B, T]."""
+    # RECALL_THRESHOLDS are these very products, to the last bit.
+    reached = np.rint(recall * (len(RECALL_THRESHOLDS) - 1))
+    reached += recall >= reached * RECALL_THRESHOLDS[1]
+    reached[:, 1:] -= reached[:, :-1].copy()
+    return reached
