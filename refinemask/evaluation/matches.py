@@ -12,7 +12,7 @@ class Matches:
 
     There are ``D`` detections: those of an image lie together, in the order of the images, and those of a category in
     an image from the best on. ``true`` and ``false`` are sets of the 40 pairs of an area range and an IoU threshold, as
-    the bits of ``average_precision.BITS``. In a pair in which a detection is neither, it is ignored.
+    the bits of ``matching.BITS``. In a pair in which a detection is neither, it is ignored.
     """
 
     image_ids: tuple[int, ...]

@@ -3,13 +3,14 @@
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from refinemask.data.coco import CocoDataset
 from refinemask.distributed import gather, is_main
 from refinemask.evaluation.coco import IoUType
+from refinemask.evaluation.matches import Matches
 from refinemask.evaluation.metrics import Figures, Metric
 from refinemask.evaluation.prediction_file import scratch_predictions
 from refinemask.evaluation.predictions import export_results
@@ -24,13 +25,16 @@ class Measurement:
     """How accurate a detector is on a data set."""
 
     figures: Figures
-    """Average precisions in 0..1 by kind of overlap (bbox, segm, boundary), then by name; -1 without an object."""
+    """Average precisions and recalls in 0..1 by kind of overlap (bbox, segm, boundary), then by name; -1 without an
+    object."""
     images: int
     """Number of images that were measured."""
     skipped: tuple[str, ...]
     """Reason for each image that was left out, because its file cannot be read or is not the annotated picture."""
     max_detections: int
     """Largest number of detections that counted per image, and class for COCO."""
+    matches: Mapping[IoUType, Matches] = field(default_factory=dict, repr=False, compare=False)
+    """The matches that the figures are of, by kind of overlap; in the first process only."""
 
 
 def measure(
@@ -75,10 +79,11 @@ def measure(
             export_results(predicted, results)
         limit = metric.max_detections(dataset, max_detections)
         # One process scores for all: a whole data set takes time and memory.
-        own = metric.average_precision(dataset, predicted, iou_types or metric.iou_types, limit) if is_main() else {}
+        matches = metric.match(dataset, predicted, iou_types or metric.iou_types, limit) if is_main() else {}
         return Measurement(
-            figures=gather(own)[0],
+            figures=gather({kind: metric.figures(dataset, each) for kind, each in matches.items()})[0],
             images=len(dataset.images) - len(skipped),
             skipped=tuple(skipped),
             max_detections=limit,
+            matches=matches,
         )

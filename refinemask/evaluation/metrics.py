@@ -10,9 +10,10 @@ from refinemask.data.categories import COCO
 from refinemask.data.coco import CocoDataset, read_coco
 from refinemask.data.lvis import LvisDataset, read_lvis
 from refinemask.evaluation.ap_star import read_cocofied
-from refinemask.evaluation.coco import IOU_TYPES, IoUType, default_max_detections, evaluate_coco
+from refinemask.evaluation.coco import IOU_TYPES, IoUType, coco_figures, default_max_detections, match_coco
 from refinemask.evaluation.lvis import IOU_TYPES as LVIS_IOU_TYPES
-from refinemask.evaluation.lvis import MAX_DETECTIONS, evaluate_lvis
+from refinemask.evaluation.lvis import MAX_DETECTIONS, lvis_figures, match_lvis
+from refinemask.evaluation.matches import Matches
 from refinemask.exit_codes import printable
 from refinemask.files import UserError
 from refinemask.foreign import one_line
@@ -20,7 +21,7 @@ from refinemask.structures import Result
 
 MetricName = Literal["coco", "lvis", "ap-star"]
 Figures = dict[str, dict[str, float]]
-"""Average precisions by kind of overlap (bbox, segm, boundary), then by name."""
+"""Average precisions and recalls by kind of overlap (bbox, segm, boundary), then by name."""
 Data = TypeVar("Data", bound=CocoDataset)
 Read = TypeVar("Read", bound=CocoDataset, covariant=True)
 LISTED_CLASSES, LISTED_CHARACTERS = 3, 40
@@ -42,8 +43,10 @@ class Metric(Generic[Data]):
     """Name of the metric on the command line."""
     read: Reader[Data]
     """Reader of an annotation file of the metric's kind."""
-    average_precision: Callable[[Data, Mapping[int, Sequence[Result]], Sequence[IoUType], int], Figures]
-    """Function of annotations, results by image id, kinds of overlap and number of detections, to the figures."""
+    match: Callable[[Data, Mapping[int, Sequence[Result]], Sequence[IoUType], int], dict[IoUType, Matches]]
+    """Function of annotations, results by image id, kinds of overlap and number of detections, to the matches."""
+    figures: Callable[[Data, Matches], dict[str, float]]
+    """Function of annotations and the matches of one kind of overlap, to the figures."""
     iou_types: tuple[IoUType, ...] = IOU_TYPES
     """Kinds of overlap that the metric has."""
     fixed_max_detections: int | None = None
@@ -103,10 +106,14 @@ def listed(names: Mapping[int, str]) -> str:
     return f"{len(names)} classes ({shown}{', …' if len(names) > LISTED_CLASSES else ''})"
 
 
-def _lvis_figures(
+def _match_lvis(
     dataset: LvisDataset, results: Mapping[int, Sequence[Result]], iou_types: Sequence[IoUType], _: int
-) -> Figures:
-    return {iou_type: evaluate_lvis(dataset, results, iou_type) for iou_type in iou_types if iou_type != "boundary"}
+) -> dict[IoUType, Matches]:
+    return {iou_type: match_lvis(dataset, results, iou_type) for iou_type in iou_types if iou_type != "boundary"}
+
+
+def _coco_figures(_: CocoDataset, matches: Matches) -> dict[str, float]:
+    return coco_figures(matches)
 
 
 def _lvis(
@@ -117,7 +124,8 @@ def _lvis(
     return Metric(
         name=name,
         read=read,
-        average_precision=_lvis_figures,
+        match=_match_lvis,
+        figures=lvis_figures,
         iou_types=LVIS_IOU_TYPES,
         fixed_max_detections=MAX_DETECTIONS,
         # LVIS has other names for COCO's classes, and an official LVIS checkpoint has none.
@@ -127,7 +135,7 @@ def _lvis(
 
 
 METRICS: dict[MetricName, Metric[Any]] = {
-    "coco": Metric(name="coco", read=read_coco, average_precision=evaluate_coco),
+    "coco": Metric(name="coco", read=read_coco, match=match_coco, figures=_coco_figures),
     "lvis": _lvis("lvis", read_lvis),
     "ap-star": _lvis("ap-star", read_cocofied, COCO.category_ids),
 }

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from refinemask.coco_strings import fill_image
 from refinemask.data.coco import LARGEST
 from refinemask.data.segmentation import read_segmentation
@@ -46,6 +48,8 @@ def read_results(entries: Any, height: int, width: int, where: str, required: Se
     if not isinstance(entries, list | tuple):
         raise UserError(f"{where}: expected a list of results, found {type(entries).__name__}")
     masks = "segmentation" in required and not _masks_are_whole(entries, height, width)
+    if not masks and (plain := _read_plain(entries, required)) is not None:
+        return plain
     results = []
     for position, entry in enumerate(entries):
         try:
@@ -60,6 +64,24 @@ def read_results(entries: Any, height: int, width: int, where: str, required: Se
             raise UserError(f"{where}: result {position}: {error}") from error
         results.append(result)
     return results
+
+
+def _read_plain(entries: Sequence[Any], required: Sequence[str]) -> list[Result] | None:
+    """The entries as they are, if nothing about them needs a change or an error; all at once takes a third of the time.
+
+    Their masks are not looked at.
+    """
+    try:
+        known = checked(entries, list[_Entry], lax=False)
+    except ValueError:
+        return None
+    boxes = [each.bbox for each in known if each.bbox is not None]
+    if "bbox" in required and len(boxes) < len(known):
+        return None
+    sizes = np.abs(np.array(boxes).reshape(-1, 4)).sum(1)
+    if not (np.isfinite([each.score for each in known]).all() and (sizes <= LARGEST).all()):
+        return None
+    return list(entries)
 
 
 def _masks_are_whole(entries: Sequence[Any], height: int, width: int) -> bool:

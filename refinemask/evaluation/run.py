@@ -45,7 +45,7 @@ class Evaluation(Measurement):
     def to_json(self) -> str:
         """The report that ``python -m refinemask.evaluate --output`` writes."""
         names = "model", "metric", "engine", "precision", "sha256", "images", "skipped", "max_detections", "figures"
-        values = asdict(self) | {"skipped": len(self.skipped)}
+        values = vars(self) | {"skipped": len(self.skipped)}
         asked = {name: value for name, value in asdict(self.selection).items() if value is not None}
         return json.dumps({name: values[name] for name in names} | asked, indent=2)
 

@@ -184,7 +184,8 @@ def test_evaluated_images(tmp_path: Path) -> None:
     results = Drawn(count)
 
     def evaluate(_: int) -> None:
-        metric.average_precision(dataset, results, metric.iou_types, 100)
+        for matches in metric.match(dataset, results, metric.iou_types, 100).values():
+            metric.figures(dataset, matches)
 
     soak(f"evaluations of {count} images", round(10 / FACTOR) if FACTOR < 1 else 10, evaluate)
 

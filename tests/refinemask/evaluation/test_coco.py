@@ -54,17 +54,20 @@ def disturbed(dataset: CocoDataset, seed: int, copies: int = 2) -> list[Result]:
 
 
 def reference(path: Path, results: Sequence[Result], iou_type: str, limit: int) -> list[float]:
-    """AP, AP50, AP75, APs, APm, APl by pycocotools, or by faster-coco-eval, which has boundaries."""
+    """All figures by pycocotools, or by faster-coco-eval, which has boundaries."""
     api: Any = COCO if iou_type == "boundary" else coco.COCO
     evaluator: Any = COCOeval_faster if iou_type == "boundary" else cocoeval.COCOeval
     with contextlib.redirect_stdout(io.StringIO()):
         truth = api(str(path))
         evaluation = evaluator(truth, truth.loadRes(json.loads(json.dumps(list(results)))), iou_type)
-        evaluation.params.maxDets = [limit]
+        evaluation.params.maxDets = numbers = sorted({min(most, limit) for most in (1, 10, limit)})
         evaluation.evaluate()
         evaluation.accumulate()
     precision = evaluation.eval["precision"][..., -1]
     parts = [precision[..., 0], precision[0, ..., 0], precision[5, ..., 0], *(precision[..., a] for a in (1, 2, 3))]
+    recall = evaluation.eval["recall"]
+    parts += [recall[:, :, 0, numbers.index(min(most, limit))] for most in (1, 10, limit)]
+    parts += [recall[:, :, area, -1] for area in (1, 2, 3)]
     return [float(part[part > -1].mean()) if (part > -1).any() else -1.0 for part in parts]
 
 
@@ -85,7 +88,7 @@ def test_equals_the_reference(tmp_path: Path, path: Path, limit: int, iou_type: 
     dataset = read_coco(path)
     results = disturbed(dataset, seed=limit)
     ours = evaluate_coco(dataset, group_by_image(dataset, results), (iou_type,), limit)[iou_type]
-    assert list(ours) == ["AP", "AP50", "AP75", "APs", "APm", "APl"]
+    assert list(ours) == ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR", "ARs", "ARm", "ARl"]
     assert 0.05 < ours["AP"] < 0.95
     np.testing.assert_allclose(list(ours.values()), reference(path, results, iou_type, limit), rtol=0, atol=EQUAL)
 
@@ -105,7 +108,8 @@ def test_objects_as_detections_are_perfect() -> None:
         if not a.iscrowd
     ]
     for figures in evaluate_coco(dataset, group_by_image(dataset, results)).values():
-        np.testing.assert_allclose(list(figures.values()), 1, rtol=0, atol=EQUAL)
+        all_found = {name: value for name, value in figures.items() if name not in ("AR1", "AR10")}
+        np.testing.assert_allclose(list(all_found.values()), 1, rtol=0, atol=EQUAL)
 
 
 def test_no_detections_is_zero_and_no_objects_is_undefined() -> None:
@@ -113,7 +117,9 @@ def test_no_detections_is_zero_and_no_objects_is_undefined() -> None:
     figures = evaluate_coco(dataset, group_by_image(dataset, []))
     for iou_type in ("bbox", "segm", "boundary"):
         # None of the nuclei is large.
-        assert list(figures[iou_type].values()) == [0.0, 0.0, 0.0, 0.0, 0.0, -1.0]
+        missing = {name for name, value in figures[iou_type].items() if value == -1.0}
+        assert missing == {"APl", "ARl"}
+        assert {value for name, value in figures[iou_type].items() if name not in missing} == {0.0}
     empty = replace(dataset, annotations={image.id: () for image in dataset.images})
     found = disturbed(dataset, seed=0)[:50]
     assert set(evaluate_coco(empty, group_by_image(dataset, found))["segm"].values()) == {-1.0}
