@@ -13,13 +13,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from refinemask.evaluation.average_precision import BITS, IOU_THRESHOLDS, RECALL_THRESHOLDS
+from refinemask.evaluation.average_precision import RECALL_THRESHOLDS
 from refinemask.evaluation.matches import Matches
+from refinemask.evaluation.matching import BITS, IOU_THRESHOLDS
 
 ALL_AREAS = int(BITS[0].sum())
 """Set of the pairs of the first area range, which has all areas; its bits are the lowest."""
 BLOCK = 1 << 20
 """Largest number of pairs of a resample and a detection that a thread works on at a time, some 20 MB."""
+CONFIDENCE = 0.95
 THREADS = 8
 """Largest number of threads."""
 
@@ -91,10 +93,16 @@ def resampled_ap(matches: Matches, draws: NDArray[np.uint16]) -> NDArray[np.floa
     return np.divide(total, categories, out=np.full(len(draws), np.nan), where=categories > 0)
 
 
-def interval(value: float, samples: NDArray[np.float64]) -> tuple[float, float]:
-    """Ends of the 95 % confidence interval of a figure, from the figures of resamples, of which NaN do not count."""
+def interval(samples: NDArray[np.float64]) -> tuple[float, float] | None:
+    """Ends of the 95 % confidence interval of a figure, from the figures of resamples; None if none of them has it.
+
+    They are the percentiles of the resamples, of which those that are NaN do not count. Figures to subtract from one
+    another, such as those of two detectors, are of the same resamples.
+    """
     known = samples[np.isfinite(samples)]
-    low, high = np.quantile(known, (0.025, 0.975))
+    if not len(known):
+        return None
+    low, high = np.quantile(known, ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2))
     return float(low), float(high)
 
 
