@@ -59,7 +59,7 @@ def test_equals_pycocotools_on_the_resampled_images(
     draws = resample(len(dataset.images), 12, seed)
     expected = [drawn(content, results, row) for row in draws]
     np.testing.assert_allclose(resampled_ap(matches, draws), expected, rtol=0, atol=EQUAL)
-    assert np.ptp(expected) > 0.1
+    assert np.ptp(expected) > 0.02
 
 
 def test_recalls_are_multiples_of_the_first() -> None:
@@ -103,7 +103,7 @@ def change(pair: tuple[Matches, Matches], draws: NDArray[np.uint16]) -> NDArray[
 @pytest.mark.parametrize("categories", [1, 6])
 def test_the_interval_of_a_change_covers_the_true_one(categories: int, trials: int, least: int, most: int) -> None:
     rng = np.random.default_rng(categories)
-    many = 20_000
+    many = 8_000
     [true] = change(random_matches(rng, many, categories), np.ones((1, many), np.uint16))
     assert -0.06 < true < -0.04
     covered = 0
