@@ -16,11 +16,13 @@ from benchmarks.efficiency.run import Plan, measure_efficiency
 from benchmarks.efficiency.table import print_efficiency
 from benchmarks.harness.comparison import compare
 from benchmarks.harness.report_file import write_report
+from benchmarks.harness.requirement import Requirements, exit_code, judge, parse_requirements
 from benchmarks.harness.settings import OLD, Settings
 from benchmarks.harness.spec import require_new_output
 from benchmarks.harness.tables import print_comparison
 from refinemask.command import execute
 from refinemask.data.coco import read_coco
+from refinemask.evaluation.bootstrap import RESAMPLES
 from refinemask.exit_codes import program_name
 from refinemask.spelling import Engines, OptionalNumber, OptionalOutput
 
@@ -43,6 +45,11 @@ class Args:
     """Number of the first images to use; all if not given."""
     output: OptionalOutput = None
     """JSON file for the report with all samples."""
+    resamples: int = RESAMPLES
+    """Bootstrap resamples of the images for the intervals of AP; 0 leaves the intervals out."""
+    require: Requirements = ()
+    """What must hold, such as 'ΔAP >= -0.2' or 'speedup[openvino:bf16] >= 1.5', by the worse end of the interval;
+    otherwise the exit code is 3. It may be given several times."""
     settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
 
 
@@ -53,11 +60,17 @@ def main(args: Args | Plan | None = None) -> int:
     return execute(Args, _compare, args, old=OLD)
 
 
-def _compare(args: Args) -> None:
+def _compare(args: Args) -> int:
+    requirements = parse_requirements(args.require, args.engines)
     require_new_output(args.output, args.engines, args.annotations)
-    report = compare(args.engines, read_coco(args.annotations), args.images, args.settings, args.limit)
+    dataset = read_coco(args.annotations)
+    measured = compare(
+        args.engines, dataset, args.images, args.settings, limit=args.limit, resamples=args.resamples
+    )
+    report = judge(measured, requirements)
     write_report(report, args.output)
     print_comparison(report)
+    return exit_code(report)
 
 
 def _efficiency(plan: Plan) -> None:

@@ -8,6 +8,7 @@ import engines
 from benchmarks.harness.comparison import compare
 from benchmarks.harness.provenance import cpu
 from benchmarks.harness.report_file import write_report
+from benchmarks.harness.requirement import exit_code, judge, parse_requirements
 from benchmarks.harness.settings import Settings
 from benchmarks.harness.spec import openvino_precisions
 from benchmarks.harness.tables import print_accuracy, print_comparison
@@ -16,6 +17,7 @@ from export.tables import print_export
 from refinemask.bundled import DEMO, NUCLEI
 from refinemask.command import execute
 from refinemask.data.coco import read_coco
+from refinemask.evaluation.bootstrap import RESAMPLES
 from refinemask.files import UserError, require_not_input
 from refinemask.options import require_at_least
 from refinemask.sources.words import source_of

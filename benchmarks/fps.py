@@ -11,6 +11,7 @@ import tyro
 from benchmarks.harness.measure import measure
 from benchmarks.harness.report import build_report
 from benchmarks.harness.report_file import write_report
+from benchmarks.harness.requirement import Requirements, exit_code, judge, parse_requirements
 from benchmarks.harness.settings import OLD, Settings
 from benchmarks.harness.spec import require_new_output
 from benchmarks.harness.tables import print_comparison
@@ -32,6 +33,9 @@ class Args:
     """Number of the first images by name to use; all if not given."""
     output: OptionalOutput = None
     """JSON file for the report with all samples."""
+    require: Requirements = ()
+    """What must hold, such as 'fps >= 5' or 'speedup[openvino:bf16] >= 1.5', by the worse end of the interval if there is one;
+    otherwise the exit code is 3. It may be given several times."""
     settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
 
 
@@ -40,12 +44,15 @@ def main(args: Args | None = None) -> int:
     return execute(Args, _fps, args, old=OLD)
 
 
-def _fps(args: Args) -> None:
+def _fps(args: Args) -> int:
+    requirements = parse_requirements(args.require, args.engines, accuracy=False)
     require_at_least(1, limit=args.limit)
     require_new_output(args.output, args.engines)
-    report = build_report(measure(args.engines, find_images([args.images])[: args.limit], args.settings))
+    measured = measure(args.engines, find_images([args.images])[: args.limit], args.settings)
+    report = judge(build_report(measured), requirements)
     write_report(report, args.output)
     print_comparison(report)
+    return exit_code(report)
 
 
 if __name__ == "__main__":

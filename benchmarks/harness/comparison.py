@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+from benchmarks.harness.accuracy_detail import accuracy_details
 from benchmarks.harness.measure import measure
 from benchmarks.harness.report import Accuracy, ComparisonReport, build_report
 from benchmarks.harness.settings import Settings
@@ -13,7 +14,7 @@ from benchmarks.harness.worker import Worker
 from refinemask.data.annotated import locate, read_annotated
 from refinemask.data.coco import CocoDataset, CocoImage
 from refinemask.data.lvis import LvisDataset
-from refinemask.evaluation.coco import evaluate_coco
+from refinemask.evaluation.coco import coco_figures, match_coco
 from refinemask.evaluation.lvis import evaluate_lvis
 from refinemask.evaluation.metrics import METRICS, classes, listed
 from refinemask.evaluation.prediction_file import PredictionFile
@@ -29,6 +30,7 @@ def compare(
     settings: Settings,
     limit: int | None = None,
     ap_star: LvisDataset | None = None,
+    resamples: int = 0,
 ) -> ComparisonReport:
     """Measure speed and accuracy.
 
@@ -42,12 +44,14 @@ def compare(
         settings: how to measure.
         limit: use only the first so many images.
         ap_star: annotations of AP* for the same images; they add an entry ``ap_star`` to the accuracy.
+        resamples: number of bootstrap resamples of the images that the intervals of AP come from; 0 gives none.
 
     Raises:
         UserError: an engine, the annotations or the limit are wrong, no image can be used, or an engine finds other
             classes than those of the annotations or of another engine.
     """
     require_at_least(1, limit=limit)
+    require_at_least(0, resamples=resamples)
     if not directory.is_dir():
         raise UserError(f"{directory}: no such directory; --images expects the directory of the annotated images")
     images = dataset.images[:limit]
@@ -69,11 +73,12 @@ def compare(
             check=partial(_require_classes, dataset, ap_star),
             read=lambda number, window: read_annotated(directory, images[number], window),
         )
-        accuracy: list[Accuracy] = [dict(evaluate_coco(dataset, results)) for results in predictions]
+        matched = [match_coco(dataset, results) for results in predictions]
+        accuracy: list[Accuracy] = [{kind: coco_figures(each) for kind, each in kinds.items()} for kinds in matched]
         if ap_star is not None:
             for figures, results in zip(accuracy, predictions, strict=True):
                 figures["ap_star"] = evaluate_lvis(ap_star, results)
-        return build_report(measurement, accuracy)
+        return build_report(measurement, accuracy, accuracy_details(matched, dataset.categories, resamples))
 
 
 def _place(directory: Path, image: CocoImage) -> Path:

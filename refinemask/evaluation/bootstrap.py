@@ -22,6 +22,8 @@ ALL_AREAS = int(BITS[0].sum())
 BLOCK = 1 << 20
 """Largest number of pairs of a resample and a detection that a thread works on at a time, some 20 MB."""
 CONFIDENCE = 0.95
+RESAMPLES = 1000
+"""Number of resamples if none is given."""
 THREADS = 8
 """Largest number of threads."""
 
