@@ -64,9 +64,7 @@ def _compare(args: Args) -> int:
     requirements = parse_requirements(args.require, args.engines)
     require_new_output(args.output, args.engines, args.annotations)
     dataset = read_coco(args.annotations)
-    measured = compare(
-        args.engines, dataset, args.images, args.settings, limit=args.limit, resamples=args.resamples
-    )
+    measured = compare(args.engines, dataset, args.images, args.settings, limit=args.limit, resamples=args.resamples)
     report = judge(measured, requirements)
     write_report(report, args.output)
     print_comparison(report)

@@ -168,9 +168,7 @@ def _with_copies(
     return rows[repeated[order]], np.where(mixed[repeated], copy, -1)[order]
 
 
-def _category_ap(
-    category: _Category, draws: NDArray[np.uint16], objects: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def _category_ap(category: _Category, draws: NDArray[np.uint16], objects: NDArray[np.int64]) -> NDArray[np.float64]:
     """AP [B] of one category in resamples [B, I] that have ``objects`` [B]; 0 for those that have none."""
     # Whole arrays of one type: sums that convert on the way, and indices in brackets, take four times as long.
     weights = np.take(draws, category.image, 1).astype(np.int32)

@@ -48,9 +48,7 @@ def drawn(content: dict[str, Any], results: list[dict[str, Any]], draws: NDArray
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_equals_pycocotools_on_the_resampled_images(
-    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_equals_pycocotools_on_the_resampled_images(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Several blocks, of which the last is shorter.
     monkeypatch.setattr(bootstrap, "BLOCK", 200)
     path, content, results = random_boxes(tmp_path, seed)
