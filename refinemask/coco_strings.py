@@ -95,22 +95,26 @@ def _numbers(string: bytes) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
     Raises:
         ValueError: it is no such string, or has a number beyond 30 bits.
     """
-    groups = np.frombuffer(string, np.uint8).astype(np.int64) - 48
+    # Characters below those of COCO's become large, too.
+    groups = np.frombuffer(string, np.uint8) - np.uint8(48)
     last = np.flatnonzero(groups < 0x20)
     if not len(groups):
-        return groups, last
-    if groups.min() < 0 or groups.max() > 0x3F:
+        return np.zeros(0, np.int64), last
+    if groups.max() > 0x3F:
         raise ValueError("a character that is none of COCO's compressed run lengths")
     if not len(last) or last[-1] < len(groups) - 1:
         raise ValueError("an end in the middle of a run length")
     first = np.concatenate(([0], last[:-1] + 1))
-    bits = 5 * (last - first + 1)
-    if bits.max() > 30:
+    lengths = last - first + 1
+    if lengths.max() > 6:
         raise ValueError("a run length of more than 30 bits")
-    places = 5 * (np.arange(len(groups)) - np.repeat(first, bits // 5))
-    numbers = np.add.reduceat((groups & 0x1F) << places, first)
+    groups_of_five = groups & np.uint8(0x1F)
+    numbers = groups_of_five[first].astype(np.int64)
+    for place in range(1, lengths.max()):
+        longer = np.flatnonzero(lengths > place)
+        numbers[longer] += groups_of_five[first[longer] + place].astype(np.int64) << 5 * place
     negative = groups[last] & 0x10 > 0
-    numbers[negative] -= 1 << bits[negative]
+    numbers[negative] -= 1 << 5 * lengths[negative]
     return numbers, last
 
 

@@ -6,7 +6,7 @@ two masks at a time are in memory.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -56,36 +56,35 @@ def boundary_overlaps(
         return overlaps
     height, width = present[0]["size"]
     reach = boundary_width(height, width)
-    may_match &= ~(_thin(found, reach)[:, None] & _thin(present, reach))
-    for g in np.flatnonzero(may_match.any(0)).tolist():
-        detections = np.flatnonzero(may_match[:, g]).tolist()
-        boundaries = _boundaries([present[g], *(found[d] for d in detections)], reach)
-        one = next(boundaries)
-        for d, other in zip(detections, boundaries, strict=True):
-            overlaps[d, g] = min(overlaps[d, g], _iou(one, other))
+    found_boxes, boxes = (coco_mask.toBbox(list(masks)).astype(int) for masks in (found, present))
+    # What is no wider or no higher than this is all boundary.
+    may_match &= ~((found_boxes[:, 2:] <= 2 * reach).any(1)[:, None] & (boxes[:, 2:] <= 2 * reach).any(1))
+    used, objects = np.flatnonzero(may_match.any(1)).tolist(), np.flatnonzero(may_match.any(0)).tolist()
+    ends = run_ends([_text(mask) for mask in (*(found[d] for d in used), *(present[g] for g in objects))])
+    outlines = dict(zip(used, ends, strict=False))
+    for g, outline in zip(objects, ends[len(used) :], strict=True):
+        one = _boundary(outline, boxes[g], height, reach)
+        for d in np.flatnonzero(may_match[:, g]).tolist():
+            overlaps[d, g] = min(overlaps[d, g], _iou(one, _boundary(outlines[d], found_boxes[d], height, reach)))
     return overlaps
 
 
-def _thin(masks: Sequence[RLE], reach: int) -> NDArray[np.bool_]:
-    """Whether each mask is so narrow or low that it is all boundary."""
-    return (coco_mask.toBbox(list(masks))[:, 2:] <= 2 * reach).any(1)
-
-
-def _boundaries(masks: Sequence[RLE], reach: int) -> Iterator[_Boundary]:
-    """The boundary of each mask of one image, in turn."""
-    height, side = masks[0]["size"][0], 2 * reach + 1
-    boxes = coco_mask.toBbox(list(masks)).astype(int).tolist()
-    for (x, y, columns, rows), ends in zip(boxes, run_ends([_text(mask) for mask in masks]), strict=True):
-        pixels = np.zeros(columns * height, np.uint8)
-        bounds = (ends - x * height).tolist()
-        for begin, end in zip(bounds[::2], bounds[1::2], strict=False):
-            pixels[begin:end] = 1
-        box = pixels.reshape(columns, height)[:, y : y + rows]
-        if min(columns, rows) >= side:
-            # As many pixels as the neighbourhood has. A sum takes as long for a wide one as for a narrow one.
-            inside = cv2.boxFilter(box, cv2.CV_32S, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
-            box &= inside < side**2
-        yield _Boundary(box, cv2.countNonZero(box), x, y)
+def _boundary(ends: NDArray[np.int64], box: NDArray[np.int64], height: int, reach: int) -> _Boundary:
+    """The boundary of a mask, by the ends of its runs in an image of this height."""
+    x, y, columns, rows = box.tolist()
+    # A run lies in one column, unless the box is as high as the image; then it is where it was.
+    column, row = np.divmod(ends[:-1:2], height)
+    begins = (column - x) * rows + row - y
+    bounds = np.zeros(2 * len(begins) + 2, np.int64)
+    bounds[1:-1:2], bounds[2:-1:2], bounds[-1] = begins, begins + ends[1::2] - ends[:-1:2], columns * rows
+    lengths = np.diff(bounds)
+    pixels = np.repeat((np.arange(len(lengths)) & 1).astype(np.uint8), lengths).reshape(columns, rows)
+    side = 2 * reach + 1
+    if min(columns, rows) >= side:
+        # As many pixels as the neighbourhood has. A sum takes as long for a wide one as for a narrow one.
+        inside = cv2.boxFilter(pixels, cv2.CV_32S, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
+        pixels &= inside < side**2
+    return _Boundary(pixels, cv2.countNonZero(pixels), x, y)
 
 
 def _text(mask: RLE) -> bytes:
