@@ -13,6 +13,7 @@ from rich.table import Table
 from refinemask.command import execute
 from refinemask.config import with_window
 from refinemask.distributed import is_main, process_group
+from refinemask.evaluation.bootstrap import RESAMPLES
 from refinemask.evaluation.coco import IoUType
 from refinemask.evaluation.metrics import METRICS, MetricName
 from refinemask.evaluation.run import Evaluation, evaluate
@@ -57,6 +58,8 @@ class Args:
     """Take objects that are marked as crowds (iscrowd 1) as one object each, for coco."""
     limit: OptionalNumber = None
     """Use only the first so many images."""
+    resamples: int = RESAMPLES
+    """Bootstrap resamples of the images for the intervals of AP; 0 leaves the intervals out."""
     batch_size: OptionalNumber = None
     """Images, or tiles, that go through the network together; if not given, what the engine prefers."""
     workers: OptionalNumber = None
@@ -117,6 +120,7 @@ def _evaluate(args: Args) -> None:
             model=args.model,
             predictions=args.predictions,
             results=args.results,
+            resamples=args.resamples,
         )
         if is_main():
             _show(found)
@@ -144,6 +148,9 @@ def _show(found: Evaluation) -> None:
         nothing = "nothing to measure: no object of these images counts; crowds (iscrowd 1) and objects left out do not"
         console.print(nothing, soft_wrap=True)
     console.print(f"at most {found.max_detections} detections per {per}")
+    if found.intervals:
+        ends = (f"{NAMES[kind]} {100 * low:.1f}…{100 * high:.1f}" for kind, (low, high) in found.intervals.items())
+        console.print(f"95 % interval of AP over images: {', '.join(ends)}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -78,6 +79,8 @@ def resampled_ap(matches: Matches, draws: NDArray[np.uint16]) -> NDArray[np.floa
         matches: what the detections of ``I`` images were matched with.
         draws: [B, I] how often each resample has each image; ones give the AP of the images themselves.
     """
+    if not len(draws):
+        return np.zeros(0)
     most = draws.max(0, initial=0).astype(np.int64)
     total, categories = np.zeros(len(draws)), np.zeros(len(draws))
 
@@ -115,7 +118,7 @@ def _split(matches: Matches, most: NDArray[np.int64]) -> Iterator[_Category]:
     order = np.lexsort((-matches.score, matches.category))
     order = order[counted[order] > 0]
     ends = np.searchsorted(matches.category[order], np.arange(len(matches.category_ids) + 1))
-    for category, (start, end) in enumerate(zip(ends, ends[1:], strict=False)):
+    for category, (start, end) in enumerate(pairwise(ends.tolist())):
         own = matches.object_category == category
         objects = matches.objects[own, 0].astype(np.int64)
         if not objects.any():

@@ -9,6 +9,7 @@ from typing import Any
 
 from refinemask.data.coco import CocoDataset
 from refinemask.distributed import gather, is_main
+from refinemask.evaluation.bootstrap import interval, resample, resampled_ap
 from refinemask.evaluation.coco import IoUType
 from refinemask.evaluation.matches import Matches
 from refinemask.evaluation.metrics import Figures, Metric
@@ -35,6 +36,8 @@ class Measurement:
     """Largest number of detections that counted per image, and class for COCO."""
     matches: Mapping[IoUType, Matches] = field(default_factory=dict, repr=False, compare=False)
     """The matches that the figures are of, by kind of overlap; in the first process only."""
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Ends of the 95 % confidence interval of AP over images, by kind of overlap; none without resamples or objects."""
 
 
 def measure(
@@ -49,6 +52,7 @@ def measure(
     predictions: Path | None = None,
     source: Mapping[str, str] | None = None,
     results: Path | None = None,
+    resamples: int = 0,
 ) -> Measurement:
     """Predict every image once, each process its share, and score the whole; every process gets the figures.
 
@@ -63,6 +67,7 @@ def measure(
         predictions: file that keeps the predictions, from which an interrupted run goes on.
         source: what the predictions depend on, such as hashes of files; kept predictions of another source are refused.
         results: COCO results file of all detections to write.
+        resamples: number of bootstrap resamples of the images for the intervals of AP; 0 leaves them out.
 
     Raises:
         UserError: no image could be used, or a file cannot be written or is of another source.
@@ -86,4 +91,11 @@ def measure(
             skipped=tuple(skipped),
             max_detections=limit,
             matches=matches,
+            intervals=gather(_intervals(matches, resamples))[0],
         )
+
+
+def _intervals(matches: Mapping[IoUType, Matches], resamples: int) -> dict[str, tuple[float, float]]:
+    draws = {kind: resample(len(each.image_ids), resamples) for kind, each in matches.items()}
+    ends = {kind: interval(resampled_ap(each, draws[kind])) for kind, each in matches.items()}
+    return {kind: between for kind, between in ends.items() if between is not None}

@@ -61,7 +61,7 @@ def test_equals_pycocotools_on_the_resampled_images(seed: int, tmp_path: Path, m
 
 
 def test_recalls_are_multiples_of_the_first() -> None:
-    assert (RECALL_THRESHOLDS == np.arange(101) * RECALL_THRESHOLDS[1]).all()
+    assert (np.arange(101) * RECALL_THRESHOLDS[1] == RECALL_THRESHOLDS).all()
 
 
 @pytest.mark.parametrize("digits", [1, 17])
@@ -75,6 +75,7 @@ def test_each_image_once_is_the_data_set(digits: int) -> None:
 
 def test_a_resample_without_objects_has_no_ap() -> None:
     matches, _ = random_matches(np.random.default_rng(0), images=3, categories=1, objects=0)
+    assert resampled_ap(matches, resample(3, 0)).shape == (0,)
     assert np.isnan(resampled_ap(matches, resample(3, 4))).all()
     assert interval(np.full(4, np.nan)) is None
 
