@@ -34,8 +34,8 @@ class Args:
     output: OptionalOutput = None
     """JSON file for the report with all samples."""
     require: Requirements = ()
-    """What must hold, such as 'fps >= 5' or 'speedup[openvino:bf16] >= 1.5', by the worse end of the interval if there is one;
-    otherwise the exit code is 3. It may be given several times."""
+    """What must hold, such as 'fps >= 5' or 'speedup[openvino:bf16] >= 1.5', by the worse end of the interval if there
+    is one; otherwise the exit code is 3. It may be given several times."""
     settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
 
 

@@ -102,7 +102,8 @@ FIGURES: Mapping[str, Figure] = {
     "peak_mib": Figure(lambda engine: _memory(engine.peak_memory_mib)),
     "device_mib": Figure(lambda engine: _memory(engine.device_memory_mib)),
 }
-"""Figures by name. Δ may be written delta, AP mask_ap, and units be left out; capitals, spaces, - and _ do not matter."""
+"""Figures by name. Δ may be written delta, AP mask_ap, and units be left out. Capitals,
+spaces, - and _ do not matter."""
 
 
 def _plain(name: str) -> str:
