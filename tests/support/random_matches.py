@@ -1,10 +1,19 @@
 """Matches of two detectors that nobody ran, of which the second finds the objects less exactly."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from refinemask.evaluation.matches import Matches
 from refinemask.evaluation.matching import BITS, IOU_THRESHOLDS
+
+
+class _Detections(NamedTuple):
+    image: NDArray[np.int64]
+    category: NDArray[np.int64]
+    score: NDArray[np.float64]
+    true: NDArray[np.int64]
 
 
 def random_matches(
@@ -37,7 +46,7 @@ def random_matches(
         reached = np.searchsorted(IOU_THRESHOLDS, own, side="right")[found := rng.random(len(image)) < 0.85]
         score = 10 * (own[found] - 0.6) + rng.normal(0, 0.7, found.sum())
         wrong = np.repeat(np.arange(images), rng.poisson(3, images))
-        detections = (
+        detections = _Detections(
             np.append(image[found], wrong),
             np.append(category[found], rng.choice(categories, len(wrong))),
             np.round(1 / (1 + np.exp(-np.append(score, rng.normal(-1, 1, len(wrong))))), digits),
@@ -48,14 +57,14 @@ def random_matches(
 
 
 def _table(
-    detections: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]],
+    detections: _Detections,
     pairs: NDArray[np.int64],
     counts: NDArray[np.int64],
     images: int,
     categories: int,
 ) -> Matches:
-    order = np.lexsort((-detections[2], detections[1], detections[0]))
-    image, category, score, true = (column[order] for column in detections)
+    order = np.lexsort((-detections.score, detections.category, detections.image))
+    image, category, true = (column[order] for column in (detections.image, detections.category, detections.true))
     _, first, inverse = np.unique(image * categories + category, return_index=True, return_inverse=True)
     every = int(BITS.sum())
     return Matches(
@@ -63,7 +72,7 @@ def _table(
         category_ids=tuple(range(categories)),
         image=image.astype(np.int32),
         category=category.astype(np.int32),
-        score=score,
+        score=detections.score[order],
         rank=(np.arange(len(order)) - first[inverse]).astype(np.int32),
         true=true,
         false=every & ~true,
