@@ -171,7 +171,7 @@ def _parse(text: str, engines: Sequence[str], measured: Sequence[str]) -> Requir
         expected = "FIGURE >= NUMBER, FIGURE[ENGINE] >= NUMBER, or the same with <=, > or <, such as 'ΔAP >= -0.2'"
         raise UserError(f"--require {text!r}: expected {expected}")
     name = PLAIN.get(_plain(match[1]))
-    if name not in measured:
+    if name is None or name not in measured:
         what = "is not measured by this command" if name else f"is no figure{nearest(match[1], measured)}"
         raise UserError(f"--require {text!r}: {match[1]!r} {what}; expected one of {', '.join(measured)}")
     symbol = match[3].replace("≥", ">=").replace("≤", "<=")

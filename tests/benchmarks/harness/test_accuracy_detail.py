@@ -7,6 +7,8 @@ import pytest
 
 from benchmarks.harness.accuracy_detail import accuracy_details
 from refinemask.evaluation.average_precision import precision, summarize
+from refinemask.evaluation.coco import IoUType
+from refinemask.evaluation.matches import Matches
 from tests.support.random_matches import random_matches
 
 NAMES = {0: "car", 1: "cat", 2: "dog"}
@@ -22,7 +24,7 @@ def test_changes_are_of_the_same_resamples() -> None:
     assert change.low < change.value < change.high < 0
     # Drawn separately, the two would differ by more.
     widths = [detail.ap["segm"].high - detail.ap["segm"].low for detail in (first, second)]
-    assert change.high - change.low < np.hypot(*widths)
+    assert change.high - change.low < np.hypot(widths[0], widths[1])
     assert first.change == {}
     assert accuracy_details([{"segm": matches} for matches in pair], NAMES, 300)[1] == second
 
@@ -50,6 +52,6 @@ def test_without_objects_there_is_neither_interval_nor_curve() -> None:
 
 def test_other_images_are_refused() -> None:
     rng = np.random.default_rng(3)
-    engines = [{"segm": random_matches(rng, count, 1)[0]} for count in (4, 5)]
+    engines: list[dict[IoUType, Matches]] = [{"segm": random_matches(rng, count, 1)[0]} for count in (4, 5)]
     with pytest.raises(ValueError, match="the same images"):
         accuracy_details(engines, NAMES, 10)
