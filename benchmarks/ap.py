@@ -8,11 +8,13 @@ from pathlib import Path
 
 from benchmarks.harness.comparison import compare
 from benchmarks.harness.report_file import write_report
+from benchmarks.harness.requirement import Requirements, exit_code, judge, parse_requirements
 from benchmarks.harness.settings import Settings
 from benchmarks.harness.spec import require_new_output
 from benchmarks.harness.tables import print_accuracy
 from refinemask.command import execute
 from refinemask.data.coco import read_coco
+from refinemask.evaluation.bootstrap import RESAMPLES
 from refinemask.spelling import Engines, OptionalNumber, OptionalOutput
 
 
@@ -31,6 +33,11 @@ class Args:
     """Number of the first images to use; all if not given."""
     output: OptionalOutput = None
     """JSON file for the report."""
+    resamples: int = RESAMPLES
+    """Bootstrap resamples of the images for the intervals of AP; 0 leaves the intervals out."""
+    require: Requirements = ()
+    """What must hold, such as 'ΔAP >= -0.2' or 'boundary_ap[openvino:bf16] >= 50', by the worse end of the interval;
+    otherwise the exit code is 3. It may be given several times."""
     threads: int = 2
     """CPU threads of every engine."""
     device: str = "cpu"
@@ -42,12 +49,16 @@ def main(args: Args | None = None) -> int:
     return execute(Args, _ap, args)
 
 
-def _ap(args: Args) -> None:
+def _ap(args: Args) -> int:
+    requirements = parse_requirements(args.require, args.engines, speed=False)
     settings = Settings(threads=args.threads, device=args.device, warmup=0)
     require_new_output(args.output, args.engines, args.annotations)
-    report = compare(args.engines, read_coco(args.annotations), args.images, settings, args.limit)
+    dataset = read_coco(args.annotations)
+    measured = compare(args.engines, dataset, args.images, settings, limit=args.limit, resamples=args.resamples)
+    report = judge(measured, requirements)
     write_report(report, args.output)
     print_accuracy(report)
+    return exit_code(report)
 
 
 if __name__ == "__main__":

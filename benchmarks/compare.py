@@ -15,8 +15,9 @@ import tyro
 from benchmarks.efficiency.figure import draw
 from benchmarks.efficiency.run import Plan, measure_efficiency
 from benchmarks.efficiency.table import print_efficiency
-from benchmarks.harness.comparison import compare
+from benchmarks.harness.comparison import compare, run_engines
 from benchmarks.harness.report_file import write_report
+from benchmarks.harness.requirement import Requirements, exit_code, judge, parse_requirements
 from benchmarks.harness.settings import OLD, Settings
 from benchmarks.harness.spec import require_new_output
 from benchmarks.harness.tables import print_comparison
@@ -24,6 +25,7 @@ from benchmarks.report_page.differences import look_for_differences
 from benchmarks.report_page.write import Extra, write_page
 from refinemask.command import execute
 from refinemask.data.coco import read_coco
+from refinemask.evaluation.bootstrap import RESAMPLES
 from refinemask.exit_codes import command_line, program_name
 from refinemask.spelling import Engines, OptionalNumber, OptionalOutput, OptionalPath
 
@@ -50,6 +52,11 @@ class Args:
     report: OptionalPath = None
     """Page of HTML to look at, in one file: tables, charts with their intervals, the masks that differ most,
     and where the numbers come from."""
+    resamples: int = RESAMPLES
+    """Bootstrap resamples of the images for the intervals of AP; 0 leaves the intervals out."""
+    require: Requirements = ()
+    """What must hold, such as 'ΔAP >= -0.2' or 'speedup[openvino:bf16] >= 1.5', by the worse end of the interval;
+    otherwise the exit code is 3. It may be given several times."""
     settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
 
 
@@ -60,17 +67,27 @@ def main(args: Args | Plan | None = None) -> int:
     return execute(Args, partial(_compare, command=None if args else command_line()), args, old=OLD)
 
 
-def _compare(args: Args, command: str | None) -> None:
+def _compare(args: Args, command: str | None) -> int:
+    requirements = parse_requirements(args.require, run_engines(args.engines))
     require_new_output(args.output, args.engines, args.annotations, page=args.report)
     dataset, extras = read_coco(args.annotations), list[Extra]()
     look = look_for_differences(extras, dataset, args.images) if args.report else None
-    report = compare(args.engines, dataset, args.images, args.settings, args.limit, look=look)
-    report = replace(report, command=command)
+    measured = compare(
+        args.engines,
+        dataset,
+        args.images,
+        args.settings,
+        limit=args.limit,
+        resamples=args.resamples,
+        look=look,
+    )
+    report = judge(replace(measured, command=command), requirements)
     write_report(report, args.output)
     write_page(report, args.report, *extras)
     print_comparison(report)
     if args.report:
         print(f"page: {args.report}")
+    return exit_code(report)
 
 
 def _efficiency(plan: Plan, command: str | None) -> None:

@@ -12,6 +12,7 @@ import tyro
 from benchmarks.harness.measure import measure
 from benchmarks.harness.report import build_report
 from benchmarks.harness.report_file import write_report
+from benchmarks.harness.requirement import Requirements, exit_code, judge, parse_requirements
 from benchmarks.harness.settings import OLD, Settings
 from benchmarks.harness.spec import require_new_output
 from benchmarks.harness.tables import print_comparison
@@ -37,6 +38,9 @@ class Args:
     """JSON file for the report with all samples."""
     report: OptionalPath = None
     """Page of HTML to look at, in one file: tables, charts with their intervals, and where the numbers come from."""
+    require: Requirements = ()
+    """What must hold, such as 'fps >= 5' or 'speedup[openvino:bf16] >= 1.5', by the worse end of the interval if there
+    is one; otherwise the exit code is 3. It may be given several times."""
     settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
 
 
@@ -45,16 +49,18 @@ def main(args: Args | None = None) -> int:
     return execute(Args, partial(_fps, command=None if args else command_line()), args, old=OLD)
 
 
-def _fps(args: Args, command: str | None) -> None:
+def _fps(args: Args, command: str | None) -> int:
+    requirements = parse_requirements(args.require, args.engines, accuracy=False)
     require_at_least(1, limit=args.limit)
     require_new_output(args.output, args.engines, page=args.report)
     measured = measure(args.engines, find_images([args.images])[: args.limit], args.settings)
-    report = replace(build_report(measured), command=command)
+    report = judge(replace(build_report(measured), command=command), requirements)
     write_report(report, args.output)
     write_page(report, args.report)
     print_comparison(report)
     if args.report:
         print(f"page: {args.report}")
+    return exit_code(report)
 
 
 if __name__ == "__main__":

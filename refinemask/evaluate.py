@@ -5,24 +5,22 @@
 found.
 """
 
-import sys
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
 
 from refinemask.command import execute
 from refinemask.config import with_window
 from refinemask.differences.choice import NUMBER
 from refinemask.distributed import is_main, process_group
+from refinemask.evaluation.bootstrap import RESAMPLES
 from refinemask.evaluation.coco import IoUType
 from refinemask.evaluation.foreign_results import evaluate_results
-from refinemask.evaluation.metrics import METRICS, MetricName
+from refinemask.evaluation.metrics import MetricName
 from refinemask.evaluation.report_page import write_evaluation_page
 from refinemask.evaluation.run import Evaluation, evaluate
-from refinemask.exit_codes import command_line, printable
+from refinemask.evaluation.table import print_evaluation
+from refinemask.exit_codes import command_line
 from refinemask.files import UserError, atomic_write
 from refinemask.options import require_at_least, require_own_files, require_page_name
 from refinemask.spelling import (
@@ -35,14 +33,11 @@ from refinemask.spelling import (
     OptionalWindow,
 )
 
-SHOWN_REASONS = 10
-"""Largest number of skipped images whose reason is printed."""
 WITHOUT_MODEL = {
-    "model", "annotations", "images", "metric", "results", "output", "report", "iou_types", "max_detections", "crowd_as_object",
-    "limit",
+    "model", "annotations", "images", "metric", "results", "output", "report", "iou_types", "max_detections",
+    "crowd_as_object", "limit", "resamples",
 }  # fmt: skip
 """Options that measuring a results file has, too; the others say how a model runs."""
-NAMES: dict[str, str] = {"bbox": "box", "segm": "mask", "boundary": "boundary"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +75,8 @@ class Args:
     """Take objects that are marked as crowds (iscrowd 1) as one object each, for coco."""
     limit: OptionalNumber = None
     """Use only the first so many images."""
+    resamples: int = RESAMPLES
+    """Bootstrap resamples of the images for the intervals of AP; 0 leaves the intervals out."""
     batch_size: OptionalNumber = None
     """Images, or tiles, that go through the network together; if not given, what the engine prefers."""
     workers: OptionalNumber = None
@@ -136,6 +133,7 @@ def _evaluate_results(args: Args) -> Evaluation:
         max_detections=args.max_detections,
         crowd_as_object=args.crowd_as_object,
         limit=args.limit,
+        resamples=args.resamples,
         pictures=0 if args.report is None else NUMBER,
     )
 
@@ -184,40 +182,19 @@ def _evaluate_model(args: Args, model: Path) -> Evaluation | None:
             predictions=args.predictions,
             results=args.results,
             pictures=0 if args.report is None else NUMBER,
+            resamples=args.resamples,
         )
         return found if is_main() else None
 
 
 def _report(found: Evaluation, args: Args, command: str | None) -> None:
-    _show(found)
+    print_evaluation(found)
     if args.output is not None:
         with atomic_write(args.output) as temporary:
             temporary.write_text(found.to_json() + "\n")
     if args.report is not None:
         write_evaluation_page(found, args.report, command)
         print(f"report: {args.report}")
-
-
-def _show(found: Evaluation) -> None:
-    for reason in found.skipped[:SHOWN_REASONS]:
-        print(f"skipped: {printable(reason)}", file=sys.stderr)
-    if len(found.skipped) > SHOWN_REASONS:
-        print(f"skipped: and {len(found.skipped) - SHOWN_REASONS} more", file=sys.stderr)
-    engine = " ".join(filter(None, (found.engine, found.precision)))
-    heading = f"{found.model} · {engine} · {found.metric} · {found.images} images"
-    heading += "".join(f" · {name} {value}" for name, value in found.selection.source().items())
-    if found.skipped:
-        heading += f", {len(found.skipped)} skipped and not counted"
-    table = Table("", *next(iter(found.figures.values())))
-    for iou_type, figures in found.figures.items():
-        table.add_row(NAMES[iou_type], *(f"{100 * value:.1f}" if value >= 0 else "–" for value in figures.values()))
-    console = Console(highlight=False)
-    console.print(heading, table, sep="\n", markup=False)
-    per = "image" if METRICS[found.metric].fixed_max_detections else "image and class"
-    if all(value < 0 for figures in found.figures.values() for value in figures.values()):
-        nothing = "nothing to measure: no object of these images counts; crowds (iscrowd 1) and objects left out do not"
-        console.print(nothing, soft_wrap=True)
-    console.print(f"at most {found.max_detections} detections per {per}")
 
 
 if __name__ == "__main__":

@@ -15,10 +15,11 @@ from typing import Any
 from refinemask.extras import MissingPackageError, missing_package
 from refinemask.files import UNWRITABLE, FailedCheckError, UserError
 
-FAILED_CHECK, BAD_INPUT = 1, 2
+FAILED_CHECK, BAD_INPUT, REQUIREMENT_NOT_MET = 1, 2, 3
 INTERRUPTED, READER_GONE, TERMINATED = 130, 141, 143
-"""Exit codes of a failed check, bad input, Ctrl-C, an output that nobody reads, and SIGTERM: the last three are those
-that a shell reports for the signals SIGINT, SIGPIPE, which Windows has not, and SIGTERM."""
+"""Exit codes of a failed check, bad input, a benchmark's requirement that is not met, Ctrl-C, an output that nobody
+reads, and SIGTERM: the last three are those that a shell reports for the signals SIGINT, SIGPIPE, which Windows has
+not, and SIGTERM."""
 
 REFUSED_BY_SYSTEM = UNWRITABLE | {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
 """Errors of the system by which a file or a disk, and no code, is at fault."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from benchmarks.harness.accuracy_detail import accuracy_details
 from benchmarks.harness.measure import measure
 from benchmarks.harness.others import iou_types_of, open_results, with_others
 from benchmarks.harness.report import Accuracy, ComparisonReport, build_report
@@ -18,7 +19,7 @@ from refinemask.data.annotated import locate, read_annotated
 from refinemask.data.categories import COCO
 from refinemask.data.coco import CocoDataset, CocoImage
 from refinemask.data.lvis import LvisDataset
-from refinemask.evaluation.coco import evaluate_coco
+from refinemask.evaluation.coco import coco_figures, match_coco
 from refinemask.evaluation.lvis import evaluate_lvis
 from refinemask.evaluation.metrics import METRICS, classes, listed
 from refinemask.evaluation.prediction_file import PredictionFile
@@ -37,6 +38,7 @@ def compare(
     settings: Settings,
     limit: int | None = None,
     ap_star: LvisDataset | None = None,
+    resamples: int = 0,
     look: Look | None = None,
 ) -> ComparisonReport:
     """Measure speed and accuracy.
@@ -52,6 +54,7 @@ def compare(
         settings: how to measure.
         limit: use only the first so many images.
         ap_star: annotations of AP* for the same images; they add an entry ``ap_star`` to the accuracy.
+        resamples: number of bootstrap resamples of the images that the intervals of AP come from; 0 gives none.
         look: is called in the end, while the predictions are still there.
 
     Raises:
@@ -59,6 +62,7 @@ def compare(
             classes than those of the annotations or of another engine.
     """
     require_at_least(1, limit=limit)
+    require_at_least(0, resamples=resamples)
     if not directory.is_dir():
         raise UserError(f"{directory}: no such directory; --images expects the directory of the annotated images")
     images = dataset.images[:limit]
@@ -85,16 +89,22 @@ def compare(
         for file in theirs:
             file.restrict(predictions[0])
         found = [*predictions, *theirs]
-        accuracy: list[Accuracy] = [dict(evaluate_coco(dataset, results, iou_types_of(results))) for results in found]
+        matched = [match_coco(dataset, results, iou_types_of(results)) for results in found]
+        accuracy: list[Accuracy] = [{kind: coco_figures(each) for kind, each in kinds.items()} for kinds in matched]
         if ap_star is not None:
             for figures, results in zip(accuracy, found, strict=True):
                 figures["ap_star"] = evaluate_lvis(ap_star, results)
-        report = with_others(
-            build_report(measurement, accuracy[: len(engines)]), others, theirs, accuracy[len(engines) :]
-        )
+        details, ran = accuracy_details(matched, dataset.categories, resamples), len(engines)
+        report = build_report(measurement, accuracy[:ran], details[:ran])
+        report = with_others(report, others, theirs, accuracy[ran:], details[ran:])
         if look is not None:
             look(report, predictions, measurement.window)
         return report
+
+
+def run_engines(engines: Sequence[str]) -> list[str]:
+    """Those that are run: all but results files."""
+    return [text for text in engines if ResultsSpec.parse(text) is None]
 
 
 def _apart(engines: Sequence[str]) -> tuple[list[ResultsSpec], list[str]]:
@@ -109,8 +119,7 @@ def _apart(engines: Sequence[str]) -> tuple[list[ResultsSpec], list[str]]:
             f"{engines[0]}: the first is the baseline, which is run; name an engine before the results file, or "
             "measure the file alone with refinemask.evaluate --results"
         )
-    named = [text for text, spec in zip(engines, specs, strict=True) if spec is None]
-    return [spec for spec in specs if spec is not None], named
+    return [spec for spec in specs if spec is not None], run_engines(engines)
 
 
 def _place(directory: Path, image: CocoImage) -> Path:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from benchmarks.harness.provenance import MeasuredFile
-from benchmarks.harness.report import Accuracy, ComparisonReport, DetectionCounts, OtherReport
+from benchmarks.harness.report import Accuracy, AccuracyDetail, ComparisonReport, DetectionCounts, OtherReport
 from benchmarks.harness.spec import ResultsSpec
 from refinemask.data.coco import CocoDataset, CocoImage
 from refinemask.evaluation.coco import IOU_TYPES, IoUType
@@ -48,6 +48,7 @@ def with_others(
     specs: Sequence[ResultsSpec],
     results: Sequence[ResultsFile],
     accuracy: Sequence[Accuracy],
+    details: Sequence[AccuracyDetail],
 ) -> ComparisonReport:
     """A report of engines with detectors that were not run.
 
@@ -56,17 +57,20 @@ def with_others(
         specs: the others.
         results: the results of each in the images of the report.
         accuracy: the figures of each.
+        details: what stands behind them.
     """
     if not specs:
         return report
     files = {spec.path.name: MeasuredFile(sha256(spec.path), spec.path.stat().st_size) for spec in specs}
     baseline = report.engines[0].latency_ms["engine"].p50 / report.settings.batch
-    others = (_other(*each, baseline) for each in zip(specs, results, accuracy, strict=True))
+    others = (_other(*each, baseline_ms=baseline) for each in zip(specs, results, accuracy, details, strict=True))
     provenance = replace(report.provenance, files=report.provenance.files | files)
     return replace(report, provenance=provenance, others=tuple(others))
 
 
-def _other(spec: ResultsSpec, results: ResultsFile, accuracy: Accuracy, baseline_ms: float) -> OtherReport:
+def _other(
+    spec: ResultsSpec, results: ResultsFile, accuracy: Accuracy, detail: AccuracyDetail, *, baseline_ms: float
+) -> OtherReport:
     counts, latency = results.counts, spec.latency_ms
     return OtherReport(
         engine=str(spec),
@@ -77,4 +81,5 @@ def _other(spec: ResultsSpec, results: ResultsFile, accuracy: Accuracy, baseline
         detections_per_image=DetectionCounts(sum(counts) / len(counts), min(counts), max(counts)),
         images_without_results=results.empty,
         accuracy=accuracy,
+        detail=detail,
     )

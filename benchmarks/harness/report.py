@@ -125,6 +125,24 @@ class RoundReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Whether one engine met one requirement."""
+
+    requirement: str
+    """The requirement, as on the command line."""
+    engine: str
+    """The engine, as in its report."""
+    met: bool
+    value: float | None
+    """The figure, in the unit of the requirement; None if there is none."""
+    judged: float | None
+    """What was judged: the worse end of the figure's 95 % interval, or the figure where it has no interval by nature;
+    None if it cannot be judged."""
+    reason: str | None = None
+    """Why it cannot be judged."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ComparisonReport:
     """Engines that took turns over the same images."""
 
@@ -144,6 +162,8 @@ class ComparisonReport:
     """Engines as they were named; all ratios are to the first."""
     others: tuple[OtherReport, ...] | None = field(default=None, metadata=ABSENT_IF_NONE)
     """Detectors that were not run, whose results were given; None if there are none."""
+    requirements: tuple[Outcome, ...] | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """What came of each requirement for each engine; None if there was none."""
 
     @property
     def images(self) -> int:
@@ -151,15 +171,20 @@ class ComparisonReport:
         return sum(len(self.batches[batch]) for batch in {each.batch for each in self.rounds})
 
 
-def build_report(measurement: Measurement, accuracy: Sequence[Accuracy] | None = None) -> ComparisonReport:
+def build_report(
+    measurement: Measurement,
+    accuracy: Sequence[Accuracy] | None = None,
+    details: Sequence[AccuracyDetail] | None = None,
+) -> ComparisonReport:
     """Turn what was measured into figures.
 
     Args:
         measurement: engines side by side.
         accuracy: figures of each engine, in order; None if only speed was measured.
+        details: what stands behind the figures of each engine; None if only speed was measured.
     """
     baseline, batch = measurement.runs[0], measurement.settings.batch
-    figures: Sequence[Accuracy | None] = accuracy or [None] * len(measurement.runs)
+    unknown = [None] * len(measurement.runs)
     return ComparisonReport(
         provenance=provenance(run.spec.path for run in measurement.runs),
         settings=measurement.settings,
@@ -170,7 +195,8 @@ def build_report(measurement: Measurement, accuracy: Sequence[Accuracy] | None =
             RoundReport(each.batch, tuple(each.order), each.foreign_load, each.state) for each in measurement.rounds
         ),
         engines=tuple(
-            _engine(run, baseline, batch, judged) for run, judged in zip(measurement.runs, figures, strict=True)
+            replace(_engine(run, baseline, batch), accuracy=figures, detail=detail)
+            for run, figures, detail in zip(measurement.runs, accuracy or unknown, details or unknown, strict=True)
         ),
     )
 
@@ -181,7 +207,7 @@ def with_accuracy(report: ComparisonReport, judged: ComparisonReport) -> Compari
     return replace(report, engines=tuple(engines), skipped=judged.skipped)
 
 
-def _engine(run: EngineRun, baseline: EngineRun, batch: int, accuracy: Accuracy | None) -> EngineReport:
+def _engine(run: EngineRun, baseline: EngineRun, batch: int) -> EngineReport:
     samples = {phase: [1000 * sample.seconds[phase] for sample in run.samples] for phase in PHASES}
     samples["total"] = [sum(values) for values in zip(*samples.values(), strict=True)]
     latency = {phase: percentiles(values) for phase, values in samples.items()}
@@ -202,7 +228,6 @@ def _engine(run: EngineRun, baseline: EngineRun, batch: int, accuracy: Accuracy 
         joules_per_image=run.joules and run.joules / (batch * len(run.samples)),
         latency_ms=latency,
         samples_ms={phase: tuple(round(value, 4) for value in values) for phase, values in samples.items()},
-        accuracy=accuracy,
     )
 
 

@@ -1,10 +1,12 @@
 """Statistics of latencies: percentiles of all samples, none clipped, and ratios paired per round."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import quantiles
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,13 @@ class Percentiles:
 
 @dataclass(frozen=True)
 class Ratio:
-    """Median and quartiles of ``n`` ratios, and the ends of the median's 95 % confidence interval."""
+    """Median and quartiles of ``n`` ratios, and the ends of the median's 95 % confidence interval.
+
+    The interval is one of order statistics: it holds for ratios of any distribution, if the rounds are independent
+    draws. Then it covers the median of more rounds over the same images on the same machine in the same state. It says
+    nothing of other images, of another machine or of a warmer one. Rounds that repeat an image, or in which one engine
+    alone drifts, are alike, and the true interval of such rounds is wider.
+    """
 
     n: int
     p25: float
@@ -54,7 +62,20 @@ def paired_ratio(baseline: Sequence[float], other: Sequence[float]) -> Ratio:
     Pairing cancels what changes between rounds, such as the image or the clock frequency.
     """
     ratios = np.asarray(baseline, np.float64) / np.asarray(other, np.float64)
-    return Ratio(len(ratios), *(float(p) for p in np.percentile(ratios, (25, 50, 75))))
+    return Ratio(len(ratios), *(float(p) for p in np.percentile(ratios, (25, 50, 75))), *_median_interval(ratios))
+
+
+def _median_interval(values: NDArray[np.float64]) -> tuple[float, float] | tuple[None, None]:
+    """The narrowest pair of order statistics, as far from either end, that covers the median with 95 %."""
+    count, outside, term = 0, 0, 1
+    # Each value is above the median with probability 1/2, so the number of those above is binomial: 1/40 at either end.
+    while 40 * (outside + term) <= 2 ** len(values):
+        outside, count = outside + term, count + 1
+        term = math.comb(len(values), count)
+    if count == 0:
+        return None, None
+    ordered = np.sort(values)
+    return float(ordered[count - 1]), float(ordered[-count])
 
 
 def quartiles(values: Sequence[float]) -> Quartiles:

@@ -9,7 +9,8 @@ from rich.table import Table
 from benchmarks.harness.device_state import describe, disturbance
 from benchmarks.harness.load import BUSY_FRACTION
 from benchmarks.harness.pipeline import PHASES
-from benchmarks.harness.report import Accuracy, ComparisonReport
+from benchmarks.harness.report import ComparisonReport, EngineReport, Estimate, OtherReport
+from benchmarks.harness.summary import Ratio
 from benchmarks.harness.terminal import terminal
 
 NOT_RUN = "not run"
@@ -67,47 +68,52 @@ def warn_if_busy(load: float | None) -> None:
 
 def _comparison(report: ComparisonReport) -> Table:
     table = Table(title=f"Engines, {_images(report)} (speed-up: engine phase, median of ratios paired per round)")
-    for heading in ("engine", "precision"):
-        table.add_column(heading)
+    table.add_column("engine")
     reference = report.engines[0].accuracy
-    accuracy_columns = () if reference is None else ("AP", "ΔAP", "boundary AP", "Δ boundary AP")
-    for heading in ("FPS", "speed-up", "FPS end to end", *accuracy_columns, "detections/image", "peak MiB"):
+    accuracy_columns = () if reference is None else ("AP", "ΔAP", "boundary\nAP", "Δ boundary\nAP")
+    for heading in ("FPS", "speed-up", "FPS end\nto end", *accuracy_columns, "detections\n/image", "peak\nMiB"):
         table.add_column(heading, justify="right")
     for engine in report.engines:
         table.add_row(
-            engine.name,
-            engine.precision,
+            f"{engine.name} {engine.precision}",
             f"{engine.fps:.2f}",
-            f"{engine.speedup.p50:.2f}×",
+            f"{engine.speedup.p50:.2f}×" + ("" if engine is report.engines[0] else _between(engine.speedup, "{:.2f}")),
             f"{engine.fps_end_to_end:.2f}",
-            *_accuracy_cells(engine.accuracy, reference),
+            *_accuracy_cells(engine, report.engines[0]),
             f"{engine.detections_per_image.mean:.1f}",
             "unknown" if engine.peak_memory_mib is None else f"{engine.peak_memory_mib:.0f}",
         )
     for other in report.others or ():
         table.add_row(
-            other.name,
-            NOT_RUN,
+            f"{other.name}\n{NOT_RUN}",
             "" if other.stated_fps is None else f"{other.stated_fps:.2f} stated",
             "" if other.stated_speedup is None else f"{other.stated_speedup:.2f}× stated",
             "",
-            *_accuracy_cells(other.accuracy, reference),
+            *_accuracy_cells(other, report.engines[0]),
             f"{other.detections_per_image.mean:.1f}",
             "",
         )
     return table
 
 
-def _accuracy_cells(accuracy: Accuracy | None, reference: Accuracy | None) -> list[str]:
+def _accuracy_cells(engine: EngineReport | OtherReport, first: EngineReport) -> list[str]:
     cells: list[str] = []
-    if accuracy is None or reference is None:
+    if engine.accuracy is None or first.accuracy is None:
         return cells
     for kind in ("segm", "boundary"):
         # Boxes alone have no other figures.
-        value, baseline = accuracy.get(kind, NO_FIGURE)["AP"], reference[kind]["AP"]
+        value, baseline = engine.accuracy.get(kind, NO_FIGURE)["AP"], first.accuracy[kind]["AP"]
         difference = f"{100 * (value - baseline):+.2f}" if min(value, baseline) >= 0 else "–"
-        cells += [points(value), "" if accuracy is reference else difference]
+        change = engine.detail.change.get(kind) if engine.detail else None
+        cells += [points(value), "" if engine is first else difference + _between(change, "{:+.2f}", 100)]
     return cells
+
+
+def _between(interval: Estimate | Ratio | None, form: str, scale: float = 1) -> str:
+    """The ends of a 95 % interval in a line of their own; nothing if there is none."""
+    if interval is None or interval.low is None or interval.high is None:
+        return ""
+    return f"\n{form.format(scale * interval.low)}…{form.format(scale * interval.high)}"
 
 
 def points(value: float, digits: int = 2) -> str:

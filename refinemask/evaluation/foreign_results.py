@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from refinemask.distributed import say
+from refinemask.evaluation.bootstrap import RESAMPLES
 from refinemask.evaluation.coco import IoUType
-from refinemask.evaluation.measurement import draw
+from refinemask.evaluation.measurement import ap_intervals, draw
 from refinemask.evaluation.metrics import MetricName
 from refinemask.evaluation.results_file import ResultsFile
 from refinemask.evaluation.run import Evaluation, find_metric, read_dataset
@@ -28,6 +29,7 @@ def evaluate_results(
     crowd_as_object: bool = False,
     limit: int | None = None,
     pictures: int = 0,
+    resamples: int = RESAMPLES,
 ) -> Evaluation:
     """Measure the average precision of a COCO results file, whatever tool made it.
 
@@ -48,6 +50,7 @@ def evaluate_results(
         limit: use only the first so many images.
         pictures: largest number of images, for coco, of which the evaluation gets pictures: those in which masks and
             annotations differ most. Without ``images`` there are none.
+        resamples: number of bootstrap resamples of the images for the intervals of AP; 0 leaves them out.
 
     Raises:
         UserError: an argument makes no sense, a file cannot be read, results have no masks or are of other images,
@@ -73,6 +76,7 @@ def evaluate_results(
         skipped=(),
         max_detections=counted,
         matches=matches,
+        intervals=ap_intervals(matches, resamples),
         pictures=None if images is None or kinds == ("bbox",) else draw(chosen, dataset, images, None, found, pictures),
         class_names=dict(dataset.categories),
         model=Path(results).name,

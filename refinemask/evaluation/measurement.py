@@ -11,6 +11,7 @@ from refinemask.config import Window
 from refinemask.data.coco import CocoDataset
 from refinemask.differences.figures import annotation_differences
 from refinemask.distributed import gather, is_main
+from refinemask.evaluation.bootstrap import interval, resample, resampled_ap
 from refinemask.evaluation.coco import IoUType
 from refinemask.evaluation.matches import Matches
 from refinemask.evaluation.metrics import Figures, Metric
@@ -41,6 +42,8 @@ class Measurement:
     """The matches that the figures are of, by kind of overlap; in the first process only."""
     pictures: tuple[Views, ...] | None = field(default=None, repr=False, compare=False)
     """Images in which masks and annotations differ most; None if no pictures were asked for, or the metric has none."""
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Ends of the 95 % confidence interval of AP over images, by kind of overlap; none without resamples or objects."""
 
 
 def measure(
@@ -56,6 +59,7 @@ def measure(
     source: Mapping[str, str] | None = None,
     results: Path | None = None,
     pictures: int = 0,
+    resamples: int = 0,
 ) -> Measurement:
     """Predict every image once, each process its share, and score the whole; every process gets the figures.
 
@@ -71,6 +75,7 @@ def measure(
         source: what the predictions depend on, such as hashes of files; kept predictions of another source are refused.
         results: COCO results file of all detections to write.
         pictures: largest number of images to draw, for COCO.
+        resamples: number of bootstrap resamples of the images for the intervals of AP; 0 leaves them out.
 
     Raises:
         UserError: no image could be used, or a file cannot be written or is of another source.
@@ -99,7 +104,15 @@ def measure(
                 if is_main()
                 else None
             ),
+            intervals=gather(ap_intervals(matches, resamples))[0],
         )
+
+
+def ap_intervals(matches: Mapping[IoUType, Matches], resamples: int) -> dict[str, tuple[float, float]]:
+    """Ends of the 95 % confidence interval of AP by kind of overlap; kinds without objects are left out."""
+    draws = {kind: resample(len(each.image_ids), resamples) for kind, each in matches.items()}
+    ends = {kind: interval(resampled_ap(each, draws[kind])) for kind, each in matches.items()}
+    return {kind: between for kind, between in ends.items() if between is not None}
 
 
 def draw(

@@ -12,6 +12,7 @@ from refinemask.data.annotated import is_there
 from refinemask.data.coco import CocoDataset, read_coco
 from refinemask.data.coco_text import dataset_text
 from refinemask.data.reading import is_json_file, read_annotations, split_path
+from refinemask.evaluation.bootstrap import RESAMPLES
 from refinemask.evaluation.coco import IoUType
 from refinemask.evaluation.measurement import Measurement, measure
 from refinemask.evaluation.metrics import METRICS, Metric, MetricName
@@ -49,7 +50,8 @@ class Evaluation(Measurement):
         names = "model", "metric", "engine", "precision", "sha256", "images", "skipped", "max_detections", "figures"
         values = vars(self) | {"skipped": len(self.skipped)}
         asked = {name: value for name, value in asdict(self.selection).items() if value is not None}
-        return json.dumps({name: values[name] for name in names} | asked, indent=2)
+        intervals = {"intervals": self.intervals} if self.intervals else {}
+        return json.dumps({name: values[name] for name in names} | intervals | asked, indent=2)
 
 
 def evaluate(
@@ -69,6 +71,7 @@ def evaluate(
     model: str | os.PathLike[str] | None = None,
     predictions: str | os.PathLike[str] | None = None,
     results: str | os.PathLike[str] | None = None,
+    resamples: int = RESAMPLES,
     pictures: int = 0,
 ) -> Evaluation:
     """Measure the average precision of boxes, masks and mask boundaries.
@@ -96,6 +99,7 @@ def evaluate(
         predictions: file that keeps the predictions, one line per image; an interrupted run continues from it. It is
             bound to the model, the tiles, the annotations and the images' files.
         results: COCO results file of all detections to write.
+        resamples: number of bootstrap resamples of the images for the intervals of AP; 0 leaves them out.
         pictures: largest number of images, for coco, of which the evaluation gets pictures: those in which masks and
             annotations differ most.
 
@@ -106,6 +110,7 @@ def evaluate(
     if not hasattr(engine, "detect") and not callable(engine):
         raise UserError(f"{engine}: expected an engine; open the file with engines.load")
     require_at_least(1, limit=limit, max_detections=max_detections)
+    require_at_least(0, resamples=resamples)
     options = StreamOptions(batch_size=batch_size, workers=workers, tiling=make_tiling(tile, overlap))
     if predictions is not None and model is None:
         raise UserError(f"{predictions}: kept predictions belong to a model's file; name it, too: model=…")
@@ -130,6 +135,7 @@ def evaluate(
         predictions=None if predictions is None else Path(predictions),
         source=source | _settings(predictor, options.tiling),
         results=None if results is None else Path(results),
+        resamples=resamples,
         pictures=pictures,
     )
     return Evaluation(

@@ -21,7 +21,7 @@ def test_exports_compares_and_draws(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert [engine["name"] for engine in report["engines"]][:2] == ["PyTorch", "ONNX Runtime"]
     assert len(report["batches"]) == 2
     assert len(list((tmp_path / "pictures").glob("*.png"))) == 1
-    assert "boundary AP" in capsys.readouterr().out
+    assert "Δ boundary" in capsys.readouterr().out
 
 
 def test_the_bundled_files_are_there() -> None:
@@ -66,7 +66,7 @@ def test_no_pictures(
     monkeypatch.setattr(demo, "engine_names", lambda *_: [str(toy_onnx)])
     assert demo.main(demo.Args(output=tmp_path, limit=1, pictures=0)) == 0
     out = capsys.readouterr().out
-    assert "boundary AP" in out
+    assert "Δ boundary" in out
     assert "drawing" not in out
     assert "pictures: " not in out
 

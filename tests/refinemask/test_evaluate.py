@@ -371,6 +371,7 @@ def test_annotations_without_an_object_that_counts_are_named(args: Args, capsys:
 
 
 def test_a_report_has_pictures_of_the_images(args: Args, capsys: pytest.CaptureFixture[str]) -> None:
+    assert args.images is not None
     report = args.images / "report.html"
     assert main(replace(args, report=report)) == 0
     assert f"report: {report}" in capsys.readouterr().out

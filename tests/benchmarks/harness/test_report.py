@@ -12,10 +12,11 @@ from benchmarks.harness.device_state import DeviceState
 from benchmarks.harness.interleave import Round
 from benchmarks.harness.measure import EngineRun, Measurement, measure
 from benchmarks.harness.pipeline import PHASES, Sample
-from benchmarks.harness.report import ComparisonReport, DetectionCounts, build_report
+from benchmarks.harness.report import AccuracyDetail, ComparisonReport, DetectionCounts, Estimate, build_report
 from benchmarks.harness.report_file import read_report, write_report
 from benchmarks.harness.settings import Settings
 from benchmarks.harness.spec import EngineSpec
+from benchmarks.harness.summary import Ratio
 from benchmarks.harness.tables import print_comparison
 from refinemask.files import UserError
 
@@ -90,9 +91,24 @@ def test_table(measurement: Measurement, capsys: pytest.CaptureFixture[str]) -> 
     out, err = printed(build_report(measurement, accuracy), capsys)
     row = next(line for line in out.splitlines() if "OpenVINO" in line)
     cells = [cell.strip() for cell in row.strip("│").split("│")]
-    assert cells == ["OpenVINO", "bf16", "10.00", "2.00×", "9.62", "39.80", "-0.20", "19.90", "-0.10", "4.0", "unknown"]
+    assert cells == ["OpenVINO bf16", "10.00", "2.00×", "9.62", "39.80", "-0.20", "19.90", "-0.10", "4.0", "unknown"]
     assert "64x96 (3)" in out
     assert err == ""
+
+
+def test_intervals_stand_below_the_figures_and_the_table_fits(
+    measurement: Measurement, capsys: pytest.CaptureFixture[str]
+) -> None:
+    accuracy = [{kind: {"AP": ap} for kind in ("segm", "boundary")} for ap in (0.4, 0.398)]
+    change = {kind: Estimate(-0.002, -0.0123, 0.0009) for kind in ("segm", "boundary")}
+    details = [AccuracyDetail(ap={}, change=each, per_class={}, precision_recall={}) for each in ({}, change)]
+    report = build_report(measurement, accuracy, details)
+    second = replace(report.engines[1], speedup=Ratio(6, 1.9, 2, 2.1, 1.8, 2.25))
+    print_comparison(replace(report, engines=(report.engines[0], second)), Console(width=120))
+    lines = capsys.readouterr().out.splitlines()
+    below = lines[next(number for number, line in enumerate(lines) if "OpenVINO" in line) + 1]
+    cells = [cell.strip() for cell in below.strip("│").split("│")]
+    assert cells == ["", "", "1.80…2.25", "", "", "-1.23…+0.09", "", "-1.23…+0.09", "", ""]
 
 
 def test_images_are_counted_in_the_table_and_those_left_out_are_in_the_file(
@@ -112,7 +128,7 @@ def test_without_an_object_to_find_there_is_no_figure(
     nothing = [{kind: {"AP": -1.0} for kind in ("segm", "boundary")} for _ in range(2)]
     out, _ = printed(build_report(measurement, nothing), capsys)
     row = next(line for line in out.splitlines() if "OpenVINO" in line)
-    assert [cell.strip() for cell in row.strip("│").split("│")][5:9] == ["–"] * 4
+    assert [cell.strip() for cell in row.strip("│").split("│")][4:8] == ["–"] * 4
 
 
 def test_a_busy_machine_is_warned_of(measurement: Measurement, capsys: pytest.CaptureFixture[str]) -> None:

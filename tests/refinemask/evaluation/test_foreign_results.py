@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from benchmarks.evaluation import Args, example
+from benchmarks.evaluators.synthetic import Amount, synthetic
 from refinemask.evaluation.coco import IoUType
 from refinemask.evaluation.foreign_results import evaluate_results
 from refinemask.files import UserError
@@ -27,8 +27,7 @@ Results = list[dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def case() -> tuple[dict[str, Any], Results]:
-    content, results = example(Args(images=6, objects=5, detections=12))
-    return content, [entry for entries in results.values() for entry in entries]
+    return synthetic(Amount(images=6, objects=5, detections=12, height=480, width=640), seed=0)
 
 
 @pytest.fixture

@@ -46,6 +46,24 @@ def test_the_verb_returns_figures_and_prints_nothing(annotations: Path, capfd: p
     assert capfd.readouterr().out == ""
 
 
+def test_each_ap_has_an_interval_but_without_resamples(annotations: Path) -> None:
+    (annotations.parent / "2.png").rename(annotations.parent / "other.png")
+    content = json.loads(annotations.read_text())
+    # Half of the object that is found lies beside the annotated one: AP differs between the images.
+    content["annotations"][2]["segmentation"] = [[0, 0, 36, 0, 36, 40, 0, 40]]
+    annotations.write_text(json.dumps(content))
+    found = evaluate(BrightBox(), annotations, annotations.parent, iou_types=("bbox", "segm"), resamples=50)
+    assert found.intervals["bbox"] == (1, 1)
+    low, high = found.intervals["segm"]
+    assert low < found.figures["segm"]["AP"] < high
+    assert json.loads(found.to_json())["intervals"]["segm"] == [low, high]
+    none = evaluate(BrightBox(), annotations, annotations.parent, iou_types=("segm",), resamples=0)
+    assert none.intervals == {}
+    assert "intervals" not in json.loads(none.to_json())
+    with pytest.raises(UserError, match="--resamples is -1; expected at least 0"):
+        evaluate(BrightBox(), annotations, annotations.parent, resamples=-1)
+
+
 def test_skipped_images_are_told_and_not_counted(annotations: Path) -> None:
     (annotations.parent / "2.png").write_bytes(b"")
     found = evaluate(BrightBox(), annotations, annotations.parent, iou_types=("bbox",), batch_size=2)

@@ -1,0 +1,125 @@
+"""AP of resamples against pycocotools on the resampled data, and intervals against what they are to cover."""
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pycocotools import coco, cocoeval
+
+from refinemask.data.coco import read_coco
+from refinemask.evaluation import bootstrap
+from refinemask.evaluation.average_precision import RECALL_THRESHOLDS, precision, summarize
+from refinemask.evaluation.bootstrap import interval, resample, resampled_ap
+from refinemask.evaluation.coco import match_coco
+from refinemask.evaluation.matches import Matches
+from tests.support.coco_results import group_by_image
+from tests.support.random_boxes import random_boxes
+from tests.support.random_matches import random_matches
+from tests.support.tolerances import TOLERANCES
+
+EQUAL = TOLERANCES["average precision"].absolute
+
+
+def drawn(content: dict[str, Any], results: list[dict[str, Any]], draws: NDArray[np.uint16]) -> float:
+    """AP by pycocotools, where an image that was drawn twice is two images side by side; NaN without objects."""
+    images = [image["id"] for image, count in zip(content["images"], draws, strict=True) for _ in range(count)]
+    copies = [
+        [{**entry, "image_id": number} for number, image in enumerate(images, 1) for entry in entries
+         if entry["image_id"] == image]
+        for entries in (content["annotations"], results)
+    ]  # fmt: skip
+    truth = coco.COCO()
+    truth.dataset = {
+        "images": [{"id": number} for number, _ in enumerate(images, 1)],
+        "categories": content["categories"],
+        "annotations": [{**entry, "id": number} for number, entry in enumerate(copies[0], 1)],
+    }
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth.createIndex()
+        evaluation = cocoeval.COCOeval(truth, truth.loadRes(copies[1]) if copies[1] else coco.COCO(), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+    found = evaluation.eval["precision"][:, :, :, 0, -1]
+    return float(found[found > -1].mean()) if (found > -1).any() else float("nan")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_equals_pycocotools_on_the_resampled_images(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Several blocks, of which the last is shorter.
+    monkeypatch.setattr(bootstrap, "BLOCK", 200)
+    path, content, results = random_boxes(tmp_path, seed)
+    dataset = read_coco(path)
+    matches = match_coco(dataset, group_by_image(dataset, results), ("bbox",), 100)["bbox"]
+    draws = resample(len(dataset.images), 12, seed)
+    expected = [drawn(content, results, row) for row in draws]
+    np.testing.assert_allclose(resampled_ap(matches, draws), expected, rtol=0, atol=EQUAL)
+    assert np.ptp(expected) > 0.02
+
+
+def test_recalls_are_multiples_of_the_first() -> None:
+    assert (np.arange(101) * RECALL_THRESHOLDS[1] == RECALL_THRESHOLDS).all()
+
+
+@pytest.mark.parametrize("digits", [1, 17])
+def test_each_image_once_is_the_data_set(digits: int) -> None:
+    rng = np.random.default_rng(digits)
+    for _ in range(5):
+        matches, _ = random_matches(rng, images=40, categories=3, digits=digits)
+        ones = np.ones((1, 40), np.uint16)
+        assert resampled_ap(matches, ones)[0] == pytest.approx(summarize(precision(matches))["AP"], abs=EQUAL)
+
+
+def test_a_resample_without_objects_has_no_ap() -> None:
+    matches, _ = random_matches(np.random.default_rng(0), images=3, categories=1, objects=0)
+    assert resampled_ap(matches, resample(3, 0)).shape == (0,)
+    assert np.isnan(resampled_ap(matches, resample(3, 4))).all()
+    assert interval(np.full(4, np.nan)) is None
+
+
+def test_resamples_draw_as_many_images_and_depend_on_the_seed_alone() -> None:
+    draws = resample(50, 200, seed=3)
+    assert (draws.sum(1) == 50).all()
+    assert (draws == resample(50, 200, seed=3)).all()
+    assert (draws != resample(50, 200, seed=4)).any()
+    # Each image is drawn once on average, with the variance of a binomial: 49/50.
+    assert draws.mean(0) == pytest.approx(1, abs=0.4)
+    assert draws.var() == pytest.approx(0.98, abs=0.05)
+
+
+def change(pair: tuple[Matches, Matches], draws: NDArray[np.uint16]) -> NDArray[np.float64]:
+    """How much higher the second detector's AP is, in each resample."""
+    first, second = (resampled_ap(matches, draws) for matches in pair)
+    return second - first
+
+
+@pytest.mark.parametrize(
+    ("trials", "least", "most"), [(25, 22, 25), pytest.param(200, 180, 196, marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize("categories", [1, 6])
+def test_the_interval_of_a_change_covers_the_true_one(categories: int, trials: int, least: int, most: int) -> None:
+    rng = np.random.default_rng(categories)
+    many = 8_000
+    [true] = change(random_matches(rng, many, categories), np.ones((1, many), np.uint16))
+    assert -0.06 < true < -0.04
+    covered = 0
+    for trial in range(trials):
+        ends = interval(change(random_matches(rng, 60, categories), resample(60, 300, trial)))
+        covered += ends is not None and ends[0] <= true <= ends[1]
+    assert least <= covered <= most
+
+
+def test_equal_detectors_do_not_differ_at_all() -> None:
+    matches, _ = random_matches(np.random.default_rng(5), 30, 3)
+    assert interval(change((matches, matches), resample(30, 100))) == (0, 0)
+
+
+def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    matches, _ = random_matches(np.random.default_rng(6), 100, 20)
+    draws = resample(100, 50)
+    together = resampled_ap(matches, draws)
+    monkeypatch.setattr(bootstrap, "THREADS", 1)
+    assert (resampled_ap(matches, draws) == together).all()
