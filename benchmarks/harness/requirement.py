@@ -229,7 +229,7 @@ def _named(wanted: str, engines: Sequence[str]) -> list[int]:
 
 def judge(report: ComparisonReport, requirements: Sequence[Requirement]) -> ComparisonReport:
     """The report with what came of the requirements; the same if there are none."""
-    judged = (*report.engines, *(report.others or ()))
+    judged: tuple[EngineReport | OtherReport, ...] = (*report.engines, *(report.others or ()))
     outcomes = tuple(each.judge(judged[number]) for each in requirements for number in each.engines)
     return replace(report, requirements=outcomes or None)
 
