@@ -237,7 +237,8 @@ def _refuse(path: Path, total: int, dataset: CocoDataset, findings: Findings, *,
 
 
 def _completed(entry: Any, image: CocoImage) -> Result:
-    """An entry as JSON values, with a box; a mask without a pixel is one of the image that has none.
+    """An entry as JSON values, with a box and a whole number as its category. Its mask, if it has one, is compressed
+    run lengths; polygons without a pixel are an empty mask.
 
     Raises:
         ValueError: the mask is malformed or of another size.
@@ -245,8 +246,12 @@ def _completed(entry: Any, image: CocoImage) -> Result:
     result: Result = msgspec.json.decode(entry) if isinstance(entry, msgspec.Raw) else dict(entry)
     # Some tools write one, which pycocotools does not look at.
     result.pop("area", None)
+    # An id that is none is named later.
+    if (category := whole_number(result.get("category_id"))) is not None:
+        result["category_id"] = category
     mask, has_box = result.get("segmentation"), bool(result.get("bbox"))
-    if isinstance(mask, list) or not has_box:
+    runs = mask.get("counts") if isinstance(mask, dict) else None
+    if isinstance(mask, list) or isinstance(runs, list) or not has_box:
         empty = {"size": [image.height, image.width], "counts": [image.height * image.width]}
         read = read_segmentation(mask, image.height, image.width) or empty
         rle = result["segmentation"] = segmentation_rle(read, image.height, image.width)
