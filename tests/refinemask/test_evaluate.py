@@ -95,7 +95,7 @@ def test_without_a_model_the_results_of_another_tool_are_measured(
     assert report["sha256"].keys() == {"results", "annotations"}
     # Of several processes one measures and writes.
     output.unlink()
-    monkeypatch.setattr("refinemask.evaluate.is_main", lambda: False)
+    monkeypatch.setattr("refinemask.distributed.world", lambda: (1, 2))
     assert main(theirs) == 0
     assert not output.exists()
     assert capsys.readouterr() == ("", "")
