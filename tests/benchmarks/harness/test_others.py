@@ -64,7 +64,7 @@ def test_images_without_results_are_counted_and_most_may_not_be_missing(
     output = annotations.with_name("report.json")
     results = json.loads(theirs.read_text())
     capsys.readouterr()
-    for without in (1, 2, 3):
+    for without in (2, 3):
         some = [entry for entry in results if entry["image_id"] >= 10 + without]
         theirs.write_text(json.dumps(some))
         code = run(ap, [str(toy_onnx), str(theirs)], annotations, pictures, output)
