@@ -41,7 +41,7 @@ def test_the_same_detections_have_the_same_figures(
 ) -> None:
     output = annotations.with_name("report.json")
     capsys.readouterr()
-    assert run(compare, [str(toy_onnx), f"{theirs}@yolo:4", f"{theirs}@quiet"], annotations, pictures, output) == 0
+    assert run(compare, [str(toy_onnx), f"{theirs}@yolo:4", f"{theirs}@quiet [/v2]"], annotations, pictures, output) == 0
     report = read_report(ComparisonReport, output)
     (engine,), others = report.engines, report.others
     assert others is not None
@@ -55,6 +55,7 @@ def test_the_same_detections_have_the_same_figures(
     assert report.provenance.files.keys() == {"toy.onnx", "theirs.json"}
     out = capsys.readouterr().out
     assert "250.00 stated" in " ".join(out.split())
+    assert "quiet [/v2]" in out
     assert "+0.00" in out
 
 
