@@ -6,7 +6,7 @@ python -m benchmarks.ap model.onnx --annotations val.json --images DIRECTORY
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.harness.comparison import compare, run_engines
+from benchmarks.harness.comparison import compare
 from benchmarks.harness.report_file import write_report
 from benchmarks.harness.requirement import Requirements, exit_code, judge, parse_requirements
 from benchmarks.harness.settings import Settings
@@ -50,7 +50,7 @@ def main(args: Args | None = None) -> int:
 
 
 def _ap(args: Args) -> int:
-    requirements = parse_requirements(args.require, run_engines(args.engines), speed=False)
+    requirements = parse_requirements(args.require, args.engines, speed=False)
     settings = Settings(threads=args.threads, device=args.device, warmup=0)
     require_new_output(args.output, args.engines, args.annotations)
     dataset = read_coco(args.annotations)

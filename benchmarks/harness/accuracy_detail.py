@@ -77,8 +77,7 @@ def accuracy_details(
 def _changes(
     first: Mapping[IoUType, _Judged], other: Mapping[IoUType, _Judged]
 ) -> dict[IoUType, tuple[float, NDArray[np.float64]]]:
-    # Results of boxes alone have no other kinds.
-    return {kind: (each.ap - first[kind].ap, each.samples - first[kind].samples) for kind, each in other.items()}
+    return {kind: (other[kind].ap - each.ap, other[kind].samples - each.samples) for kind, each in first.items()}
 
 
 def _estimates(figures: Mapping[IoUType, tuple[float, NDArray[np.float64]]]) -> dict[str, Estimate]:

@@ -97,18 +97,6 @@ def compare(
         return report
 
 
-def _judged(
-    dataset: CocoDataset, ap_star: LvisDataset | None, found: Sequence[Mapping[int, list[Result]]], resamples: int
-) -> tuple[list[Accuracy], list[AccuracyDetail]]:
-    """Figures of the results of each detector, and what stands behind them; the first is the baseline of the others."""
-    matched = [match_coco(dataset, results, iou_types_of(results)) for results in found]
-    accuracy: list[Accuracy] = [{kind: coco_figures(each) for kind, each in kinds.items()} for kinds in matched]
-    if ap_star is not None:
-        for figures, results in zip(accuracy, found, strict=True):
-            figures["ap_star"] = evaluate_lvis(ap_star, results)
-    return accuracy, accuracy_details(matched, dataset.categories, resamples)
-
-
 def run_engines(engines: Sequence[str]) -> list[str]:
     """Those that are run: all but results files."""
     return [text for text in engines if ResultsSpec.parse(text) is None]
@@ -127,6 +115,18 @@ def _apart(engines: Sequence[str]) -> tuple[list[ResultsSpec], list[str]]:
             "measure the file alone with refinemask.evaluate --results"
         )
     return [spec for spec in specs if spec is not None], run_engines(engines)
+
+
+def _judged(
+    dataset: CocoDataset, ap_star: LvisDataset | None, found: Sequence[Mapping[int, list[Result]]], resamples: int
+) -> tuple[list[Accuracy], list[AccuracyDetail]]:
+    """Figures of the results of each detector, and what stands behind them; the first is the baseline of the others."""
+    matched = [match_coco(dataset, results, iou_types_of(results)) for results in found]
+    accuracy: list[Accuracy] = [{kind: coco_figures(each) for kind, each in kinds.items()} for kinds in matched]
+    if ap_star is not None:
+        for figures, results in zip(accuracy, found, strict=True):
+            figures["ap_star"] = evaluate_lvis(ap_star, results)
+    return accuracy, accuracy_details(matched, dataset.categories, resamples)
 
 
 def _place(directory: Path, image: CocoImage) -> Path:

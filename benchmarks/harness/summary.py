@@ -1,5 +1,6 @@
 """Statistics of latencies: percentiles of all samples, none clipped, and ratios paired per round."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import quantiles
@@ -66,12 +67,11 @@ def paired_ratio(baseline: Sequence[float], other: Sequence[float]) -> Ratio:
 
 def _median_interval(values: NDArray[np.float64]) -> tuple[float, float] | tuple[None, None]:
     """The narrowest pair of order statistics, as far from either end, that covers the median with 95 %."""
+    count, outside, term = 0, 0, 1
     # Each value is above the median with probability 1/2, so the number of those above is binomial: 1/40 at either end.
-    count, outside, binomial, limit = 0, 0, 1, 2 ** len(values) // 40
-    while outside + binomial <= limit:
-        outside += binomial
-        binomial = binomial * (len(values) - count) // (count + 1)
-        count += 1
+    while 40 * (outside + term) <= 2 ** len(values):
+        outside, count = outside + term, count + 1
+        term = math.comb(len(values), count)
     if count == 0:
         return None, None
     ordered = np.sort(values)
