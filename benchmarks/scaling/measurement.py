@@ -193,7 +193,9 @@ def _images(plan: Plan) -> list[Path]:
     images = find_images(plan.images)[: plan.limit]
     for name, count in Counter(path.name for path in images).items():
         if count > 1:
-            raise UserError(f"{count} images are called {name}; expected different names: the report tells them apart so")
+            raise UserError(
+                f"{count} images are called {name}; expected different names: the report tells them apart so"
+            )
     return images
 
 

@@ -32,9 +32,9 @@ def run(command: Any, engines: list[str], annotations: Path, pictures: list[Path
 def test_the_same_detections_have_the_same_figures(
     toy_onnx: Path, annotations: Path, pictures: list[Path], theirs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    output = annotations.with_name("report.json")
+    engines, output = [str(toy_onnx), f"{theirs}@yolo:4", f"{theirs}@quiet [/v2]"], annotations.with_name("report.json")
     capsys.readouterr()
-    assert run(compare, [str(toy_onnx), f"{theirs}@yolo:4", f"{theirs}@quiet [/v2]"], annotations, pictures, output) == 0
+    assert run(compare, engines, annotations, pictures, output) == 0
     report = read_report(ComparisonReport, output)
     (engine,), others = report.engines, report.others
     assert others is not None

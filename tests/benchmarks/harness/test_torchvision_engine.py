@@ -133,7 +133,8 @@ def test_what_fails_in_torchvision_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path, _ = weights(maskrcnn_resnet50_fpn)
-    with pytest.raises(UserError, match=r"theirs\.pth: cannot run on the device 'abacus': .*; use --device cpu") as caught:
+    refused = r"theirs\.pth: cannot run on the device 'abacus': .*; use --device cpu"
+    with pytest.raises(UserError, match=refused) as caught:
         TorchvisionMaskRcnn(path, device="abacus")
     assert "\n" not in str(caught.value)
     engine = TorchvisionMaskRcnn(path, device="cpu")
