@@ -80,7 +80,7 @@ def test_figures_results_and_continuation(args: Args, capsys: pytest.CaptureFixt
 
 
 def test_without_a_model_the_results_of_another_tool_are_measured(
-    args: Args, capsys: pytest.CaptureFixture[str]
+    args: Args, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results, output = args.annotations.with_name("r.json"), args.annotations.with_name("o.json")
     assert main(replace(args, results=results, output=output)) == 0
@@ -93,6 +93,12 @@ def test_without_a_model_the_results_of_another_tool_are_measured(
     assert report["figures"] == figures
     assert report["model"] == "r.json"
     assert report["sha256"].keys() == {"results", "annotations"}
+    # Of several processes one measures and writes.
+    output.unlink()
+    monkeypatch.setattr("refinemask.distributed.world", lambda: (1, 2))
+    assert main(theirs) == 0
+    assert not output.exists()
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -104,6 +110,7 @@ def test_without_a_model_the_results_of_another_tool_are_measured(
             "error: none.json: no such file; without MODEL, --results is the results file",
         ),
         ({"tile": 64}, "error: --tile is for running a MODEL, and none is given"),
+        ({"resamples": -1}, "error: --resamples is -1; expected at least 0"),
         ({"device": "cuda"}, "error: --device is for running a MODEL, and none is given"),
         ({"model": Path("r.json")}, "error: r.json: is no model; a results file is measured without MODEL: --results"),
         ({"model": Path("m.onnx")}, "error: --images is missing: expected the folder of the annotated images"),

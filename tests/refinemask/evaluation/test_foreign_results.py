@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -95,6 +96,23 @@ def test_the_figures_are_those_of_pycocotools(
     assert 0.03 < expected[0] < 0.97
     ours = [found[name] for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")]
     np.testing.assert_allclose(ours, expected, rtol=0, atol=EQUAL)
+
+
+def with_text(results: Results) -> Results:
+    return [entry | {"category_id": str(entry["category_id"])} for entry in results]
+
+
+def test_pictures_are_the_same_whatever_form_the_file_has(files: tuple[Path, Path]) -> None:
+    annotations, results = files
+    for image in json.loads(annotations.read_text())["images"]:
+        Image.new("RGB", (image["width"], image["height"])).save(results.with_name(image["file_name"]))
+    entries, pictures = json.loads(results.read_text()), []
+    for change in (list, uncompressed, with_text):
+        results.write_text(json.dumps(change(entries)))
+        found = evaluate_results(results, annotations, results.parent, iou_types=["segm"], pictures=1, resamples=0)
+        pictures.append(found.pictures)
+    assert pictures[0]
+    assert pictures == pictures[:1] * 3
 
 
 @pytest.mark.parametrize("name", SYNTHETIC)
