@@ -2,7 +2,7 @@
 
 from html import escape
 
-from benchmarks.harness.report import ComparisonReport, Outcome
+from benchmarks.harness.report import ComparisonReport
 from refinemask.page.series import breakable
 from refinemask.page.tables import table
 
@@ -17,17 +17,20 @@ def requirements(report: ComparisonReport) -> str:
         return ""
     failed = sum(not outcome.met for outcome in outcomes)
     kind, sentence = ("failed", _failed(failed, len(outcomes))) if failed else ("passed", _passed(len(outcomes)))
+    reasons = any(outcome.reason for outcome in outcomes)
     rows = [
         [
             f'<span class="level {"met" if outcome.met else "stops"}">{"met" if outcome.met else "not met"}</span>',
             f"<code>{escape(outcome.requirement)}</code>",
-            f"{breakable(outcome.engine)}{_reason(outcome)}",
+            breakable(outcome.engine),
+            *([escape(outcome.reason or "")] if reasons else []),
             _number(outcome.value),
             _number(outcome.judged),
         ]
         for outcome in sorted(outcomes, key=lambda outcome: outcome.met)
     ]
-    html = table(["", "requirement", "engine", "figure", "judged by"], rows, texts=3)
+    headings = ["", "requirement", "engine", *(["why not"] if reasons else []), "figure", "judged by"]
+    html = table(headings, rows, texts=len(headings) - 2)
     note = (
         '<p class="caption">A figure with an interval is judged by the worse end of it, others by themselves. '
         "Average precisions are in points of a hundred.</p>"
@@ -41,10 +44,6 @@ def _failed(failed: int, number: int) -> str:
 
 def _passed(number: int) -> str:
     return "The requirement is met." if number == 1 else f"All {number:,} requirements are met."
-
-
-def _reason(outcome: Outcome) -> str:
-    return f"<small>{escape(outcome.reason)}</small>" if outcome.reason else ""
 
 
 def _number(value: float | None) -> str:

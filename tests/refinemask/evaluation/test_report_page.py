@@ -14,7 +14,7 @@ from tests.support.chromium import EMPTY, chromium, require_fits, require_quiet
 from tests.support.small_annotations import CONTENT, RESULTS
 
 ROWS = """Object.fromEntries([...document.querySelectorAll("section[aria-labelledby=figures] tbody tr")].map((row) =>
-  [row.querySelector("th").textContent, [...row.querySelectorAll("td")].map((cell) => cell.textContent)]))"""
+  [row.querySelector("th").textContent, [...row.querySelectorAll("td")].map((cell) => cell.firstChild.textContent)]))"""
 
 
 @pytest.fixture
@@ -36,6 +36,7 @@ def found(tmp_path: Path) -> Evaluation:
         sha256={"annotations": "0" * 64},
         class_names=dataset.categories,
         pictures=(),
+        intervals={"segm": (0.2, 0.4)},
     )
 
 
@@ -50,6 +51,8 @@ def test_numbers_are_those_of_the_json_and_every_figure_is_drawn(found: Evaluati
         for name, cells in rows.items():
             values = [figures[kind][name] for kind in ("segm", "boundary", "bbox")]
             assert cells == [f"{100 * value:.2f}" if value >= 0 else "–" for value in values]
+        smalls = page.run("[...document.querySelectorAll('.tile small, td small')].map((each) => each.textContent)")
+        assert smalls == ["95 %: 20.00 to 40.00", "no interval", "no interval", "20.00 to 40.00"]
         assert page.run("document.querySelectorAll('polyline').length") == 9
         assert page.run("[...document.querySelectorAll('#classes ~ * tbody tr')].length") == 2
         assert page.run(EMPTY) == 0
