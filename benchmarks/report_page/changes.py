@@ -19,6 +19,10 @@ MOST_ROWS = 4000
 LEAST = 1.0
 """Smallest end of an axis, in points of AP."""
 
+LEAST_SEEN = 0.005
+"""Smallest change, in points of AP, that two decimals show."""
+SAME = '<p class="soft">No AP of a size or a class changes by as much as 0.01 points.</p>'
+
 
 def size_and_class_changes(report: ComparisonReport) -> str:
     """A card for each engine and detector after the first; empty without accuracy or for one alone."""
@@ -28,7 +32,10 @@ def size_and_class_changes(report: ComparisonReport) -> str:
         sizes, classes = by_size(judged, first), by_class(judged, first)
         if sizes or classes:
             heading = f"<h3>{series.html}</h3>"
-            html = _sizes(sizes) + _classes(classes, MOST_ROWS // len(others))
+            html = SAME
+            if any(abs(row.value) >= LEAST_SEEN for row in (*sizes, *classes)):
+                # A single class is all that there is.
+                html = _sizes(sizes) + _classes(classes if len(classes) > 1 else [], MOST_ROWS // len(others))
             parts.append((series.name, heading, html))
     if not parts:
         return ""

@@ -237,7 +237,7 @@ def _refuse(path: Path, total: int, dataset: CocoDataset, findings: Findings, *,
 
 
 def _completed(entry: Any, image: CocoImage) -> Result:
-    """An entry as JSON values, with a box; a mask without a pixel is one of the image that has none.
+    """An entry as JSON values, with a box and with compressed run lengths; a mask without a pixel is one of the image that has none.
 
     Raises:
         ValueError: the mask is malformed or of another size.
@@ -246,7 +246,8 @@ def _completed(entry: Any, image: CocoImage) -> Result:
     # Some tools write one, which pycocotools does not look at.
     result.pop("area", None)
     mask, has_box = result.get("segmentation"), bool(result.get("bbox"))
-    if isinstance(mask, list) or not has_box:
+    plain = isinstance(mask, dict) and isinstance(mask.get("counts"), list)
+    if isinstance(mask, list) or plain or not has_box:
         empty = {"size": [image.height, image.width], "counts": [image.height * image.width]}
         read = read_segmentation(mask, image.height, image.width) or empty
         rle = result["segmentation"] = segmentation_rle(read, image.height, image.width)

@@ -55,3 +55,10 @@ def test_other_images_are_refused() -> None:
     engines: list[dict[IoUType, Matches]] = [{"segm": random_matches(rng, count, 1)[0]} for count in (4, 5)]
     with pytest.raises(ValueError, match="the same images"):
         accuracy_details(engines, NAMES, 10)
+
+
+def test_boxes_alone_are_compared_with_boxes() -> None:
+    pair = random_matches(np.random.default_rng(2), 30, 2)
+    kinds: tuple[IoUType, ...] = ("bbox", "segm")
+    _, boxes = accuracy_details([dict.fromkeys(kinds, pair[0]), {"bbox": pair[1]}], NAMES, 100)
+    assert boxes.change.keys() == boxes.ap.keys() == {"bbox"}

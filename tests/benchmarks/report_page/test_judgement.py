@@ -150,6 +150,15 @@ def test_sizes_without_objects_are_left_out() -> None:
     ]
 
 
+def test_equal_engines_have_a_sentence_in_place_of_empty_charts() -> None:
+    report = make_page_report(2)
+    assert changes.SAME not in changes.size_and_class_changes(report)
+    same = replace(report, engines=(report.engines[0], replace(report.engines[0], engine="other.onnx")))
+    html = changes.size_and_class_changes(same)
+    assert changes.SAME in html
+    assert "<svg" not in html
+
+
 def test_what_is_not_listed_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(changes, "MOST_ROWS", 40)
     text = text_of(changes.size_and_class_changes(make_page_report(3, 6, 1203)))
