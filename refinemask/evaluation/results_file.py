@@ -237,7 +237,7 @@ def _refuse(path: Path, total: int, dataset: CocoDataset, findings: Findings, *,
 
 
 def _completed(entry: Any, image: CocoImage) -> Result:
-    """An entry as JSON values, with a box and with compressed run lengths; a mask without a pixel is one of the image that has none.
+    """An entry as JSON values, with a box, and a mask in compressed run lengths, which may have no pixel.
 
     Raises:
         ValueError: the mask is malformed or of another size.
