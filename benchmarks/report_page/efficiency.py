@@ -60,7 +60,7 @@ def _verdict(report: EfficiencyReport) -> str:
     backend = max(report.backends, key=lambda each: each.engines[-1].fps)
     engine = backend.engines[-1]
     ratio = with_interval(ratio_text(engine.speedup), ratio_interval(engine.speedup))
-    sentence = f"{name} is the fastest on {backend_name(backend)}: {ratio} the speed of {first} there."
+    sentence = f"{name} runs fastest on {backend_name(backend)}, at {ratio} the speed of {first} there."
     published = report.models[-1].published.fps / report.models[0].published.fps
     shown = [
         Tile(f"{engine.fps:.3g}", f"{name} on {backend_name(backend)}, images per second"),
