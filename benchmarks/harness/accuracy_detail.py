@@ -78,7 +78,7 @@ def accuracy_details(
 def _changes(
     first: Mapping[IoUType, _Judged], other: Mapping[IoUType, _Judged]
 ) -> dict[IoUType, tuple[float, NDArray[np.float64]]]:
-    # Results of boxes alone have no other kinds.
+    # Results of boxes alone have no other kind.
     return {kind: (each.ap - first[kind].ap, each.samples - first[kind].samples) for kind, each in other.items()}
 
 

@@ -12,7 +12,7 @@ from benchmarks.harness.measure import measure
 from benchmarks.harness.others import iou_types_of, open_results, with_others
 from benchmarks.harness.report import Accuracy, ComparisonReport, build_report
 from benchmarks.harness.settings import Settings
-from benchmarks.harness.spec import TORCHVISION, ResultsSpec
+from benchmarks.harness.spec import TORCHVISION, ResultsSpec, run_engines
 from benchmarks.harness.worker import Worker
 from refinemask.config import ModelConfig, Window
 from refinemask.data.annotated import locate, read_annotated
@@ -100,11 +100,6 @@ def compare(
         if look is not None:
             look(report, predictions, measurement.window)
         return report
-
-
-def run_engines(engines: Sequence[str]) -> list[str]:
-    """Those that are run: all but results files."""
-    return [text for text in engines if ResultsSpec.parse(text) is None]
 
 
 def _apart(engines: Sequence[str]) -> tuple[list[ResultsSpec], list[str]]:

@@ -57,6 +57,7 @@ def evaluate_results(
             categories or sizes than the annotations.
     """
     require_at_least(1, limit=limit, max_detections=max_detections)
+    require_at_least(0, resamples=resamples)
     chosen = find_metric(metric)
     chosen.require_options(iou_types, max_detections)
     dataset, digest = read_dataset(chosen, annotations, images, crowd_as_object)

@@ -71,7 +71,7 @@ def test_figures_results_and_continuation(args: Args, capsys: pytest.CaptureFixt
     assert results
     assert {result["category_id"] for result in results} <= {3, 7}
     table = capsys.readouterr().out
-    assert all(word in table for word in ("box", "mask", "boundary", "AP50", "PyTorch", "fp32"))
+    assert all(word in table for word in ("box", "mask", "boundary", "AP50", "AR10", "PyTorch", "fp32"))
     written = (folder / "p.jsonl").read_bytes()
     (folder / "2.png").unlink()
     assert main(args) == 0, "all images are in the predictions already"
@@ -273,9 +273,11 @@ def test_lvis_figures(args: Args, capsys: pytest.CaptureFixture[str]) -> None:
     assert report["max_detections"] == 300
     assert list(report["figures"]) == ["bbox", "segm"]
     assert report["figures"]["segm"].keys() == {
-        "AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf"
+        "AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf", "AR", "ARs", "ARm", "ARl"
     }  # fmt: skip
-    assert "at most 300 detections per image\n" in capsys.readouterr().out
+    tables = capsys.readouterr().out
+    assert tables.index("APf") < tables.index("ARs"), "a table of precisions and one of recalls"
+    assert "at most 300 detections per image\n" in tables
 
 
 def test_ap_star_is_of_coco_detectors(args: Args, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -23,8 +24,16 @@ def theirs(tmp_path: Path, toy_onnx: Path, annotations: Path, pictures: list[Pat
     return path
 
 
-def run(command: Any, engines: list[str], annotations: Path, pictures: list[Path], output: Path | None = None) -> int:
+def run(
+    command: Any,
+    engines: list[str],
+    annotations: Path,
+    pictures: list[Path],
+    output: Path | None = None,
+    require: tuple[str, ...] = (),
+) -> int:
     further: dict[str, Any] = {"threads": 1} if command is ap else {"settings": Settings(threads=1, warmup=0)}
+    further["require"] = require
     where = {"annotations": annotations, "images": pictures[0].parent, "output": output}
     return command.main(command.Args(engines=tuple(engines), **where, **further))
 
@@ -86,6 +95,29 @@ def test_boxes_alone_have_figures_of_boxes(
     assert report.others[0].accuracy == {"bbox": report.engines[0].accuracy["bbox"]}
     assert run(ap, [str(toy_onnx), str(theirs)], annotations, pictures) == 0
     assert "only the figures of boxes are measured" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [ap, compare])
+def test_gates_are_of_the_engines_and_of_results_that_are_named(
+    command: ModuleType,
+    toy_onnx: Path,
+    annotations: Path,
+    pictures: list[Path],
+    theirs: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    worse, output = theirs.with_name("worse.json"), annotations.with_name("report.json")
+    worse.write_text(json.dumps(json.loads(theirs.read_text())[::2]))
+    engines = [str(toy_onnx), f"{worse}@worse", str(toy_onnx), f"{theirs}@same"]
+    gates = "ΔAP >= 0", "ΔAP[same] >= 0", "Δbox_ap[worse] >= -1"
+    capsys.readouterr()
+    assert run(command, engines, annotations, pictures, output, gates) == 3
+    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("not met: ")]
+    assert line.startswith("not met: Δbox_ap[worse] >= -1: worse.json@worse has -")
+    outcomes = read_report(ComparisonReport, output).requirements or ()
+    assert [(each.engine, each.met) for each in outcomes] == [
+        ("toy.onnx", True), ("theirs.json@same", True), ("worse.json@worse", False)
+    ]  # fmt: skip
 
 
 def test_what_results_cannot_be_is_refused_before_anything_runs(

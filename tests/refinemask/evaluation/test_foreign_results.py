@@ -145,6 +145,8 @@ def test_what_is_left_out_is_counted(files: tuple[Path, Path], capsys: pytest.Ca
     assert "left out: 2 results of images that the annotations lack, the first is result 72 (image 77)" in error
     results.write_text(json.dumps(of_some_images(entries)))
     assert evaluate_results(results, annotations, limit=3).images == 3
+    with pytest.raises(UserError, match="resamples"):
+        evaluate_results(results, annotations, resamples=-1)
     assert "theirs.json: 2 of 3 images have no result; they count as images in which nothing" in capsys.readouterr().err
     assert evaluate_results(results, annotations, iou_types=["bbox"]).figures["bbox"] != expected["bbox"]
 
