@@ -1,5 +1,7 @@
 """Edges of runs are moved, measured and united exactly as pixels are."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -75,7 +77,7 @@ def test_pixel_indices_of_huge_images(side: int) -> None:
 def test_a_grid_of_every_pixel_is_the_part_itself_and_a_coarser_one_has_the_middles() -> None:
     mask = np.random.default_rng(0).random((12, 18)) < 0.5
     rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
-    as_text = {**rle, "counts": rle["counts"].decode()}
-    for each in (rle, as_text):
+    encodings: list[Any] = [rle, {**rle, "counts": rle["counts"].decode()}]
+    for each in encodings:
         assert np.array_equal(on_grid(each, (3, 2, 18, 12), (10, 15)), mask[2:, 3:])
         assert np.array_equal(on_grid(each, (0, 0, 18, 12), (4, 6)), mask[1::3, 1::3])
