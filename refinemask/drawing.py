@@ -7,7 +7,7 @@ import numpy as np
 import supervision as sv
 from numpy.typing import NDArray
 
-from refinemask.mask_edges import placed, sampled
+from refinemask.mask_edges import on_grid
 from refinemask.masks import decode
 from refinemask.structures import Result
 
@@ -99,9 +99,6 @@ def _drawn_mask(result: Result, shape: tuple[int, int]) -> NDArray[np.bool_]:
     rle = result["segmentation"]
     height, width = rle["size"]
     if max(height, width) >= HUGE:
-        centres = zip(shape, rle["size"], strict=True)
-        rows, columns = (((np.arange(count) + 0.5) * side / count).astype(np.int64) for count, side in centres)
-        counts = rle["counts"].encode("ascii") if isinstance(rle["counts"], str) else rle["counts"]
-        return sampled(placed({"size": rle["size"], "counts": counts}, 0, 0, height), rows, columns, height)
+        return on_grid(rle, (0, 0, width, height), shape)
     [mask] = decode([rle], height, width)
     return cv2.resize(mask.view(np.uint8) * 255, shape[::-1], interpolation=cv2.INTER_LINEAR) >= 128

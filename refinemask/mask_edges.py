@@ -81,6 +81,24 @@ def sampled(edges: Edges, rows: NDArray[np.int64], columns: NDArray[np.int64], h
     return found
 
 
+def on_grid(rle: RLE, box: Sequence[int], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """A mask on a grid over a rectangle of its image, looked up in the middle of each cell.
+
+    Args:
+        rle: the mask; the string of its run lengths may be text, as in JSON.
+        box: the rectangle (left, top, right, bottom), its end exclusive.
+        shape: rows and columns of the grid.
+    """
+    left, top, right, bottom = box
+    rows, columns = (
+        ((np.arange(count) + 0.5) * side / count).astype(np.int64) + start
+        for count, side, start in ((shape[0], bottom - top, top), (shape[1], right - left, left))
+    )
+    counts, height = rle["counts"], rle["size"][0]
+    encoded: RLE = {"size": rle["size"], "counts": counts.encode("ascii") if isinstance(counts, str) else counts}
+    return sampled(placed(encoded, 0, 0, height), rows, columns, height)
+
+
 def _depth(masks: Sequence[Edges]) -> tuple[Edges, NDArray[np.int64]]:
     """All edges in order, and how many masks have the pixels from each edge on."""
     positions = np.concatenate(masks)

@@ -30,6 +30,7 @@ from refinemask.bundled import PHOTOS
 from refinemask.data.coco import read_coco
 from refinemask.data.images import find_images
 from refinemask.evaluation.ap_star import read_cocofied
+from refinemask.evaluation.bootstrap import RESAMPLES
 from refinemask.files import UserError, require_not_input, sha256
 from refinemask.options import require_at_least, require_own_files, require_page_name
 from refinemask.spelling import OptionalNumber, OptionalPath, Output, Size
@@ -185,7 +186,7 @@ def _compared(backend: str, sources: Sequence[Source], plan: Plan) -> Comparison
     engines = [_engine(backend, source, plan, None) for source in sources]
     ap_star = read_cocofied(plan.ap_star_annotations) if plan.ap_star_annotations else None
     settings = Settings(threads=plan.threads, device=plan.device, warmup=0)
-    return compare(engines, read_coco(plan.annotations), plan.images, settings, plan.limit, ap_star)
+    return compare(engines, read_coco(plan.annotations), plan.images, settings, plan.limit, ap_star, RESAMPLES)
 
 
 def _accuracy_inputs(plan: Plan) -> AccuracyInputs:

@@ -10,6 +10,7 @@ from benchmarks.harness.report import AccuracyDetail, Estimate
 from refinemask.evaluation.average_precision import mean_of_known, precision
 from refinemask.evaluation.bootstrap import interval, resample, resampled_ap
 from refinemask.evaluation.coco import IoUType
+from refinemask.evaluation.curves import class_average_precision, precision_recall
 from refinemask.evaluation.matches import Matches
 
 DIGITS = 6
@@ -21,7 +22,7 @@ class _Judged:
     """One engine by one kind of overlap."""
 
     precision: NDArray[np.float64]
-    """[C, 10, 101] in all areas; NaN for a class without objects."""
+    """[C, 1, 10, 101] in all areas; NaN for a class without objects."""
     samples: NDArray[np.float64]
     """[B] AP of each resample."""
     classes: tuple[int, ...]
@@ -52,7 +53,7 @@ def accuracy_details(
     draws = resample(len(images.pop()), resamples)
     judged = [
         {
-            kind: _Judged(precision(matches)[:, 0], resampled_ap(matches, draws), matches.category_ids)
+            kind: _Judged(precision(matches)[:, :1], resampled_ap(matches, draws), matches.category_ids)
             for kind, matches in kinds.items()
         }
         for kinds in engines
@@ -63,8 +64,8 @@ def accuracy_details(
             change={} if own is judged[0] else _estimates(_changes(judged[0], own)),
             per_class={
                 kind: {
-                    class_names[category]: mean_of_known(values)
-                    for category, values in zip(each.classes, each.precision, strict=True)
+                    class_names[category]: ap
+                    for category, ap in zip(each.classes, class_average_precision(each.precision), strict=True)
                 }
                 for kind, each in own.items()
             },
@@ -88,10 +89,5 @@ def _estimates(figures: Mapping[IoUType, tuple[float, NDArray[np.float64]]]) -> 
 
 
 def _curves(found: NDArray[np.float64]) -> dict[str, tuple[float, ...]]:
-    """Precision [C, 10, 101], averaged over the classes with objects; nothing if there are none."""
-    known = found[np.isfinite(found).all((1, 2))]
-    if not len(known):
-        return {}
-    mean = known.mean(0)
-    curves = {"AP50": mean[0], "AP75": mean[5], "AP": mean.mean(0)}
-    return {name: tuple(round(value, DIGITS) for value in curve.tolist()) for name, curve in curves.items()}
+    """Rounded precision at each recall, averaged over the classes with objects; nothing if there are none."""
+    return {name: tuple(round(value, DIGITS) for value in curve) for name, curve in precision_recall(found).items()}

@@ -202,8 +202,10 @@ def build_report(
 
 
 def with_accuracy(report: ComparisonReport, judged: ComparisonReport) -> ComparisonReport:
-    """A report of speed with the figures, and the images left out, of another report of the same engines."""
-    engines = (replace(a, accuracy=b.accuracy) for a, b in zip(report.engines, judged.engines, strict=True))
+    """A report of speed with the accuracy, and the images left out, of another report of the same engines."""
+    engines = (
+        replace(a, accuracy=b.accuracy, detail=b.detail) for a, b in zip(report.engines, judged.engines, strict=True)
+    )
     return replace(report, engines=tuple(engines), skipped=judged.skipped)
 
 

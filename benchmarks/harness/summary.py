@@ -1,6 +1,5 @@
 """Statistics of latencies: percentiles of all samples, none clipped, and ratios paired per round."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import quantiles
@@ -67,11 +66,13 @@ def paired_ratio(baseline: Sequence[float], other: Sequence[float]) -> Ratio:
 
 def _median_interval(values: NDArray[np.float64]) -> tuple[float, float] | tuple[None, None]:
     """The narrowest pair of order statistics, as far from either end, that covers the median with 95 %."""
-    count, outside, term = 0, 0, 1
+    number, count, outside, term = len(values), 0, 0, 1
+    whole = 2**number
     # Each value is above the median with probability 1/2, so the number of those above is binomial: 1/40 at either end.
-    while 40 * (outside + term) <= 2 ** len(values):
-        outside, count = outside + term, count + 1
-        term = math.comb(len(values), count)
+    while 40 * (outside + term) <= whole:
+        # The next binomial coefficient.
+        outside, term = outside + term, term * (number - count) // (count + 1)
+        count += 1
     if count == 0:
         return None, None
     ordered = np.sort(values)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 from benchmarks.harness.report import ComparisonReport, EngineReport
-from benchmarks.report_page.names import change_of, change_text, engine_series
+from benchmarks.report_page.names import Judged, change_of, change_text, judged_series
 from refinemask.page.changes import Change, changes
 from refinemask.page.tables import details, table
 
@@ -19,18 +19,24 @@ MOST_ROWS = 4000
 LEAST = 1.0
 """Smallest end of an axis, in points of AP."""
 
+LEAST_SEEN = 0.005
+"""Smallest change, in points of AP, that two decimals show."""
+SAME = '<p class="soft">No AP of a size or a class changes by as much as 0.01 points.</p>'
+
 
 def size_and_class_changes(report: ComparisonReport) -> str:
-    """A card for each engine after the first; empty without accuracy or for one engine."""
-    first, others = report.engines[0], report.engines[1:]
-    series = engine_series(report.engines)[1:]
+    """A card for each engine and detector after the first; empty without accuracy or for one alone."""
+    first, others = report.engines[0], judged_series(report)[1:]
     parts = []
-    for each, engine in zip(series, others, strict=True):
-        sizes, classes = by_size(engine, first), by_class(engine, first)
+    for series, judged in others:
+        sizes, classes = by_size(judged, first), by_class(judged, first)
         if sizes or classes:
-            heading = f"<h3>{each.html}</h3>"
-            html = _sizes(sizes) + _classes(classes, MOST_ROWS // len(others))
-            parts.append((each.name, heading, html))
+            heading = f"<h3>{series.html}</h3>"
+            html = SAME
+            if any(abs(row.value) >= LEAST_SEEN for row in (*sizes, *classes)):
+                # A single class is all that there is.
+                html = _sizes(sizes) + _classes(classes if len(classes) > 1 else [], MOST_ROWS // len(others))
+            parts.append((series.name, heading, html))
     if not parts:
         return ""
     cards = [f'<div class="card">{heading}{html}</div>' for _, heading, html in parts[:OPENED]]
@@ -38,7 +44,7 @@ def size_and_class_changes(report: ComparisonReport) -> str:
     return f'<div class="cards">{"".join(cards)}</div>{"".join(more)}'
 
 
-def by_size(engine: EngineReport, first: EngineReport) -> list[Change]:
+def by_size(engine: Judged, first: EngineReport) -> list[Change]:
     """Changes of the AP of each size, of boxes, masks and boundaries."""
     found = []
     for kind, what in KINDS.items():
@@ -49,7 +55,7 @@ def by_size(engine: EngineReport, first: EngineReport) -> list[Change]:
     return found
 
 
-def by_class(engine: EngineReport, first: EngineReport) -> list[Change]:
+def by_class(engine: Judged, first: EngineReport) -> list[Change]:
     """Changes of the classes' mask AP, the largest first; classes without objects are left out."""
     if engine.detail is None or first.detail is None:
         return []

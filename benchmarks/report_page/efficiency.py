@@ -9,14 +9,15 @@ from benchmarks.harness.report import EngineReport
 from benchmarks.harness.tables import points
 from benchmarks.report_page.flags import flags
 from benchmarks.report_page.latencies import distributions, phases
-from benchmarks.report_page.names import ratio_interval, ratio_text, with_interval
+from benchmarks.report_page.names import estimate_interval, ratio_interval, ratio_text, with_interval
 from benchmarks.report_page.origin import origin
-from benchmarks.report_page.speed_accuracy import ratio_interval_of
+from benchmarks.report_page.speed_accuracy import BETTER, ratio_interval_of, speed_cards
 from refinemask.page.document import Section
 from refinemask.page.intervals import intervals
-from refinemask.page.series import Series
+from refinemask.page.series import Series, key
 from refinemask.page.stacked_bars import StackedBar, stacked_bars
 from refinemask.page.tables import details, table
+from refinemask.page.tiles import Tile, tiles
 
 
 def efficiency_title(report: EfficiencyReport) -> str:
@@ -25,7 +26,7 @@ def efficiency_title(report: EfficiencyReport) -> str:
 
 
 def efficiency_sections(report: EfficiencyReport) -> list[Section]:
-    """What the report has; the last is its provenance."""
+    """The sections, of which those that the report has nothing for are empty; the last is its provenance."""
     series = [Series(number, model.name) for number, model in enumerate(report.models, 1)]
     parts = [Section("verdict", "Verdict", _verdict(report))]
     if report.backends:
@@ -33,6 +34,7 @@ def efficiency_sections(report: EfficiencyReport) -> list[Section]:
             Section("flags", "Before you trust it", flags(report.backends)),
             Section("ratios", f"Speed beside {report.models[0].name}", _ratios(report, series)),
             Section("engines", "Engines", _engines(report, series)),
+            Section("speed-accuracy", "Speed against accuracy", _speed_accuracy(report, series)),
             Section("speeds", "Images per second", _speeds(report.backends, series)),
         ]
     parts.append(Section("models", "Models, and what was published", _models(report, series)))
@@ -42,7 +44,7 @@ def efficiency_sections(report: EfficiencyReport) -> list[Section]:
         parts.append(Section(f"latencies-{place + 1}", f"Latencies: {name}", html))
     last = report.backends[-1] if report.backends else None
     provenance = origin(last, last.command) if last else "<p>Nothing was measured yet.</p>"
-    return [*(part for part in parts if part.html), Section("provenance", "Provenance", provenance)]
+    return [*parts, Section("provenance", "Provenance", provenance)]
 
 
 def backend_name(backend: BackendReport) -> str:
@@ -58,18 +60,15 @@ def _verdict(report: EfficiencyReport) -> str:
     backend = max(report.backends, key=lambda each: each.engines[-1].fps)
     engine = backend.engines[-1]
     ratio = with_interval(ratio_text(engine.speedup), ratio_interval(engine.speedup))
-    sentence = f"{name} is the fastest on {backend_name(backend)}: {ratio} the speed of {first} there."
+    sentence = f"{name} runs fastest on {backend_name(backend)}, at {ratio} the speed of {first} there."
     published = report.models[-1].published.fps / report.models[0].published.fps
-    tiles = {
-        f"{name} on {backend_name(backend)}, images per second": f"{engine.fps:.3g}",
-        f"times {first} on the same engine": ratio_text(engine.speedup),
-        "the same ratio, published": f"{published:.2f}×",
-        "weights": report.inputs.weights,
-    }
-    cells = "".join(
-        f'<div class="tile"><b>{escape(value)}</b><span>{escape(what)}</span></div>' for what, value in tiles.items()
-    )
-    return f'<p class="verdict neutral">{escape(sentence)}</p><div class="tiles">{cells}</div>'
+    shown = [
+        Tile(f"{engine.fps:.3g}", f"{name} on {backend_name(backend)}, images per second"),
+        Tile(ratio_text(engine.speedup), f"times {first} on the same engine", ratio_interval(engine.speedup)),
+        Tile(f"{published:.2f}×", "the same ratio, published"),
+        Tile(report.inputs.weights, "weights", words=True),
+    ]
+    return f'<p class="verdict neutral">{escape(sentence)}</p>{tiles(shown)}'
 
 
 def _ratios(report: EfficiencyReport, series: Sequence[Series]) -> str:
@@ -83,6 +82,15 @@ def _ratios(report: EfficiencyReport, series: Sequence[Series]) -> str:
             drawn = intervals(figures[1:], unit, zero=1.0, least=0.5)
             cards.append(f'<figure class="card"><h3>{escape(backend_name(backend))}</h3>{drawn}</figure>')
     return f'<div class="cards">{"".join(cards)}</div>' if cards else ""
+
+
+def _speed_accuracy(report: EfficiencyReport, series: Sequence[Series]) -> str:
+    unit = f"times the speed of {report.models[0].name}"
+    cards = "".join(
+        speed_cards(list(zip(series, backend.engines, strict=True)), unit, backend_name(backend))
+        for backend in report.backends
+    )
+    return f'<div class="cards">{cards}</div>{key(series)}<p class="caption">{BETTER}</p>' if cards else ""
 
 
 def _speeds(backends: Sequence[BackendReport], series: Sequence[Series]) -> str:
@@ -127,7 +135,6 @@ def _engines(report: EfficiencyReport, series: Sequence[Series]) -> str:
 
 def _cells(engine: EngineReport, on_cpu: bool, accuracy: Sequence[str]) -> list[str]:
     memory = engine.peak_memory_mib if on_cpu else engine.device_memory_mib
-    judged = engine.accuracy or {}
     ratios = [
         f"{ratio_text(ratio)}<small>{ratio_interval(ratio)}</small>"
         for ratio in (engine.speedup, engine.speedup_end_to_end)
@@ -138,9 +145,15 @@ def _cells(engine: EngineReport, on_cpu: bool, accuracy: Sequence[str]) -> list[
         f"{engine.fps_end_to_end:.3g}",
         ratios[1],
         "unknown" if memory is None else f"{memory:,.0f}",
-        *(points(judged.get(ACCURACY[name], {}).get("AP", -1.0)) for name in accuracy),
+        *(_ap_cell(engine, ACCURACY[name]) for name in accuracy),
         f"{engine.detections_per_image.mean:.1f}",
     ]
+
+
+def _ap_cell(engine: EngineReport, kind: str) -> str:
+    value = (engine.accuracy or {}).get(kind, {}).get("AP", -1.0)
+    bounds = estimate_interval(engine.detail.ap.get(kind) if engine.detail else None)
+    return points(value) + (f"<small>{bounds}</small>" if bounds else "")
 
 
 def _models(report: EfficiencyReport, series: Sequence[Series]) -> str:

@@ -1,14 +1,18 @@
 """The table of engines: the columns of the terminal's, and their intervals."""
 
-from benchmarks.harness.report import Accuracy, ComparisonReport, EngineReport
+from benchmarks.harness.report import Accuracy, ComparisonReport, EngineReport, OtherReport
 from benchmarks.harness.tables import points
 from benchmarks.report_page.names import (
+    STATED,
     UNKNOWN,
+    Judged,
     change_estimate,
     change_of,
     change_text,
     engine_series,
     estimate_interval,
+    judged_series,
+    other_series,
     ratio_interval,
     ratio_text,
 )
@@ -20,43 +24,75 @@ OVERLAPS = {"bbox": "boxes", "segm": "masks", "boundary": "boundaries"}
 
 
 def engine_table(report: ComparisonReport) -> str:
-    """The engines side by side, and all figures of accuracy on demand."""
-    series, first = engine_series(report.engines), report.engines[0]
-    judged = any(engine.accuracy for engine in report.engines)
-    on_gpu = any(engine.device_memory_mib is not None for engine in report.engines)
-    headings = ["engine", "FPS", "speed-up", "FPS end to end"]
-    if judged:
-        headings += [heading for name in KINDS.values() for heading in (name, f"Δ {name}")]
-    headings += ["detections per image", "peak MiB", *(["GPU MiB"] if on_gpu else [])]
+    """The engines side by side, below them the detectors that were not run, and all figures of accuracy on demand."""
+    engines = report.engines
+    optional = {
+        "GPU MiB": any(engine.device_memory_mib is not None for engine in engines),
+        "J per image": any(engine.joules_per_image is not None for engine in engines),
+    }
+    shown = [heading for heading, known in optional.items() if known]
+    judged = any(engine.accuracy for engine in engines)
+    accuracy = [heading for name in KINDS.values() for heading in (name, f"Δ {name}")] if judged else []
+    headings = ["engine", "FPS", "speed-up", "FPS end to end", *accuracy, "detections per image", "peak MiB", *shown]
     rows = [
         [
-            _name(each, engine),
-            f"{engine.fps:.2f}",
-            _figure(ratio_text(engine.speedup), ratio_interval(engine.speedup)),
-            f"{engine.fps_end_to_end:.2f}",
-            *(_accuracy(engine, first) if judged else ()),
+            _name(series, engine),
+            *_speeds(engine),
+            *(_accuracy(engine, engines[0]) if judged else ()),
             f"{engine.detections_per_image.mean:.1f}",
-            _mib(engine.peak_memory_mib),
-            *([_mib(engine.device_memory_mib)] if on_gpu else []),
+            *_costs(engine, shown),
         ]
-        for each, engine in zip(series, report.engines, strict=True)
+        for series, engine in zip(engine_series(engines), engines, strict=True)
+    ]
+    rows += [
+        [
+            _name(series, other),
+            *_stated_speeds(other),
+            *(_accuracy(other, engines[0]) if judged else ()),
+            f"{other.detections_per_image.mean:.1f}",
+            *[""] * (1 + len(shown)),
+        ]
+        for series, other in other_series(report)
     ]
     html = table(headings, rows)
     if judged:
-        html += details("All figures of accuracy", _all_figures(report, series))
+        html += details("All figures of accuracy", _all_figures(report))
     return f'<div class="card">{html}</div>'
 
 
-def _name(series: Series, engine: EngineReport) -> str:
-    file = "" if engine.engine in series.name else f"<small>{breakable(engine.engine)}</small>"
+def _name(series: Series, judged: Judged) -> str:
+    file = "" if judged.engine in series.name else f"<small>{breakable(judged.engine)}</small>"
     return f'<span class="series">{series.badge}<span>{breakable(series.name)}{file}</span></span>'
+
+
+def _speeds(engine: EngineReport) -> list[str]:
+    ratio = _figure(ratio_text(engine.speedup), ratio_interval(engine.speedup))
+    return [f"{engine.fps:.2f}", ratio, f"{engine.fps_end_to_end:.2f}"]
+
+
+def _stated_speeds(other: OtherReport) -> list[str]:
+    stated = [
+        "" if value is None else _figure(form.format(value), STATED)
+        for form, value in (("{:.2f}", other.stated_fps), ("{:.2f}×", other.stated_speedup))
+    ]
+    return [*stated, ""]
+
+
+def _costs(engine: EngineReport, shown: list[str]) -> list[str]:
+    """Memory, and what else is known of some engine."""
+    joules = engine.joules_per_image
+    costs = {
+        "GPU MiB": _mib(engine.device_memory_mib),
+        "J per image": "unknown" if joules is None else f"{joules:.3g}",
+    }
+    return [_mib(engine.peak_memory_mib), *(costs[heading] for heading in shown)]
 
 
 def _figure(text: str, interval: str) -> str:
     return f"{text}<small>{interval}</small>" if interval else text
 
 
-def _accuracy(engine: EngineReport, first: EngineReport) -> list[str]:
+def _accuracy(engine: Judged, first: EngineReport) -> list[str]:
     cells = []
     for kind in KINDS:
         figures = (engine.accuracy or {}).get(kind)
@@ -73,9 +109,9 @@ def _mib(value: float | None) -> str:
     return "unknown" if value is None else f"{value:,.0f}"
 
 
-def _all_figures(report: ComparisonReport, series: list[Series]) -> str:
+def _all_figures(report: ComparisonReport) -> str:
     judged: list[tuple[Series, Accuracy]] = [
-        (each, engine.accuracy) for each, engine in zip(series, report.engines, strict=True) if engine.accuracy
+        (series, each.accuracy) for series, each in judged_series(report) if each.accuracy
     ]
     kinds = list(dict.fromkeys(kind for _, accuracy in judged for kind in accuracy))
     html = []

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from benchmarks.harness.device_state import disturbance
 from benchmarks.harness.load import BUSY_FRACTION
 from benchmarks.harness.report import ComparisonReport
 from refinemask.page.tables import details
@@ -33,7 +34,7 @@ def flags(reports: Sequence[ComparisonReport]) -> str:
     found = [flag for report in reports for flag in _flags(report)]
     found = list(dict.fromkeys(found))
     if not found:
-        return '<div class="card">Nothing stood out: no foreign load, no image left out.</div>'
+        return '<div class="card">Nothing stood out: no foreign load, no image left out, no GPU slowed down.</div>'
     return f'<div class="card flags">{"".join(map(_row, found))}</div>'
 
 
@@ -52,7 +53,7 @@ def _row(flag: Flag) -> str:
 
 
 def _flags(report: ComparisonReport) -> list[Flag]:
-    return [*_load(report), *throttling(report), *_skipped(report), *_intervals(report)]
+    return [*_load(report), *throttling(report), *_skipped(report), *_without_results(report), *_intervals(report)]
 
 
 def _load(report: ComparisonReport) -> list[Flag]:
@@ -75,8 +76,16 @@ def _load(report: ComparisonReport) -> list[Flag]:
 
 
 def throttling(report: ComparisonReport) -> list[Flag]:
-    """Rounds in which a GPU was slowed down; none as long as rounds do not record it."""
-    return []
+    """What has slowed a GPU down, and in which rounds; none where no driver tells."""
+    slowed = disturbance([each.state for each in report.rounds if each.state])
+    if slowed is None:
+        return []
+    rounds = tuple(
+        f"round {number} ({', '.join(each.state.throttling)})"
+        for number, each in enumerate(report.rounds, 1)
+        if each.state is not None and each.state.throttling
+    )
+    return [Flag("stops", f"The GPU {slowed}: measure again when it is cool and idle.", rounds, "rounds")]
 
 
 def _skipped(report: ComparisonReport) -> list[Flag]:
@@ -85,6 +94,18 @@ def _skipped(report: ComparisonReport) -> list[Flag]:
     noun = "image was" if len(report.skipped) == 1 else "images were"
     text = f"{len(report.skipped):,} {noun} left out of every figure: unreadable, or not as annotated."
     return [Flag("look", text, report.skipped, "images" if len(report.skipped) > 1 else "image")]
+
+
+def _without_results(report: ComparisonReport) -> list[Flag]:
+    return [
+        Flag(
+            "look",
+            f"{other.name} has no result for {other.images_without_results:,} of {report.images:,} images: nothing was "
+            "found there, or they were not looked at.",
+        )
+        for other in report.others or ()
+        if other.images_without_results
+    ]
 
 
 def _intervals(report: ComparisonReport) -> list[Flag]:

@@ -20,7 +20,7 @@ def phases(engines: Sequence[EngineReport], series: Sequence[Series], batch: int
         StackedBar(
             each,
             {phase: figures.p50 for phase, figures in latency.items() if phase != "total"},
-            f"{latency['total'].p50:.2f} ms" if "total" in latency else "",
+            f"{latency['total'].p50:,.2f} ms" if "total" in latency else "",
         )
         for each, latency in pairs
     ]

@@ -6,7 +6,7 @@ from html import escape
 from benchmarks.harness.provenance import Provenance
 from benchmarks.harness.report import ComparisonReport
 from benchmarks.harness.settings import Settings
-from refinemask.page.tables import table
+from refinemask.page.tables import pairs, table
 
 
 def origin(report: ComparisonReport, command: str | None) -> str:
@@ -52,10 +52,7 @@ def _word(value: object) -> str:
 
 
 def _facts(title: str, rows: dict[str, str]) -> str:
-    body = "".join(
-        f"<tr><th scope=row>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows.items()
-    )
-    return f'<div class="card"><h3>{title}</h3><table class="pairs"><tbody>{body}</tbody></table></div>'
+    return f'<div class="card"><h3>{title}</h3>{pairs({name: escape(value) for name, value in rows.items()})}</div>'
 
 
 def _files(source: Provenance) -> str:

@@ -14,45 +14,32 @@ from benchmarks.report_page.names import (
     ratio_text,
     with_interval,
 )
+from refinemask.page.tiles import Tile, tiles
 
 
 def verdict(report: ComparisonReport) -> str:
-    """A sentence and tiles."""
+    """A sentence and tiles. Of detectors that were not run there is no speed, so none is the fastest."""
     engines, series = report.engines, engine_series(report.engines)
     place = max(range(len(engines)), key=lambda number: engines[number].speedup.p50)
     fastest, first = engines[place], engines[0]
-    tiles = [_tile("fastest engine", series[place].name, "", words=True)]
+    shown = [Tile(series[place].name, "fastest engine", words=True)]
     if place:
-        interval = ratio_interval(fastest.speedup)
-        tiles.append(_tile(f"speed-up over {series[0].name}", ratio_text(fastest.speedup), _bounds(interval)))
-        tiles += [
-            _change_tile(fastest, first, kind, name)
+        bounds = _bounds(ratio_interval(fastest.speedup))
+        shown.append(Tile(ratio_text(fastest.speedup), f"speed-up over {series[0].name}", bounds))
+        shown += [
+            Tile(change_text(change), name, _bounds(estimate_interval(change_estimate(fastest, kind), signed=True)))
             for kind, name in (("segm", "ΔAP of masks"), ("boundary", "Δ boundary AP"))
+            if (change := change_of(fastest, first, kind)) is not None
         ]
-    tiles.append(
-        _tile("images per second, engine phase", f"{fastest.fps:.2f}", f"{fastest.fps_end_to_end:.2f} end to end")
-    )
-    tiles.append(_tile("images", f"{report.images:,}", f"in {len(report.rounds):,} rounds"))
+    end_to_end = f"{fastest.fps_end_to_end:.2f} end to end"
+    shown.append(Tile(f"{fastest.fps:.2f}", "images per second, engine phase", end_to_end))
+    shown.append(Tile(f"{report.images:,}", "images", f"in {len(report.rounds):,} rounds"))
     kind, sentence = _sentence(report, place, [each.name for each in series])
-    return f'<p class="verdict {kind}">{escape(sentence)}</p><div class="tiles">{"".join(filter(None, tiles))}</div>'
-
-
-def _change_tile(fastest: EngineReport, first: EngineReport, kind: str, name: str) -> str:
-    change = change_of(fastest, first, kind)
-    if change is None:
-        return ""
-    return _tile(name, change_text(change), _bounds(estimate_interval(change_estimate(fastest, kind), signed=True)))
+    return f'<p class="verdict {kind}">{escape(sentence)}</p>{tiles(shown)}'
 
 
 def _bounds(interval: str) -> str:
     return f"95 %: {interval}" if interval else "no interval"
-
-
-def _tile(name: str, value: str, below: str, *, words: bool = False) -> str:
-    kind = ' class="words"' if words else ""
-    return (
-        f'<div class="tile"><b{kind}>{escape(value)}</b><span>{escape(name)}</span><small>{escape(below)}</small></div>'
-    )
 
 
 def _sentence(report: ComparisonReport, place: int, names: list[str]) -> tuple[str, str]:

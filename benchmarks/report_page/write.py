@@ -1,9 +1,7 @@
 """A report as one file of HTML that needs nothing beside it."""
 
 import os
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 
 from benchmarks.efficiency.report import EfficiencyReport
 from benchmarks.harness.report import ComparisonReport
@@ -11,7 +9,12 @@ from benchmarks.report_page.comparison import comparison_sections, comparison_ti
 from benchmarks.report_page.efficiency import efficiency_sections, efficiency_title
 from refinemask import __version__
 from refinemask.files import atomic_write
-from refinemask.page.document import SKIP_LINK, Section, contents, document, sections
+from refinemask.page.document import Section, chapter, document
+
+FOOTER = (
+    f"Made by refinemask {__version__}. Intervals are of 95 %: of AP by a paired bootstrap over images, of speed-ups "
+    "by order statistics of the ratios within the rounds. APs and their changes are in points of a hundred."
+)
 
 
 @dataclass(frozen=True)
@@ -43,14 +46,5 @@ def write_page(
     parts = [*found, *(extra.section for extra in extras), provenance]
     style, script = ("".join(texts) for texts in ((e.style for e in extras), (e.script for e in extras)))
     with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.writelines(document(title, _body(title, parts), style=style, script=script))
-
-
-def _body(title: str, parts: Sequence[Section]) -> Iterator[str]:
-    yield f'{SKIP_LINK}<main id="main" tabindex="-1"><header><h1>{escape(title)}</h1>{contents(parts)}</header>'
-    yield from sections(parts)
-    yield (
-        f"<footer>Made by refinemask {__version__}. Intervals are of 95 %: of AP by a paired bootstrap over images, of "
-        "speed-ups by order statistics of the ratios within the rounds. APs and their changes are in points of a "
-        "hundred.</footer></main>"
-    )
+        body = chapter(title, parts, footer=FOOTER)
+        file.writelines(document(title, body, style=style, script=script))

@@ -18,7 +18,7 @@ MOST_BYTES = 3_600_000
 """About how long all pictures of a page are at most, so that a page is below five million bytes."""
 LARGEST_PICTURE = 600_000
 """Bytes of a picture beyond which a finer one shows nothing more."""
-NOTHING = "<p>No mask differs.</p>"
+NOTHING = "<p>There is no picture: no mask differs, or the images cannot be read any more.</p>"
 MEASURE = (
     f"Of two sets of masks, those of a class and an IoU above {MIN_IOU} are matched, the largest IoU first; an image's "
     "disagreement is one minus its panoptic quality (the sum of these IoUs over the mean number of objects), as if the "

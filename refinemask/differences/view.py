@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from refinemask.mask_edges import placed, sampled
+from refinemask.mask_edges import on_grid
 from refinemask.structures import Result
 
 LARGEST_WHOLE = 2048
@@ -35,15 +35,7 @@ class View:
 
     def mask(self, result: Result) -> NDArray[np.bool_]:
         """The mask of an object [rows, columns], looked up in the middle of each cell."""
-        left, top, right, bottom = self.box
-        rows, columns = (
-            ((np.arange(count) + 0.5) * side / count).astype(np.int64) + start
-            for count, side, start in ((self.rows, bottom - top, top), (self.columns, right - left, left))
-        )
-        rle = result["segmentation"]
-        counts = rle["counts"].encode("ascii") if isinstance(rle["counts"], str) else rle["counts"]
-        edges = placed({"size": rle["size"], "counts": counts}, 0, 0, self.image[0])
-        return sampled(edges, rows, columns, self.image[0])
+        return on_grid(result["segmentation"], self.box, (self.rows, self.columns))
 
     @property
     def note(self) -> str:

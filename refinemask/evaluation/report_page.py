@@ -1,7 +1,7 @@
 """An evaluation as one file of HTML that needs nothing beside it."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 
 import numpy as np
@@ -11,20 +11,24 @@ from refinemask import __version__
 from refinemask.differences.figures import differences_html
 from refinemask.evaluation.average_precision import precision
 from refinemask.evaluation.coco import IoUType
-from refinemask.evaluation.curves import class_average_precision, precision_recall
+from refinemask.evaluation.curves import CURVE_NAMES, class_average_precision, precision_recall
 from refinemask.evaluation.run import Evaluation
 from refinemask.files import atomic_write
-from refinemask.page.document import SKIP_LINK, Section, contents, document, sections
+from refinemask.page.document import Section, chapter, document
 from refinemask.page.lines import Line, lines
 from refinemask.page.scales import Scale
 from refinemask.page.series import Series, key
-from refinemask.page.tables import details, numbers, table
+from refinemask.page.tables import details, numbers, pairs, table
+from refinemask.page.tiles import Tile, tiles
 from refinemask.page.viewer import VIEWER_SCRIPT, VIEWER_STYLE
 from refinemask.provenance import git_revision
 
 KINDS: dict[IoUType, str] = {"segm": "masks", "boundary": "boundaries", "bbox": "boxes"}
 """Kinds of overlap in the order of the page."""
-CURVE_NAMES = {"AP50": "IoU 0.50", "AP75": "IoU 0.75", "AP": "mean over all IoU thresholds"}
+FOOTER = (
+    f"Made by refinemask {__version__}. All figures but IoUs are in points of a hundred. Intervals are of 95 %, by a "
+    "bootstrap over images."
+)
 AXIS = Scale(0.0, 1.0)
 LISTED = range(0, 101, 10)
 """Recalls in percent that the tables have."""
@@ -46,29 +50,21 @@ def write_evaluation_page(found: Evaluation, path: str | os.PathLike[str], comma
         UserError: the file cannot be written.
     """
     title = f"{found.model or found.engine} on {found.images:,} image{'s' * (found.images != 1)}"
-    body = _body(title, found, _sections(found, command))
+    below = f"{' '.join(filter(None, (found.engine, found.precision)))}, {found.metric}"
+    body = chapter(title, _sections(found, command), below=below, footer=FOOTER)
     with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
         file.writelines(document(title, body, style=VIEWER_STYLE, script=VIEWER_SCRIPT))
 
 
-def _body(title: str, found: Evaluation, parts: Sequence[Section]) -> Iterator[str]:
-    yield f'{SKIP_LINK}<main id="main" tabindex="-1"><header><h1>{escape(title)}</h1>'
-    yield f'<p class="soft">{escape(" ".join(filter(None, (found.engine, found.precision))))}, {found.metric}</p>'
-    yield f"{contents(parts)}</header>"
-    yield from sections(parts)
-    yield f"<footer>Made by refinemask {__version__}. All figures but IoUs are in points of a hundred.</footer></main>"
-
-
 def _sections(found: Evaluation, command: str | None) -> list[Section]:
     curves = {kind: precision(matches) for kind, matches in found.matches.items()}
-    parts = [
+    return [
         Section("figures", "Figures", _figures(found)),
         Section("curves", "Precision and recall", _curves(curves)),
         Section("classes", "Classes", _classes(found, curves)),
         Section("differences", "Where masks and annotations differ most", _differences(found)),
         Section("provenance", "Provenance", _provenance(found, command)),
     ]
-    return [part for part in parts if part.html]
 
 
 def _kinds(found: Evaluation) -> list[IoUType]:
@@ -80,15 +76,24 @@ def _points(value: float) -> str:
     return f"{100 * value:.2f}" if value >= 0 else "–"
 
 
+def _interval(found: Evaluation, kind: IoUType) -> str:
+    """The ends of the interval of AP; empty if it has none."""
+    ends = found.intervals.get(kind)
+    return "" if ends is None else f"{_points(ends[0])} to {_points(ends[1])}"
+
+
 def _tiles(found: Evaluation) -> str:
-    tiles = {f"AP of {KINDS[kind]}": _points(found.figures[kind]["AP"]) for kind in _kinds(found)}
+    shown = []
+    for kind in _kinds(found):
+        bounds = _interval(found, kind)
+        below = f"95 %: {bounds}" if bounds else "no interval"
+        shown.append(Tile(_points(found.figures[kind]["AP"]), f"AP of {KINDS[kind]}", below))
     if "AP50" in found.figures.get("segm", {}):
-        tiles["AP50 of masks"] = _points(found.figures["segm"]["AP50"])
-    tiles["images"] = f"{found.images:,}"
+        shown.append(Tile(_points(found.figures["segm"]["AP50"]), "AP50 of masks"))
+    shown.append(Tile(f"{found.images:,}", "images"))
     if found.skipped:
-        tiles["images left out"] = f"{len(found.skipped):,}"
-    cells = "".join(f'<div class="tile"><b>{value}</b><span>{name}</span></div>' for name, value in tiles.items())
-    return f'<div class="tiles">{cells}</div>'
+        shown.append(Tile(f"{len(found.skipped):,}", "images left out"))
+    return tiles(shown)
 
 
 def _figures(found: Evaluation) -> str:
@@ -96,8 +101,13 @@ def _figures(found: Evaluation) -> str:
     known = (found.figures[kind].items() for kind in _kinds(found))
     names = list(dict.fromkeys(name for figures in known for name, value in figures if value >= 0))
     # Rows of figures stay narrow, however many there are.
-    rows = [[name, *(_points(found.figures[kind].get(name, -1.0)) for kind in _kinds(found))] for name in names]
+    rows = [[name, *(_figure(found, kind, name) for kind in _kinds(found))] for name in names]
     return f'{_tiles(found)}<div class="card">{table(["figure", *(KINDS[kind] for kind in _kinds(found))], rows)}</div>'
+
+
+def _figure(found: Evaluation, kind: IoUType, name: str) -> str:
+    bounds = _interval(found, kind) if name == "AP" else ""
+    return _points(found.figures[kind].get(name, -1.0)) + (f"<small>{bounds}</small>" if bounds else "")
 
 
 def _curves(curves: Mapping[IoUType, NDArray[np.float64]]) -> str:
@@ -158,14 +168,11 @@ def _provenance(found: Evaluation, command: str | None) -> str:
         **{f"SHA-256 of the {name}": f"<code>{escape(value)}</code>" for name, value in _hashes(found).items()},
         "refinemask": f"{__version__}, revision {git_revision() or 'unknown'}",
     }
-    cells = "".join(
-        f'<tr><th scope="row">{name}</th><td class="path">{value}</td></tr>' for name, value in rows.items()
-    )
     reasons = "".join(f"<li>{escape(reason)}</li>" for reason in found.skipped[:MOST_REASONS])
     if len(found.skipped) > MOST_REASONS:
         reasons += f"<li>and {len(found.skipped) - MOST_REASONS:,} more</li>"
     left_out = details("Images that were left out", f'<ul class="path">{reasons}</ul>') if reasons else ""
-    return f'<div class="card"><table class="pairs"><tbody>{cells}</tbody></table>{left_out}</div>'
+    return f'<div class="card">{pairs(rows)}{left_out}</div>'
 
 
 def _hashes(found: Evaluation) -> dict[str, str]:

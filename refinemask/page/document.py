@@ -49,6 +49,22 @@ def _hash(text: str) -> str:
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
+def chapter(title: str, parts: Sequence[Section], *, below: str = "", footer: str) -> Iterator[str]:
+    """The body of a page of sections, piece by piece: title, contents, sections and a footer.
+
+    Args:
+        title: the heading, as plain text.
+        parts: the sections; those without HTML are left out.
+        below: what stands below the heading, as plain text.
+        footer: what stands at the end, as plain text.
+    """
+    parts = [part for part in parts if part.html]
+    line = f'<p class="soft">{escape(below)}</p>' if below else ""
+    yield f'{SKIP_LINK}<main id="main" tabindex="-1"><header><h1>{escape(title)}</h1>{line}{contents(parts)}</header>'
+    yield from sections(parts)
+    yield f"<footer>{escape(footer)}</footer></main>"
+
+
 def sections(parts: Sequence[Section]) -> Iterator[str]:
     """Sections below one another; the name of each is a link to itself."""
     for part in parts:

@@ -22,6 +22,8 @@ class Interval:
     low: float | None = None
     """The interval's ends; None if it is not known."""
     high: float | None = None
+    stated: bool = False
+    """Whether it was stated, not measured: its mark is dashed."""
 
     @property
     def values(self) -> list[float]:
@@ -67,5 +69,6 @@ def _marks(each: Interval, scale: Scale) -> str:
             f'<line class="whisker {each.series.colour}" x1="{x}" x2="{x}" y1="{middle - 5}" y2="{middle + 5}"/>'
             for x in (low, high)
         )
+    kind = "ring stated" if each.stated else "dot"
     x = percent(scale.percent(each.value))
-    return f'{whisker}<circle class="dot {each.series.colour}" cx="{x}" cy="{middle}" r="5"/>'
+    return f'{whisker}<circle class="{kind} {each.series.colour}" cx="{x}" cy="{middle}" r="5"/>'

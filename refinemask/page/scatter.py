@@ -55,9 +55,9 @@ def _bars(point: Point, x: Scale, y: Scale) -> str:
 
 def _dot(point: Point, x: Scale, y: Scale) -> str:
     across, high = percent(x.percent(point.x.value)), down(y, point.y.value, HEIGHT)
-    series = point.x.series
+    series, kind = point.x.series, "ring stated" if point.x.stated or point.y.stated else "ring"
     return (
         f"<g><title>{escape(series.name)}: {escape(point.x.told)}, {escape(point.y.told)}</title>"
-        f'<circle class="ring {series.colour}" cx="{across}" cy="{high:.1f}" r="10"/>'
+        f'<circle class="{kind} {series.colour}" cx="{across}" cy="{high:.1f}" r="10"/>'
         f'<text class="number" x="{across}" y="{high:.1f}" dy=".35em" text-anchor="middle">{series.number}</text></g>'
     )

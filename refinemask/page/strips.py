@@ -47,11 +47,16 @@ def strips(rows: Sequence[Strip], unit: str) -> str:
     for row in rows:
         low, q1, median, q3, high, highest = row.quantiles()
         told = (
-            f"{len(row.samples):,} samples: median {median:,.4g}, quartiles {q1:,.4g} and {q3:,.4g}, "
-            f"5 % below {low:,.4g}, 5 % above {high:,.4g}, 1 % above {highest:,.4g} {unit}"
+            f"{len(row.samples):,} samples: median {_text(median)}, quartiles {_text(q1)} and {_text(q3)}, "
+            f"5 % below {_text(low)}, 5 % above {_text(high)}, 1 % above {_text(highest)} {unit}"
         )
-        drawn.append(Lane(row.series.html, _marks(row, scale), f"{median:,.4g}", row.series.name, told))
+        drawn.append(Lane(row.series.html, _marks(row, scale), _text(median), row.series.name, told))
     return lanes(drawn, scale, f"{unit}{', logarithmic' if scale.log else ''}")
+
+
+def _text(value: float) -> str:
+    """Four digits, or all of those before the point."""
+    return f"{value:,.4g}" if value < 1000 else f"{value:,.0f}"
 
 
 def _marks(row: Strip, scale: Scale) -> str:

@@ -1,6 +1,6 @@
 """Tables of numbers, which on a phone become one block for each row."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 BROAD_FROM = 7
@@ -34,6 +34,14 @@ def _cells(headings: Sequence[str], row: Sequence[str], texts: int) -> str:
 
 def _number(place: int, texts: int) -> str:
     return ' class="n"' if place >= texts else ""
+
+
+def pairs(rows: Mapping[str, str]) -> str:
+    """A table of names, which are plain text, and the HTML of what they are."""
+    body = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td class="path">{value}</td></tr>' for name, value in rows.items()
+    )
+    return f'<table class="pairs"><tbody>{body}</tbody></table>'
 
 
 def details(summary: str, html: str, *, opened: bool = False) -> str:

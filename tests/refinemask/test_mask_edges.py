@@ -1,5 +1,7 @@
 """Edges of runs are moved, measured and united exactly as pixels are."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco_mask
 
-from refinemask.mask_edges import area, area_within, encode, intersection_area, placed, sampled, union
+from refinemask.mask_edges import area, area_within, encode, intersection_area, on_grid, placed, sampled, union
 from refinemask.masks import RLE
 
 SIDES = st.integers(1, 9)
@@ -70,3 +72,12 @@ def test_pixel_indices_of_huge_images(side: int) -> None:
     assert found["size"] == [side, side]
     assert coco_mask.area(found) == 6
     np.testing.assert_array_equal(coco_mask.toBbox(found), [side - 2, side - 3, 2, 3])
+
+
+def test_a_grid_of_every_pixel_is_the_part_itself_and_a_coarser_one_has_the_middles() -> None:
+    mask = np.random.default_rng(0).random((12, 18)) < 0.5
+    rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    encodings: list[Any] = [rle, {**rle, "counts": rle["counts"].decode()}]
+    for each in encodings:
+        assert np.array_equal(on_grid(each, (3, 2, 18, 12), (10, 15)), mask[2:, 3:])
+        assert np.array_equal(on_grid(each, (0, 0, 18, 12), (4, 6)), mask[1::3, 1::3])

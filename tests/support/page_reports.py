@@ -12,6 +12,7 @@ from benchmarks.harness.report import (
     DetectionCounts,
     EngineReport,
     Estimate,
+    OtherReport,
     RoundReport,
 )
 from benchmarks.harness.summary import Ratio, paired_ratio, percentiles
@@ -40,6 +41,36 @@ def make_page_report(
         batches=tuple((f"{number:04}.png",) for number in range(rounds)),
         rounds=tuple(RoundReport(number, tuple(range(engines)), 0.01) for number in range(rounds)),
     )
+
+
+def with_others(report: ComparisonReport) -> ComparisonReport:
+    """The report with two detectors that were not run: one of a stated latency, and one of boxes without masks."""
+    judged = report.engines[1]
+    assert judged.accuracy is not None
+    assert judged.detail is not None
+    latency = 12.5
+    baseline = report.engines[0].latency_ms["engine"].p50
+    stated = OtherReport(
+        engine="their.json@Theirs:12.5",
+        name="Theirs",
+        stated_latency_ms=latency,
+        stated_fps=1000 / latency,
+        stated_speedup=baseline / latency,
+        detections_per_image=DetectionCounts(20.0, 1, 50),
+        images_without_results=3,
+        accuracy=judged.accuracy,
+        detail=judged.detail,
+    )
+    boxes = {name: {"bbox": value["bbox"]} for name, value in vars(judged.detail).items()}
+    without_masks = OtherReport(
+        engine="boxes.json@Boxes",
+        name="Boxes",
+        detections_per_image=DetectionCounts(20.0, 1, 50),
+        images_without_results=0,
+        accuracy={"bbox": judged.accuracy["bbox"]},
+        detail=AccuracyDetail(**boxes),
+    )
+    return replace(report, others=(stated, without_masks))
 
 
 def _engine(number: int, rounds: int, random: np.random.Generator) -> EngineReport:

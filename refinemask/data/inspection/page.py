@@ -14,6 +14,7 @@ from refinemask.data.inspection.remarks import LEVELS, Remark, remarks_on_traini
 from refinemask.data.inspection.run import DatasetInspection, Inspection
 from refinemask.data.inspection.statistics import COUNT_EDGES, SIDE_EDGES, ClassCount, Statistics
 from refinemask.page.document import document
+from refinemask.page.tiles import Tile, tiles
 
 MOST_CLASSES = 80
 """Largest number of classes that are listed; of more, the most frequent and the rarest."""
@@ -66,15 +67,15 @@ def _parts(inspection: Inspection, overlays: Iterator[Overlay]) -> Iterator[str]
 
 def _tiles(found: DatasetInspection) -> str:
     numbers, losses = found.statistics, found.losses
-    tiles = {
-        "images": f"{numbers.images:,}",
-        "objects": f"{numbers.objects:,}",
-        "classes": f"{len(numbers.classes):,}",
-        "objects per image, median": f"{numbers.objects_per_image.median:,g}",
-        "objects lost to training": f"{losses.lost:,}",
-    }
-    cells = "".join(f'<div class="tile"><b>{value}</b><span>{name}</span></div>' for name, value in tiles.items())
-    return f'<div class="tiles">{cells}</div>'
+    return tiles(
+        [
+            Tile(f"{numbers.images:,}", "images"),
+            Tile(f"{numbers.objects:,}", "objects"),
+            Tile(f"{len(numbers.classes):,}", "classes"),
+            Tile(f"{numbers.objects_per_image.median:,g}", "objects per image, median"),
+            Tile(f"{losses.lost:,}", "objects lost to training"),
+        ]
+    )
 
 
 def _remarks(remarks: Sequence[Remark]) -> str:

@@ -4,14 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.harness.report import ComparisonReport, Estimate, RoundReport
+from benchmarks.harness.device_state import DeviceState
+from benchmarks.harness.report import ComparisonReport, Estimate, Outcome, RoundReport
 from benchmarks.report_page import changes
 from benchmarks.report_page.changes import by_class, by_size
+from benchmarks.report_page.device import device
 from benchmarks.report_page.flags import flags
 from benchmarks.report_page.names import engine_series
+from benchmarks.report_page.requirements import requirements
 from benchmarks.report_page.verdict import verdict
 from tests.support.html_page import Reader
-from tests.support.page_reports import make_page_report
+from tests.support.page_reports import make_page_report, with_others
 
 
 def text_of(html: str) -> str:
@@ -75,6 +78,58 @@ def test_skipped_images_missing_intervals_and_unknown_load_are_flags() -> None:
     assert "Nothing stood out" in text_of(flags([make_page_report(2)]))
 
 
+def test_images_without_a_result_are_a_flag() -> None:
+    text = text_of(flags([with_others(make_page_report(2))]))
+    assert "Theirs has no result for 3 of 46 images" in text
+    assert "Boxes has" not in text
+
+
+def test_requirements_that_are_not_met_come_first() -> None:
+    report = make_page_report(3)
+    assert requirements(report) == ""
+    met = Outcome(requirement="ΔAP >= -0.2", engine="a.onnx", met=True, value=-0.02, judged=-0.1)
+    failed = Outcome(requirement="ΔAP >= -0.2", engine="b.onnx", met=False, value=-2.1, judged=-2.5)
+    unknown = Outcome(
+        requirement="speedup > 1", engine="<b>.onnx", met=False, value=None, judged=None, reason="has no interval"
+    )
+    assert "The requirement is met." in text_of(requirements(replace(report, requirements=(met,))))
+    page = Reader(requirements(replace(report, requirements=(met, failed, unknown))))
+    assert "2 of 3 requirements are not met." in page.texts
+    assert page.rows[1:] == [
+        ["not met", "ΔAP >= -0.2", "b.onnx", "", "−2.10", "−2.50"],
+        ["not met", "speedup > 1", "<b>.onnx", "has no interval", "–", "–"],
+        ["met", "ΔAP >= -0.2", "a.onnx", "", "−0.02", "−0.10"],
+    ]
+
+
+def test_a_gpu_that_was_slowed_down_is_not_to_be_trusted() -> None:
+    report = make_page_report(2, 8)
+    assert device(report) == ""
+    assert "GPU was" not in text_of(flags([report]))
+
+    def state(number: int) -> DeviceState:
+        hot = number == 3
+        return DeviceState(
+            sm_mhz=1200 if hot else 1980,
+            watts=400.4 + number,
+            throttling=("hardware thermal slowdown",) if hot else (),
+        )
+
+    rounds = tuple(replace(each, state=state(number)) for number, each in enumerate(report.rounds))
+    slowed = replace(report, rounds=rounds)
+    text = text_of(flags([slowed]))
+    assert "do not trust" in text
+    assert "throttled (hardware thermal slowdown in 1 of 8 rounds)" in text
+    assert "between 1200 and 1980 MHz" in text
+    assert "round 4 (hardware thermal slowdown)" in text
+    page = Reader(device(slowed))
+    assert page.rows[1:] == [
+        ["clock of the multiprocessors, MHz", "8", "1,200", "1,980", "1,980"],
+        ["power of the board, W", "8", "400", "404", "407"],
+    ]
+    assert "Reasons for a lower clock: hardware thermal slowdown in 1 of 8 rounds." in page.texts
+
+
 def test_classes_are_sorted_by_their_change_and_those_without_objects_are_left_out() -> None:
     first, second = make_page_report(2, classes=30).engines
     rows = by_class(second, first)
@@ -93,6 +148,15 @@ def test_sizes_without_objects_are_left_out() -> None:
     assert [row.name for row in by_size(second, first)] == [
         f"{kind}, {size}" for kind in ("boxes", "masks", "boundaries") for size in ("small", "medium")
     ]
+
+
+def test_equal_engines_have_a_sentence_in_place_of_empty_charts() -> None:
+    report = make_page_report(2)
+    assert changes.SAME not in changes.size_and_class_changes(report)
+    same = replace(report, engines=(report.engines[0], replace(report.engines[0], engine="other.onnx")))
+    html = changes.size_and_class_changes(same)
+    assert changes.SAME in html
+    assert "<svg" not in html
 
 
 def test_what_is_not_listed_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:

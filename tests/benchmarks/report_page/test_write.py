@@ -14,7 +14,7 @@ from benchmarks.report_page.write import Extra, write_page
 from refinemask.files import UserError
 from refinemask.page.document import Section
 from tests.support.html_page import Reader, require_alone
-from tests.support.page_reports import make_page_report
+from tests.support.page_reports import make_page_report, with_others
 
 RESULTS = Path(__file__).resolve().parents[3] / "benchmarks" / "results"
 LARGEST = 5_000_000
@@ -151,6 +151,32 @@ def test_names_are_text_whatever_they_are(evil: str, tmp_path: Path) -> None:
     assert any(row[0] == f"{written} class 3" for row in page.rows if row)
 
 
+def test_detectors_that_were_not_run_have_stated_speeds_and_their_own_accuracy(tmp_path: Path) -> None:
+    report = with_others(make_page_report(2))
+    text, page = page_of(report, tmp_path)
+    [stated, boxes] = report.others or ()
+    change = stated.detail.change["segm"] if stated.detail else None
+    assert change is not None
+    row = row_of(page, "3Theirs, not run")
+    assert row[1:4] == ["80.00 stated", f"{stated.stated_speedup:.2f}× stated", ""]
+    assert row[5] == f"{signed(change.value)} {signed(change.low)} to {signed(change.high)}"
+    assert row_of(page, "4Boxes, not run")[1:] == ["", "", "", "–", "–", "–", "–", "20.0", ""]
+    # In both planes and among the speed-ups of the engine phase; who stated no speed has no mark there.
+    assert text.count('class="ring stated c2"') == 3
+    assert 'class="ring stated c3"' not in text
+    assert ["4Boxes, not run", f"{100 * boxes.accuracy['bbox']['AP']:.2f}"] in [row[:2] for row in page.rows]
+
+
+def test_energy_has_a_column_where_it_was_counted(tmp_path: Path) -> None:
+    report = make_page_report(2)
+    _, page = page_of(report, tmp_path)
+    assert row_of(page, "engine")[-1] == "peak MiB"
+    engines = report.engines[0], replace(report.engines[1], joules_per_image=2.345)
+    _, page = page_of(replace(report, engines=engines), tmp_path)
+    assert row_of(page, "engine")[-1] == "J per image"
+    assert [row_of(page, start)[-1] for start in ("1PyTorch", "2ONNX")] == ["unknown", "2.35"]
+
+
 def test_a_section_of_the_caller_stands_before_the_provenance(tmp_path: Path) -> None:
     extra = Extra(Section("pictures", "Pictures", "<p>masks</p>"), style=".x{top:0}", script="let x;")
     text, page = page_of(make_page_report(2), tmp_path, extra)
@@ -167,6 +193,12 @@ def test_the_efficiency_table_has_a_page(tmp_path: Path) -> None:
     assert [f"{engine.fps:.3g}", f"{engine.speedup.p50:.2f}×"] in [row[1:3] for row in rows]
     published = [f"{model.parameters / 1e6:.1f}", f"{model.gflops:.0f}", f"{model.published.fps:.1f}"]
     assert published in [row[1:4] for row in rows]
+    assert "Speed against accuracy" not in page.texts
+    judged = replace(engine, accuracy={"segm": {"AP": 0.4}}, detail=make_page_report(1).engines[0].detail)
+    engines = tuple(replace(judged, name=each.name) for each in backend.engines)
+    _, page = page_of(replace(report, backends=(replace(backend, engines=engines),)), tmp_path)
+    assert "Speed against accuracy" in page.texts
+    assert row_of(page, "4RefineMask")[6] == "40.00 51.90 to 55.90"
     _, page = page_of(replace(report, backends=()), tmp_path)
     assert "Nothing was measured yet." in page.texts
 
