@@ -214,11 +214,12 @@ def exit_code(report: ComparisonReport) -> int:
     """Name each requirement that was not met on standard error; 3 if there is one, else 0."""
     failed = [outcome for outcome in report.requirements or () if not outcome.met]
     for outcome in failed:
-        print(printable(f"not met: {outcome.requirement}: {_finding(outcome)}"), file=sys.stderr)
+        print(printable(f"not met: {outcome.requirement}: {finding(outcome)}"), file=sys.stderr)
     return REQUIREMENT_NOT_MET if failed else 0
 
 
-def _finding(outcome: Outcome) -> str:
+def finding(outcome: Outcome) -> str:
+    """What an engine has where a requirement asks for something else, in words."""
     if outcome.judged is None or outcome.value is None:
         return f"{outcome.engine} {outcome.reason}"
     if outcome.judged == outcome.value:

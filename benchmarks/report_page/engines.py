@@ -32,7 +32,7 @@ def engine_table(report: ComparisonReport) -> str:
         [
             _name(each, engine),
             f"{engine.fps:.2f}",
-            _figure(ratio_text(engine.speedup), ratio_interval(engine.speedup)),
+            _figure(ratio_text(engine.speedup), "" if engine is first else ratio_interval(engine.speedup)),
             f"{engine.fps_end_to_end:.2f}",
             *(_accuracy(engine, first) if judged else ()),
             f"{engine.detections_per_image.mean:.1f}",

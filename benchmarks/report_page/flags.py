@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from benchmarks.harness.device_state import disturbance
 from benchmarks.harness.load import BUSY_FRACTION
 from benchmarks.harness.report import ComparisonReport
+from benchmarks.harness.requirement import finding
 from refinemask.page.tables import details
 
-LEVELS = {"stops": "do not trust", "look": "look", "note": "note"}
+LEVELS = {"failed": "not met", "stops": "do not trust", "look": "look", "note": "note"}
 FEW_ROUNDS = 6
 """Number of rounds from which a speed-up has an interval."""
 MOST_NAMES = 500
@@ -20,7 +22,7 @@ class Flag:
     """One of them."""
 
     level: str
-    """``stops``, ``look`` or ``note``."""
+    """``failed``, ``stops``, ``look`` or ``note``."""
     text: str
     names: tuple[str, ...] = ()
     """What it is about, such as rounds or images."""
@@ -52,7 +54,7 @@ def _row(flag: Flag) -> str:
 
 
 def _flags(report: ComparisonReport) -> list[Flag]:
-    return [*_load(report), *throttling(report), *_skipped(report), *_intervals(report)]
+    return [*_requirements(report), *_load(report), *_throttling(report), *_skipped(report), *_intervals(report)]
 
 
 def _load(report: ComparisonReport) -> list[Flag]:
@@ -74,9 +76,21 @@ def _load(report: ComparisonReport) -> list[Flag]:
     return found
 
 
-def throttling(report: ComparisonReport) -> list[Flag]:
-    """Rounds in which a GPU was slowed down; none as long as rounds do not record it."""
-    return []
+def _throttling(report: ComparisonReport) -> list[Flag]:
+    """What was odd about the GPU's clock, if its state was recorded."""
+    told = disturbance([each.state for each in report.rounds if each.state is not None])
+    return [Flag("stops", f"The GPU {told}. Cool it or fix its clock, and measure again.")] if told else []
+
+
+def _requirements(report: ComparisonReport) -> list[Flag]:
+    """Each requirement that an engine did not meet, and how many were met."""
+    outcomes = report.requirements or ()
+    failed = [outcome for outcome in outcomes if not outcome.met]
+    found = [Flag("failed", f"Required: {outcome.requirement}. {finding(outcome)}.") for outcome in failed]
+    if outcomes and not failed:
+        asked = dict.fromkeys(outcome.requirement for outcome in outcomes)
+        found.append(Flag("note", f"All that was required is met: {'; '.join(asked)}."))
+    return found
 
 
 def _skipped(report: ComparisonReport) -> list[Flag]:

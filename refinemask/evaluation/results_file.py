@@ -44,7 +44,8 @@ class ResultsFile(Mapping[int, list[Result]]):
 
     Beside the file's text there is only the place of each entry in memory. What ``read_results`` takes is taken: masks
     may be polygons or run lengths of either form, and ids floats. Ids of images may also be the files' names without
-    ending. A ``file_name`` beside an id of another image wins: ``refinemask.predict`` counts its images itself. Where an entry has no ``bbox``, it gets that of its mask, and the mask's ``area``, as pycocotools gives it.
+    ending. A ``file_name`` beside an id of another image wins: ``refinemask.predict`` counts its images itself. Where
+    an entry has no ``bbox``, it gets that of its mask, and the mask's ``area``, as pycocotools gives it.
     """
 
     def __init__(self, path: str | os.PathLike[str], dataset: CocoDataset) -> None:

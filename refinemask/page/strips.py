@@ -47,11 +47,16 @@ def strips(rows: Sequence[Strip], unit: str) -> str:
     for row in rows:
         low, q1, median, q3, high, highest = row.quantiles()
         told = (
-            f"{len(row.samples):,} samples: median {median:,.4g}, quartiles {q1:,.4g} and {q3:,.4g}, "
-            f"5 % below {low:,.4g}, 5 % above {high:,.4g}, 1 % above {highest:,.4g} {unit}"
+            f"{len(row.samples):,} samples: median {_number(median)}, quartiles {_number(q1)} and {_number(q3)}, "
+            f"5 % below {_number(low)}, 5 % above {_number(high)}, 1 % above {_number(highest)} {unit}"
         )
-        drawn.append(Lane(row.series.html, _marks(row, scale), f"{median:,.4g}", row.series.name, told))
+        drawn.append(Lane(row.series.html, _marks(row, scale), _number(median), row.series.name, told))
     return lanes(drawn, scale, f"{unit}{', logarithmic' if scale.log else ''}")
+
+
+def _number(value: float) -> str:
+    """Four digits or all before the point, never a power of ten."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _marks(row: Strip, scale: Scale) -> str:

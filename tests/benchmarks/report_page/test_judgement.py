@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.harness.report import ComparisonReport, Estimate, RoundReport
+from benchmarks.harness.device_state import DeviceState
+from benchmarks.harness.report import ComparisonReport, Estimate, Outcome, RoundReport
 from benchmarks.report_page import changes
 from benchmarks.report_page.changes import by_class, by_size
 from benchmarks.report_page.flags import flags
@@ -63,6 +64,25 @@ def test_latencies_of_a_busy_machine_are_not_to_be_trusted() -> None:
     assert "In 1 of 8 rounds" in text
     assert "round 4 (50%)" in text
     assert "do not trust" not in text_of(flags([report])) + text_of(verdict(report))
+
+
+def test_a_throttled_gpu_is_a_flag() -> None:
+    report = make_page_report(2, 8)
+    slow = DeviceState(sm_mhz=1980, throttling=("software power cap",))
+    rounds = tuple(replace(each, state=slow) for each in report.rounds)
+    assert "The GPU was throttled (software power cap in 8 of 8 rounds)" in text_of(
+        flags([replace(report, rounds=rounds)])
+    )
+
+
+def test_requirements_are_flags() -> None:
+    report = make_page_report(2, 8)
+    met = Outcome(requirement="ΔAP >= -1", engine="other", met=True, value=-0.1, judged=-0.2)
+    assert "All that was required is met: ΔAP >= -1" in text_of(flags([replace(report, requirements=(met, met))]))
+    failed = Outcome(requirement="AP >= 50", engine="other", met=False, value=51.0, judged=49.0)
+    text = text_of(flags([replace(report, requirements=(met, failed))]))
+    assert "not met Required: AP >= 50. other has 51.00, and 49.00 at the worse end" in text
+    assert "All that" not in text
 
 
 def test_skipped_images_missing_intervals_and_unknown_load_are_flags() -> None:
