@@ -20,6 +20,7 @@ from refinemask.command import execute
 from refinemask.evaluation.coco import IOU_TYPES, IoUType
 from refinemask.files import FailedCheckError
 from refinemask.options import require_at_least
+from refinemask.spelling import Size
 
 LARGEST_DIFFERENCE = 1e-6
 """Largest difference of a figure that the order of sums explains."""
@@ -35,10 +36,8 @@ class Args:
     """Objects per image."""
     detections: int = 100
     """Detections per image: a third overlap an object of their category, a third only have a category of the image."""
-    height: int = 480
-    """Height of the images in pixels; the objects grow with it."""
-    width: int = 640
-    """Width of the images in pixels."""
+    size: Size = (480, 640)
+    """Height and width of the images in pixels; the objects grow with the height."""
     iou_types: tuple[IoUType, ...] = IOU_TYPES
     """Kinds of overlap; an evaluator that lacks one of them does not run."""
     evaluators: tuple[Name, ...] = tuple(CONTENDERS)
@@ -98,7 +97,8 @@ def main(args: Args | None = None) -> int:
 
 def _compare(args: Args) -> None:
     require_at_least(1, images=args.images, objects=args.objects, detections=args.detections, rounds=args.rounds)
-    require_at_least(1, height=args.height, width=args.width)
+    height, width = args.size
+    require_at_least(1, height=height, width=width)
     reasons = {name: CONTENDERS[name].why_not(args.iou_types) for name in args.evaluators}
     names = [name for name, reason in reasons.items() if reason is None]
     with tempfile.TemporaryDirectory() as folder:
@@ -111,8 +111,8 @@ def _compare(args: Args) -> None:
         images=args.images,
         objects=args.objects,
         detections=args.detections,
-        height=args.height,
-        width=args.width,
+        height=height,
+        width=width,
         iou_types=list(args.iou_types),
         rounds=args.rounds,
         seed=args.seed,
@@ -130,7 +130,7 @@ def _compare(args: Args) -> None:
 
 
 def _write(args: Args, folder: Path) -> tuple[Path, Path]:
-    amount = Amount(args.images, args.objects, args.detections, args.height, args.width)
+    amount = Amount(args.images, args.objects, args.detections, *args.size)
     files = folder / "annotations.json", folder / "results.json"
     for file, content in zip(files, synthetic(amount, args.seed), strict=True):
         file.write_text(json.dumps(content))

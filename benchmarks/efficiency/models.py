@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from refinemask.config import FCNMaskConfig, HTCConfig, MaskHeadConfig, PointRendConfig, RefineMaskConfig
-from refinemask.modeling.families import family_of
 
 PUBLISHED_AT = "the official table, GPU not named"
 
@@ -31,6 +30,9 @@ class Model:
     @property
     def name(self) -> str:
         """Name in tables and figures."""
+        # Families are made of PyTorch's modules, and a page of what was measured needs none.
+        from refinemask.modeling.families import family_of
+
         return family_of(self.mask_head).name
 
 

@@ -48,7 +48,7 @@ LINES = {
         "a.onnx b.onnx --images pictures --sizes 64x96 32x64 --batches 1 2 -o scaling.json",
         "--images=pictures --output scaling.json --batches 1 2 --sizes 64x96 32x64 --limit 4 a.onnx b.onnx",
     ),
-    "evaluation": ("--iou-type bbox --images 3", "--images=3 --iou_type=bbox"),
+    "evaluation": ("--iou-types bbox --images 3", "--images=3 --iou_types=bbox"),
 }
 """The same command line in the new and in the old spelling, by door."""
 ELSEWHERE = {"gpu_suite"}
