@@ -114,7 +114,7 @@ def test_what_cannot_run_in_torchvision_is_one_line(tmp_path: Path, pictures: li
     )
     for path, message in (
         (other, "expected weights of torchvision's maskrcnn_resnet50_fpn or .* found other keys, such as conv.weight"),
-        (damaged, "cannot be read as weights .*; save them alone"),
+        (damaged, r"cannot be read as weights \(\w+\): it is damaged or .*; save the weights alone"),
         (shapes, "its weights are not those of torchvision's Mask R-CNN"),
         (tmp_path / "absent.pth", "no such file"),
     ):
