@@ -15,7 +15,7 @@ import tyro
 from benchmarks.efficiency.figure import draw
 from benchmarks.efficiency.run import Plan, measure_efficiency
 from benchmarks.efficiency.table import print_efficiency
-from benchmarks.harness.comparison import compare, run_engines
+from benchmarks.harness.comparison import compare
 from benchmarks.harness.report_file import write_report
 from benchmarks.harness.requirement import Requirements, exit_code, judge, parse_requirements
 from benchmarks.harness.settings import OLD, Settings
@@ -68,7 +68,7 @@ def main(args: Args | Plan | None = None) -> int:
 
 
 def _compare(args: Args, command: str | None) -> int:
-    requirements = parse_requirements(args.require, run_engines(args.engines))
+    requirements = parse_requirements(args.require, args.engines)
     require_new_output(args.output, args.engines, args.annotations, page=args.report)
     dataset, extras = read_coco(args.annotations), list[Extra]()
     look = look_for_differences(extras, dataset, args.images) if args.report else None

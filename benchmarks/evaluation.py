@@ -18,7 +18,7 @@ from benchmarks.harness.provenance import Provenance, provenance
 from benchmarks.harness.report_file import print_json
 from refinemask.command import execute
 from refinemask.evaluation.coco import IOU_TYPES, IoUType
-from refinemask.files import FailedCheckError
+from refinemask.files import FailedCheckError, UserError
 from refinemask.options import require_at_least
 from refinemask.spelling import Size
 
@@ -101,6 +101,8 @@ def _compare(args: Args) -> None:
     require_at_least(1, height=height, width=width)
     reasons = {name: CONTENDERS[name].why_not(args.iou_types) for name in args.evaluators}
     names = [name for name, reason in reasons.items() if reason is None]
+    if not names:
+        raise UserError(f"no evaluator can run: {'; '.join(f'{name} {reason}' for name, reason in reasons.items())}")
     with tempfile.TemporaryDirectory() as folder:
         files = _write(args, Path(folder))
         size = sum(file.stat().st_size for file in files)
@@ -119,7 +121,7 @@ def _compare(args: Args) -> None:
         files_mib=size >> 20,
         evaluators={name: _report(name, runs[name]) for name in names},
         not_run={name: reason for name, reason in reasons.items() if reason is not None},
-        figures=first[0] if first else {},
+        figures=first[0],
         largest_difference=_largest_difference(first),
     )
     print_json(report)

@@ -109,7 +109,8 @@ def _evaluate(args: Args, command: str | None) -> None:
         _report(found, args, command)
 
 
-def _evaluate_results(args: Args) -> Evaluation:
+def _evaluate_results(args: Args) -> Evaluation | None:
+    """What was found in a results file; None in all processes but the first."""
     if args.results is None:
         raise UserError(
             "MODEL is missing: expected a checkpoint or an exported file, or --results with the results file of "
@@ -124,18 +125,22 @@ def _evaluate_results(args: Args) -> Evaluation:
         if field.name not in WITHOUT_MODEL and getattr(args, field.name) != field.default:
             raise UserError(f"--{field.name.replace('_', '-')} is for running a MODEL, and none is given; leave it out")
     require_own_files({"--output": args.output, "--report": args.report}, args.annotations, args.results)
-    return evaluate_results(
-        args.results,
-        args.annotations,
-        args.images,
-        metric=args.metric,
-        iou_types=args.iou_types,
-        max_detections=args.max_detections,
-        crowd_as_object=args.crowd_as_object,
-        limit=args.limit,
-        resamples=args.resamples,
-        pictures=0 if args.report is None else NUMBER,
-    )
+    with process_group("cpu"):
+        # Nothing is run that processes could share.
+        if not is_main():
+            return None
+        return evaluate_results(
+            args.results,
+            args.annotations,
+            args.images,
+            metric=args.metric,
+            iou_types=args.iou_types,
+            max_detections=args.max_detections,
+            crowd_as_object=args.crowd_as_object,
+            limit=args.limit,
+            resamples=args.resamples,
+            pictures=0 if args.report is None else NUMBER,
+        )
 
 
 def _evaluate_model(args: Args, model: Path) -> Evaluation | None:

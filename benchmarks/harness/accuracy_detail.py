@@ -77,7 +77,8 @@ def accuracy_details(
 def _changes(
     first: Mapping[IoUType, _Judged], other: Mapping[IoUType, _Judged]
 ) -> dict[IoUType, tuple[float, NDArray[np.float64]]]:
-    return {kind: (other[kind].ap - each.ap, other[kind].samples - each.samples) for kind, each in first.items()}
+    # Results of boxes alone have no other kind.
+    return {kind: (each.ap - first[kind].ap, each.samples - first[kind].samples) for kind, each in other.items()}
 
 
 def _estimates(figures: Mapping[IoUType, tuple[float, NDArray[np.float64]]]) -> dict[str, Estimate]:

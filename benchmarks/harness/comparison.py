@@ -1,7 +1,7 @@
 """Speed and accuracy of several engines, both measured on the same files in the same run."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -10,9 +10,9 @@ from pathlib import Path
 from benchmarks.harness.accuracy_detail import accuracy_details
 from benchmarks.harness.measure import measure
 from benchmarks.harness.others import iou_types_of, open_results, with_others
-from benchmarks.harness.report import Accuracy, ComparisonReport, build_report
+from benchmarks.harness.report import Accuracy, AccuracyDetail, ComparisonReport, build_report
 from benchmarks.harness.settings import Settings
-from benchmarks.harness.spec import TORCHVISION, ResultsSpec
+from benchmarks.harness.spec import TORCHVISION, ResultsSpec, run_engines
 from benchmarks.harness.worker import Worker
 from refinemask.config import ModelConfig, Window
 from refinemask.data.annotated import locate, read_annotated
@@ -88,23 +88,13 @@ def compare(
         )
         for file in theirs:
             file.restrict(predictions[0])
-        found = [*predictions, *theirs]
-        matched = [match_coco(dataset, results, iou_types_of(results)) for results in found]
-        accuracy: list[Accuracy] = [{kind: coco_figures(each) for kind, each in kinds.items()} for kinds in matched]
-        if ap_star is not None:
-            for figures, results in zip(accuracy, found, strict=True):
-                figures["ap_star"] = evaluate_lvis(ap_star, results)
-        details, ran = accuracy_details(matched, dataset.categories, resamples), len(engines)
+        accuracy, details = _judged(dataset, ap_star, [*predictions, *theirs], resamples)
+        ran = len(engines)
         report = build_report(measurement, accuracy[:ran], details[:ran])
         report = with_others(report, others, theirs, accuracy[ran:], details[ran:])
         if look is not None:
             look(report, predictions, measurement.window)
         return report
-
-
-def run_engines(engines: Sequence[str]) -> list[str]:
-    """Those that are run: all but results files."""
-    return [text for text in engines if ResultsSpec.parse(text) is None]
 
 
 def _apart(engines: Sequence[str]) -> tuple[list[ResultsSpec], list[str]]:
@@ -120,6 +110,18 @@ def _apart(engines: Sequence[str]) -> tuple[list[ResultsSpec], list[str]]:
             "measure the file alone with refinemask.evaluate --results"
         )
     return [spec for spec in specs if spec is not None], run_engines(engines)
+
+
+def _judged(
+    dataset: CocoDataset, ap_star: LvisDataset | None, found: Sequence[Mapping[int, list[Result]]], resamples: int
+) -> tuple[list[Accuracy], list[AccuracyDetail]]:
+    """Figures of the results of each detector, and what stands behind them; the first is the baseline of the others."""
+    matched = [match_coco(dataset, results, iou_types_of(results)) for results in found]
+    accuracy: list[Accuracy] = [{kind: coco_figures(each) for kind, each in kinds.items()} for kinds in matched]
+    if ap_star is not None:
+        for figures, results in zip(accuracy, found, strict=True):
+            figures["ap_star"] = evaluate_lvis(ap_star, results)
+    return accuracy, accuracy_details(matched, dataset.categories, resamples)
 
 
 def _place(directory: Path, image: CocoImage) -> Path:

@@ -9,11 +9,19 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import tyro
 
-from benchmarks.harness.report import AccuracyDetail, ComparisonReport, EngineReport, Estimate, Outcome
+from benchmarks.harness.report import (
+    AccuracyDetail,
+    ComparisonReport,
+    EngineReport,
+    Estimate,
+    OtherReport,
+    Outcome,
+)
+from benchmarks.harness.spec import parse_spec, run_engines
 from benchmarks.harness.summary import Ratio
 from refinemask.exit_codes import REQUIREMENT_NOT_MET, printable
 from refinemask.files import UserError
@@ -49,7 +57,7 @@ class Figure:
     of: Callable[[EngineReport], Found]
     """Function of an engine to the figure."""
     accuracy: bool = False
-    """Whether it needs annotations; the others are of speed and memory."""
+    """Whether it needs annotations, and results have it, too; the others are of speed and memory."""
     relative: bool = False
     """Whether it compares an engine with the first one."""
 
@@ -62,7 +70,9 @@ def _change(kind: str) -> Figure:
     return Figure(lambda engine: _estimate(engine, kind, lambda detail: detail.change), accuracy=True, relative=True)
 
 
-def _estimate(engine: EngineReport, kind: str, part: Callable[[AccuracyDetail], Mapping[str, Estimate]]) -> Found:
+def _estimate(
+    engine: EngineReport | OtherReport, kind: str, part: Callable[[AccuracyDetail], Mapping[str, Estimate]]
+) -> Found:
     """A figure in points of a hundred, as in the table."""
     value = (engine.accuracy or {}).get(kind, {}).get("AP", -1.0)
     if value < 0 or engine.detail is None:
@@ -127,11 +137,12 @@ class Requirement:
     """A key of :data:`OPERATORS`."""
     number: float
     engines: tuple[int, ...]
-    """Indices of the engines that it is for."""
+    """Indices of what it is for: of the report's engines, and behind them its others."""
 
-    def judge(self, engine: EngineReport) -> Outcome:
+    def judge(self, engine: EngineReport | OtherReport) -> Outcome:
         """Compare the worse end of the figure's interval, or the figure if it has none by nature, with the number."""
-        found = FIGURES[self.figure].of(engine)
+        # Of others there are requirements of accuracy alone, for which both reports have the same fields.
+        found = FIGURES[self.figure].of(cast(EngineReport, engine))
         outcome = Outcome(
             requirement=self.text, engine=engine.engine, met=False, value=found.value, judged=None, reason=found.unknown
         )
@@ -151,8 +162,8 @@ def parse_requirements(
     Args:
         texts: such as ``ΔAP >= -0.2`` or ``speedup[openvino:bf16] >= 1.5``. Average precisions and their changes are
             in points of a hundred.
-        engines: the engines as on the command line; the first is the baseline. A requirement without an engine is for
-            each of them, but for the baseline if the figure is relative to it.
+        engines: engines and results files as on the command line; the first is the baseline. A requirement without an
+            engine is for each of them that is run, but for the baseline if the figure is relative to it.
         accuracy: whether accuracy is measured.
         speed: whether speed and memory are measured.
 
@@ -175,19 +186,32 @@ def _parse(text: str, engines: Sequence[str], measured: Sequence[str]) -> Requir
         what = "is not measured by this command" if name else f"is no figure{nearest(match[1], measured)}"
         raise UserError(f"--require {text!r}: {match[1]!r} {what}; expected one of {', '.join(measured)}")
     symbol = match[3].replace("≥", ">=").replace("≤", "<=")
-    chosen = _choose(text, match[2], engines, relative=FIGURES[name].relative)
+    try:
+        chosen = _choose(match[2], engines, FIGURES[name])
+    except ValueError as error:
+        raise UserError(f"--require {text!r}: {error}") from error
     return Requirement(text, name, symbol, float(match[4].replace("−", "-")), chosen)
 
 
-def _choose(text: str, wanted: str | None, engines: Sequence[str], *, relative: bool) -> tuple[int, ...]:
-    """Indices of the engines that a requirement is for; one at least."""
-    chosen = range(len(engines)) if wanted is None else _named(wanted.strip(), engines)
+def _choose(wanted: str | None, engines: Sequence[str], figure: Figure) -> tuple[int, ...]:
+    """Indices of what a requirement is for; one at least.
+
+    Raises:
+        ValueError: there is none.
+    """
+    # As in a report: what is not run stands behind.
+    run = run_engines(engines)
+    ordered = [*run, *(engine for engine in engines if engine not in run)]
+    chosen = range(len(run)) if wanted is None else _named(wanted.strip(), ordered)
     if not chosen:
-        raise UserError(f"--require {text!r}: no engine is {wanted!r}; expected one of {', '.join(engines)}")
-    others = [number for number in chosen if number > 0 or not relative]
+        raise ValueError(f"no engine is {wanted!r}; expected one of {', '.join(ordered)}")
+    able = [number for number in chosen if figure.accuracy or number < len(run)]
+    if not able:
+        raise ValueError(f"{ordered[chosen[0]]} is a results file, of which no speed is measured; require its accuracy")
+    others = [number for number in able if number > 0 or not figure.relative]
     if not others:
-        remedy = "name a second engine to compare" if len(engines) == 1 else "require it of another engine"
-        raise UserError(f"--require {text!r}: the figure compares engines with the first, {engines[0]}; {remedy}")
+        remedy = "name a second engine to compare" if len(ordered) == 1 else "require it of another engine"
+        raise ValueError(f"the figure compares engines with the first, {ordered[0]}; {remedy}")
     return tuple(others)
 
 
@@ -195,18 +219,18 @@ def _named(wanted: str, engines: Sequence[str]) -> list[int]:
     """Indices of the engines of a name: a whole one, ``PATH@BACKEND:PRECISION``, or else any part of it."""
     wholes, parts = [], []
     for number, engine in enumerate(engines):
-        file = Path(engine).name
-        path, _, options = file.rpartition("@") if "@" in file else (file, "", "")
-        if wanted in (engine, file):
+        path, options = parse_spec(engine).path, engine.rpartition("@")[2] if "@" in Path(engine).name else ""
+        if wanted in (engine, Path(engine).name, str(parse_spec(engine))):
             wholes.append(number)
-        if wanted in (path, Path(path).stem, options, *options.split(":")):
+        if wanted and wanted in (path.name, path.stem, options, *options.split(":")):
             parts.append(number)
     return wholes or parts
 
 
 def judge(report: ComparisonReport, requirements: Sequence[Requirement]) -> ComparisonReport:
     """The report with what came of the requirements; the same if there are none."""
-    outcomes = tuple(each.judge(report.engines[number]) for each in requirements for number in each.engines)
+    judged: tuple[EngineReport | OtherReport, ...] = (*report.engines, *(report.others or ()))
+    outcomes = tuple(each.judge(judged[number]) for each in requirements for number in each.engines)
     return replace(report, requirements=outcomes or None)
 
 

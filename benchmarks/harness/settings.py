@@ -40,7 +40,17 @@ class Settings:
         require_at_least(1, threads=self.threads, batch=self.batch, rounds=self.rounds)
         require_at_least(0, warmup=self.warmup)
         if self.canvas is not None:
-            height, width = self.canvas
-            if min(height, width) < STRIDE or height % STRIDE or width % STRIDE or height * width > MOST_PIXELS:
-                expected = f"expected multiples of {STRIDE}, such as 800x1344, and at most {MOST_PIXELS} pixels"
-                raise UserError(f"--size is {height}x{width}; {expected}")
+            require_padded("--size is", self.canvas)
+
+
+def require_padded(found: str, size: tuple[int, int]) -> None:
+    """Raise a UserError unless a network's input can have this padded (height, width).
+
+    Args:
+        found: what the error says before the size, such as ``--size is``.
+        size: the size in pixels.
+    """
+    height, width = size
+    if min(size) < STRIDE or height % STRIDE or width % STRIDE or height * width > MOST_PIXELS:
+        expected = f"expected multiples of {STRIDE}, such as 800x1344, and at most {MOST_PIXELS} pixels"
+        raise UserError(f"{found} {height}x{width}; {expected}")

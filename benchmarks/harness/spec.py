@@ -88,6 +88,11 @@ def parse_spec(text: str) -> EngineSpec | ResultsSpec:
     return ResultsSpec.parse(text) or EngineSpec.parse(text)
 
 
+def run_engines(engines: Iterable[str]) -> list[str]:
+    """Those that are run: all but results files."""
+    return [text for text in engines if ResultsSpec.parse(text) is None]
+
+
 def require_new_output(
     output: Path | None, engines: Iterable[str], *inputs: Path | None, page: Path | None = None
 ) -> None:

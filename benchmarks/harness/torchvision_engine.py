@@ -17,11 +17,13 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops import FrozenBatchNorm2d
 
 from benchmarks.harness.pipeline import Sample, Stopwatch
+from engines import MOST_THREADS
 from refinemask.config import ModelConfig
 from refinemask.data.categories import COCO
 from refinemask.data.images import read_image
 from refinemask.files import UserError
-from refinemask.foreign import one_line
+from refinemask.float32 import float32_products
+from refinemask.foreign import foreign_errors, one_line
 from refinemask.readable import require_readable
 from refinemask.structures import Result
 
@@ -47,16 +49,20 @@ class TorchvisionMaskRcnn:
             path: a state dict, as ``torch.save`` or safetensors writes it, by itself or under ``model``.
             precision: None or ``fp32``.
             threads: CPU threads; None leaves the number to PyTorch.
-            device: ``cpu`` or ``cuda``.
+            device: ``cpu``, ``cuda`` or ``cuda:N``.
 
         Raises:
-            UserError: the file cannot be read, or has other weights.
+            UserError: the file cannot be read or has other weights, or the request cannot be met.
         """
         if precision not in (None, "fp32"):
             raise UserError(f"{path}: torchvision's Mask R-CNN runs in fp32 here, not in {one_line(precision)}")
         if threads is not None:
+            if not 1 <= threads <= MOST_THREADS:
+                raise UserError(f"{path}: cannot run on {threads} threads (--threads); expected 1 to {MOST_THREADS}")
             torch.set_num_threads(threads)
-        self.network = open_network(path).to(device)
+        self._path, network = path, open_network(path)
+        with foreign_errors(f"{path}: cannot run on the device '{one_line(device)}'", "use --device cpu"):
+            self.network = network.to(device)
         self.config = _config(self.network.roi_heads.box_predictor.cls_score.out_features)
         """Classes: COCO's for weights of 91 labels, else the ids from 1 on, whose names no file has."""
         self._device = device
@@ -71,10 +77,15 @@ class TorchvisionMaskRcnn:
         device; ``paste + encode`` is its pasting in full resolution, and the run lengths.
 
         Raises:
-            UserError: an image cannot be read, or a padded size is given, which torchvision chooses itself.
+            UserError: an image cannot be read, torchvision fails, or a padded size is given, which it chooses itself.
         """
         if canvas is not None:
             raise UserError("torchvision chooses the padded size itself; leave --size out, or torchvision's weights")
+        # PyTorch's own setting on a GPU would be tf32.
+        with foreign_errors(f"{self._path}: torchvision fails on these images"), float32_products(tf32=False):
+            return self._process(paths)
+
+    def _process(self, paths: Sequence[str | Path]) -> tuple[Sample, list[list[Result]]]:
         watch, network = Stopwatch(), self.network
         originals = [read_image(path) for path in paths]
         watch.lap("decode")
@@ -96,7 +107,7 @@ class TorchvisionMaskRcnn:
 
     def _lap(self, watch: Stopwatch, phase: str) -> None:
         if self._device != "cpu":
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(self._device)
         watch.lap(phase)
 
 
@@ -107,7 +118,7 @@ def open_network(path: Path) -> MaskRCNN:
         UserError: the file cannot be read, or has other weights.
     """
     state = _read_weights(path)
-    if CLASSES not in state or (FIRST in state) == (SECOND in state):
+    if CLASSES not in state or state[CLASSES].ndim != 2 or (FIRST in state) == (SECOND in state):
         raise UserError(
             f"{path}: expected weights of torchvision's maskrcnn_resnet50_fpn or maskrcnn_resnet50_fpn_v2, found other "
             f"keys, such as {one_line(next(iter(state), 'none'))}"
@@ -120,7 +131,9 @@ def open_network(path: Path) -> MaskRCNN:
     try:
         network.load_state_dict(state, assign=True)
     except RuntimeError as error:
-        raise UserError(f"{path}: its weights are not those of torchvision's Mask R-CNN: {one_line(error)}") from error
+        # PyTorch's first line names the class.
+        found = one_line(str(error).partition("\n")[2])
+        raise UserError(f"{path}: its weights are not those of torchvision's Mask R-CNN: {found}") from error
     return network.float().eval()
 
 
@@ -157,7 +170,8 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
             "code; save the weights alone where they were made: torch.save(model.state_dict(), FILE)"
         ) from error
     state = content.get("model", content) if isinstance(content, dict) else content
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    known = isinstance(state, dict) and all(isinstance(key, str) for key in state)
+    if not known or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path}: holds no state dict; expected one, by itself or under 'model'")
     return state
 

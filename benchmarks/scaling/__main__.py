@@ -16,9 +16,7 @@ from benchmarks.scaling.plan import Plan
 from benchmarks.scaling.report import ScalingReport
 from benchmarks.scaling.table import best_lines, tables
 from refinemask.command import execute
-
-NO_SETTING = 3
-"""Exit code where no measured setting keeps the bound of --latency."""
+from refinemask.exit_codes import REQUIREMENT_NOT_MET
 
 
 def main(args: Plan | None = None) -> int:
@@ -47,7 +45,7 @@ def _name_best(report: ScalingReport, bound: float) -> int:
     if best:
         return 0
     print(f"no measured setting keeps {bound:g} ms (--latency)", file=sys.stderr)
-    return NO_SETTING
+    return REQUIREMENT_NOT_MET
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ input keeps its size, and nothing is taken from or added to what an engine does.
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
+from PIL import Image
 
 from benchmarks.harness.worker import Worker
 from benchmarks.scaling.report import Cover, Setting
@@ -27,7 +27,7 @@ def write_cover(image: Path, open_share: float, folder: Path) -> Path:
     if not path.exists():
         pixels = read_image(image).copy()
         pixels[:, : round((1 - open_share) * pixels.shape[1])] = pixels.mean((0, 1)).round()
-        cv2.imwrite(str(path), pixels[..., ::-1])
+        Image.fromarray(pixels).save(path)
     return path
 
 

@@ -46,9 +46,7 @@ def plot(report: ScalingReport) -> Figure:
 def _places(axis: str, points: list[tuple[Setting, Point]]) -> list[float]:
     if axis == "detections":
         return [float(np.mean(point.detections)) for _, point in points]
-    if axis == "size":
-        return [setting.size[0] * setting.size[1] for setting, _ in points]
-    return [getattr(setting, axis) if axis != "base" else 1 for setting, _ in points]
+    return [setting.along(axis) if axis in POWERS else 1 for setting, _ in points]
 
 
 def _curves(axes: np.ndarray, axis: str, points: list[tuple[Setting, Point]], number: int, engine: str) -> None:
@@ -95,7 +93,7 @@ def _style(axes: np.ndarray, axis: str, report: ScalingReport) -> None:
         each.spines[["top", "right"]].set_visible(False)
         if axis in POWERS:
             each.set_xscale("log")
-            ticks = {_places(axis, [(setting, None)])[0]: value(axis, setting) for setting in settings}  # type: ignore[list-item]
+            ticks = {setting.along(axis): value(axis, setting) for setting in settings}
             each.xaxis.set_major_locator(FixedLocator(list(ticks)))
             each.xaxis.set_minor_locator(NullLocator())
             each.set_xticks(list(ticks), list(ticks.values()), fontsize=8)

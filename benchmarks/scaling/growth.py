@@ -32,8 +32,7 @@ def _place(axis: str, setting: Setting, point: Point) -> NDArray[np.float64]:
     """Where the rounds of a setting lie along the axis: what was found, pixels of an image, images or threads."""
     if axis == "detections":
         return np.array(point.detections)
-    value = setting.size[0] * setting.size[1] if axis == "size" else getattr(setting, axis)
-    return np.full(len(point.detections), float(value))
+    return np.full(len(point.detections), float(setting.along(axis)))
 
 
 def _fit(axis: str, engine: str, phase: str, series: Series) -> Growth:

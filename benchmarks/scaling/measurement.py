@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -36,7 +37,7 @@ def measure_scaling(plan: Plan) -> ScalingReport:
     Raises:
         UserError: something given is wrong, or no engine could run in any setting.
     """
-    specs, images = _specs(plan.engines), find_images(plan.images)[: plan.limit]
+    specs, images = _specs(plan.engines), _images(plan)
     report = ScalingReport(
         provenance=provenance(spec.path for spec in specs),
         inputs=Inputs(
@@ -188,6 +189,16 @@ def _specs(engines: Sequence[str]) -> list[EngineSpec]:
     return specs
 
 
+def _images(plan: Plan) -> list[Path]:
+    images = find_images(plan.images)[: plan.limit]
+    for name, count in Counter(path.name for path in images).items():
+        if count > 1:
+            raise UserError(
+                f"{count} images are called {name}; expected different names: the report tells them apart so"
+            )
+    return images
+
+
 def _worker(plan: Plan, spec: EngineSpec, threads: int) -> Worker:
     return Worker(spec, threads=threads, device=plan.device, trust_engine=plan.trust_engine)
 
@@ -195,6 +206,10 @@ def _worker(plan: Plan, spec: EngineSpec, threads: int) -> Worker:
 def _resumed(report: ScalingReport, output: Path) -> ScalingReport:
     """The report with the settings that an earlier run of the same inputs has measured."""
     earlier = read_report(ScalingReport, output)
-    if (earlier.inputs, earlier.provenance.cpu) != (report.inputs, report.provenance.cpu):
-        raise UserError(f"{output}: is of other inputs; measure anew without --resume, or name another --output")
+    old, new = earlier.provenance, report.provenance
+    if (earlier.inputs, old.cpu, old.versions) != (report.inputs, new.cpu, new.versions):
+        raise UserError(
+            f"{output}: is of other inputs, versions or another CPU; measure anew without --resume, or name another "
+            "--output"
+        )
     return replace(report, covers=earlier.covers, settings=earlier.settings)

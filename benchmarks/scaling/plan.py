@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from benchmarks.harness.provenance import cpu
+from benchmarks.harness.settings import require_padded
 from benchmarks.scaling.report import Setting
 from refinemask.config import Preprocessing
 from refinemask.contract import STRIDE
@@ -64,9 +65,8 @@ class Plan:
         require_at_least(1, threads=min(self.threads or (1,)), engines=len(self.engines))
         require_at_least(0, detections=min(self.detections, default=0))
         require_at_least(LEAST_ROUNDS, rounds=self.rounds)
-        for height, width in self.sizes or ():
-            if min(height, width) < STRIDE or height % STRIDE or width % STRIDE:
-                raise UserError(f"--sizes has {height}x{width}; expected multiples of {STRIDE}, such as 800x1344")
+        for size in self.sizes or ():
+            require_padded("--sizes has", size)
         if self.latency is not None and not self.latency > 0:
             raise UserError(f"--latency is {self.latency:g}; expected milliseconds above 0")
         if self.resume and self.output is None:

@@ -26,6 +26,10 @@ class Setting:
     detections: int | None = field(default=None, metadata=ABSENT_IF_NONE)
     """Number of detections wanted in each image, partly covered to that end; None takes the images as they are."""
 
+    def along(self, axis: str) -> int:
+        """Pixels of an input, images of a batch or threads: where it lies along ``size``, ``batch`` or ``threads``."""
+        return self.size[0] * self.size[1] if axis == "size" else int(getattr(self, axis))
+
     def __str__(self) -> str:
         wanted = "" if self.detections is None else f", {self.detections} detections"
         return f"{self.size[0]}x{self.size[1]}, batch {self.batch}, {self.threads} threads{wanted}"

@@ -123,11 +123,12 @@ def _split(matches: Matches, most: NDArray[np.int64]) -> Iterator[_Category]:
         objects = matches.objects[own, 0].astype(np.int64)
         if not objects.any():
             continue
-        rows = order[start:end]
-        rows = rows[: np.flatnonzero(true[rows])[-1] + 1] if true[rows].any() else rows[:0]
-        rows, copy = _with_copies(rows, matches, true + (counted << len(IOU_THRESHOLDS)), most)
-        single = np.flatnonzero(copy >= 0)
+        rows, copy = _with_copies(order[start:end], matches, true + (counted << len(IOU_THRESHOLDS)), most)
         candidates = np.flatnonzero(true[rows])
+        # Not before there are copies: the first copy's false detection may stand before the second copy's true one.
+        last = slice(0, candidates.max(initial=-1) + 1)
+        rows, copy = rows[last], copy[last]
+        single = np.flatnonzero(copy >= 0)
         yield _Category(
             image=matches.image[rows].astype(np.intp),
             single=single,

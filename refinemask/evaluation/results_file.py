@@ -258,7 +258,7 @@ def _refuse(path: Path, total: int, dataset: CocoDataset, findings: Findings, *,
 
 
 def _completed(entry: Any, image: CocoImage) -> Result:
-    """An entry as JSON values, with a box; a mask without a pixel is one of the image that has none.
+    """An entry as JSON values, with a box, and a mask in compressed run lengths, which may have no pixel.
 
     Raises:
         ValueError: the mask is malformed or of another size.
@@ -267,10 +267,14 @@ def _completed(entry: Any, image: CocoImage) -> Result:
     # Some tools write one, which pycocotools does not look at.
     result.pop("area", None)
     mask, has_box = result.get("segmentation"), bool(result.get("bbox"))
-    if isinstance(mask, list) or not has_box:
+    plain = isinstance(mask, dict) and isinstance(mask.get("counts"), list)
+    if isinstance(mask, list) or plain or not has_box:
         empty = {"size": [image.height, image.width], "counts": [image.height * image.width]}
         read = read_segmentation(mask, image.height, image.width) or empty
         rle = result["segmentation"] = segmentation_rle(read, image.height, image.width)
         if not has_box:
             result |= {"bbox": coco_mask.toBbox(rle).tolist(), "area": float(coco_mask.area(rle))}
+    # An id that is none is named by who reads the entry.
+    if (category := whole_number(result.get("category_id"))) is not None:
+        result["category_id"] = category
     return result

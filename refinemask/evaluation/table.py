@@ -22,8 +22,8 @@ def print_evaluation(found: Evaluation) -> None:
         print(f"skipped: {printable(reason)}", file=sys.stderr)
     if len(found.skipped) > SHOWN_REASONS:
         print(f"skipped: and {len(found.skipped) - SHOWN_REASONS} more", file=sys.stderr)
-    console = Console(highlight=False)
-    console.print(_heading(found), markup=False)
+    console = Console(highlight=False, markup=False, emoji=False)
+    console.print(_heading(found))
     # Both in one do not fit a terminal of 80 columns.
     console.print(_table(found, "AP"), _table(found, "AR"), sep="\n")
     for line in _remarks(found):

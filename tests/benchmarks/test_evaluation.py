@@ -47,10 +47,12 @@ def test_the_evaluators_agree(iou_types: tuple[contender.IoUType, ...], capsys: 
     assert report["evaluators"].keys() | report["not_run"].keys() == set(contender.CONTENDERS)
 
 
-def test_what_does_not_run_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_run_says_why(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     reasons = {name: each.why_not(("boundary",)) for name, each in contender.CONTENDERS.items()}
     assert reasons["ours"] is None
     assert reasons["pycocotools"] == "has no boundary AP"
+    assert main(replace(SMALL, iou_types=("boundary",), evaluators=("pycocotools",))) == 2
+    assert capsys.readouterr().err == "error: no evaluator can run: pycocotools has no boundary AP\n"
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert contender.CONTENDERS["vernier"].why_not(("bbox",)) == "is not installed; pip install vernier"
 

@@ -71,7 +71,7 @@ def test_figures_results_and_continuation(args: Args, capsys: pytest.CaptureFixt
     assert results
     assert {result["category_id"] for result in results} <= {3, 7}
     table = capsys.readouterr().out
-    assert all(word in table for word in ("box", "mask", "boundary", "AP50", "PyTorch", "fp32"))
+    assert all(word in table for word in ("box", "mask", "boundary", "AP50", "AR10", "PyTorch", "fp32"))
     written = (folder / "p.jsonl").read_bytes()
     (folder / "2.png").unlink()
     assert main(args) == 0, "all images are in the predictions already"
@@ -80,7 +80,7 @@ def test_figures_results_and_continuation(args: Args, capsys: pytest.CaptureFixt
 
 
 def test_without_a_model_the_results_of_another_tool_are_measured(
-    args: Args, capsys: pytest.CaptureFixture[str]
+    args: Args, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results, output = args.annotations.with_name("r.json"), args.annotations.with_name("o.json")
     assert main(replace(args, results=results, output=output)) == 0
@@ -93,6 +93,12 @@ def test_without_a_model_the_results_of_another_tool_are_measured(
     assert report["figures"] == figures
     assert report["model"] == "r.json"
     assert report["sha256"].keys() == {"results", "annotations"}
+    # Of several processes one measures and writes.
+    output.unlink()
+    monkeypatch.setattr("refinemask.distributed.world", lambda: (1, 2))
+    assert main(theirs) == 0
+    assert not output.exists()
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -104,6 +110,7 @@ def test_without_a_model_the_results_of_another_tool_are_measured(
             "error: none.json: no such file; without MODEL, --results is the results file",
         ),
         ({"tile": 64}, "error: --tile is for running a MODEL, and none is given"),
+        ({"resamples": -1}, "error: --resamples is -1; expected at least 0"),
         ({"device": "cuda"}, "error: --device is for running a MODEL, and none is given"),
         ({"model": Path("r.json")}, "error: r.json: is no model; a results file is measured without MODEL: --results"),
         ({"model": Path("m.onnx")}, "error: --images is missing: expected the folder of the annotated images"),
@@ -273,9 +280,11 @@ def test_lvis_figures(args: Args, capsys: pytest.CaptureFixture[str]) -> None:
     assert report["max_detections"] == 300
     assert list(report["figures"]) == ["bbox", "segm"]
     assert report["figures"]["segm"].keys() == {
-        "AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf"
+        "AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf", "AR", "ARs", "ARm", "ARl"
     }  # fmt: skip
-    assert "at most 300 detections per image\n" in capsys.readouterr().out
+    tables = capsys.readouterr().out
+    assert tables.index("APf") < tables.index("ARs"), "a table of precisions and one of recalls"
+    assert "at most 300 detections per image\n" in tables
 
 
 def test_ap_star_is_of_coco_detectors(args: Args, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,6 +29,12 @@ def test_changes_are_of_the_same_resamples() -> None:
     assert accuracy_details([{"segm": matches} for matches in pair], NAMES, 300)[1] == second
 
 
+def test_results_of_boxes_alone_have_no_change_of_masks() -> None:
+    matches, _ = random_matches(np.random.default_rng(4), 20, 1)
+    engines: list[dict[IoUType, Matches]] = [{"bbox": matches, "segm": matches}, {"bbox": matches}]
+    assert list(accuracy_details(engines, NAMES, 10)[1].change) == ["bbox"]
+
+
 def test_classes_and_curves() -> None:
     matches, _ = random_matches(np.random.default_rng(1), 50, 2)
     # A third class that has neither objects nor detections.

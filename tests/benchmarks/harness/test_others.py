@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -23,8 +24,16 @@ def theirs(tmp_path: Path, toy_onnx: Path, annotations: Path, pictures: list[Pat
     return path
 
 
-def run(command: Any, engines: list[str], annotations: Path, pictures: list[Path], output: Path | None = None) -> int:
+def run(
+    command: Any,
+    engines: list[str],
+    annotations: Path,
+    pictures: list[Path],
+    output: Path | None = None,
+    require: tuple[str, ...] = (),
+) -> int:
     further: dict[str, Any] = {"threads": 1} if command is ap else {"settings": Settings(threads=1, warmup=0)}
+    further["require"] = require
     where = {"annotations": annotations, "images": pictures[0].parent, "output": output}
     return command.main(command.Args(engines=tuple(engines), **where, **further))
 
@@ -32,9 +41,9 @@ def run(command: Any, engines: list[str], annotations: Path, pictures: list[Path
 def test_the_same_detections_have_the_same_figures(
     toy_onnx: Path, annotations: Path, pictures: list[Path], theirs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    output = annotations.with_name("report.json")
+    engines, output = [str(toy_onnx), f"{theirs}@yolo:4", f"{theirs}@quiet [/v2]"], annotations.with_name("report.json")
     capsys.readouterr()
-    assert run(compare, [str(toy_onnx), f"{theirs}@yolo:4", f"{theirs}@quiet"], annotations, pictures, output) == 0
+    assert run(compare, engines, annotations, pictures, output) == 0
     report = read_report(ComparisonReport, output)
     (engine,), others = report.engines, report.others
     assert others is not None
@@ -48,6 +57,7 @@ def test_the_same_detections_have_the_same_figures(
     assert report.provenance.files.keys() == {"toy.onnx", "theirs.json"}
     out = capsys.readouterr().out
     assert "250.00 stated" in " ".join(out.split())
+    assert "quiet [/v2]" in out
     assert "+0.00" in out
 
 
@@ -57,7 +67,7 @@ def test_images_without_results_are_counted_and_most_may_not_be_missing(
     output = annotations.with_name("report.json")
     results = json.loads(theirs.read_text())
     capsys.readouterr()
-    for without in (1, 2, 3):
+    for without in (2, 3):
         some = [entry for entry in results if entry["image_id"] >= 10 + without]
         theirs.write_text(json.dumps(some))
         code = run(ap, [str(toy_onnx), str(theirs)], annotations, pictures, output)
@@ -86,6 +96,29 @@ def test_boxes_alone_have_figures_of_boxes(
     assert report.others[0].accuracy == {"bbox": report.engines[0].accuracy["bbox"]}
     assert run(ap, [str(toy_onnx), str(theirs)], annotations, pictures) == 0
     assert "only the figures of boxes are measured" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [ap, compare])
+def test_gates_are_of_the_engines_and_of_results_that_are_named(
+    command: ModuleType,
+    toy_onnx: Path,
+    annotations: Path,
+    pictures: list[Path],
+    theirs: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    worse, output = theirs.with_name("worse.json"), annotations.with_name("report.json")
+    worse.write_text(json.dumps(json.loads(theirs.read_text())[::2]))
+    engines = [str(toy_onnx), f"{worse}@worse", str(toy_onnx), f"{theirs}@same"]
+    gates = "ΔAP >= 0", "ΔAP[same] >= 0", "Δbox_ap[worse] >= -1"
+    capsys.readouterr()
+    assert run(command, engines, annotations, pictures, output, gates) == 3
+    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("not met: ")]
+    assert line.startswith("not met: Δbox_ap[worse] >= -1: worse.json@worse has -")
+    outcomes = read_report(ComparisonReport, output).requirements or ()
+    assert [(each.engine, each.met) for each in outcomes] == [
+        ("toy.onnx", True), ("theirs.json@same", True), ("worse.json@worse", False)
+    ]  # fmt: skip
 
 
 def test_what_results_cannot_be_is_refused_before_anything_runs(

@@ -59,6 +59,9 @@ def met(text: str, **figures: Any) -> bool:
         ("latency_ms <= 100", True),
         ("p99 <= 149.9", False),
         ("latency_end_to_end <= 100.", True),
+        ("\tΔ  mask-AP\n>\u00a0-0.31 ", True),
+        ("∆AP≥-.31", True),
+        ("DELTA_AP >= +0", False),
     ],
 )
 def test_is_judged_by_the_worse_end(text: str, holds: bool) -> None:
@@ -121,6 +124,34 @@ def test_is_for_the_engines_of_the_name(text: str, engines: tuple[int, ...]) -> 
     assert requirement.engines == engines
 
 
+WITH_RESULTS = "out/a.onnx", "r/theirs.json@yolo:31.5", "out/b.onnx", "other.json"
+
+
+@pytest.mark.parametrize(
+    ("text", "engines"),
+    [
+        ("ΔAP > 1", (1,)),
+        ("AP > 1", (0, 1)),
+        ("fps > 1", (0, 1)),
+        ("AP[b] > 1", (1,)),
+        ("ΔAP[yolo] > 1", (2,)),
+        ("ΔAP[theirs] > 1", (2,)),
+        ("ΔAP[theirs.json@yolo] > 1", (2,)),
+        ("ΔAP[r/theirs.json@yolo:31.5] > 1", (2,)),
+        ("box_ap[other] > 1", (3,)),
+    ],
+)
+def test_results_stand_behind_the_engines_and_are_judged_by_name(text: str, engines: tuple[int, ...]) -> None:
+    [requirement] = parse_requirements([text], WITH_RESULTS)
+    assert requirement.engines == engines
+
+
+@pytest.mark.parametrize("text", ["fps[yolo] > 1", "speedup[yolo] > 1", "peak_mib[theirs.json] < 1"])
+def test_nothing_is_known_of_the_speed_of_results(text: str) -> None:
+    with pytest.raises(UserError, match=r"yolo:31\.5 is a results file, of which no speed is measured"):
+        parse_requirements([text], WITH_RESULTS)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -129,6 +160,14 @@ def test_is_for_the_engines_of_the_name(text: str, engines: tuple[int, ...]) -> 
         ("ΔAP >= nan", "expected FIGURE >= NUMBER"),
         ("ΔAP >= 1 >= 2", "expected FIGURE >= NUMBER"),
         ("fps[] > 1", "expected FIGURE >= NUMBER"),
+        ("ΔAP => -1", "expected FIGURE >= NUMBER"),
+        ("-0.2 <= ΔAP", "expected FIGURE >= NUMBER"),
+        ("ΔAP >= -0.2, fps > 1", "expected FIGURE >= NUMBER"),
+        ("AP >= inf", "expected FIGURE >= NUMBER"),
+        ("AP >= 0,5", "expected FIGURE >= NUMBER"),
+        ("Δ >= 0", "'Δ' is no figure"),
+        ("ms < 3", "'ms' is no figure"),
+        ("fps[ ] > 1", "no engine is ' '; expected one of out/a.safetensors"),
         ("speedp > 1", "'speedp' is no figure (did you mean 'speedup'?); expected one of AP, box_ap"),
         ("fps[tensorrt] > 1", "no engine is 'tensorrt'; expected one of out/a.safetensors, out/a.onnx"),
         ("speedup[a.safetensors] > 1", "with the first, out/a.safetensors; require it of another engine"),

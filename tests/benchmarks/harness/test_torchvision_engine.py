@@ -19,7 +19,7 @@ from torchvision.transforms.functional import pil_to_tensor
 from benchmarks.harness.comparison import compare
 from benchmarks.harness.pipeline import PHASES
 from benchmarks.harness.settings import Settings
-from benchmarks.harness.torchvision_engine import TorchvisionMaskRcnn
+from benchmarks.harness.torchvision_engine import CLASSES, FIRST, TorchvisionMaskRcnn
 from refinemask.data.coco import read_coco
 from refinemask.files import UserError
 from tests.support.found_again import box_polygon
@@ -102,20 +102,20 @@ def test_frozen_weights_of_safetensors_and_of_a_training_are_read(
 
 
 def test_what_cannot_run_in_torchvision_is_one_line(tmp_path: Path, pictures: list[Path]) -> None:
-    other, damaged, shapes = (tmp_path / name for name in ("other.pth", "damaged.pth", "shapes.pth"))
-    torch.save({"conv.weight": torch.zeros(1)}, other)
-    damaged.write_bytes(b"no weights")
-    torch.save(
-        {
-            "roi_heads.box_predictor.cls_score.weight": torch.zeros(3, 1024),
-            "roi_heads.box_head.fc6.weight": torch.zeros(1, 1),
-        },
-        shapes,
+    other, damaged, shapes, flat, numbers = (
+        tmp_path / f"{name}.pth" for name in ("other", "damaged", "shapes", "flat", "numbers")
     )
+    torch.save({"conv.weight": torch.zeros(1)}, other)
+    torch.save({CLASSES: torch.zeros(()), FIRST: torch.zeros(1)}, flat)
+    torch.save({CLASSES: torch.zeros(3, 1024), FIRST: torch.zeros(1), 3: torch.zeros(1)}, numbers)
+    damaged.write_bytes(b"no weights")
+    torch.save({CLASSES: torch.zeros(3, 1024), FIRST: torch.zeros(1, 1)}, shapes)
     for path, message in (
         (other, "expected weights of torchvision's maskrcnn_resnet50_fpn or .* found other keys, such as conv.weight"),
         (damaged, r"cannot be read as weights \(\w+\): it is damaged or .*; save the weights alone"),
-        (shapes, "its weights are not those of torchvision's Mask R-CNN"),
+        (shapes, r"its weights are not those of torchvision's Mask R-CNN: Missing key\(s\)"),
+        (flat, "expected weights of torchvision's maskrcnn_resnet50_fpn"),
+        (numbers, "holds no state dict"),
         (tmp_path / "absent.pth", "no such file"),
     ):
         with pytest.raises(UserError, match=message) as caught:
@@ -123,6 +123,29 @@ def test_what_cannot_run_in_torchvision_is_one_line(tmp_path: Path, pictures: li
         assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="runs in fp32 here, not in bf16"):
         TorchvisionMaskRcnn(other, precision="bf16", device="cpu")
+    with pytest.raises(UserError, match=r"cannot run on 5000 threads \(--threads\); expected 1 to 1024"):
+        TorchvisionMaskRcnn(other, threads=5000, device="cpu")
+
+
+def test_what_fails_in_torchvision_is_one_line(
+    weights: Callable[[Callable[..., MaskRCNN]], tuple[Path, MaskRCNN]],
+    pictures: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path, _ = weights(maskrcnn_resnet50_fpn)
+    refused = r"theirs\.pth: cannot run on the device 'abacus': .*; use --device cpu"
+    with pytest.raises(UserError, match=refused) as caught:
+        TorchvisionMaskRcnn(path, device="abacus")
+    assert "\n" not in str(caught.value)
+    engine = TorchvisionMaskRcnn(path, device="cpu")
+
+    def transform(images: object) -> None:
+        assert torch.backends.cudnn.conv.fp32_precision == "ieee"  # type: ignore[attr-defined]
+        raise RuntimeError("out of memory\nfor good")
+
+    monkeypatch.setattr(engine.network.transform, "forward", transform)
+    with pytest.raises(UserError, match=r"theirs\.pth: torchvision fails on these images: out of memory$"):
+        engine.process(pictures[:1])
 
 
 @pytest.mark.slow

@@ -62,13 +62,23 @@ def test_every_setting_is_measured_or_named(plan: Plan, monkeypatch: pytest.Monk
         return report.settings[-1]
 
     monkeypatch.setattr(measurement, "_measure_setting", measure)
+    monkeypatch.setattr(measurement, "_needed", lambda *_: (64, 96))
     resumed = measure_scaling(replace(plan, resume=True))
     assert replace(resumed, provenance=report.provenance) == report
     assert again == [report.settings[-1].setting]
-    with pytest.raises(UserError, match=r"report\.json: is of other inputs; measure anew without --resume"):
+    refused = r"report\.json: is of other inputs, versions or another CPU; measure anew without --resume"
+    with pytest.raises(UserError, match=refused):
         measure_scaling(replace(plan, resume=True, rounds=7))
+    write_report(replace(report, provenance=replace(report.provenance, versions={"torch": "1.0"})), plan.output)
+    with pytest.raises(UserError, match=refused):
+        measure_scaling(replace(plan, resume=True))
 
 
-def test_engines_of_one_name_are_refused(plan: Plan) -> None:
+def test_engines_and_images_of_one_name_are_refused(plan: Plan, pictures: list[Path], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"two engines are called toy\.onnx"):
         measure_scaling(replace(plan, engines=plan.engines * 2))
+    other = tmp_path / "elsewhere" / pictures[0].name
+    other.parent.mkdir()
+    other.write_bytes(pictures[0].read_bytes())
+    with pytest.raises(UserError, match=r"2 images are called 0\.png; expected different names"):
+        measure_scaling(replace(plan, images=(pictures[0], other)))

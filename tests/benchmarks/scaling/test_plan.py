@@ -38,6 +38,7 @@ def test_sizes_follow_from_the_images() -> None:
         ({"batches": (1, 0)}, "batches is 0"),
         ({"detections": (-1,)}, "detections is -1"),
         ({"sizes": ((64, 100),)}, "--sizes has 64x100; expected multiples of 32"),
+        ({"sizes": ((3200000, 3200000),)}, "--sizes has 3200000x3200000; expected .* at most .* pixels"),
         ({"latency": 0.0}, "--latency is 0"),
         ({"resume": True}, "--resume goes on from the output"),
     ],

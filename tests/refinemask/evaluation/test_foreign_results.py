@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -97,6 +98,23 @@ def test_the_figures_are_those_of_pycocotools(
     np.testing.assert_allclose(ours, expected, rtol=0, atol=EQUAL)
 
 
+def with_text(results: Results) -> Results:
+    return [entry | {"category_id": str(entry["category_id"])} for entry in results]
+
+
+def test_pictures_are_the_same_whatever_form_the_file_has(files: tuple[Path, Path]) -> None:
+    annotations, results = files
+    for image in json.loads(annotations.read_text())["images"]:
+        Image.new("RGB", (image["width"], image["height"])).save(results.with_name(image["file_name"]))
+    entries, pictures = json.loads(results.read_text()), []
+    for change in (list, uncompressed, with_text):
+        results.write_text(json.dumps(change(entries)))
+        found = evaluate_results(results, annotations, results.parent, iou_types=["segm"], pictures=1, resamples=0)
+        pictures.append(found.pictures)
+    assert pictures[0]
+    assert pictures == pictures[:1] * 3
+
+
 @pytest.mark.parametrize("name", SYNTHETIC)
 def test_the_figures_are_those_of_the_lvis_package(tmp_path: Path, name: str) -> None:
     seed, bbox, iou_type = SYNTHETIC[name]
@@ -145,6 +163,8 @@ def test_what_is_left_out_is_counted(files: tuple[Path, Path], capsys: pytest.Ca
     assert "left out: 2 results of images that the annotations lack, the first is result 72 (image 77)" in error
     results.write_text(json.dumps(of_some_images(entries)))
     assert evaluate_results(results, annotations, limit=3).images == 3
+    with pytest.raises(UserError, match="resamples"):
+        evaluate_results(results, annotations, resamples=-1)
     assert "theirs.json: 2 of 3 images have no result; they count as images in which nothing" in capsys.readouterr().err
     assert evaluate_results(results, annotations, iou_types=["bbox"]).figures["bbox"] != expected["bbox"]
 

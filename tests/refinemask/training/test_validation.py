@@ -12,9 +12,10 @@ import torch
 from refinemask.config import Window
 from refinemask.data.coco import read_coco
 from refinemask.data.images import read_image
+from refinemask.evaluation.metrics import METRICS
 from refinemask.files import UserError
 from refinemask.modeling.detector import Detector
-from refinemask.training.validation import LivePredictor, require_some_readable
+from refinemask.training.validation import LivePredictor, require_some_readable, validate
 from tests.support.threads import alone
 from tests.support.tiny_detector import make_tiny_detector
 from tests.support.tiny_training import draw_dataset
@@ -46,6 +47,15 @@ def test_threads_of_a_validation_take_turns_in_the_detector(monkeypatch: pytest.
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(detect, range(4)))
+
+
+def test_a_validation_costs_no_resamples(tmp_path: Path) -> None:
+    root = draw_dataset(tmp_path / "data", 2)
+    dataset = read_coco(root / "train.json")
+    found = validate(make_tiny_detector(), METRICS["coco"], dataset, root / "images", torch.device("cpu"))
+    assert found.images == 2
+    assert found.figures["segm"]["AP"] >= 0, "there are objects, whose AP had an interval"
+    assert found.intervals == {}
 
 
 @pytest.mark.parametrize("count", [1, 3, 12])
