@@ -51,7 +51,7 @@ class Args:
     and PNG instance masks; for ap-star, what refinemask.evaluation.ap_star makes."""
     images: OptionalPath = None
     """Folder of the annotated images; for lvis and ap-star, the folder that holds train2017 and val2017. Without MODEL
-    it is only for annotations that lack the images' sizes."""
+    it is for the pictures of --report, and for annotations that lack the images' sizes."""
     metric: MetricName = "coco"
     """coco, lvis, or ap-star: the figures of LVIS for a COCO detector, on the categories that both data sets have."""
     predictions: OptionalPath = None

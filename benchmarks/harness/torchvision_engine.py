@@ -165,8 +165,9 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     # Arbitrary bytes can make the readers raise any exception.
     except Exception as error:
         raise UserError(
-            f"{path}: cannot be read as weights ({one_line(error)}); save them alone where they were made: "
-            "torch.save(model.state_dict(), FILE)"
+            # Not PyTorch's text, whose advice is to execute what is in the file.
+            f"{path}: cannot be read as weights ({type(error).__name__}): it is damaged or holds objects of other "
+            "code; save the weights alone where they were made: torch.save(model.state_dict(), FILE)"
         ) from error
     state = content.get("model", content) if isinstance(content, dict) else content
     known = isinstance(state, dict) and all(isinstance(key, str) for key in state)

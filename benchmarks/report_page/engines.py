@@ -37,7 +37,7 @@ def engine_table(report: ComparisonReport) -> str:
     rows = [
         [
             _name(series, engine),
-            *_speeds(engine),
+            *_speeds(engine, engines[0]),
             *(_accuracy(engine, engines[0]) if judged else ()),
             f"{engine.detections_per_image.mean:.1f}",
             *_costs(engine, shown),
@@ -65,8 +65,8 @@ def _name(series: Series, judged: Judged) -> str:
     return f'<span class="series">{series.badge}<span>{breakable(series.name)}{file}</span></span>'
 
 
-def _speeds(engine: EngineReport) -> list[str]:
-    ratio = _figure(ratio_text(engine.speedup), ratio_interval(engine.speedup))
+def _speeds(engine: EngineReport, first: EngineReport) -> list[str]:
+    ratio = _figure(ratio_text(engine.speedup), "" if engine is first else ratio_interval(engine.speedup))
     return [f"{engine.fps:.2f}", ratio, f"{engine.fps_end_to_end:.2f}"]
 
 

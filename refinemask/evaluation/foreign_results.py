@@ -11,7 +11,7 @@ from refinemask.evaluation.coco import IoUType
 from refinemask.evaluation.measurement import ap_intervals, draw
 from refinemask.evaluation.metrics import MetricName
 from refinemask.evaluation.results_file import ResultsFile
-from refinemask.evaluation.run import Evaluation, find_metric, read_dataset
+from refinemask.evaluation.run import Evaluation, find_metric, read_dataset, require_images
 from refinemask.files import UserError, sha256
 from refinemask.options import require_at_least
 
@@ -61,8 +61,7 @@ def evaluate_results(
     chosen = find_metric(metric)
     chosen.require_options(iou_types, max_detections)
     dataset, digest = read_dataset(chosen, annotations, images, crowd_as_object)
-    if not dataset.images:
-        raise UserError(f"{dataset.path}: its list 'images' is empty, expected the annotated images")
+    require_images(dataset, images)
     found = ResultsFile(results, dataset)
     dataset = replace(dataset, images=dataset.images[:limit])
     found.restrict(image.id for image in dataset.images)

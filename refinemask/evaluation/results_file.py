@@ -33,6 +33,7 @@ class _Head(msgspec.Struct):
     """What sorts an entry; the rest of it is read with its image."""
 
     image_id: Any = None
+    file_name: Any = None
     category_id: Any = None
     bbox: msgspec.Raw = msgspec.Raw(b"null")
     segmentation: msgspec.Raw = msgspec.Raw(b"null")
@@ -43,7 +44,8 @@ class ResultsFile(Mapping[int, list[Result]]):
 
     Beside the file's text there is only the place of each entry in memory. What ``read_results`` takes is taken: masks
     may be polygons or run lengths of either form, and ids floats. Ids of images may also be the files' names without
-    ending. Where an entry has no ``bbox``, it gets that of its mask, and the mask's ``area``, as pycocotools gives it.
+    ending. A ``file_name`` beside an id of another image wins: ``refinemask.predict`` counts its images itself. Where
+    an entry has no ``bbox``, it gets that of its mask, and the mask's ``area``, as pycocotools gives it.
     """
 
     def __init__(self, path: str | os.PathLike[str], dataset: CocoDataset) -> None:
@@ -72,19 +74,18 @@ class ResultsFile(Mapping[int, list[Result]]):
         return self._first_without.get("segmentation") if self.some_masks else 0
 
     def _sort(self, entries: list[Any], dataset: CocoDataset) -> None:
-        findings, names, decoder = Findings(), _names(dataset.images), msgspec.json.Decoder(_Head)
+        findings, named, decoder = Findings(), _Named(dataset.images), msgspec.json.Decoder(_Head)
         kept = known = 0
         for position, entry in enumerate(entries):
             head = _head(self.path, position, entry, decoder)
             self._note_kinds(position, head)
-            image_id = whole_number(head.image_id)
-            if image_id is None and isinstance(head.image_id, str) and head.image_id in names:
-                image_id = names[head.image_id]
-                findings.mended("results that name their image by its file", f"result {position}")
-            if image_id not in self._entries:
-                which = f"result {position} (image {short(head.image_id)})"
+            number, image_id = whole_number(head.image_id), named.image_of(head)
+            if image_id is None:
+                which = f"result {position} (image {short(head.file_name or head.image_id)})"
                 findings.left_out("results of images that the annotations lack", which)
                 continue
+            if image_id != number:
+                findings.mended("results that name their image by its file", f"result {position}")
             self._entries[image_id].append(entry)
             kept += 1
             if whole_number(head.category_id) in dataset.categories:
@@ -214,14 +215,34 @@ def _head(path: Path, position: int, entry: Any, decoder: "msgspec.json.Decoder[
         raise UserError(f"{path}: result {position} is {found}; expected {EXPECTED}") from error
 
 
-def _names(images: Iterable[CocoImage]) -> dict[str, int]:
-    """Ids of images by their files' names with and without folders and ending, as far as one image alone has it."""
-    found: dict[str, int | None] = {}
-    for image in images:
-        place = Path(image.file_name.replace("\\", "/"))
-        for name in {image.file_name, place.name, place.stem}:
-            found[name] = None if name in found else image.id
-    return {name: image_id for name, image_id in found.items() if image_id is not None}
+class _Named:
+    """The images of a data set by their ids and by their files' names."""
+
+    def __init__(self, images: Iterable[CocoImage]) -> None:
+        self._name_of: dict[int, str] = {}
+        """Names without folders."""
+        # With and without folders and ending; None where several images have a name.
+        self._ids: dict[str, int | None] = {}
+        for image in images:
+            place = Path(image.file_name.replace("\\", "/"))
+            self._name_of[image.id] = place.name
+            for name in {image.file_name, place.name, place.stem}:
+                self._ids[name] = None if name in self._ids else image.id
+
+    def image_of(self, head: _Head) -> int | None:
+        """Id of the image that an entry is of; None if there is none. The file's name says more than a number."""
+        number = whole_number(head.image_id)
+        if isinstance(head.file_name, str):
+            named = self._ids.get(head.file_name)
+            if named is not None:
+                return named
+            name = head.file_name.replace("\\", "/").rpartition("/")[2]
+            # Where several images have the name, a number can say which.
+            if number is None or self._name_of.get(number) != name:
+                return self._ids.get(name)
+        if number is None and isinstance(head.image_id, str):
+            return self._ids.get(head.image_id)
+        return number if number in self._name_of else None
 
 
 def _refuse(path: Path, total: int, dataset: CocoDataset, findings: Findings, *, of_images: bool) -> NoReturn:

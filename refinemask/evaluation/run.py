@@ -119,7 +119,7 @@ def evaluate(
     chosen.require_options(iou_types, max_detections)
     dataset, digest = read_dataset(chosen, annotations, images, crowd_as_object)
     dataset = replace(dataset, images=dataset.images[:limit])
-    _require_images(dataset, images)
+    require_images(dataset, images)
     predictor = _opened(engine)
     chosen.require_classes(dataset, predictor.config, str(model or predictor.name))
     source = {} if model is None else {"model": sha256(model)}
@@ -193,11 +193,11 @@ def _opened(engine: Predictor | Callable[[], Predictor]) -> Predictor:
     return engine() if callable(engine) and not hasattr(engine, "detect") else engine  # type: ignore[return-value]
 
 
-def _require_images(dataset: CocoDataset, directory: str | os.PathLike[str]) -> None:
-    """Raise a UserError unless an image of ``dataset`` is in ``directory``."""
+def require_images(dataset: CocoDataset, directory: str | os.PathLike[str] | None) -> None:
+    """Raise a UserError unless ``dataset`` has images, of which at least one is in ``directory``, if that is given."""
     if not dataset.images:
         raise UserError(f"{dataset.path}: its list 'images' is empty, expected the annotated images")
-    if not any(is_there(directory, image) for image in dataset.images):
+    if directory is not None and not any(is_there(directory, image) for image in dataset.images):
         raise UserError(
             f"{directory}: has none of the {len(dataset.images)} images of {dataset.path}, such as "
             f"{short(dataset.images[0].file_name)}; name the folder that their file names begin from (--images)"

@@ -11,6 +11,8 @@ from refinemask.page.scales import Scale, labels
 
 HEIGHT = 28
 """Height of a lane, in pixels."""
+NEAR_THE_END = 93
+"""Place in percent from which a label would reach over the end of an axis on a phone, and stands before its tick."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,8 @@ def lanes(rows: Sequence[Lane], scale: Scale, unit: str, *, zero: float | None =
 
 def _axis(scale: Scale, ticks: Sequence[float], unit: str) -> str:
     texts = "".join(
-        f'<text x="{x}" y="14" text-anchor="middle">{text}</text>'
-        for x, text in zip(_places(scale, ticks), labels(ticks), strict=True)
+        f'<text x="{percent(x)}" y="14" text-anchor="{"middle" if x < NEAR_THE_END else "end"}">{text}</text>'
+        for x, text in zip(map(scale.percent, ticks), labels(ticks), strict=True)
     )
     return (
         f'<div class="lane-row"><span></span><div class="lane-axis"><svg class="lane" height="18" aria-hidden="true">'

@@ -112,7 +112,7 @@ def test_what_cannot_run_in_torchvision_is_one_line(tmp_path: Path, pictures: li
     torch.save({CLASSES: torch.zeros(3, 1024), FIRST: torch.zeros(1, 1)}, shapes)
     for path, message in (
         (other, "expected weights of torchvision's maskrcnn_resnet50_fpn or .* found other keys, such as conv.weight"),
-        (damaged, "cannot be read as weights .*; save them alone"),
+        (damaged, r"cannot be read as weights \(\w+\): it is damaged or .*; save the weights alone"),
         (shapes, r"its weights are not those of torchvision's Mask R-CNN: Missing key\(s\)"),
         (flat, "expected weights of torchvision's maskrcnn_resnet50_fpn"),
         (numbers, "holds no state dict"),

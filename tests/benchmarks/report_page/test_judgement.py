@@ -68,6 +68,15 @@ def test_latencies_of_a_busy_machine_are_not_to_be_trusted() -> None:
     assert "do not trust" not in text_of(flags([report])) + text_of(verdict(report))
 
 
+def test_a_throttled_gpu_is_a_flag() -> None:
+    report = make_page_report(2, 8)
+    slow = DeviceState(sm_mhz=1980, throttling=("software power cap",))
+    rounds = tuple(replace(each, state=slow) for each in report.rounds)
+    assert "The GPU was throttled (software power cap in 8 of 8 rounds)" in text_of(
+        flags([replace(report, rounds=rounds)])
+    )
+
+
 def test_skipped_images_missing_intervals_and_unknown_load_are_flags() -> None:
     report = replace(make_page_report(2, 4), skipped=("a.png", "b.png"), foreign_load=None)
     text = text_of(flags([report, report]))

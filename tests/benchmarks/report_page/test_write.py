@@ -42,7 +42,8 @@ def expected(engine: EngineReport, first: EngineReport) -> list[str]:
     assert engine.accuracy is not None
     assert engine.detail is not None
     assert first.accuracy is not None
-    cells = [f"{engine.fps:.2f}", f"{engine.speedup.p50:.2f}× {engine.speedup.low:.2f} to {engine.speedup.high:.2f}"]
+    interval = "" if engine is first else f" {engine.speedup.low:.2f} to {engine.speedup.high:.2f}"
+    cells = [f"{engine.fps:.2f}", f"{engine.speedup.p50:.2f}×{interval}"]
     cells.append(f"{engine.fps_end_to_end:.2f}")
     for kind in ("segm", "boundary"):
         ap, value = engine.detail.ap[kind], engine.accuracy[kind]["AP"]

@@ -182,6 +182,32 @@ def test_images_may_be_named_by_their_files(files: tuple[Path, Path], capsys: py
     assert "mended: 72 results that name their image by its file" in capsys.readouterr().err
 
 
+def test_the_name_of_the_file_wins_over_a_number_that_was_counted(files: tuple[Path, Path]) -> None:
+    annotations, results = files
+    expected = evaluate_results(results, annotations).figures
+    content = json.loads(annotations.read_text())
+    names = {image["id"]: f"{'ab'[image['id'] % 2]}/{image['id'] // 2}.jpg" for image in content["images"]}
+    for image in content["images"]:
+        image["file_name"] = names[image["id"]]
+    annotations.write_text(json.dumps(content))
+    # As refinemask.predict numbers the images that it was given.
+    entries = [entry | {"file_name": names[entry["image_id"]], "image_id": entry["image_id"] + 1}
+               for entry in json.loads(results.read_text())]  # fmt: skip
+    results.write_text(json.dumps(entries))
+    assert evaluate_results(results, annotations).figures == expected
+    results.write_text(json.dumps([entry | {"file_name": "elsewhere.jpg"} for entry in entries]))
+    with pytest.raises(UserError, match=r"none of its 72 results is of an image .* \(image 'elsewhere.jpg'\)"):
+        evaluate_results(results, annotations)
+
+
+def test_options_that_make_no_sense_are_one_line(files: tuple[Path, Path], tmp_path: Path) -> None:
+    annotations, results = files
+    with pytest.raises(UserError, match="--resamples is -1; expected at least 0"):
+        evaluate_results(results, annotations, resamples=-1)
+    with pytest.raises(UserError, match="nowhere: has none of the 6 images of"):
+        evaluate_results(results, annotations, tmp_path / "nowhere", pictures=2)
+
+
 def test_lines_of_json_and_a_mark_of_the_byte_order_are_read(files: tuple[Path, Path]) -> None:
     annotations, results = files
     expected = evaluate_results(results, annotations, iou_types=["bbox"]).figures

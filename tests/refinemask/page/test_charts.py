@@ -35,6 +35,14 @@ def require_told(html: str, *texts: str) -> None:
         assert any(text in told for told in page.texts), text
 
 
+def test_long_latencies_are_no_powers_of_ten_and_labels_stay_on_the_chart() -> None:
+    html = strips([Strip(ONE, [3230.1, 13231.75, 23034.5]), Strip(TWO, [300.0, 2002.8, 31000.0])], "ms")
+    assert "13,232" in html
+    assert "e+" not in html
+    places = re.findall(r'<text x="([\d.]+)%" y="14" text-anchor="(\w+)">', html)
+    assert {anchor for place, anchor in places if float(place) > 93} == {"end"}
+
+
 def test_strips_draw_some_and_count_all() -> None:
     samples = np.random.default_rng(0).lognormal(5, 1, 5000).tolist()
     row = Strip(ONE, samples)
