@@ -77,8 +77,10 @@ def _boundary(ends: NDArray[np.int64], box: NDArray[np.int64], height: int, reac
     begins = (column - x) * rows + row - y
     bounds = np.zeros(2 * len(begins) + 2, np.int64)
     bounds[1:-1:2], bounds[2:-1:2], bounds[-1] = begins, begins + ends[1::2] - ends[:-1:2], columns * rows
-    lengths = np.diff(bounds)
-    pixels = np.repeat((np.arange(len(lengths)) & 1).astype(np.uint8), lengths).reshape(columns, rows)
+    lengths = bounds[1:] - bounds[:-1]
+    values = np.zeros(len(lengths), np.uint8)
+    values[1::2] = 1
+    pixels = values.repeat(lengths).reshape(columns, rows)
     side = 2 * reach + 1
     if min(columns, rows) >= side:
         # As many pixels as the neighbourhood has. A sum takes as long for a wide one as for a narrow one.
@@ -97,5 +99,5 @@ def _iou(a: _Boundary, b: _Boundary) -> float:
     right = min(a.x + a.pixels.shape[0], b.x + b.pixels.shape[0])
     bottom = min(a.y + a.pixels.shape[1], b.y + b.pixels.shape[1])
     one, other = (each.pixels[left - each.x : right - each.x, top - each.y : bottom - each.y] for each in (a, b))
-    both = int(np.count_nonzero(one & other))
+    both = cv2.countNonZero(one & other)
     return both / (a.area + b.area - both)
