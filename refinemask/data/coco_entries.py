@@ -98,6 +98,9 @@ def _key(value: Any) -> str:
 
 def whole_number(value: Any) -> int | None:
     """A whole number of 64 bits, which may be written as a float or as text; None if it is another value."""
+    # As nearly all ids are written.
+    if type(value) is int and -(2**63) <= value < 2**63:
+        return value
     if isinstance(value, str):
         value = int(value) if re.fullmatch(r"0|-?[1-9][0-9]{0,18}", value) else None
     if isinstance(value, float):

@@ -26,6 +26,10 @@ class AnnotatedObjects(Mapping[int, list[Result]]):
             if not each.iscrowd
         ]
 
+    # A mapping's own would read the results.
+    def __contains__(self, image_id: object) -> bool:
+        return image_id in self._images
+
     def __iter__(self) -> Iterator[int]:
         return iter(self._images)
 

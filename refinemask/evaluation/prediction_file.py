@@ -169,6 +169,10 @@ class PredictionFile(Mapping[int, list[Result]]):
             raise UserError(f"{self.path}: was changed or damaged meanwhile; run the command again")
         return line
 
+    # A mapping's own would read the results.
+    def __contains__(self, image_id: object) -> bool:
+        return image_id in self._lines
+
     def __iter__(self) -> Iterator[int]:
         return iter(self._lines)
 

@@ -161,6 +161,10 @@ class ResultsFile(Mapping[int, list[Result]]):
                 raise UserError(f"results of image {image_id}: result {position}: {error}") from error
         return results
 
+    # A mapping's own would read the results.
+    def __contains__(self, image_id: object) -> bool:
+        return image_id in self._entries
+
     def __iter__(self) -> Iterator[int]:
         return iter(self._entries)
 

@@ -177,3 +177,11 @@ def test_no_folder_for_temporary_files_is_an_error(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("refinemask.evaluation.prediction_file.TemporaryDirectory", fail)
     with pytest.raises(UserError, match=r"No usable temporary directory found.*TMPDIR"), scratch_predictions():
         pass
+
+
+def test_to_ask_for_an_image_reads_no_results(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with PredictionFile(path, SOURCE) as predictions:
+        predictions.append(1, [], "")
+        monkeypatch.setattr(PredictionFile, "__getitem__", None)
+        assert 1 in predictions
+        assert 2 not in predictions
