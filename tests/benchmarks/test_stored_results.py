@@ -20,6 +20,7 @@ from benchmarks.preprocess import PreprocessReport
 from benchmarks.reading import ReadingReport
 from benchmarks.savings.catalogue import SAVINGS
 from benchmarks.savings.report import SavingsReport
+from benchmarks.scaling.report import ScalingReport
 from benchmarks.streaming.report import StreamingReport
 from benchmarks.training import TrainingReport
 
@@ -42,6 +43,7 @@ KINDS: dict[str, type] = {
     "cpu-r50-800x1344": ComparisonReport,
     "cpu-reading": ReadingReport,
     "cpu-savings": SavingsReport,
+    "cpu-scaling": ScalingReport,
     "cpu-streaming": StreamingReport,
     "efficiency-800x1344": EfficiencyReport,
     "fine-tune": FineTuneReport,
