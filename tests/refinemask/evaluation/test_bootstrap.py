@@ -244,3 +244,8 @@ def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     together = resampled_ap(matches, draws)
     monkeypatch.setattr(bootstrap, "THREADS", 1)
     assert (resampled_ap(matches, draws) == together).all()
+
+
+def test_the_interval_leaves_two_and_a_half_percent_on_each_side() -> None:
+    samples = np.random.default_rng(0).permutation(np.append(np.arange(1001.0), np.nan))
+    assert interval(samples) == pytest.approx((25.0, 975.0))
