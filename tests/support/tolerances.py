@@ -39,6 +39,9 @@ TOLERANCES: dict[str, Tolerance] = {
     "one float32 operation": Tolerance(0, 1e-6, "rounded once or twice: eps is 1.2e-7"),
     "differences in float32": Tolerance(1e-5, 0, "a term of size 1 seen as the difference of sums of size 10"),
     "padded rois": Tolerance(1e-5, 1e-5, "float32 convolutions over another number of RoIs"),
+    "sums of extreme codes": Tolerance(
+        1e-3, 1e-5, "float32 sums of 144 products of up to 6.35 and 20.3 against float64; one code is 0.06 to 1"
+    ),
     "quantised sums": Tolerance(1e-4, 0, "float32 sums of up to 144 products, the weights up to 30, against float64"),
     "bitmap cells on another device": Tolerance(
         1e-3, 0, "share of cells: sums in another order may decide a value of exactly one half"

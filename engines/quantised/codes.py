@@ -1,0 +1,76 @@
+"""The codes of rounded inputs, written without a sign.
+
+The files have int8 codes with zero points of 0, because TensorRT takes no others. The integer kernels of CPUs multiply
+unsigned inputs by signed weights. Given a signed input, a runtime moves its codes by 128 and subtracts the surplus
+afterwards (OpenVINO), or takes a slow kernel (ONNX Runtime). Here the file's numbers are written as those kernels like
+them, and stay the same: code by code, of every input.
+"""
+
+import numpy as np
+import onnx
+import onnx.helper
+import onnx.numpy_helper
+
+from engines.quantised.layers import Wiring
+from engines.quantised.signs import Signs
+
+LARGEST = 127
+"""The largest int8 code."""
+SHIFT = 128
+"""What is added to the codes of an input that may be negative."""
+
+
+def write_unsigned(graph: onnx.GraphProto) -> None:
+    """Write the int8 codes of all rounded inputs as uint8, in place.
+
+    An input that is never negative keeps its codes, 0 to 127: it is cut at the range before it is rounded, as int8
+    would cut it. Then even a kernel that adds two products in 16 bits cannot overflow: 2 · 127 · 127 < 32768. The codes
+    of any other input are moved by 128.
+
+    Args:
+        graph: a graph with pairs of QuantizeLinear and DequantizeLinear. Where int8 codes go to anything but a
+            DequantizeLinear they stay as they are.
+    """
+    wiring = Wiring(graph)
+    signs = Signs(wiring)
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        scale = _scale(node, wiring)
+        if scale is not None:
+            unsigned = signs.never_negative(node.input[0])
+            if unsigned:
+                nodes.append(_cut(graph, node, scale))
+            zero = _zero(graph, node, 0 if unsigned else SHIFT)
+            for reader in (node, *wiring.readers[node.output[0]]):
+                reader.input[2] = zero
+        nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _scale(node: onnx.NodeProto, wiring: Wiring) -> np.ndarray | None:
+    """The scale of a QuantizeLinear whose int8 codes only DequantizeLinear nodes read; None for any other node."""
+    if node.op_type != "QuantizeLinear" or len(node.input) < 3:
+        return None
+    scale, zero = (wiring.constant(name) for name in node.input[1:3])
+    readers = wiring.readers.get(node.output[0], [])
+    fits = zero is not None and zero.dtype == np.int8 and zero.ndim == 0 and not zero.any()
+    return scale if fits and readers and all(reader.op_type == "DequantizeLinear" for reader in readers) else None
+
+
+def _cut(graph: onnx.GraphProto, quantize: onnx.NodeProto, scale: np.ndarray) -> onnx.NodeProto:
+    """A node that cuts what ``quantize`` reads at zero and at the range."""
+    limits = [f"{quantize.output[0]}.{end}" for end in ("lowest", "largest")]
+    for name, value in zip(limits, (np.zeros_like(scale), LARGEST * scale), strict=True):
+        graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(value, scale.dtype), name))
+    cut = f"{quantize.output[0]}.cut"
+    node = onnx.helper.make_node("Clip", [quantize.input[0], *limits], [cut], f"{quantize.name}/Clip")
+    quantize.input[0] = cut
+    return node
+
+
+def _zero(graph: onnx.GraphProto, quantize: onnx.NodeProto, value: int) -> str:
+    """The name of a new zero point for what ``quantize`` makes."""
+    name = f"{quantize.output[0]}.unsigned"
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array(value, np.uint8), name))
+    return name
