@@ -109,7 +109,7 @@ def trace(
 
 
 def tidy(model: ir.Model, root: str) -> None:
-    """Fold constants, merge equal computations, simplify gathers and resizes, and name nodes by their modules, in place.
+    """Fold constants, merge equal computations, simplify gathers and resizes, name nodes by their modules, in place.
 
     Args:
         model: a traced model without function bodies.

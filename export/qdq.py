@@ -4,8 +4,8 @@ TensorRT runs a layer between such pairs in 8 bits (explicit quantisation); ONNX
 Every zero point is 0, because TensorRT supports no other. An activation has one scale, an int8 weight has one scale for
 each output channel. All other layers keep the types of the file.
 
-In int8, sums and enlargements read the rounded values that layers read anyway. So chains of layers stay in 8 bits, and no
-range is needed but those of the layers.
+In int8, sums and enlargements read the rounded values that layers read anyway. So chains of layers stay in 8 bits, with
+no ranges but those of the layers.
 """
 
 import re
