@@ -16,6 +16,7 @@ from export.gathers import simplify_gathers
 from export.names import name_by_module
 from export.operators import translation_table
 from export.precision import choose_opset
+from export.resizes import resize_channels_apart
 from refinemask import __version__
 from refinemask.contract import INPUTS, OUTPUTS, Bounds, Masks, Metadata
 from refinemask.modeling.boundaries import observed
@@ -108,7 +109,7 @@ def trace(
 
 
 def tidy(model: ir.Model, root: str) -> None:
-    """Fold constants, merge equal computations, simplify gathers, and name nodes by their modules, in place.
+    """Fold constants, merge equal computations, simplify gathers and resizes, name nodes by their modules, in place.
 
     Args:
         model: a traced model without function bodies.
@@ -119,6 +120,7 @@ def tidy(model: ir.Model, root: str) -> None:
     fold_constants(model, input_size_limit=size, output_size_limit=size)
     CommonSubexpressionEliminationPass()(model)
     simplify_gathers(model.graph)
+    resize_channels_apart(model.graph)
     remove_unused_nodes(model)
     name_by_module(model.graph, root)
     # The exporter notes the source lines of every node, with the paths of this machine.

@@ -3,6 +3,9 @@
 TensorRT runs a layer between such pairs in 8 bits (explicit quantisation); ONNX Runtime computes them as written.
 Every zero point is 0, because TensorRT supports no other. An activation has one scale, an int8 weight has one scale for
 each output channel. All other layers keep the types of the file.
+
+In int8, sums and enlargements read the rounded values that layers read anyway. So chains of layers stay in 8 bits, with
+no ranges but those of the layers.
 """
 
 import re
@@ -33,11 +36,13 @@ class _Format(NamedTuple):
     """Largest magnitude of the type."""
     per_channel: bool
     """Whether weights have a scale for each output channel; in a float type, one scale serves all channels."""
+    chained: bool
+    """Whether sums and enlargements read rounded values, too; in a float of 8 bits, steps are too wide for sums."""
 
 
 FORMATS: dict[QuantizedType, _Format] = {
-    "int8": _Format(DataType.INT8, np.int8, 127, True),
-    "fp8": _Format(DataType.FLOAT8E4M3FN, ml_dtypes.float8_e4m3fn, 448, False),
+    "int8": _Format(DataType.INT8, np.int8, 127, True, True),
+    "fp8": _Format(DataType.FLOAT8E4M3FN, ml_dtypes.float8_e4m3fn, 448, False, False),
 }
 
 
@@ -68,11 +73,43 @@ def insert_qdq(graph: ir.Graph, ranges: Mapping[str, float], precision: Quantize
         node.replace_input_with(1, rounding.weight(weight, _output_axis(node), node))
         if not weight.uses():
             del graph.initializers[str(weight.name)]
+    if rounding.form.chained:
+        rounding.share()
+        rounding.round_partial_sums()
+        graph.sort()
 
 
 def _output_axis(node: ir.Node) -> int:
     """The axis of the weight along which the output channels lie."""
     return 1 if node.op_type == "Gemm" and not node.attributes.get_int("transB", 0) else 0
+
+
+def _is_shortcut(node: ir.Node, index: int) -> bool:
+    """Whether an operand of a sum is added to what a convolution has made, as in a residual block."""
+    return node.op_type == "Add" and _is_made_by(node.inputs[1 - index], "Conv")
+
+
+def _repeats(node: ir.Node) -> bool:
+    """Whether a map is enlarged by repeating its values, which is the same before and after they are rounded."""
+    return node.op_type == "Resize" and node.attributes.get_string("mode", "nearest") == "nearest"
+
+
+def _partial_sums(value: Value | None) -> list[tuple[ir.Node, Value]]:
+    """Of a sum of ReLUs: what each of its additions begins with. None of them is larger than the sum."""
+    parts = []
+    while value is not None and _is_made_by(value, "Add"):
+        node = value.producer()
+        assert node is not None
+        value, addend = node.inputs
+        if value is None or not _is_made_by(addend, "Relu"):
+            return []
+        parts.append((node, value))
+    return parts if _is_made_by(value, "Relu") else []
+
+
+def _is_made_by(value: Value | None, op_type: str) -> bool:
+    node = None if value is None else value.producer()
+    return node is not None and node.op_type == op_type
 
 
 class _Rounding:
@@ -82,6 +119,7 @@ class _Rounding:
         self.graph = graph
         self.form = form
         self.done: dict[Value, Value] = {}
+        self.limits: dict[Value, tuple[DataType | None, float]] = {}
 
     def activation(self, value: Value, dtype: DataType | None, limit: float, reader: ir.Node) -> Value:
         """``value``, of type ``dtype``, rounded before its first reader."""
@@ -94,6 +132,7 @@ class _Rounding:
             rounded.type = ir.TensorType(self.form.type)
             self.graph.insert_before(reader, quantize)
             self.done[value] = self._restore(value, rounded, scales, zero, reader)
+            self.limits[value] = dtype, limit
         return self.done[value]
 
     def weight(self, value: Value, axis: int, reader: ir.Node) -> Value:
@@ -112,6 +151,19 @@ class _Rounding:
             scales, zero = self._initializers(value, scale.reshape(-1) if attributes else scale.reshape(()))
             self.done[value] = self._restore(value, rounded, scales, zero, reader, **attributes)
         return self.done[value]
+
+    def share(self) -> None:
+        """Let sums and enlargements read what layers read rounded: then nobody needs it in a wider type."""
+        for value in self.limits:
+            for node, index in tuple(value.uses()):
+                if _is_shortcut(node, index) or _repeats(node):
+                    node.replace_input_with(index, self.done[value])
+
+    def round_partial_sums(self) -> None:
+        """Round what leads to a rounded sum of ReLUs as finely as the sum, whose range holds it."""
+        for total, range_ in tuple(self.limits.items()):
+            for node, part in _partial_sums(total):
+                node.replace_input_with(0, self.activation(part, *range_, node))
 
     def _scale(self, limits: NDArray[np.floating] | float, dtype: np.dtype) -> NDArray[np.floating]:
         # A scale below the smallest normal number of float16 would become zero. Such a channel is as good as silent.

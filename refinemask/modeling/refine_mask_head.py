@@ -91,8 +91,10 @@ class RefinementStage(nn.Module):
         if features.masks is not None:
             mask_inputs = torch.cat([features.masks, masks], dim=1)
             mask_weight = torch.cat([weight[:, c - 2 : c], mask_weight], dim=1)
-        fused = F.conv2d(semantic, weight[:, c : 2 * c], self.fuse.bias) + F.conv2d(mask_inputs, mask_weight)
-        fused = self.fusion(F.relu(fused + features.conv(weight[:, :c])))
+        of_semantic = F.conv2d(semantic, weight[:, c : 2 * c], self.fuse.bias)
+        of_masks = F.conv2d(mask_inputs, mask_weight)
+        # What is upsampled comes first in the sum, because runtimes let a convolution add to what is there.
+        fused = self.fusion(F.relu(features.conv(weight[:, :c]) + of_masks + of_semantic))
         return StageFeatures(F.relu(self.transform_out(fused)), upsample_aligned(masks))
 
 

@@ -1,5 +1,6 @@
 """What the mask head saves exactly (one class, convolutions before the upsampling, no copies) survives the export."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,6 +64,19 @@ def test_features_are_projected_before_upsampling(graph: ir.Graph) -> None:
     full = [shape(out) for node in graph for out in node.outputs if out.shape and 112 in shape(out)[2:]]
     assert full
     assert max(size[1] for size in full if len(size) == 4 and size[-2:] == [112, 112] and size[0] != "batch") == 2
+
+
+def test_masks_are_upsampled_channel_by_channel(graph: ir.Graph) -> None:
+    places = "coordinate_transformation_mode"
+    masks = [node for node in nodes(graph, "Resize") if node.attributes.get_string(places) == "align_corners"]
+    assert [shape(node.outputs[0])[1:] for node in masks] == [[1, 28, 28], [1, 56, 56], [1, 112, 112]]
+
+
+def test_what_is_upsampled_comes_first_in_the_sum_of_a_stage(graph: ir.Graph) -> None:
+    """Each of the two sums then adds a convolution to what is there, which runtimes do within the convolution."""
+    sums = [node for node in nodes(graph, "Add") if re.fullmatch(r"mask_head\.stages\.\d/Add(_\d)?", str(node.name))]
+    assert len(sums) == 6
+    assert all(node.inputs[1].producer().op_type == "Conv" for node in sums)  # type: ignore[union-attr]
 
 
 def test_fuse_convolution_is_split(graph: ir.Graph) -> None:

@@ -105,6 +105,93 @@ def test_layers_without_a_range_stay() -> None:
     assert [value.name for value in changed.inputs if value] == ["flat.restored", "matrix.restored", "bias"]
 
 
+CHAINS = """
+<ir_version: 10, opset_import: ["" : 20]>
+chains (float[B,8,6,6] x) => (float[B,8,6,6] block, float[B,8,12,12] merged, float[B,8,12,12] smooth,
+                              float[B,8,6,6] total, float[B,8,6,6] signed_total, float[B,8,6,6] kept)
+<float[8,8,1,1] weight, float[4] twice = {1, 1, 2, 2}>
+{
+    inner = Conv (x, weight)
+    block = Add (inner, x)
+    repeated = Resize <mode: string = "nearest", coordinate_transformation_mode: string = "asymmetric"> (x, , twice)
+    lateral = Conv (repeated, weight)
+    merged = Add (lateral, repeated)
+    smooth = Resize <mode: string = "linear"> (x, , twice)
+    first = Relu (inner)
+    second = Relu (x)
+    third = Abs (x)
+    two = Add (first, second)
+    three = Add (two, first)
+    total = Conv (three, weight)
+    mixed = Add (first, third)
+    signed_total = Conv (mixed, weight)
+    kept = Add (second, x)
+}
+"""
+
+
+def chained(precision: QuantizedType) -> ir.Model:
+    """Every convolution is quantised but the one that makes ``lateral``, whose input has no range."""
+    model = onnx.parser.parse_model(CHAINS)
+    weight = np.random.default_rng(0).normal(size=(8, 8, 1, 1)).astype(np.float32) / 4
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "weight"))
+    for node in model.graph.node:
+        node.name = node.output[0]
+    graph = ir.from_proto(onnx.shape_inference.infer_shapes(model))
+    insert_qdq(graph.graph, {"inner": 2.0, "total": 6.0, "signed_total": 4.0}, precision)
+    onnx.checker.check_model(ir.to_proto(graph), full_check=True)
+    return graph
+
+
+def reads(model: ir.Model) -> dict[str, list[str]]:
+    return {str(node.name): [str(value.name) for value in node.inputs if value] for node in model.graph}
+
+
+def test_sums_and_enlargements_read_what_layers_read_rounded() -> None:
+    read = reads(chained("int8"))
+    assert read["inner"][0] == "x.restored"
+    assert read["block"] == ["inner", "x.restored"]
+    assert read["repeated"][0] == "x.restored"
+    assert read["merged"] == ["lateral", "repeated"], "what no layer reads rounded has no range"
+    assert read["smooth"][0] == read["second"][0] == "x"
+    assert read["kept"] == ["second", "x"], "a sum without a convolution"
+
+
+def test_partial_sums_of_relus_are_rounded_at_the_scale_of_the_sum() -> None:
+    model = chained("int8")
+    read, values = reads(model), model.graph.initializers
+    assert read["three"] == ["two.restored", "first"]
+    assert read["two"] == ["first.restored", "second"]
+    scales = [values[f"{name}.scale"].const_value.numpy() for name in ("three", "two", "first")]  # type: ignore[union-attr]
+    assert scales == [np.float32(6 / 127)] * 3
+    assert read["mixed"] == ["first", "third"], "an addend that may be negative makes a part larger than the sum"
+
+
+def test_chains_of_rounded_values_compute_what_is_written() -> None:
+    model = chained("int8")
+    x = np.random.default_rng(1).normal(size=(2, 8, 6, 6)).astype(np.float32)
+    session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"])
+    block, merged, total = session.run(["block", "merged", "total"], {"x": x})
+    source = np.random.default_rng(0).normal(size=(8, 8, 1, 1)).astype(np.float32) / 4
+    kernel = rounded(source, np.abs(source).max(axis=(1, 2, 3), keepdims=True), "int8")[:, :, 0, 0]
+    narrow = rounded(x, np.float64(2.0), "int8")
+    inner = np.einsum("bchw,kc->bkhw", narrow, kernel)
+    assert_near(block, inner + narrow, "quantised sums")
+    repeated = narrow.repeat(2, axis=2).repeat(2, axis=3)
+    assert_near(merged, np.einsum("bchw,kc->bkhw", repeated, source[:, :, 0, 0]) + repeated, "quantised sums")
+    limit = np.float64(6.0)
+    first, second = (np.maximum(values, 0) for values in (inner, x))
+    three = rounded(rounded(rounded(first, limit, "int8") + second, limit, "int8") + first, limit, "int8")
+    assert_near(total, np.einsum("bchw,kc->bkhw", three, kernel), "quantised sums")
+
+
+def test_a_float_of_8_bits_rounds_the_inputs_of_layers_alone() -> None:
+    read = reads(chained("fp8"))
+    assert read["block"] == ["inner", "x"]
+    assert read["repeated"][0] == "x"
+    assert read["three"] == ["two", "first"]
+
+
 def test_layers_that_decide_boxes_are_kept(tiny_files: tuple) -> None:
     heads = "cls_logits", "bbox_deltas"
     assert set(kept_layers(ir.load(tiny_files[1]).graph)) == {
