@@ -44,7 +44,8 @@ class Histogram:
         largest = float(np.max([np.abs(chunk).max() for chunk in chunks], initial=0.0))
         if not largest <= LARGEST:
             raise ValueError(f"the largest value is {largest:g}; expected at most {LARGEST:g}")
-        exponent = max(int(np.frexp(largest)[1]), SMALLEST_EXPONENT)
+        # The exponent of 0 is 0, as if it were a large number.
+        exponent = max(int(np.frexp(largest)[1]), SMALLEST_EXPONENT) if largest else SMALLEST_EXPONENT
         bins_per_unit = np.float32(BINS * 2.0**-exponent)
         counts = np.zeros(BINS, np.int64)
         for chunk in chunks:

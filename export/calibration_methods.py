@@ -44,15 +44,15 @@ def choose_range(histogram: Histogram, method: Method) -> float:
 
 
 def _by_squared_error(histogram: Histogram) -> float:
-    counts = np.trim_zeros(histogram.counts, "b").astype(np.float64)
+    counts = np.trim_zeros(histogram.counts, "b")
     values = (np.arange(len(counts)) + 0.5) * histogram.width
     # Where a step is narrower than a bin, the histogram does not tell what rounding does.
     ends = np.arange(LEVELS, len(counts) + 1) * histogram.width
-    errors = [counts @ _rounding_errors(values, end) ** 2 for end in ends]
+    errors = [float(np.dot(counts, _rounding_errors(values, end) ** 2)) for end in ends]
     return float(ends[int(np.argmin(errors))])
 
 
-def _rounding_errors(values: NDArray[np.float64], end: float) -> NDArray[np.float64]:
+def _rounding_errors(values: NDArray[np.floating], end: float) -> NDArray[np.floating]:
     """How far magnitudes are from what int8 codes of the range ``end`` make of them."""
     step = end / LEVELS
     return values - np.minimum(np.round(values / step), LEVELS) * step

@@ -17,7 +17,7 @@ from export.calibration_histogram import BINS, Histogram
 from export.calibration_images import Choice
 from export.qdq import kept_layers, layers
 from export.reading import read_model
-from refinemask.contract import INPUTS, Metadata
+from refinemask.contract import Metadata
 from refinemask.data.transforms import preprocess
 from refinemask.files import UserError, atomic_write
 from refinemask.readable import require_readable

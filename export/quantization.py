@@ -116,6 +116,30 @@ def quantize_onnx(
     )
 
 
+def write_quantized(
+    model: str | os.PathLike[str], output: Path, calibration: Calibration, precision: QuantizedType
+) -> Metadata:
+    """Write a quantised file that is compared with nothing, as measurements need it.
+
+    Args:
+        model: an fp32 or fp16 file of :func:`export.export_onnx`.
+        output: the .onnx file to write.
+        calibration: its ranges.
+        precision: the type that convolutions and linear layers are rounded to.
+
+    Returns:
+        The metadata of the new file.
+
+    Raises:
+        UserError: the model cannot be quantised, or the ranges are of another one.
+    """
+    graph = read_model(model)
+    metadata = _quantize(graph, _metadata(graph, Path(model)), calibration, precision)
+    with atomic_write(output) as temporary:
+        ir.save(graph, temporary)
+    return metadata
+
+
 def _metadata(model: ir.Model, path: Path) -> Metadata:
     """The metadata of a file that can be quantised."""
     metadata = Metadata.from_properties(model.metadata_props, path)

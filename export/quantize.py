@@ -1,7 +1,7 @@
 """Quantise an exported file to int8 or fp8 by Q/DQ nodes.
 
-The ranges are calibrated on real images, which need no annotations, and kept beside the file; with them other exports of
-the same checkpoint need no calibration::
+The ranges are calibrated on real images, which need no annotations, and kept beside the file. With them other exports
+of the same checkpoint need no calibration::
 
     python -m export.quantize model.onnx -o int8.onnx --images DIR
     python -m export.quantize model-fp16.onnx -o int8-fp16.onnx --ranges int8.ranges.json --images DIR
