@@ -114,19 +114,23 @@ def training_images(trial: Trial) -> Choice:
     return Choice(calibration=tuple(paths), held_out=(), sha256=str(trial.seed), window=None)
 
 
-def measure(args: Args, start: CalibrationReport | None) -> Iterator[CalibrationReport]:
-    """The report after each evaluation, from one of an earlier run on."""
+def measure(args: Args) -> Iterator[CalibrationReport]:
+    """The report after each evaluation, from that of an interrupted run on.
+
+    Raises:
+        UserError: the output is of another command, or the model cannot be used.
+    """
+    report = read_earlier(args) or _baseline(args)
+    yield report
     with tempfile.TemporaryDirectory(prefix="refinemask-") as name:
         folder = Path(name)
-        if start is None:
-            yield (start := _baseline(args))
-        for trial in trials(args)[len(start.trials) :]:
+        for trial in trials(args)[len(report.trials) :]:
             calibration = _calibrate(args.model, trial, folder)
             file = folder / "quantised.onnx"
             write_quantized(args.model, file, calibration, args.precision)
             accuracy, _ = _accuracy(file, args)
-            start = replace(start, trials=(*start.trials, TrialReport(trial, accuracy)))
-            yield start
+            report = replace(report, trials=(*report.trials, TrialReport(trial, accuracy)))
+            yield report
 
 
 def _baseline(args: Args) -> CalibrationReport:
@@ -227,13 +231,11 @@ def _calibration(args: Args) -> None:
     require_at_least(1, count=args.count, seeds=args.seeds, limit=args.limit, threads=args.threads)
     require_at_least(1, counts=min(args.counts, default=1))
     require_own_files({"--output": args.output}, args.model)
-    report = read_earlier(args)
-    for report in measure(args, report):
+    for report in measure(args):
         write_report(report, args.output)
         print(f"{len(report.trials)} of {len(trials(args))} calibrations evaluated", flush=True)
-    if report is not None:
-        terminal().print(methods_table(report))
-        terminal().print(spread_table(report))
+    terminal().print(methods_table(report))
+    terminal().print(spread_table(report))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
@@ -20,7 +21,12 @@ from export.reading import read_model
 from refinemask.contract import Metadata
 from refinemask.data.transforms import preprocess
 from refinemask.files import UserError, atomic_write
+from refinemask.foreign import foreign_errors
 from refinemask.readable import require_readable
+
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 
 @dataclass(frozen=True)
@@ -82,13 +88,13 @@ def _counted_batches(
     model: Path, metadata: Metadata, choice: Choice, start: int, size: int
 ) -> Iterator[tuple[int, dict[str, Histogram]]]:
     """The number of the first image of each batch from ``start`` on, and the histograms of the batch."""
-    from refinemask.onnx_session import cpu_session, run_session
+    from refinemask.onnx_session import run_session
 
     graph = read_model(model)
     named = layers(graph.graph)
     values = {name: named[name].inputs[0] for name in _layer_inputs(graph.graph)}
     graph.graph.outputs.extend(value for value in values.values() if value not in graph.graph.outputs)
-    session = cpu_session(ir.to_proto(graph).SerializeToString(), model, torch.get_num_threads())
+    session = _session(ir.to_proto(graph).SerializeToString(), model)
     canvas = metadata.bounds.height[1], metadata.bounds.width[1]
     for first in range(start, len(choice.calibration), size):
         # A file that takes no smaller batch sees some images of the last one twice.
@@ -96,6 +102,18 @@ def _counted_batches(
         batch = preprocess([choice.read(path) for path in paths], metadata.config.preprocessing, canvas)
         outputs = run_session(session, batch, model, [str(value.name) for value in values.values() if value])
         yield first, {name: _histogram(outputs.pop(0), name, paths) for name in values}
+
+
+def _session(graph: bytes, model: Path) -> "InferenceSession":
+    import onnxruntime
+
+    from refinemask.onnx_session import session_options
+
+    options = session_options(torch.get_num_threads())
+    # The arena grows by doubling, and what the layers read is most of the memory: it would hold nearly twice of that.
+    options.enable_cpu_mem_arena = False
+    with foreign_errors(f"{model}: ONNX Runtime cannot load it"):
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 def _histogram(values: NDArray[np.floating], layer: str, paths: Sequence[Path]) -> Histogram:
