@@ -24,7 +24,6 @@ from refinemask.files import UserError, atomic_write
 from refinemask.foreign import foreign_errors
 from refinemask.readable import require_readable
 
-
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
