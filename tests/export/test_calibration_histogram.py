@@ -10,7 +10,7 @@ from export.calibration_histogram import BINS, CHUNK, LARGEST, SMALLEST_EXPONENT
 
 
 def values_of(scale: float, shape: tuple[int, ...] = (3, 50, 7)) -> np.ndarray:
-    return (scale * np.random.default_rng(int(scale)).standard_normal(shape)).astype(np.float32)
+    return np.asarray(scale * np.random.default_rng(int(scale)).standard_normal(shape), np.float32)
 
 
 def reference(values: np.ndarray, exponent: int) -> np.ndarray:
@@ -20,7 +20,7 @@ def reference(values: np.ndarray, exponent: int) -> np.ndarray:
 @pytest.mark.parametrize("shape", [(3, 50, 7), (CHUNK,), (2, CHUNK + 1), (1,)])
 @pytest.mark.parametrize("kind", [np.float32, np.float16])
 def test_counts_are_numpy_s(shape: tuple[int, ...], kind: type) -> None:
-    values = values_of(5.0, shape).astype(kind)
+    values: np.ndarray = values_of(5.0, shape).astype(kind)
     histogram = Histogram.of(values)
     assert histogram.largest == float(np.abs(values).max())
     assert 2.0 ** (histogram.exponent - 1) <= histogram.largest < 2.0**histogram.exponent

@@ -55,7 +55,7 @@ def test_entropy_is_the_least_divergence_of_all_ranges(name: str) -> None:
     joined = -(-len(counts) // ENTROPY_BINS)
     counts = np.pad(counts, (0, -len(counts) % joined)).reshape(-1, joined).sum(axis=1)
     ends = np.arange(LEVELS, len(counts) + 1)
-    best = ends[int(np.argmin([divergence(counts, end) for end in ends]))]
+    best = ends[int(np.argmin([divergence(counts, int(end)) for end in ends]))]
     assert choose_range(histogram, "entropy") == pytest.approx(min(best * joined * histogram.width, histogram.largest))
 
 
