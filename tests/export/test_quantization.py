@@ -116,7 +116,7 @@ def test_a_calibration_needs_images_alone_and_leaves_its_ranges(
     assert (calibration.source_sha256, calibration.images) == (sha256(tiny_files[0]), 3)
     assert calibration.tool == f"ONNX Runtime {onnxruntime.__version__}, {METHOD}"
     assert set(calibration.ranges) == set(layers(graph)) - set(kept_layers(graph))
-    assert rounded_layers(output) == list(calibration.ranges)
+    assert set(rounded_layers(output)) == set(calibration.ranges)
     again = quantize_onnx(tiny_files[1], tmp_path / "again.onnx", images=IMAGES, ranges=report.ranges)
     assert again.metadata == report.metadata
     assert (tmp_path / "again.onnx").read_bytes() == output.read_bytes()
