@@ -11,7 +11,7 @@ CREATE := $(PYTHON) -m venv
 INSTALL := $(RUN) -m pip install --quiet
 endif
 
-.PHONY: help demo test test-slow fuzz test-wheel test-newest test-oldest test-python lint docs plugins quantize-env wheel lock clean
+.PHONY: help demo test test-slow fuzz test-wheel test-newest test-oldest test-python lint docs plugins wheel lock clean
 
 help:
 	@echo "make demo     install, export the bundled RefineMask to ONNX, compare engines on real images (no GPU needed)"
@@ -19,7 +19,6 @@ help:
 	@echo "make test-slow  the tests that take minutes each, which make test leaves out"
 	@echo "make docs     build the site of the documentation into site/, and stop at whatever a page gets wrong"
 	@echo "make plugins  build the CUDA kernels and the TensorRT plugin library"
-	@echo "make quantize-env  make the environment of python -m export.quantize (nvidia-modelopt on top of .venv)"
 	@echo "make wheel    build the two distributions into dist/"
 	@echo "make fuzz     read damaged files of every kind, FUZZ=100 times as many as make test does; counts in out/fuzz.json"
 	@echo "make test-wheel  install them from there and from the package index into fresh environments, and run them"
@@ -27,7 +26,7 @@ help:
 	@echo "make test-oldest PYTHON=python3.10  the same with the lowest versions that the project allows"
 	@echo "make test-python PYTHON=python3.12  run an exported file, and the tests of that, with another Python and no PyTorch"
 	@echo "make lock     complete $(LOCK); first delete it for the newest versions"
-	@echo "UV=1          with any of them but quantize-env: install with uv instead of pip"
+	@echo "UV=1          with any of them: install with uv instead of pip"
 
 # There is one stamp for each set of extras; a change of what they ask for installs again.
 $(RUN):
@@ -76,14 +75,6 @@ docs: $(VENV)/.docs
 
 plugins: $(VENV)/.demo
 	$(RUN) -m trt_plugins.build
-
-# nvidia-modelopt pins older versions of onnx and ONNX Runtime; the rest comes from the main environment.
-quantize-env: $(VENV)/.demo
-	$(RUN) -m venv $(VENV)-quantize
-	$(VENV)-quantize/bin/python -c 'import pathlib, sys, sysconfig; \
-		pathlib.Path(sysconfig.get_path("purelib"), "main.pth").write_text(f"import site; site.addsitedir({sys.argv[1]!r})")' \
-		"$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
-	$(VENV)-quantize/bin/pip install --quiet 'nvidia-modelopt[onnx]>=0.47,<0.48'
 
 wheel: $(VENV)/.dev
 	rm -rf dist

@@ -2,11 +2,10 @@
 
     python examples/quantize.py
 
-The ranges of the bundled model's layers were measured once, with nvidia-modelopt, and are kept beside its weights. With
-such a file the quantisation needs nvidia-modelopt no more. For your own model measure them first, in the environment
-that ``make quantize-env`` makes:
+The ranges of the bundled model's layers were measured once and are kept beside its weights. For your own model leave
+them out: then it is calibrated on the images, and the ranges are written beside the new file.
 
-    export.quantize_onnx("r50.onnx", "r50-int8.onnx", images="train2017", calibration="instances_train2017.json")
+    export.quantize_onnx("r50.onnx", "r50-int8.onnx", images="train2017")
 
 It takes about a minute on two CPU cores, most of it the export. ONNX Runtime computes the int8 file as it is
 written, which shows its accuracy and not its speed: int8 is fast in TensorRT, and runs in OpenVINO.

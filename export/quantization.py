@@ -12,15 +12,20 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
-from export.calibration import Calibration, Image, calibrate, read_calibration, split_images, write_calibration
+from export.calibration import METHOD, Calibration, calibrate, read_calibration, write_calibration
+from export.calibration_images import Choice, choose_images
+from export.calibration_methods import Method
 from export.model import add_bodies
 from export.qdq import QuantizedType, insert_qdq, kept_layers, layers
 from export.reading import read_model
 from export.verify import onnx_runner, require_onnxruntime
 from refinemask.agreement import PARITY, Comparison, Parity, require_agreement, verification_images, verify
 from refinemask.contract import Metadata, require_onnx_name
-from refinemask.data.transforms import preprocess
 from refinemask.files import UserError, atomic_write, require_not_input
+from refinemask.options import require_at_least
+
+WITHOUT_RANGE = "without a range: not calibrated, or the input was 0 in all images"
+"""Why a layer stays as it is that could be quantised."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,34 +54,46 @@ def quantize_onnx(
     calibration: str | os.PathLike[str] | None = None,
     ranges: str | os.PathLike[str] | None = None,
     precision: QuantizedType = "int8",
+    method: Method = METHOD,
     count: int = 64,
 ) -> QuantizationReport:
     """Quantise an exported file, and compare it with the file it was made of on other images.
+
+    Unless there are ranges of an earlier calibration, it is calibrated on images, which need no annotations, and the
+    ranges are written beside the output. An interrupted calibration goes on when the function is called again.
 
     Args:
         model: an fp32 or fp16 file of :func:`export.export_onnx`; what is not quantised keeps the type it has.
         output: the .onnx file to write; a file already there stays unless the new one is near enough.
         images: directory of the images to calibrate and to compare on.
-        calibration: COCO annotations, whose images are calibrated on. This needs nvidia-modelopt, and writes the ranges
-            beside the output.
-        ranges: file of an earlier calibration of the same checkpoint, in place of ``calibration``.
+        calibration: COCO annotations: of the images in ``images`` those that they list are calibrated and compared on.
+        ranges: file of an earlier calibration of the same checkpoint, in place of a new one.
         precision: the type that convolutions and linear layers are rounded to.
-        count: number of images to calibrate on, spread evenly over the annotation file.
+        method: how a calibration chooses the ranges.
+        count: number of images to calibrate on, spread evenly over all.
 
     Raises:
-        UserError: a file cannot be used or does not fit the others, or nvidia-modelopt is missing; nothing is written.
-        MismatchError: the quantised file is too far from its source; nothing is written.
+        UserError: a file cannot be used or does not fit the others. Nothing is written, but for what is needed to go
+            on with the calibration.
+        MismatchError: the quantised file is too far from its source. Likewise: another method needs no second run.
     """
     model, output = Path(model), Path(output)
+    written, progress = output.with_suffix(".ranges.json"), output.with_suffix(".ranges.partial")
     require_onnx_name(output)
     require_not_input(output, model, calibration, ranges)
-    if calibration is not None:
-        require_not_input(output.with_suffix(".ranges.json"), model, calibration)
+    if ranges is None:
+        require_not_input(written, model, calibration)
     require_onnxruntime()
     graph = read_model(model)
     metadata, parity, bodies = _metadata(graph, model), PARITY[precision], bool(graph.functions)
+    choice = _choose(images, calibration, ranges, count, metadata)
     with _runnable(model, graph) as source, atomic_write(output) as temporary:
-        measured, held_out = _measure(source, metadata, Path(images), calibration, ranges, count)
+        if choice is None:
+            measured = read_calibration(Path(ranges or ""))
+            held_out = verification_images(Path(images), window=metadata.config.preprocessing.window)
+        else:
+            measured = calibrate(source, model, choice, method, progress)
+            held_out = [choice.read(path) for path in choice.held_out]
         metadata = _quantize(graph, metadata, measured, precision)
         ir.save(graph, temporary)
         onnx.checker.check_model(temporary, full_check=True)
@@ -86,17 +103,41 @@ def quantize_onnx(
         if not bodies:
             graph.functions.clear()
             ir.save(graph, temporary)
-    written = output.with_suffix(".ranges.json") if calibration is not None else None
-    if written is not None:
+    if choice is not None:
         write_calibration(measured, written)
+        progress.unlink(missing_ok=True)
     return QuantizationReport(
         output=output,
         metadata=metadata,
         comparisons=tuple(comparisons),
         parity=parity,
         kept=_kept_by_reason(graph.graph, measured),
-        ranges=written,
+        ranges=None if choice is None else written,
     )
+
+
+def write_quantized(
+    model: str | os.PathLike[str], output: Path, calibration: Calibration, precision: QuantizedType
+) -> Metadata:
+    """Write a quantised file that is compared with nothing, as measurements need it.
+
+    Args:
+        model: an fp32 or fp16 file of :func:`export.export_onnx`.
+        output: the .onnx file to write.
+        calibration: its ranges.
+        precision: the type that convolutions and linear layers are rounded to.
+
+    Returns:
+        The metadata of the new file.
+
+    Raises:
+        UserError: the model cannot be quantised, or the ranges are of another one.
+    """
+    graph = read_model(model)
+    metadata = _quantize(graph, _metadata(graph, Path(model)), calibration, precision)
+    with atomic_write(output) as temporary:
+        ir.save(graph, temporary)
+    return metadata
 
 
 def _metadata(model: ir.Model, path: Path) -> Metadata:
@@ -122,25 +163,23 @@ def _runnable(path: Path, model: ir.Model) -> Iterator[Path]:
         yield copy
 
 
-def _measure(
-    source: Path,
-    metadata: Metadata,
-    images: Path,
+def _choose(
+    images: str | os.PathLike[str],
     annotations: str | os.PathLike[str] | None,
     ranges: str | os.PathLike[str] | None,
     count: int,
-) -> tuple[Calibration, list[Image]]:
-    """The ranges of the file at ``source``, new or recorded, and images to compare on."""
-    window = metadata.config.preprocessing.window
-    if annotations is None and ranges is not None:
-        return read_calibration(Path(ranges)), verification_images(images, window=window)
-    if annotations is None or ranges is not None:
-        raise UserError("give either --calibration (COCO annotations) or --ranges (of an earlier calibration)")
-    if count < 1:
-        raise UserError(f"--count {count}: expected at least one image to calibrate on")
-    chosen, held_out = split_images(Path(annotations), images, count, window)
-    typical = metadata.bounds.height[1], metadata.bounds.width[1]
-    return calibrate(source, preprocess(chosen, metadata.config.preprocessing, typical)), held_out
+    metadata: Metadata,
+) -> Choice | None:
+    """The images of a new calibration; None where there are ranges of an earlier one."""
+    if ranges is not None and annotations is not None:
+        raise UserError(
+            "give either --calibration (the images to calibrate on) or --ranges (of an earlier calibration)"
+        )
+    require_at_least(1, count=count)
+    if ranges is not None:
+        return None
+    listed = None if annotations is None else Path(annotations)
+    return choose_images(Path(images), listed, count, metadata.config.preprocessing.window)
 
 
 def _quantize(model: ir.Model, metadata: Metadata, calibration: Calibration, precision: QuantizedType) -> Metadata:
@@ -150,7 +189,7 @@ def _quantize(model: ir.Model, metadata: Metadata, calibration: Calibration, pre
         UserError: the ranges are of another checkpoint, or of another version of its layers.
     """
     if calibration.source_sha256 != metadata.source_sha256:
-        raise UserError("the ranges are of another checkpoint than the file: calibrate again (--calibration)")
+        raise UserError("the ranges are of another checkpoint than the file: calibrate again, without --ranges")
     if unknown := set(calibration.ranges) - set(layers(model.graph)):
         raise UserError(f"the ranges name layers that the file lacks ({min(unknown)}, …): calibrate again")
     insert_qdq(model.graph, calibration.ranges, precision)
@@ -165,5 +204,5 @@ def _kept_by_reason(graph: ir.Graph, calibration: Calibration) -> dict[str, tupl
     kept, names = kept_layers(graph), defaultdict(list)
     for name in layers(graph):
         if name not in calibration.ranges:
-            names[kept.get(name, "left out by nvidia-modelopt")].append(name)
+            names[kept.get(name, WITHOUT_RANGE)].append(name)
     return {reason: tuple(layers) for reason, layers in names.items()}

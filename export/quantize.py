@@ -1,13 +1,13 @@
 """Quantise an exported file to int8 or fp8 by Q/DQ nodes.
 
-The ranges are calibrated on real images, in an environment of its own because nvidia-modelopt pins older versions of
-onnx and ONNX Runtime, and kept beside the file; with them other exports of the same checkpoint need no calibration::
+The ranges are calibrated on real images, which need no annotations, and kept beside the file. With them other exports
+of the same checkpoint need no calibration::
 
-    make quantize-env
-    .venv-quantize/bin/python -m export.quantize model.onnx -o int8.onnx --calibration val.json --images DIR
+    python -m export.quantize model.onnx -o int8.onnx --images DIR
     python -m export.quantize model-fp16.onnx -o int8-fp16.onnx --ranges int8.ranges.json --images DIR
 
-What is not quantised keeps the type it has: TensorRT runs an int8 file made of an fp16 export in int8 and fp16.
+An interrupted calibration goes on when the same command is given again. What is not quantised keeps the type it has:
+TensorRT runs an int8 file made of an fp16 export in int8 and fp16.
 """
 
 from dataclasses import dataclass
@@ -16,6 +16,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from export.calibration import METHOD
+from export.calibration_methods import Method
 from export.qdq import QuantizedType
 from export.quantization import quantize_onnx
 from export.tables import comparison_table
@@ -28,7 +30,7 @@ from refinemask.spelling import Model, OptionalPath, Output
 class Args:
     """Quantise an exported file, and compare it with the file it was made of on other images.
 
-    Either calibrate it, or take the ranges of an earlier calibration.
+    It is calibrated on the images, which need no annotations, unless ranges of an earlier calibration are given.
     """
 
     model: Model
@@ -38,13 +40,15 @@ class Args:
     images: Path
     """Directory of the images to calibrate and to compare on."""
     calibration: OptionalPath = None
-    """COCO annotations: which images to calibrate on. The ranges are written beside the output."""
+    """COCO annotations: of the images in the directory, only those that they list are used."""
     ranges: OptionalPath = None
-    """Ranges of an earlier calibration of the same checkpoint."""
+    """Ranges of an earlier calibration of the same checkpoint; a new one writes its own beside the output."""
     precision: QuantizedType = "int8"
     """int8 or fp8."""
+    method: Method = METHOD
+    """How a new calibration chooses the range of a tensor."""
     count: int = 64
-    """Images for the calibration, spread evenly over the annotation file."""
+    """Images for a new calibration, spread evenly over all."""
 
 
 def main(args: Args | None = None) -> int:
@@ -62,6 +66,7 @@ def _quantize(args: Args) -> None:
             calibration=args.calibration,
             ranges=args.ranges,
             precision=args.precision,
+            method=args.method,
             count=args.count,
         )
     except MismatchError as error:

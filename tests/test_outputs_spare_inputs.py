@@ -49,6 +49,7 @@ CASES = (
     ("benchmarks.fps", "{a.onnx} --images {dir} -o {a.onnx}"),
     ("benchmarks.fps", "{a.onnx} --images {a.png} -o {a.png}"),
     ("benchmarks.graph", "{a.onnx} {b.onnx} --output {b.onnx}"),
+    ("benchmarks.calibration", "{a.onnx} -o {a.onnx}"),
     ("benchmarks.breakdown.__main__", "{a.onnx} -o {a.onnx}"),
     ("benchmarks.peers.__main__", "{a.onnx} -o {a.onnx}"),
     ("benchmarks.streaming.__main__", "--nuclei {a.onnx} -o {a.onnx}"),

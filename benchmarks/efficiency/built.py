@@ -57,8 +57,8 @@ def _given(source: Source, precision: str, work: Path, size: tuple[int, int] | N
     path, original = (exported_name(source, work, size, name) for name in (precision, "fp16"))
     engine = path.with_suffix(".engine")
     recipe = (
-        f"make quantize-env && .venv-quantize/bin/python -m export.quantize {original} -o {path} "
-        f"--precision {precision} --calibration ANNOTATIONS --images DIR && python -m engines.build {path} -o {engine}"
+        f"python -m export.quantize {original} -o {path} "
+        f"--precision {precision} --images DIR && python -m engines.build {path} -o {engine}"
     )
     if not engine.is_file():
         raise UserError(

@@ -69,7 +69,7 @@ def read_image(path: str | os.PathLike[str], window: Window | None = None) -> ND
         UserError: the file cannot be read, is no regular file, is empty, no image, cut short, damaged, too large to
             decode safely, of a kind that is not read, or has more than 8 bits without a window.
     """
-    return decode_image(path, _read_bytes(path), window)
+    return decode_image(path, read_bytes(path), window)
 
 
 def decode_image(name: str | os.PathLike[str], data: bytes, window: Window | None = None) -> NDArray[np.uint8]:
@@ -180,7 +180,12 @@ def _counted(kinds: Sequence[str]) -> str:
     return f"{noun}: {', '.join(names)}{more}"
 
 
-def _read_bytes(path: str | os.PathLike[str]) -> bytes:
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """The content of an image file, for :func:`decode_image`.
+
+    Raises:
+        UserError: the file cannot be read, or is no regular file.
+    """
     try:
         mode = os.stat(path).st_mode
         # A pipe would be waited for, and a device may have no end.

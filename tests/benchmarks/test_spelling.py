@@ -26,6 +26,7 @@ LINES = {
         "--annotations a.json --size=64x96 --output table.json a.safetensors b.safetensors",
     ),
     "breakdown": ("a.onnx b.onnx --size 64x96 -o parts.json", "--canvas 64 96 --output parts.json a.onnx b.onnx"),
+    "calibration": ("a.onnx --count 8 --counts 8 16 -o cal.json", "--output cal.json --counts 8 16 --count=8 a.onnx"),
     "graph": ("a.onnx b.onnx -o graph.json", "--output graph.json a.onnx b.onnx"),
     "peers": ("a.onnx --size 64x96 -o peers.json", "--canvas 64 96 a.onnx --output peers.json"),
     "savings": ("--size 64x96 --rounds 3 -o savings.json", "--height 64 --width 96 --rounds 3 --output savings.json"),

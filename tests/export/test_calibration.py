@@ -1,4 +1,4 @@
-"""Choosing images to calibrate on, and keeping what was measured."""
+"""Keeping what was calibrated."""
 
 import json
 import math
@@ -8,31 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export.calibration import Calibration, read_calibration, split_images, write_calibration
-from refinemask.bundled import NUCLEI
-from refinemask.config import Window
+from export.calibration import Calibration, choose_ranges, read_calibration, write_calibration
+from export.calibration_histogram import Histogram
 from refinemask.files import UserError
-from tests.support.image_files import png
-
-ANNOTATIONS = NUCLEI / "annotations" / "instances_val.json"
-
-
-def test_calibration_images_are_not_compared_on() -> None:
-    calibration, held_out = split_images(ANNOTATIONS, NUCLEI / "images", 10)
-    assert (len(calibration), len(held_out)) == (10, 6)
-    assert not {image.tobytes() for image in calibration} & {image.tobytes() for image in held_out}
-
-
-def test_deep_images_are_calibrated_on_by_the_window(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(png(np.full((9, 8), 4080, np.uint16)))
-    image = {"id": 1, "file_name": "a.png", "height": 9, "width": 8}
-    (tmp_path / "a.json").write_text(
-        json.dumps({"images": [image], "annotations": [], "categories": [{"id": 1, "name": "a"}]})
-    )
-    for images in split_images(tmp_path / "a.json", tmp_path, 1, Window(low=0, high=4080)):
-        np.testing.assert_array_equal(images, np.full((1, 9, 8, 3), 255))
-    with pytest.raises(UserError, match="--window LOW HIGH"):
-        split_images(tmp_path / "a.json", tmp_path, 1)
 
 
 def test_a_calibration_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -66,6 +44,13 @@ def test_a_calibration_with_values_that_are_none_is_refused(
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(UserError, match=rf"a\.ranges\.json: not a calibration .*{message}"):
         read_calibration(path)
+
+
+def test_readers_of_a_tensor_share_its_range_and_zeros_have_none() -> None:
+    shared, zero = (Histogram.of(np.array(values, np.float32)) for values in ([1.0, -3.0], [0.0, 0.0]))
+    ranges = choose_ranges({"a": shared, "b": zero, "c": shared}, "percentile-99.999")
+    assert list(ranges) == ["a", "c"]
+    assert ranges["a"] == ranges["c"] == pytest.approx(3.0, abs=shared.width)
 
 
 def test_something_else_is_no_calibration(tmp_path: Path) -> None:

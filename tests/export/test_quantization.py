@@ -4,11 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import onnx_ir as ir
+import onnxruntime
 import pytest
 
 from export import Bounds, MismatchError, quantize_onnx
-from export.calibration import Calibration, read_calibration, write_calibration
-from export.qdq import layers
+from export.calibration import METHOD, Calibration, read_calibration, write_calibration
+from export.qdq import kept_layers, layers
 from export.verified_export import export_onnx
 from refinemask.agreement import PARITY, verification_shapes
 from refinemask.bundled import DEMO, NUCLEI
@@ -16,6 +17,7 @@ from refinemask.contract import OPERATORS, Metadata
 from refinemask.files import UserError, sha256
 
 IMAGES = NUCLEI / "images"
+ANNOTATIONS = NUCLEI / "annotations" / "instances_val.json"
 RANGES = {"box_head.fc1/Gemm": 12.0, "mask_head.stages.1.fusion.merge/Conv": 12.0}
 
 
@@ -100,6 +102,42 @@ def test_ranges_of_something_else(tiny_files: tuple[Path, Path], ranges: Path, t
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_calibration_needs_images_alone_and_leaves_its_ranges(
+    tiny_files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Random weights need not bear eight bits.
+    monkeypatch.setattr("export.quantization.require_agreement", lambda *_: None)
+    output = tmp_path / "int8.onnx"
+    report = quantize_onnx(tiny_files[1], output, images=IMAGES, count=3)
+    assert capsys.readouterr().out == ""
+    assert report.ranges == tmp_path / "int8.ranges.json"
+    assert sorted(tmp_path.iterdir()) == [output, report.ranges]
+    calibration, graph = read_calibration(report.ranges), ir.load(tiny_files[1]).graph
+    assert (calibration.source_sha256, calibration.images) == (sha256(tiny_files[0]), 3)
+    assert calibration.tool == f"ONNX Runtime {onnxruntime.__version__}, {METHOD}"
+    assert set(calibration.ranges) == set(layers(graph)) - set(kept_layers(graph))
+    assert set(rounded_layers(output)) == set(calibration.ranges)
+    again = quantize_onnx(tiny_files[1], tmp_path / "again.onnx", images=IMAGES, ranges=report.ranges)
+    assert again.metadata == report.metadata
+    assert (tmp_path / "again.onnx").read_bytes() == output.read_bytes()
+
+
+def test_another_method_needs_no_second_run(
+    tiny_files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, progress = tmp_path / "int8.onnx", tmp_path / "int8.ranges.partial"
+    with monkeypatch.context() as context:
+        context.setattr("export.calibration.choose_range", lambda histogram, method: 1e-6)
+        with pytest.raises(MismatchError):
+            quantize_onnx(tiny_files[1], output, images=IMAGES, calibration=ANNOTATIONS, count=2)
+    assert list(tmp_path.iterdir()) == [progress]
+    monkeypatch.setattr("refinemask.onnx_session.run_session", None)
+    monkeypatch.setattr("export.quantization.verify", lambda *_: [])
+    quantize_onnx(tiny_files[1], output, images=IMAGES, calibration=ANNOTATIONS, count=2, method="mse")
+    assert sorted(tmp_path.iterdir()) == [output, tmp_path / "int8.ranges.json"]
+    assert read_calibration(tmp_path / "int8.ranges.json").tool.endswith(", mse")
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -132,6 +170,4 @@ def test_the_bundled_ranges_fit_an_export_of_the_bundled_checkpoint(tmp_path: Pa
     assert {reason.split(":")[0] for reason in report.kept} == {
         "scores and offsets of boxes",
         "the stem reads the image with 3 channels",
-        # The semantic logits: when the ranges were recorded, they and the features were one convolution.
-        "left out by nvidia-modelopt",
     }

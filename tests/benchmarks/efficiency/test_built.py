@@ -179,5 +179,5 @@ def test_a_calibrated_precision_is_not_made_here(machine: Machine, checkpoints: 
     machine.build(original, engine, precision="int8")
     assert built.built(source, "int8", work, work, (64, 96)) == engine
     other = files.Source(MODELS[0], checkpoints[0], random=False)
-    with pytest.raises(UserError, match=r"was not made of .*; make it again: make quantize-env && "):
+    with pytest.raises(UserError, match=r"was not made of .*; make it again: python -m export.quantize "):
         built.built(other, "int8", work, work, (64, 96))

@@ -53,7 +53,7 @@ PLUGINS = {
 Boxes and masks pool four levels. Each of three stages pools one level twice and predicts, and so does the first mask.
 """
 NARROWEST = 16
-"""Channels of a layer that nvidia-modelopt would quantise."""
+"""Channels of a layer that is worth quantising."""
 DYNAMIC = {
     "demo": Bounds(batch=(1, 1, 4), height=(32, 384, 384), width=(32, 384, 384)),
     "r50": Bounds(batch=(1, 1, 2), height=(32, 800, 1344), width=(32, 1344, 1344)),
