@@ -19,7 +19,9 @@ class NewNodes:
 
     def add(self, kind: str, inputs: list[str], output: str, *, domain: str = "", **attributes: Any) -> str:
         """Append a node; returns its output."""
-        self.nodes.append(onnx.helper.make_node(kind, inputs, [output], f"{output}/{kind}", domain=domain, **attributes))
+        self.nodes.append(
+            onnx.helper.make_node(kind, inputs, [output], f"{output}/{kind}", domain=domain, **attributes)
+        )
         return output
 
     def constant(self, name: str, value: NDArray[Any]) -> str:

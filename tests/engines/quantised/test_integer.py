@@ -26,7 +26,9 @@ def computed(model: onnx.ModelProto, x: np.ndarray, *, plain: bool = False) -> n
 
 
 def kinds(model: onnx.ModelProto) -> list[str]:
-    return [node.op_type for node in model.graph.node if node.op_type in ("QLinearConv", "MatMulIntegerToFloat", "Conv")]
+    return [
+        node.op_type for node in model.graph.node if node.op_type in ("QLinearConv", "MatMulIntegerToFloat", "Conv")
+    ]
 
 
 @pytest.mark.parametrize("operator", ["Conv", "Gemm"])
