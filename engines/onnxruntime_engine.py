@@ -55,6 +55,8 @@ class OnnxRuntimeEngine(Engine):
                 f"export with --precision {wanted} instead"
             )
         if device == "cpu" and metadata.precision == "int8":
+            # Gone first, so that the two need no memory at the same time.
+            del self.session
             self.session = _open_integer(path, threads)
         super().__init__(
             name="ONNX Runtime",

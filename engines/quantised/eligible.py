@@ -47,7 +47,8 @@ def bias_codes(layer: QuantisedLayer, wiring: Wiring) -> NDArray[np.int32] | Non
     if not _has_bias(layer):
         return np.zeros(len(layer.codes), np.int32)
     bias, scale = (wiring.constant(name) for name in (layer.node.input[2], layer.quantize.input[1]))
-    assert bias is not None and scale is not None
+    assert bias is not None
+    assert scale is not None
     codes = np.rint(bias.astype(np.float64) / (scale.astype(np.float64) * weight_scales(layer, wiring)))
     return codes.astype(np.int32) if (np.abs(codes) + LARGEST_CODE * _magnitudes(layer) <= LARGEST_SUM).all() else None
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import onnx
 import onnx.helper
 import onnx.numpy_helper
