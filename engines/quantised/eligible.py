@@ -20,7 +20,12 @@ def fits(layer: QuantisedLayer, wiring: Wiring) -> bool:
     """Whether the operators compute what this layer does, whatever its codes."""
     node, given = layer.node, attributes(layer.node)
     scale, weight_scale = (wiring.constant(side.input[1]) for side in (layer.quantize, layer.weight))
-    if any(found is None or found.dtype != np.float32 for found in (scale, weight_scale)) or np.ndim(scale):
+    if (
+        scale is None
+        or weight_scale is None
+        or scale.ndim
+        or {scale.dtype, weight_scale.dtype} != {np.dtype("float32")}
+    ):
         return False
     for zero in (layer.quantize.input[2:3], layer.weight.input[2:3]):
         codes = wiring.constant(zero[0]) if zero else None
@@ -29,7 +34,7 @@ def fits(layer: QuantisedLayer, wiring: Wiring) -> bool:
     bias = wiring.constant(node.input[2]) if _has_bias(layer) else np.zeros(1)
     if bias is None or bias.ndim != 1 or LARGEST_CODE * _magnitudes(layer).max() > LARGEST_SUM:
         return False
-    per_channel = weight_scale is not None and (weight_scale.ndim == 0 or _axis(layer.weight) == output_axis(node))
+    per_channel = weight_scale.ndim == 0 or _axis(layer.weight) == output_axis(node)
     if node.op_type == "Conv":
         padded = given.get("auto_pad", b"NOTSET") == b"NOTSET"
         return per_channel and layer.codes.ndim == 4 and given.get("group", 1) == 1 and padded

@@ -24,8 +24,8 @@ def patches(layer: QuantisedLayer, source: str, zero: str, new: NewNodes) -> str
     top, left, bottom, right = given.get("pads", [0] * 4)
     steps, gaps = list(given.get("strides", [1, 1])), given.get("dilations", [1, 1])
     if top or left or bottom or right:
-        ends = np.array([0, top, left, 0, 0, bottom, right, 0], np.int64)
-        source = new.add("Pad", [source, new.constant(f"{name}.pads", ends), zero], f"{name}.padded")
+        pads = np.array([0, top, left, 0, 0, bottom, right, 0], np.int64)
+        source = new.add("Pad", [source, new.constant(f"{name}.pads", pads), zero], f"{name}.padded")
     if kernel == (1, 1) and steps == [1, 1]:
         return source
     pieces = []
