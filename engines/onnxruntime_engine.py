@@ -7,8 +7,9 @@ import numpy as np
 import onnxruntime as ort
 
 from engines.base import Engine
-from refinemask.contract import INPUTS, OUTPUTS, Metadata, require_tensors
+from refinemask.contract import INPUTS, OUTPUTS, Metadata, read_onnx, require_tensors
 from refinemask.external_data import require_data_inside
+from refinemask.extras import needed_by
 from refinemask.files import UserError
 from refinemask.foreign import foreign_errors
 from refinemask.onnx_session import cuda_remedy, session_options
@@ -22,7 +23,8 @@ TF32_OPTION = "use_tf32"
 class OnnxRuntimeEngine(Engine):
     """An exported file in ONNX Runtime; the custom operators run as the functions the file carries.
 
-    A file runs in its own precision; on a GPU an fp32 file also in tf32.
+    A file runs in its own precision; on a GPU an fp32 file also in tf32. On a CPU the layers of an int8 file run in
+    integer kernels, where those are right.
     """
 
     def __init__(
@@ -52,6 +54,10 @@ class OnnxRuntimeEngine(Engine):
                 f"{path}: its precision is {metadata.precision}, and ONNX Runtime runs a file as it is; "
                 f"export with --precision {wanted} instead"
             )
+        if device == "cpu" and metadata.precision == "int8":
+            # Gone first, so that the two need no memory at the same time.
+            del self.session
+            self.session = _open_integer(path, threads)
         super().__init__(
             name="ONNX Runtime",
             config=metadata.config,
@@ -101,3 +107,15 @@ def _open(path: str | os.PathLike[str], threads: int | None, device: str, *, tf3
             f"{cuda_remedy()}, or use --device cpu"
         )
     return session
+
+
+def _open_integer(path: str | os.PathLike[str], threads: int | None) -> ort.InferenceSession:
+    """A session on the CPU whose int8 layers are integer operators."""
+    # Not as written instead: that is slower than fp32, which nobody wants of int8.
+    with needed_by(f"{path}: int8 on a CPU", otherwise="pip install onnx"):
+        from engines.quantised.integer import write_integer
+        from engines.quantised.saturation import kernels_saturate
+    model = read_onnx(path, weights=True)
+    with foreign_errors(f"{path}: ONNX Runtime cannot load its integer form", "export and quantise it again"):
+        write_integer(model, saturates=kernels_saturate())
+        return ort.InferenceSession(model.SerializeToString(), session_options(threads), providers=[PROVIDERS["cpu"]])

@@ -10,6 +10,8 @@ import onnx.numpy_helper
 from numpy.typing import NDArray
 
 OPERATORS = ("Conv", "Gemm", "MatMul")
+MICROSOFT = "com.microsoft"
+"""Domain of ONNX Runtime's own operators."""
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,11 @@ def overflowing_layers(graph: onnx.GraphProto) -> list[str]:
     """
     wiring = Wiring(graph)
     signs = Signs(wiring)
-    return [layer.node.name for layer in quantised_layers(graph) if _can_overflow(layer, signs)]
+    return [layer.node.name for layer in quantised_layers(graph) if can_overflow(layer, signs)]
 
 
-def _can_overflow(layer: QuantisedLayer, signs: Signs) -> bool:
+def can_overflow(layer: QuantisedLayer, signs: Signs) -> bool:
+    """Whether two products of this layer, its input's codes unsigned, can exceed 16 bits."""
     largest = 127 if signs.never_negative(layer.quantize.input[0]) else 255
     return 2 * largest * int(np.abs(layer.codes.astype(np.int16)).max(initial=0)) > LARGEST_SUM
 

@@ -1,0 +1,42 @@
+"""Nodes and constants that replace those of a graph."""
+
+from typing import Any
+
+import onnx
+import onnx.helper
+import onnx.numpy_helper
+from numpy.typing import NDArray
+
+
+class NewNodes:
+    """The nodes of a graph that is written anew, in order."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self._graph = graph
+        self._constants: dict[str, onnx.TensorProto] = {}
+
+    def add(self, kind: str, inputs: list[str], output: str, *, domain: str = "", **attributes: Any) -> str:
+        """Append a node; returns its output."""
+        self.nodes.append(
+            onnx.helper.make_node(kind, inputs, [output], f"{output}/{kind}", domain=domain, **attributes)
+        )
+        return output
+
+    def constant(self, name: str, value: NDArray[Any]) -> str:
+        """Have a constant, if it is not there yet; returns its name."""
+        if name not in self._constants:
+            self._constants[name] = onnx.numpy_helper.from_array(value, name)
+        return name
+
+    def replace(self) -> None:
+        """Put the nodes in the place of the graph's own, without those that nobody reads."""
+        read, kept = {value.name for value in self._graph.output}, list[onnx.NodeProto]()
+        for node in reversed(self.nodes):
+            if read.intersection(node.output):
+                read.update(node.input)
+                kept.append(node)
+        tensors = [tensor for tensor in (*self._graph.initializer, *self._constants.values()) if tensor.name in read]
+        del self._graph.node[:], self._graph.initializer[:]
+        self._graph.node.extend(reversed(kept))
+        self._graph.initializer.extend(tensors)
