@@ -13,14 +13,17 @@ import onnx
 import onnx_ir as ir
 
 from export.calibration import Calibration, Image, calibrate, read_calibration, split_images, write_calibration
+from export.max_drop import goal_of, layers_to_keep, search_path
 from export.model import add_bodies
 from export.qdq import QuantizedType, insert_qdq, kept_layers, layers
 from export.reading import read_model
+from export.trials import Candidates
 from export.verify import onnx_runner, require_onnxruntime
 from refinemask.agreement import PARITY, Comparison, Parity, require_agreement, verification_images, verify
 from refinemask.contract import Metadata, require_onnx_name
 from refinemask.data.transforms import preprocess
 from refinemask.files import UserError, atomic_write, require_not_input
+from refinemask.kept_layers import KeptLayers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,8 @@ def quantize_onnx(
     ranges: str | os.PathLike[str] | None = None,
     precision: QuantizedType = "int8",
     count: int = 64,
+    max_drop: float | None = None,
+    annotations: str | os.PathLike[str] | None = None,
 ) -> QuantizationReport:
     """Quantise an exported file, and compare it with the file it was made of on other images.
 
@@ -62,14 +67,19 @@ def quantize_onnx(
         ranges: file of an earlier calibration of the same checkpoint, in place of ``calibration``.
         precision: the type that convolutions and linear layers are rounded to.
         count: number of images to calibrate on, spread evenly over the annotation file.
+        max_drop: largest loss of mask AP and of boundary AP in points; as few layers as that takes are not quantised.
+            What is measured lies beside the output meanwhile, and an interrupted search goes on from it.
+        annotations: annotations to judge ``max_drop`` by, of images in ``images``.
 
     Raises:
         UserError: a file cannot be used or does not fit the others, or nvidia-modelopt is missing; nothing is written.
         MismatchError: the quantised file is too far from its source; nothing is written.
+        FailedCheckError: ``max_drop`` is met only if nothing is quantised; nothing is written.
     """
     model, output = Path(model), Path(output)
     require_onnx_name(output)
-    require_not_input(output, model, calibration, ranges)
+    require_not_input(output, model, calibration, ranges, annotations)
+    goal = goal_of(max_drop, annotations, Path(images))
     if calibration is not None:
         require_not_input(output.with_suffix(".ranges.json"), model, calibration)
     require_onnxruntime()
@@ -77,7 +87,9 @@ def quantize_onnx(
     metadata, parity, bodies = _metadata(graph, model), PARITY[precision], bool(graph.functions)
     with _runnable(model, graph) as source, atomic_write(output) as temporary:
         measured, held_out = _measure(source, metadata, Path(images), calibration, ranges, count)
-        metadata = _quantize(graph, metadata, measured, precision)
+        _require_fit(graph, metadata, measured)
+        kept = goal and layers_to_keep(goal, Candidates(source, measured, precision), output)
+        metadata = _quantize(graph, metadata, measured, precision, kept)
         ir.save(graph, temporary)
         onnx.checker.check_model(temporary, full_check=True)
         runners = onnx_runner(temporary, output), onnx_runner(source, model)
@@ -89,12 +101,13 @@ def quantize_onnx(
     written = output.with_suffix(".ranges.json") if calibration is not None else None
     if written is not None:
         write_calibration(measured, written)
+    search_path(output).unlink(missing_ok=True)
     return QuantizationReport(
         output=output,
         metadata=metadata,
         comparisons=tuple(comparisons),
         parity=parity,
-        kept=_kept_by_reason(graph.graph, measured),
+        kept=_kept_by_reason(graph.graph, measured, kept),
         ranges=written,
     )
 
@@ -143,27 +156,39 @@ def _measure(
     return calibrate(source, preprocess(chosen, metadata.config.preprocessing, typical)), held_out
 
 
-def _quantize(model: ir.Model, metadata: Metadata, calibration: Calibration, precision: QuantizedType) -> Metadata:
-    """Put Q/DQ nodes around the layers that have a range, in place, and say so in the model's metadata.
-
-    Raises:
-        UserError: the ranges are of another checkpoint, or of another version of its layers.
-    """
+def _require_fit(model: ir.Model, metadata: Metadata, calibration: Calibration) -> None:
+    """Raise a UserError if the ranges are of another checkpoint, or of another version of its layers."""
     if calibration.source_sha256 != metadata.source_sha256:
         raise UserError("the ranges are of another checkpoint than the file: calibrate again (--calibration)")
     if unknown := set(calibration.ranges) - set(layers(model.graph)):
         raise UserError(f"the ranges name layers that the file lacks ({min(unknown)}, …): calibrate again")
-    insert_qdq(model.graph, calibration.ranges, precision)
+
+
+def _quantize(
+    model: ir.Model, metadata: Metadata, calibration: Calibration, precision: QuantizedType, kept: KeptLayers | None
+) -> Metadata:
+    """Put Q/DQ nodes around the layers that have a range and are not kept, in place, and say so in the metadata."""
+    insert_qdq(
+        model.graph, {k: v for k, v in calibration.ranges.items() if not kept or k not in kept.layers}, precision
+    )
     quantised = dataclasses.replace(
-        metadata, precision=precision, calibration=calibration.tool, calibration_images=calibration.images
+        metadata,
+        precision=precision,
+        calibration=calibration.tool,
+        calibration_images=calibration.images,
+        kept=kept,
     )
     model.metadata_props.update(quantised.to_properties())
     return quantised
 
 
-def _kept_by_reason(graph: ir.Graph, calibration: Calibration) -> dict[str, tuple[str, ...]]:
+def _kept_by_reason(
+    graph: ir.Graph, calibration: Calibration, searched: KeptLayers | None
+) -> dict[str, tuple[str, ...]]:
     kept, names = kept_layers(graph), defaultdict(list)
     for name in layers(graph):
-        if name not in calibration.ranges:
+        if searched is not None and name in searched.layers:
+            names[f"8 bits cost more than {searched.max_drop:g} points of AP"].append(name)
+        elif name not in calibration.ranges:
             names[kept.get(name, "left out by nvidia-modelopt")].append(name)
     return {reason: tuple(layers) for reason, layers in names.items()}
