@@ -88,7 +88,7 @@ def quantize_onnx(
     with _runnable(model, graph) as source, atomic_write(output) as temporary:
         measured, held_out = _measure(source, metadata, Path(images), calibration, ranges, count)
         _require_fit(graph, metadata, measured)
-        kept = goal and layers_to_keep(goal, Candidates(source, measured, precision), output)
+        kept = None if goal is None else layers_to_keep(goal, Candidates(source, measured, precision), output)
         metadata = _quantize(graph, metadata, measured, precision, kept)
         ir.save(graph, temporary)
         onnx.checker.check_model(temporary, full_check=True)

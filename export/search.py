@@ -32,13 +32,15 @@ def fewest_kept(ranking: Sequence[str], holds: Callable[[Sequence[str]], bool]) 
 
 
 def _give_back(kept: Sequence[str], holds: Callable[[Sequence[str]], bool]) -> tuple[str, ...]:
-    """``kept`` without names that are not needed: halves of them, then halves of those halves, the last ones first."""
+    """``kept`` without names that are not needed: tried are all but one, then halves of those, the last ones first."""
     # The last one is needed: without it the goal was not met.
-    parts, remaining = _halves(kept[:-1]), MOST_RETURNED
-    while parts and remaining:
-        part, remaining = parts.pop(), remaining - 1
-        rest = [name for name in kept if name not in part]
-        if holds(rest):
+    parts, tried = [kept[:-1]] if kept[:-1] else [], dict[tuple[str, ...], bool]()
+    while parts and len(tried) < MOST_RETURNED:
+        part = parts.pop()
+        rest = tuple(name for name in kept if name not in part)
+        if rest not in tried:
+            tried[rest] = holds(rest)
+        if tried[rest]:
             kept = rest
         else:
             parts += _halves(part)
@@ -46,6 +48,6 @@ def _give_back(kept: Sequence[str], holds: Callable[[Sequence[str]], bool]) -> t
 
 
 def _halves(names: Sequence[str]) -> list[Sequence[str]]:
-    """Two halves, the only name there is is no half of itself."""
+    """Two halves; one name alone has none."""
     middle = len(names) // 2
     return [names[:middle], names[middle:]] if middle else []

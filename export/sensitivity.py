@@ -32,7 +32,7 @@ LOUDEST = 1e300
 """Noise of a layer whose values are no numbers."""
 
 Arrays = dict[str, NDArray[Any]]
-Floats = NDArray[np.floating]
+Floats = NDArray[np.float64]
 
 
 def sensitivities(
@@ -72,12 +72,11 @@ def sensitivities(
 
 
 def _references(source: Path, batches: Sequence[NetworkInput]) -> list[Arrays]:
-    """The inputs, the choices as inputs, and the values of the source, of each batch."""
+    """The inputs, all values of the source between and after its stages, and its choices as inputs, of each batch."""
     model = read_model(source)
-    values, choices = _values(model.graph), _choices(model.graph)
-    model.graph.outputs.extend(value for value in values + choices if not value.is_graph_output())
-    names = [str(value.name) for value in values + choices]
-    run = _session(model, source, names)
+    choices, between = _choices(model.graph), _between(model.graph)
+    model.graph.outputs.extend(value for value in between if not value.is_graph_output())
+    run = _session(model, source, [str(value.name) for value in model.graph.outputs])
     found = []
     for batch in batches:
         inputs = {name: getattr(batch, name) for name in INPUTS}
@@ -125,10 +124,14 @@ def _choices(graph: ir.Graph) -> list[ir.Value]:
 
 def _values(graph: ir.Graph) -> list[ir.Value]:
     """What is computed between and after the choices: the maps and logits at the stages' boundaries, and the masks."""
-    values = [value for node in graph for value in node.outputs]
-    between = [value for value in values if (value.name or "").startswith(BOUNDARY)]
     masks = [value for value in graph.outputs if value.name == "masks"]
-    return [value for value in between if not str(value.name).startswith(CHOICES)] + masks
+    return [value for value in _between(graph) if not str(value.name).startswith(CHOICES)] + masks
+
+
+def _between(graph: ir.Graph) -> list[ir.Value]:
+    """The values at the stages' boundaries."""
+    values = (value for node in graph for value in node.outputs)
+    return [value for value in values if (value.name or "").startswith(BOUNDARY)]
 
 
 def _noise(found: Arrays, reference: Arrays) -> float:
@@ -151,9 +154,9 @@ def _parts(found: Arrays, reference: Arrays) -> Iterator[tuple[str, Floats, Floa
             weight = 1 / (1 + np.exp(-own[:, :anchors].clip(-60, 60)))
             yield "rpn logits", own[:, :anchors], other[:, :anchors], weight
             yield "rpn deltas", own[:, anchors:], other[:, anchors:], weight.repeat(4, axis=1)
-    real = (reference[GIVEN + BOUNDARY + "proposal_scores"] >= 0).reshape(-1, 1)
+    real = (reference[BOUNDARY + "proposal_scores"] >= 0).reshape(-1, 1)
     own, other = pairs[BOUNDARY + "class_logits"]
-    yield "class logits", own, other, real
+    yield "class logits", own, other, real.astype(np.float64)
     background = np.exp(own[:, -1:] - np.logaddexp.reduce(own, axis=1, keepdims=True))
     yield "box deltas", *pairs[BOUNDARY + "box_deltas"], real * (1 - background)
     detected = np.arange(reference["masks"].shape[1]) < reference["num_detections"][:, None]
