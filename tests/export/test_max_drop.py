@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import onnx_ir as ir
 import pytest
@@ -35,7 +36,8 @@ def annotated(tiny_files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp("annotated")
     paths = sorted((NUCLEI / "images").iterdir())[:PICTURES]
     predictions = list(engines.load(tiny_files[1]).predict([read_image(path) for path in paths]))
-    images, objects = [], []
+    images: list[dict[str, Any]] = []
+    objects: list[dict[str, Any]] = []
     for number, (path, found) in enumerate(zip(paths, predictions, strict=True), 1):
         (folder / path.name).write_bytes(path.read_bytes())
         images.append({"id": number, "file_name": path.name, "height": found.height, "width": found.width})
