@@ -15,13 +15,16 @@ import onnx_ir as ir
 from export.calibration import METHOD, Calibration, calibrate, read_calibration, write_calibration
 from export.calibration_images import Choice, choose_images
 from export.calibration_methods import Method
+from export.max_drop import goal_of, layers_to_keep, search_path
 from export.model import add_bodies
 from export.qdq import QuantizedType, insert_qdq, kept_layers, layers
 from export.reading import read_model
+from export.trials import Candidates
 from export.verify import onnx_runner, require_onnxruntime
 from refinemask.agreement import PARITY, Comparison, Parity, require_agreement, verification_images, verify
 from refinemask.contract import Metadata, require_onnx_name
 from refinemask.files import UserError, atomic_write, require_not_input
+from refinemask.kept_layers import KeptLayers
 from refinemask.options import require_at_least
 
 WITHOUT_RANGE = "without a range: not calibrated, or the input was 0 in all images"
@@ -56,6 +59,8 @@ def quantize_onnx(
     precision: QuantizedType = "int8",
     method: Method = METHOD,
     count: int = 64,
+    max_drop: float | None = None,
+    annotations: str | os.PathLike[str] | None = None,
 ) -> QuantizationReport:
     """Quantise an exported file, and compare it with the file it was made of on other images.
 
@@ -71,18 +76,23 @@ def quantize_onnx(
         precision: the type that convolutions and linear layers are rounded to.
         method: how a calibration chooses the ranges.
         count: number of images to calibrate on, spread evenly over all.
+        max_drop: largest loss of mask AP and of boundary AP in points; as few layers as that takes are not quantised.
+            What is measured lies beside the output meanwhile, and an interrupted search goes on from it.
+        annotations: annotations to judge ``max_drop`` by, of images in ``images``.
 
     Raises:
         UserError: a file cannot be used or does not fit the others. Nothing is written, but for what is needed to go
-            on with the calibration.
+            on with the calibration or the search.
         MismatchError: the quantised file is too far from its source. Likewise: another method needs no second run.
+        FailedCheckError: ``max_drop`` is met only if nothing is quantised. Likewise.
     """
     model, output = Path(model), Path(output)
     written, progress = output.with_suffix(".ranges.json"), output.with_suffix(".ranges.partial")
     require_onnx_name(output)
-    require_not_input(output, model, calibration, ranges)
+    require_not_input(output, model, calibration, ranges, annotations)
     if ranges is None:
-        require_not_input(written, model, calibration)
+        require_not_input(written, model, calibration, annotations)
+    goal = goal_of(max_drop, annotations, Path(images))
     require_onnxruntime()
     graph = read_model(model)
     metadata, parity, bodies = _metadata(graph, model), PARITY[precision], bool(graph.functions)
@@ -94,7 +104,9 @@ def quantize_onnx(
         else:
             measured = calibrate(source, model, choice, method, progress)
             held_out = [choice.read(path) for path in choice.held_out]
-        metadata = _quantize(graph, metadata, measured, precision)
+        _require_fit(graph, metadata, measured)
+        kept = None if goal is None else layers_to_keep(goal, Candidates(source, measured, precision), output)
+        metadata = _quantize(graph, metadata, measured, precision, kept)
         ir.save(graph, temporary)
         onnx.checker.check_model(temporary, full_check=True)
         runners = onnx_runner(temporary, output), onnx_runner(source, model)
@@ -106,12 +118,13 @@ def quantize_onnx(
     if choice is not None:
         write_calibration(measured, written)
         progress.unlink(missing_ok=True)
+    search_path(output).unlink(missing_ok=True)
     return QuantizationReport(
         output=output,
         metadata=metadata,
         comparisons=tuple(comparisons),
         parity=parity,
-        kept=_kept_by_reason(graph.graph, measured),
+        kept=_kept_by_reason(graph.graph, measured, kept),
         ranges=None if choice is None else written,
     )
 
@@ -134,7 +147,9 @@ def write_quantized(
         UserError: the model cannot be quantised, or the ranges are of another one.
     """
     graph = read_model(model)
-    metadata = _quantize(graph, _metadata(graph, Path(model)), calibration, precision)
+    metadata = _metadata(graph, Path(model))
+    _require_fit(graph, metadata, calibration)
+    metadata = _quantize(graph, metadata, calibration, precision, None)
     with atomic_write(output) as temporary:
         ir.save(graph, temporary)
     return metadata
@@ -182,27 +197,39 @@ def _choose(
     return choose_images(Path(images), listed, count, metadata.config.preprocessing.window)
 
 
-def _quantize(model: ir.Model, metadata: Metadata, calibration: Calibration, precision: QuantizedType) -> Metadata:
-    """Put Q/DQ nodes around the layers that have a range, in place, and say so in the model's metadata.
-
-    Raises:
-        UserError: the ranges are of another checkpoint, or of another version of its layers.
-    """
+def _require_fit(model: ir.Model, metadata: Metadata, calibration: Calibration) -> None:
+    """Raise a UserError if the ranges are of another checkpoint, or of another version of its layers."""
     if calibration.source_sha256 != metadata.source_sha256:
         raise UserError("the ranges are of another checkpoint than the file: calibrate again, without --ranges")
     if unknown := set(calibration.ranges) - set(layers(model.graph)):
         raise UserError(f"the ranges name layers that the file lacks ({min(unknown)}, …): calibrate again")
-    insert_qdq(model.graph, calibration.ranges, precision)
+
+
+def _quantize(
+    model: ir.Model, metadata: Metadata, calibration: Calibration, precision: QuantizedType, kept: KeptLayers | None
+) -> Metadata:
+    """Put Q/DQ nodes around the layers that have a range and are not kept, in place, and say so in the metadata."""
+    insert_qdq(
+        model.graph, {k: v for k, v in calibration.ranges.items() if not kept or k not in kept.layers}, precision
+    )
     quantised = dataclasses.replace(
-        metadata, precision=precision, calibration=calibration.tool, calibration_images=calibration.images
+        metadata,
+        precision=precision,
+        calibration=calibration.tool,
+        calibration_images=calibration.images,
+        kept=kept,
     )
     model.metadata_props.update(quantised.to_properties())
     return quantised
 
 
-def _kept_by_reason(graph: ir.Graph, calibration: Calibration) -> dict[str, tuple[str, ...]]:
+def _kept_by_reason(
+    graph: ir.Graph, calibration: Calibration, searched: KeptLayers | None
+) -> dict[str, tuple[str, ...]]:
     kept, names = kept_layers(graph), defaultdict(list)
     for name in layers(graph):
-        if name not in calibration.ranges:
+        if searched is not None and name in searched.layers:
+            names[f"8 bits cost more than {searched.max_drop:g} points of AP"].append(name)
+        elif name not in calibration.ranges:
             names[kept.get(name, WITHOUT_RANGE)].append(name)
     return {reason: tuple(layers) for reason, layers in names.items()}

@@ -18,6 +18,7 @@ from rich.markup import escape
 
 from export.calibration import METHOD
 from export.calibration_methods import Method
+from export.kept_table import print_kept_layers
 from export.qdq import QuantizedType
 from export.quantization import quantize_onnx
 from export.tables import comparison_table
@@ -49,6 +50,11 @@ class Args:
     """How a new calibration chooses the range of a tensor."""
     count: int = 64
     """Images for a new calibration, spread evenly over all."""
+    max_drop: float | None = None
+    """Keep as few layers in higher precision as it takes for mask and boundary AP to lose at most so many points, such
+    as 0.3. An interrupted search goes on when the command is repeated."""
+    annotations: OptionalPath = None
+    """Annotations of images in --images, by which --max-drop is judged."""
 
 
 def main(args: Args | None = None) -> int:
@@ -68,11 +74,15 @@ def _quantize(args: Args) -> None:
             precision=args.precision,
             method=args.method,
             count=args.count,
+            max_drop=args.max_drop,
+            annotations=args.annotations,
         )
     except MismatchError as error:
         console.print(comparison_table(error.comparisons, error.parity, title))
         raise
     console.print(comparison_table(report.comparisons, report.parity, title))
+    if report.metadata.kept is not None:
+        print_kept_layers(console, report.metadata.kept)
     for reason, names in report.kept.items():
         print(f"not quantised ({len(names)}): {reason}")
     print(f"{report.output}: written")

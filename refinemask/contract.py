@@ -20,6 +20,7 @@ from refinemask.external_data import require_data_inside
 from refinemask.files import UserError
 from refinemask.foreign import foreign_errors, one_line
 from refinemask.json_files import Count, checked
+from refinemask.kept_layers import KeptLayers
 from refinemask.structures import Detections
 
 if TYPE_CHECKING:
@@ -208,6 +209,8 @@ class Metadata:
     """Tool and method that measured the ranges of a quantised file; empty if the file is not quantised."""
     calibration_images: int = 0
     """Number of images that the ranges were measured on."""
+    kept: KeptLayers | None = None
+    """Layers of a quantised file that stay in higher precision for its accuracy; None if none were searched."""
 
     def to_properties(self) -> dict[str, str]:
         """The metadata properties of the ONNX file."""
@@ -215,6 +218,10 @@ class Metadata:
         properties = {field.name: str(getattr(self, field.name)) for field in dataclasses.fields(self)} | texts
         if not self.calibration:
             del properties["calibration"], properties["calibration_images"]
+        if self.kept is None:
+            del properties["kept"]
+        else:
+            properties["kept"] = to_json(self.kept)
         return properties
 
     @classmethod
@@ -235,6 +242,7 @@ class Metadata:
                 bounds=Bounds.from_json(texts["bounds"]),
                 masks=_property(texts, "masks", Masks, "all"),
                 calibration_images=_property(texts, "calibration_images", Count, 0),
+                kept=from_json(KeptLayers, texts["kept"]) if "kept" in texts else None,
                 **{name: texts[name] for name in TEXTS if name in texts},
             )
         except (UserError, ValueError) as error:

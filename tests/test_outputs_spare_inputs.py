@@ -30,6 +30,7 @@ CASES = (
     ("export.to_onnx", "{a.onnx} -o {a.onnx}"),
     ("export.quantize", "{a.onnx} -o {a.onnx} --images {dir}"),
     ("export.quantize", "{a.safetensors} -o {r.onnx} --images {dir} --ranges {r.onnx}"),
+    ("export.quantize", "{a.onnx} -o {v.onnx} --images {dir} --max-drop 0.3 --annotations {v.onnx}"),
     ("export.quantize", "{a.safetensors} -o {v.onnx} --images {dir} --calibration {v.onnx}"),
     ("engines.build", "{a.onnx} -o {a.onnx}"),
     ("engines.build", "{a.safetensors} -o {a.safetensors}"),

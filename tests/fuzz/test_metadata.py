@@ -9,8 +9,12 @@ from tests.fuzz.conftest import Seeds
 from tests.support.mutations import mutated_bytes, mutated_json, refusal
 from tests.support.toy_onnx import METADATA
 
+KEPT = (
+    '{"max_drop": 0.3, "images": 46, "source": {"mask": 55.5, "boundary": 54.7}, '
+    '"reached": {"mask": 55.4, "boundary": 54.5}, "layers": {"box_head.fc1/Gemm": 0.001}}'
+)
 WHOLE: dict[str, Any] = Metadata.from_properties(
-    METADATA | {"masks": "found", "calibration": "entropy", "calibration_images": "3"}, "m.onnx"
+    METADATA | {"masks": "found", "calibration": "entropy", "calibration_images": "3", "kept": KEPT}, "m.onnx"
 ).to_properties()
 
 
@@ -37,7 +41,7 @@ def test_properties(seeds: Seeds) -> None:
 def test_what_is_inside_of_properties(seeds: Seeds) -> None:
     refused = 0
     for random in seeds(300):
-        name = ("bounds", "config")[random.integers(2)]
+        name = ("bounds", "config", "kept")[random.integers(3)]
         text = json.dumps(mutated_json(json.loads(WHOLE[name]), random))
         if random.random() < 0.3:
             text = mutated_bytes(WHOLE[name].encode(), random).decode(errors="replace")

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from refinemask.config_json import to_json
 from refinemask.contract import Bounds, InputError, Metadata
 from refinemask.files import UserError
+from refinemask.kept_layers import Accuracy, KeptLayers
 from tests.support.toy_onnx import METADATA
 
 LIMITS = Bounds(batch=(1, 1, 2), height=(64, 800, 800), width=(64, 1344, 1344))
@@ -43,12 +45,52 @@ def test_canvas_refuses_what_does_not_fit() -> None:
         LIMITS.canvas(1333, 800)
 
 
+KEPT = KeptLayers(
+    max_drop=0.3,
+    images=46,
+    source=Accuracy(mask=55.5, boundary=54.7),
+    reached=Accuracy(mask=55.4, boundary=54.5),
+    layers={"backbone.conv2/Conv": 0.0013, "box_head.fc1/Gemm": 1e-9},
+)
+
+
+def test_only_a_searched_file_tells_of_kept_layers(metadata: dict[str, str]) -> None:
+    read = Metadata.from_properties(metadata, "m.onnx")
+    assert read.kept is None
+    assert "kept" not in read.to_properties()
+    kept = Metadata.from_properties(replace(read, kept=KEPT).to_properties(), "m.onnx").kept
+    assert kept is not None
+    assert list(kept.layers) == list(KEPT.layers)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (None, "not a KeptLayers: .*expected an object"),
+        ({"images": 0}, "images is 0, expected whole number >= 1"),
+        ({"max_drop": -1}, "max_drop is -1, expected number >= 0"),
+        ({"max_drop": float("nan")}, "max_drop is nan"),
+        ({"layers": {"a": -1}}, "layers"),
+        ({"layers": {"a": float("nan")}}, "layers"),
+        ({"layers": ["a"]}, "layers is .*, expected object"),
+        ({"source": {"mask": 1}}, "lacks the field 'boundary' of source"),
+        ({"reached": {"mask": 101, "boundary": 1}}, "reached.mask is 101, expected number <= 100"),
+        ({"colour": "red"}, "the field 'colour' is unknown"),
+    ],
+)
+def test_damaged_kept_layers_are_refused(metadata: dict[str, str], change: dict[str, Any] | None, message: str) -> None:
+    text = "[]" if change is None else json.dumps(json.loads(to_json(KEPT)) | change)
+    with pytest.raises(UserError, match=f"m.onnx: unreadable RefineMask metadata .*{message}"):
+        Metadata.from_properties(metadata | {"kept": text}, "m.onnx")
+
+
 def test_metadata_round_trip(metadata: dict[str, str]) -> None:
     read = Metadata.from_properties(metadata, "m.onnx")
     assert read.config.class_names == ("nucleus",)
     assert read.bounds.height == tuple(json.loads(metadata["bounds"])["height"])
     quantised = replace(read, masks="found", source_sha256="ab", calibration="entropy", calibration_images=3)
-    for whole in (read, quantised):
+    searched = replace(quantised, kept=KEPT)
+    for whole in (read, quantised, searched):
         assert Metadata.from_properties(whole.to_properties(), "m.onnx") == whole
 
 

@@ -1,0 +1,92 @@
+"""Files of which some layers are kept in higher precision, and their accuracy; each is evaluated once."""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_ir as ir
+from tqdm import tqdm
+
+from export.accuracy import Judged
+from export.calibration import Calibration
+from export.qdq import QuantizedType, insert_qdq
+from export.reading import read_model
+from export.search_file import SearchFile
+from refinemask.files import UserError
+
+Judge = Callable[[Path, Path], Judged]
+"""Function that evaluates a file; the second path keeps the predictions, so that it can be interrupted."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What a file can be quantised to, one candidate for each set of layers that are kept."""
+
+    source: Path
+    """The file before the quantisation, with bodies."""
+    calibration: Calibration
+    """Ranges of the layers that may be quantised."""
+    precision: QuantizedType
+    """Type that they are rounded to."""
+
+    def write(self, kept: Sequence[str], path: Path) -> None:
+        """Write the candidate that keeps these layers."""
+        model = read_model(self.source)
+        ranges = {name: limit for name, limit in self.calibration.ranges.items() if name not in kept}
+        insert_qdq(model.graph, ranges, self.precision)
+        model.metadata_props["precision"] = self.precision
+        ir.save(model, path)
+
+
+class Trials:
+    """The losses of accuracy of candidates."""
+
+    def __init__(self, candidates: Candidates, file: SearchFile, judge: Judge, bar: "tqdm[None]") -> None:
+        """Evaluate the source, unless that was done.
+
+        Args:
+            candidates: what can be tried.
+            file: keeps what was measured.
+            judge: evaluates a file.
+            bar: shows what was found last.
+        """
+        self.candidates, self.file, self.judge, self.bar = candidates, file, judge, bar
+        self.source = self._judged(None)
+
+    def judged(self, kept: Sequence[str]) -> Judged:
+        """The accuracy of the candidate that keeps these layers.
+
+        Raises:
+            UserError: not all images can be used that could be used for the source.
+        """
+        found = self._judged(tuple(kept))
+        if found.images != self.source.images:
+            raise UserError(
+                f"{self.file.path}: {found.images} images could be used, and {self.source.images} for the file before "
+                "the quantisation: restore the images, and run the command again"
+            )
+        return found
+
+    def drop(self, kept: Sequence[str]) -> float:
+        """The larger loss in points, of mask AP or of boundary AP, of the candidate that keeps these layers."""
+        before, after = self.source.accuracy, self.judged(kept).accuracy
+        drop = max(before.mask - after.mask, before.boundary - after.boundary)
+        self.bar.set_postfix(kept=len(kept), drop=f"{drop:.2f}")
+        return drop
+
+    def _judged(self, kept: tuple[str, ...] | None) -> Judged:
+        if kept not in self.file.trials:
+            name = hashlib.sha256(json.dumps(kept).encode()).hexdigest()[:12]
+            predictions = self.file.path.with_suffix(f".{name}.jsonl")
+            with tempfile.TemporaryDirectory() as directory:
+                path = self.candidates.source
+                if kept is not None:
+                    path = Path(directory) / "candidate.onnx"
+                    self.candidates.write(kept, path)
+                self.file.add_trial(kept, self.judge(path, predictions))
+            predictions.unlink(missing_ok=True)
+        self.bar.update()
+        return self.file.trials[kept]
