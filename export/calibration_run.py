@@ -91,7 +91,7 @@ def _counted_batches(
 
     graph = read_model(model)
     named = layers(graph.graph)
-    values = {name: named[name].inputs[0] for name in _layer_inputs(graph.graph)}
+    values = {name: value for name in _layer_inputs(graph.graph) if (value := named[name].inputs[0]) is not None}
     graph.graph.outputs.extend(value for value in values.values() if value not in graph.graph.outputs)
     session = _session(ir.to_proto(graph).SerializeToString(), model)
     canvas = metadata.bounds.height[1], metadata.bounds.width[1]
@@ -99,7 +99,7 @@ def _counted_batches(
         # A file that takes no smaller batch sees some images of the last one twice.
         paths = [choice.calibration[min(first + place, len(choice.calibration) - 1)] for place in range(size)]
         batch = preprocess([choice.read(path) for path in paths], metadata.config.preprocessing, canvas)
-        outputs = run_session(session, batch, model, [str(value.name) for value in values.values() if value])
+        outputs = run_session(session, batch, model, [str(value.name) for value in values.values()])
         yield first, {name: _histogram(outputs.pop(0), name, paths) for name in values}
 
 

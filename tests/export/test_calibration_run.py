@@ -95,7 +95,12 @@ def test_after_an_interruption_a_run_goes_on_to_the_same_histograms(
             measure_histograms(tiny_files[1], choice, tmp_path / "a.partial", "tiny")
     assert [path.name for path in tmp_path.iterdir()] == ["a.partial"]
     again: list[Path] = []
-    monkeypatch.setattr(Choice, "read", lambda self, path: again.append(path) or original(self, path))
+
+    def read_on(self: Choice, path: Path) -> Any:
+        again.append(path)
+        return original(self, path)
+
+    monkeypatch.setattr(Choice, "read", read_on)
     require_same(measure_histograms(tiny_files[1], choice, tmp_path / "a.partial", "tiny"), whole)
     assert read + again == list(choice.calibration)
     again.clear()
