@@ -138,7 +138,7 @@ def load(
 
             engine = OnnxRuntimeEngine(path, **common, threads=threads)
         elif backend == "openvino":
-            from engines.openvino_engine import OpenVINOEngine
+            from engines.openvino.engine import OpenVINOEngine
 
             engine = OpenVINOEngine(path, **common, threads=threads)
         else:
