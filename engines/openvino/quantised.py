@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import onnx
 
+from engines.openvino.biases import give_biases
 from engines.openvino.overflow import sums_overflow
 from engines.quantised.codes import write_unsigned
 from engines.quantised.layers import quantised_layers
@@ -28,7 +29,7 @@ class QuantisedLayers:
 
 
 def write_for_openvino(model: onnx.ModelProto, path: str | os.PathLike[str]) -> QuantisedLayers:
-    """Write a quantised file's codes as OpenVINO likes them, in place; the numbers stay the same.
+    """Write a quantised file so that OpenVINO computes it right, in place; the numbers stay the same.
 
     Where this CPU's 8-bit kernels overflow, the layers that could overflow are kept from them.
 
@@ -46,6 +47,7 @@ def write_for_openvino(model: onnx.ModelProto, path: str | os.PathLike[str]) -> 
         raise UserError(f"{path}: is an int8 file of an fp16 export, for TensorRT; for OpenVINO {QUANTISE}")
     with foreign_errors(f"{path}: its quantised layers cannot be read", QUANTISE):
         names = [layer.node.name for layer in quantised_layers(graph)]
+        give_biases(graph)
         write_unsigned(graph)
         kept = overflowing_layers(graph) if overflow else []
         keep_in_float(graph, kept)
