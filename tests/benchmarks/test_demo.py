@@ -70,7 +70,7 @@ def quantised(toy_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> Quantised:
     return calls
 
 
-class EndOfTest(Exception):
+class ComparisonError(Exception):
     """The comparison would begin."""
 
 
@@ -92,13 +92,13 @@ def test_int8_is_of_the_bundled_checkpoint_and_of_cpus_that_have_it(
 
     def compare(engines: list[str], *_: object, **__: object) -> None:
         compared.extend(engines)
-        raise EndOfTest
+        raise ComparisonError
 
     monkeypatch.setattr(demo.engines, "load", load)
     monkeypatch.setattr(demo, "compare", compare)
     bundle = demo.Args().model
     model = bundle if bundled else bundle.with_name("mask-rcnn-nuclei.safetensors")
-    with pytest.raises(EndOfTest):
+    with pytest.raises(ComparisonError):
         demo.main(demo.Args(model=model, output=tmp_path, pictures=0))
     onnx, int8 = tmp_path / "model.onnx", tmp_path / "model-int8.onnx"
     assert quantised == ([(onnx, int8)] if bundled else [])

@@ -34,7 +34,9 @@ class Calls(list[tuple[str, str, str | None]]):
 def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     calls = Calls()
     monkeypatch.setattr(quantised, "call_in_child", calls.quantise)
-    monkeypatch.setattr(run, "measure", lambda engines, *_: make_comparison([make_engine(engine=Path(e).name) for e in engines]))
+    monkeypatch.setattr(
+        run, "measure", lambda engines, *_: make_comparison([make_engine(engine=Path(e).name) for e in engines])
+    )
     monkeypatch.setattr(run, "build_report", lambda measured: measured)
     return calls
 
@@ -52,7 +54,12 @@ def measured(
 
 
 def test_one_command_quantises_and_measures(
-    calls: Calls, monkeypatch: pytest.MonkeyPatch, checkpoints: list[Path], work: Path, pictures: list[Path], tmp_path: Path
+    calls: Calls,
+    monkeypatch: pytest.MonkeyPatch,
+    checkpoints: list[Path],
+    work: Path,
+    pictures: list[Path],
+    tmp_path: Path,
 ) -> None:
     for _ in range(2):
         code, rows = measured(monkeypatch, checkpoints, work, pictures[0].parent, tmp_path / "table.json")

@@ -14,8 +14,8 @@ from engines.quantised.layers import quantised_layers
 
 pytest.importorskip("openvino", reason="needs the extra 'openvino'")
 
-from engines.openvino.biases import NEGLIGIBLE, give_biases  # noqa: E402
-from engines.openvino.core import openvino_core  # noqa: E402
+from engines.openvino.biases import NEGLIGIBLE, give_biases
+from engines.openvino.core import openvino_core
 
 CHANNELS = 14
 NETWORK = """

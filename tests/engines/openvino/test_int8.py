@@ -20,9 +20,9 @@ from tests.support.tolerances import TOLERANCES, assert_near
 
 pytest.importorskip("openvino", reason="needs the extra 'openvino'")
 
-from engines.openvino import quantised  # noqa: E402
-from engines.openvino.core import capabilities  # noqa: E402
-from engines.openvino.executed import EIGHT_BITS, executed_layers, roi_precisions  # noqa: E402
+from engines.openvino import quantised
+from engines.openvino.core import capabilities
+from engines.openvino.executed import EIGHT_BITS, executed_layers, roi_precisions
 
 Batch = tuple[np.ndarray, np.ndarray]
 
@@ -65,7 +65,8 @@ def test_layers_are_executed_in_8_bits_and_the_rest_in_fp32(int8_file: Path, pre
     found = executed_layers(engine.model)
     for name in names:
         types = {layer.precision for layer in found if name in layer.made_of}
-        assert types and types <= (EIGHT_BITS if name in in_8_bits else {"f32"}), name
+        assert types, name
+        assert types <= (EIGHT_BITS if name in in_8_bits else {"f32"}), name
     assert {layer.precision for layer in found if not layer.made_of & names} == {"f32"}
     assert roi_precisions(engine.model) == {"f32"}
 
@@ -104,10 +105,12 @@ def rewritten(path: Path, target: Path, edit: Callable[[onnx.ModelProto], None])
 
 
 def scale_by_input(model: onnx.ModelProto) -> None:
-    """A weight of the backbone with a scale for each input channel, which no kernel of OpenVINO multiplies in 8 bits."""
+    """A weight of the backbone with a scale for each input channel, which OpenVINO multiplies in fp32."""
     layer = next(layer for layer in quantised_layers(model.graph) if layer.node.name.startswith("backbone."))
     channels = layer.codes.shape[1]
-    for place, array in enumerate((np.linspace(0.01, 0.02, channels, dtype=np.float32), np.zeros(channels, np.int8)), 1):
+    for place, array in enumerate(
+        (np.linspace(0.01, 0.02, channels, dtype=np.float32), np.zeros(channels, np.int8)), 1
+    ):
         layer.weight.input[place] = f"by_input_{place}"
         model.graph.initializer.append(onnx.numpy_helper.from_array(array, layer.weight.input[place]))
     next(attribute for attribute in layer.weight.attribute if attribute.name == "axis").i = 1

@@ -7,10 +7,10 @@ from tests.support.extreme_layers import expected, extreme_input, extreme_networ
 
 pytest.importorskip("openvino", reason="needs the extra 'openvino'")
 
-from engines.openvino import overflow  # noqa: E402
-from engines.openvino.core import openvino_core  # noqa: E402
-from engines.openvino.executed import EIGHT_BITS, ExecutedLayer, executed_layers  # noqa: E402
-from engines.quantised.codes import write_unsigned  # noqa: E402
+from engines.openvino import overflow
+from engines.openvino.core import openvino_core
+from engines.openvino.executed import EIGHT_BITS, ExecutedLayer, executed_layers
+from engines.quantised.codes import write_unsigned
 
 
 @pytest.mark.parametrize("operator", ["Conv", "Gemm"])

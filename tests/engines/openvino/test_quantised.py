@@ -12,10 +12,10 @@ from tests.support.tolerances import assert_near
 
 pytest.importorskip("openvino", reason="needs the extra 'openvino'")
 
-from engines.openvino import quantised  # noqa: E402
-from engines.openvino.core import openvino_core  # noqa: E402
-from engines.openvino.executed import EIGHT_BITS, executed_layers  # noqa: E402
-from engines.openvino.quantised import QuantisedLayers, say_what_is_kept, write_for_openvino  # noqa: E402
+from engines.openvino import quantised
+from engines.openvino.core import openvino_core
+from engines.openvino.executed import EIGHT_BITS, executed_layers
+from engines.openvino.quantised import QuantisedLayers, say_what_is_kept, write_for_openvino
 
 
 def two_layers(operator: str) -> onnx.ModelProto:
@@ -69,7 +69,9 @@ def test_files_that_have_nothing_to_compute_in_8_bits(monkeypatch: pytest.Monkey
     model = extreme_network("Conv", relu=True)
     while model.graph.node[-1].op_type == "Conv":
         model.graph.node.pop()
-    with pytest.raises(UserError, match=r"a\.onnx: says that it is int8, and has no quantised layer; quantise the fp32"):
+    with pytest.raises(
+        UserError, match=r"a\.onnx: says that it is int8, and has no quantised layer; quantise the fp32"
+    ):
         write_for_openvino(model, "a.onnx")
 
 
