@@ -36,7 +36,7 @@ from refinemask.writers.write import write_predictions
 RANGES = DEMO / "weights" / "refinemask-nuclei.ranges.json"
 """Ranges of the bundled checkpoint, by which it is quantised."""
 REQUIREMENTS = ("ΔAP >= -1", "Δboundary_ap >= -1")
-"""What must hold for every engine on all images. AP changes by some hundredths of a point in bf16, by tenths in int8."""
+"""What must hold for every engine on all images. AP changes by hundredths of a point in bf16, by tenths in int8."""
 
 
 @dataclass(frozen=True, kw_only=True)
