@@ -108,9 +108,9 @@ def scale_by_input(model: onnx.ModelProto) -> None:
     """A weight of the backbone with a scale for each input channel, which OpenVINO multiplies in fp32."""
     layer = next(layer for layer in quantised_layers(model.graph) if layer.node.name.startswith("backbone."))
     channels = layer.codes.shape[1]
-    for place, array in enumerate(
-        (np.linspace(0.01, 0.02, channels, dtype=np.float32), np.zeros(channels, np.int8)), 1
-    ):
+    scales, zeros = np.linspace(0.01, 0.02, channels, dtype=np.float32), np.zeros(channels, np.int8)
+    arrays: list[np.ndarray] = [scales, zeros]
+    for place, array in enumerate(arrays, 1):
         layer.weight.input[place] = f"by_input_{place}"
         model.graph.initializer.append(onnx.numpy_helper.from_array(array, layer.weight.input[place]))
     next(attribute for attribute in layer.weight.attribute if attribute.name == "axis").i = 1
