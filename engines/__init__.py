@@ -85,8 +85,8 @@ def load(
         backend: ``pytorch``, ``compiled``, ``onnxruntime``, ``openvino``, ``tensorrt`` or ``pycuda``; None chooses by
             the ending.
         precision: None is the file's own, ``fp32`` for a checkpoint. PyTorch can run a checkpoint in ``bf16`` and, on
-            a GPU, in ``tf32`` or ``fp16``; OpenVINO an fp32 file in ``bf16``; ONNX Runtime an fp32 file in ``tf32`` on
-            a GPU.
+            a GPU, in ``tf32`` or ``fp16``; OpenVINO an fp32 file in ``bf16``, and what an int8 file does not round in
+            ``int8+fp32``, which is its own, or ``int8+bf16``; ONNX Runtime an fp32 file in ``tf32`` on a GPU.
         threads: CPU threads, 1 to 1024; None leaves the number to the engine. TensorRT computes on the GPU.
         device: ``cpu`` or ``cuda``, for PyTorch also one of several GPUs, ``cuda:1``; TensorRT has ``cuda`` only.
         trust_engine: load a TensorRT engine without a sidecar: it can run any code.
@@ -138,7 +138,7 @@ def load(
 
             engine = OnnxRuntimeEngine(path, **common, threads=threads)
         elif backend == "openvino":
-            from engines.openvino_engine import OpenVINOEngine
+            from engines.openvino.engine import OpenVINOEngine
 
             engine = OpenVINOEngine(path, **common, threads=threads)
         else:

@@ -70,7 +70,7 @@ class Engine(ABC):
         self.config = config
         """Configuration of the model."""
         self.precision = precision
-        """Arithmetic of the convolutions: fp32, tf32, bf16, fp16, int8 or fp8."""
+        """Arithmetic of the convolutions: fp32, tf32, bf16, fp16, int8 or fp8; behind a plus sign, the rest."""
         self.device = device
         """Device of the computation: ``cpu`` or ``cuda``."""
         self.bounds = bounds

@@ -7,7 +7,7 @@ rename nodes, but keep the name of one of them.
 import json
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,7 +29,10 @@ from benchmarks.breakdown.parts import part_of
 from benchmarks.harness.graph_cost import count, modules_in_order
 from benchmarks.harness.spec import EngineSpec
 from engines.base import check_inputs
-from engines.openvino_engine import PRECISIONS, compile_network, run_request
+from engines.openvino.core import run_request
+from engines.openvino.network import compile_network
+from engines.openvino.precision import PRECISIONS
+from engines.openvino.quantised import write_for_openvino
 from engines.torch_engine import TorchEngine
 from refinemask.contract import INPUTS, InputError, read_onnx
 from refinemask.files import UserError
@@ -77,11 +80,12 @@ def time_operators(spec: EngineSpec, inputs: Inputs, *, threads: int, warmup: in
     name, precision = engine.name, engine.precision
     # The file is opened again with its nodes marked; twice may be more than fits into the memory.
     del engine
-    marked = mark(spec.path)
     if spec.backend == "openvino":
+        marked = mark(spec.path, write_for_openvino if "int8" in precision else None)
         network = compile_network(marked.model, spec.path, PRECISIONS[precision], threads, profile=True)
         seconds, wall = _openvino(marked, network, inputs, warmup, rounds)
     else:
+        marked = mark(spec.path)
         seconds, wall = _onnxruntime(marked, inputs, threads, warmup, rounds)
     return OperatorTimes(name, precision, marked.gflop, seconds, wall)
 
@@ -161,8 +165,13 @@ class MarkedFile:
         return _sums(parts, seconds)
 
 
-def mark(path: Path) -> MarkedFile:
+def mark(path: Path, rewrite: Callable[[onnx.ModelProto, Path], object] | None = None) -> MarkedFile:
     """Read an exported file of one size.
+
+    Args:
+        path: the file.
+        rewrite: what an engine changes in the model, in place, before its runtime gets it; new nodes count as part of
+            the node behind them.
 
     Raises:
         UserError: it is not readable, or not of one size.
@@ -171,6 +180,8 @@ def mark(path: Path) -> MarkedFile:
     model = read_onnx(path, weights=True)
     own = [part_of(cost.module, cost.op) for cost in costs]
     place_of = {output: place for place, node in enumerate(model.graph.node) for output in node.output}
+    if rewrite is not None:
+        rewrite(model, path)
     inlined = onnx.inliner.inline_local_functions(model)
     parts, place = [], len(own) - 1
     # From behind, where the body of a function begins with what it returns.

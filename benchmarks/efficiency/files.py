@@ -95,7 +95,7 @@ def exported(
         UserError: the export failed.
     """
     path = exported_name(source, work, size, precision)
-    if path.is_file() and _was_made_of(path, source.checkpoint, precision):
+    if path.is_file() and was_made_of(path, source.checkpoint, precision):
         return path
     print(f"exporting {path.name}", flush=True)
     try:
@@ -116,7 +116,8 @@ def exported(
     return path
 
 
-def _was_made_of(path: Path, checkpoint: Path, precision: Precision) -> bool:
+def was_made_of(path: Path, checkpoint: Path, precision: str) -> bool:
+    """Whether a file was made of this checkpoint by this version, in this precision."""
     try:
         metadata = Metadata.of_file(path)
     except UserError:

@@ -17,6 +17,7 @@ from benchmarks.efficiency.built import built, require_builder
 from benchmarks.efficiency.figure import written
 from benchmarks.efficiency.files import Source, count_parameters, exported, find_sources
 from benchmarks.efficiency.models import PUBLISHED_AT
+from benchmarks.efficiency.quantised import quantised
 from benchmarks.efficiency.report import AccuracyInputs, BackendReport, EfficiencyReport, Inputs, ModelReport
 from benchmarks.harness.comparison import compare
 from benchmarks.harness.graph_cost import count, flops_by_part
@@ -52,9 +53,11 @@ class Plan:
     size: Size = (800, 1344)
     """Padded height and width of every input, multiples of 32."""
     backends: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="BACKEND…")] = None
-    """Backends: pytorch, onnxruntime, openvino:fp32, openvino:bf16, tensorrt:PRECISION; all here if not given.
+    """Backends: pytorch, onnxruntime, openvino:fp32, openvino:bf16, openvino:int8, openvino:int8+bf16,
+    tensorrt:PRECISION; if not given, all here but int8 and TensorRT.
 
-    TensorRT's engines are exported, built and checked here, unless the work directory has them.
+    For int8 in OpenVINO the exported files are calibrated on the images and quantised here, and TensorRT's engines are
+    exported, built and checked here, unless the work directory has them.
     """
     device: str = "cpu"
     """Device, cpu or cuda."""
@@ -176,6 +179,8 @@ def _engine(backend: str, source: Source, plan: Plan, size: tuple[int, int] | No
     name, _, precision = backend.partition(":")
     if name == "tensorrt":
         return f"{built(source, precision or 'fp32', plan.work, plan.images, size)}@{backend}"
+    if name == "openvino" and "int8" in precision:
+        return f"{quantised(source, plan.work, plan.images, size, plan.size)}@{backend}"
     path = source.checkpoint if name == "pytorch" else exported(source, plan.work, plan.images, size)
     return f"{path}@{backend}"
 

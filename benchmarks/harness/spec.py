@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from refinemask.files import UserError
 from refinemask.options import require_own_files, require_page_name
@@ -25,13 +26,13 @@ class EngineSpec:
 
     @classmethod
     def parse(cls, text: str) -> "EngineSpec":
-        """Read ``model.onnx@openvino:bf16`` and the like; :func:`engines.load` judges the parts."""
+        """Read ``model.onnx@openvino:int8+bf16`` and the like; :func:`engines.load` judges the parts."""
         if ResultsSpec.parse(text) is not None:
             raise UserError(
                 f"{text}: is a results file, of which no speed can be measured; expected {SPEC}; benchmarks.compare "
                 "and benchmarks.ap take results files beside engines"
             )
-        match = re.fullmatch(r"(.+?)(?:@(\w+)(?::(\w+))?)?", text, re.DOTALL)
+        match = re.fullmatch(r"(.+?)(?:@(\w+)(?::(\w+(?:\+\w+)?))?)?", text, re.DOTALL)
         if match is None:
             raise UserError(f"an engine is {SPEC}; found an empty text")
         path, _, options = text.rpartition("@")
@@ -102,16 +103,20 @@ def require_new_output(
     require_own_files({"--output": output, "--report": page}, *inputs, *files)
 
 
-def openvino_precisions() -> list[str]:
-    """Precisions that OpenVINO has here: fp32, and bf16 where the CPU has it. What cannot be run is printed."""
-    from engines.openvino_engine import openvino_core
+def openvino_precisions(of_file: Literal["fp32", "int8"] = "fp32") -> list[str]:
+    """Precisions in which OpenVINO runs an fp32 or an int8 file here, the fastest last; what it lacks is printed."""
+    from engines.openvino.core import capabilities
 
     try:
-        core = openvino_core()
+        found = capabilities()
     except ImportError:
         print("not run: OpenVINO is not installed (pip install 'refinemask[openvino]')")
         return []
-    if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        return ["fp32", "bf16"]
-    print("not run: OpenVINO bf16 needs a CPU with AVX512_BF16 or AMX")
-    return ["fp32"]
+    if of_file.upper() not in found:
+        print(f"not run: OpenVINO has no {of_file} on this CPU")
+        return []
+    faster = {"fp32": "bf16", "int8": "int8+bf16"}[of_file]
+    if "BF16" in found:
+        return [of_file, faster]
+    print(f"not run: OpenVINO {faster} needs a CPU with AVX512_BF16 or AMX")
+    return [of_file]

@@ -13,7 +13,8 @@ from torchvision.models.detection.image_list import ImageList
 
 from benchmarks.harness.random_detector import randomize
 from benchmarks.harness.spec import EngineSpec
-from engines.openvino_engine import PRECISIONS, openvino_core, run_request
+from engines.openvino.core import openvino_core, run_request
+from engines.openvino.precision import PRECISIONS
 from refinemask.config import Preprocessing
 from refinemask.onnx_session import session_options
 

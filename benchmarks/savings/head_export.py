@@ -10,7 +10,8 @@ import onnxruntime
 from torch import Tensor, nn
 
 from benchmarks.savings.rearrangements import Scene
-from engines.openvino_engine import compile_network, run_request
+from engines.openvino.core import run_request
+from engines.openvino.network import compile_network
 from export.model import add_bodies, tidy, trace
 from export.precision import OPSETS
 from refinemask.modeling.refine_mask_head import RefineMaskHead

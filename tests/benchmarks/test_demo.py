@@ -3,12 +3,14 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from benchmarks import demo
 from refinemask.agreement import PARITY, MismatchError
+from refinemask.files import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -18,7 +20,10 @@ def test_exports_compares_and_draws(tmp_path: Path, capsys: pytest.CaptureFixtur
     args = demo.Args(output=tmp_path, limit=2, pictures=1)
     assert demo.main(args) == 0, capsys.readouterr().err
     report = json.loads((tmp_path / "report.json").read_text())
-    assert [engine["name"] for engine in report["engines"]][:2] == ["PyTorch", "ONNX Runtime"]
+    names = [engine["name"] for engine in report["engines"]]
+    assert names[:2] == ["PyTorch", "ONNX Runtime"]
+    if "OpenVINO" in names:
+        assert report["engines"][-1]["engine"].startswith("model-int8.onnx@openvino:int8")
     assert len(report["batches"]) == 2
     assert len(list((tmp_path / "pictures").glob("*.png"))) == 1
     assert "Δ boundary" in capsys.readouterr().out
@@ -43,6 +48,63 @@ def test_bf16_only_where_the_cpu_has_it(monkeypatch: pytest.MonkeyPatch, capsys:
         monkeypatch.setattr(openvino.Core, "get_property", lambda *_, found=capabilities: found)
         assert len(demo.engine_names(Path("a.safetensors"), Path("a.onnx"))) == names
     assert capsys.readouterr().out.count("not run: OpenVINO bf16") == 1
+
+
+Quantised = list[tuple[Path, Path]]
+
+
+@pytest.fixture
+def quantised(toy_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> Quantised:
+    """Files of a demo in which nothing is exported or quantised and OpenVINO has int8: from and to."""
+    pytest.importorskip("openvino", reason="needs the extra 'openvino'")
+    calls: Quantised = []
+
+    def quantise(model: Path, output: Path, *, images: Path, ranges: Path) -> Any:
+        assert ranges == demo.RANGES
+        calls.append((model, output))
+        return SimpleNamespace(comparisons=(), parity=PARITY["int8"])
+
+    monkeypatch.setattr(demo, "_export", lambda *_: None)
+    monkeypatch.setattr(demo, "openvino_precisions", lambda of_file="fp32": [of_file])
+    monkeypatch.setattr(demo, "quantize_onnx", quantise)
+    return calls
+
+
+class ComparisonError(Exception):
+    """The comparison would begin."""
+
+
+@pytest.mark.parametrize("bundled", [True, False])
+@pytest.mark.parametrize("refused", [True, False])
+def test_int8_is_of_the_bundled_checkpoint_and_of_cpus_that_have_it(
+    quantised: Quantised,
+    bundled: bool,
+    refused: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    compared: list[str] = []
+
+    def load(*_: object, **__: object) -> None:
+        if refused:
+            raise UserError("model-int8.onnx: int8 was asked for, but OpenVINO computes 1 of 77 layers otherwise")
+
+    def compare(engines: list[str], *_: object, **__: object) -> None:
+        compared.extend(engines)
+        raise ComparisonError
+
+    monkeypatch.setattr(demo.engines, "load", load)
+    monkeypatch.setattr(demo, "compare", compare)
+    bundle = demo.Args().model
+    model = bundle if bundled else bundle.with_name("mask-rcnn-nuclei.safetensors")
+    with pytest.raises(ComparisonError):
+        demo.main(demo.Args(model=model, output=tmp_path, pictures=0))
+    onnx, int8 = tmp_path / "model.onnx", tmp_path / "model-int8.onnx"
+    assert quantised == ([(onnx, int8)] if bundled else [])
+    row = [f"{int8}@openvino:int8"] if bundled and not refused else []
+    assert compared == [str(model), str(onnx), f"{onnx}@openvino:fp32", *row]
+    assert ("not run: model-int8.onnx: int8 was asked for" in capsys.readouterr().out) == (bundled and refused)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def test_some_page_has_python_code() -> None:
     ("code", "fault"),
     [
         ("for x in 1, 2", "expected ':'"),
-        ("import engines.openvino", "engines.openvino cannot be imported"),
+        ("import engines.vino", "engines.vino cannot be imported"),
         ("from refinemask.weights import load", "refinemask.weights.load cannot be imported"),
         ("from refinemask.nothing import load", "refinemask.nothing.load cannot be imported"),
         ("import engines\n\nengines.open('a.onnx')", "engines.open does not exist"),

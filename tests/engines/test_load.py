@@ -213,9 +213,9 @@ def test_openvino_executes_in_the_precision_asked_for(toy_onnx: Toy, batch: Batc
 
 
 def test_openvino_refuses_what_it_cannot_do(toy_onnx: Toy) -> None:
-    with pytest.raises(UserError, match="this one is fp16"):
+    with pytest.raises(UserError, match="this one is fp16; export it without --precision"):
         engines.load(toy_onnx(precision="fp16"), backend="openvino")
-    with pytest.raises(UserError, match="not on cuda in fp32"):
+    with pytest.raises(UserError, match="OpenVINO runs on the cpu, not on cuda"):
         engines.load(toy_onnx(), backend="openvino", device="cuda")
 
 

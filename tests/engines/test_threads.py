@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import engines
-from engines import base, openvino_engine
+from engines import base
+from engines.openvino import engine as openvino_engine
 from refinemask.structures import Detections, ImageDetections
 from tests.support.runner_batches import assert_same
 from tests.support.threads import alone, assert_threads_find_what_one_finds, batches_of, detect, finish

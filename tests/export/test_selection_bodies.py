@@ -118,7 +118,7 @@ def test_axes_stay_short_where_the_body_says_so(monkeypatch: pytest.MonkeyPatch)
 def run_in_openvino(name: str, inputs: dict[str, Tensor], k: int) -> list[Tensor]:
     """Run one operator in OpenVINO."""
     pytest.importorskip("openvino", reason="needs OpenVINO")
-    from engines.openvino_engine import compile_network
+    from engines.openvino.network import compile_network
 
     model = onnx.inliner.inline_local_functions(one_operator(name, inputs, k=k))
     for index, value in enumerate(model.graph.output):

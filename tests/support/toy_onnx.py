@@ -61,3 +61,8 @@ def write_toy_onnx(path: Path, **metadata: str | None) -> Path:
     onnx.checker.check_model(model)
     onnx.save(model, path)
     return path
+
+
+def read_properties(path: Path) -> dict[str, str]:
+    """The metadata of a file as :func:`write_toy_onnx` takes it."""
+    return {entry.key: entry.value for entry in onnx.load(path).metadata_props}

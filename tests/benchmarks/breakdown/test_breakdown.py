@@ -23,6 +23,7 @@ from refinemask.config_json import to_json
 from refinemask.contract import Bounds
 from refinemask.modeling.detector import Detector
 from refinemask.weights import save_detector
+from tests.support.quantised_file import write_int8
 from tests.support.tiny_detector import TINY
 from tests.support.tolerances import assert_near
 from tests.support.toy_onnx import write_toy_onnx
@@ -112,6 +113,21 @@ def test_every_engine(files: tuple[Path, Path], tmp_path: Path, capsys: pytest.C
             assert_near(graph["parts"][part]["gflop"], eager["parts"][part]["gflop"], "gflop of a breakdown")
 
 
+def test_a_quantised_file_in_openvino(files: tuple[Path, Path], tmp_path: Path) -> None:
+    pytest.importorskip("openvino", reason="needs the extra 'openvino'")
+    from engines.openvino.quantised import write_for_openvino
+
+    path = write_int8(files[1], tmp_path / "quantised.onnx")
+    marked = mark(path, write_for_openvino)
+    onnx.checker.check_model(marked.model)
+    rounding = {p for node, p in zip(marked.model.graph.node, marked.parts, strict=True) if node.op_type == "Clip"}
+    assert {"backbone", "semantic branch"} <= rounding
+    inputs = {"images": np.zeros((1, 3, HEIGHT, WIDTH), np.uint8), "image_sizes": np.array([[HEIGHT, WIDTH]])}
+    times = time_operators(EngineSpec(path, "openvino"), inputs, threads=1, warmup=0, rounds=1)
+    assert (times.name, times.precision) == ("OpenVINO", "int8")
+    assert times.seconds[0]["backbone"] > 0
+
+
 def with_precision(exported: Path, precision: str) -> Path:
     """A copy of the export that says to be of another precision."""
     model = ir.load(exported)
@@ -148,8 +164,8 @@ def test_runs_a_quantised_file_as_its_engine_does(files: tuple[Path, Path], monk
         ("tiny.onnx@openvno", "backend 'openvno' cannot run it; expected onnxruntime or openvino", {}),
         ("tiny.safetensors@openvino", "backend 'openvino' cannot run it; expected pytorch", {}),
         ("tiny.onnx@onnxruntime:fp16", "its precision is fp32", {}),
-        ("tiny.onnx@openvino:fp16", "OpenVINO runs on the cpu in fp32 or bf16", {}),
-        ("int8.onnx@openvino", "this one is int8", {}),
+        ("tiny.onnx@openvino:fp16", "OpenVINO runs a file of fp32 in fp32 or bf16, not in fp16", {}),
+        ("int8.onnx@openvino", "says that it is int8, and has no quantised layer", {}),
         ("tiny.onnx", "tiny.onnx: images have height 128, but this file was exported for", {"canvas": (128, 128)}),
         ("tiny.safetensors", "--size is 100x96; expected multiples of 32", {"canvas": (100, 96)}),
         ("tiny.onnx", "--size is 0x96; expected multiples of 32", {"canvas": (0, 96)}),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.harness.spec import EngineSpec, ResultsSpec, parse_spec
+from benchmarks.harness.spec import EngineSpec, ResultsSpec, openvino_precisions, parse_spec
 from refinemask.files import UserError
 
 
@@ -14,6 +14,7 @@ from refinemask.files import UserError
         ("a/model.onnx", EngineSpec(Path("a/model.onnx"))),
         ("model.onnx@openvino", EngineSpec(Path("model.onnx"), "openvino")),
         ("model.onnx@openvino:bf16", EngineSpec(Path("model.onnx"), "openvino", "bf16")),
+        ("model.onnx@openvino:int8+bf16", EngineSpec(Path("model.onnx"), "openvino", "int8+bf16")),
         ("model@v2.onnx", EngineSpec(Path("model@v2.onnx"))),
     ],
 )
@@ -33,7 +34,12 @@ def test_a_path_may_have_any_characters(tmp_path: Path) -> None:
         assert EngineSpec.parse(str(path)) == EngineSpec(path)
 
 
-@pytest.mark.parametrize("options", ["", ":", "openvino:", ":bf16", "openvino:bf16:2", "open vino", "openvino:bf-16"])
+PLUSES = ("openvino:int8+", "openvino:+bf16", "openvino:int8+bf16+fp32")
+
+
+@pytest.mark.parametrize(
+    "options", ["", ":", "openvino:", ":bf16", "openvino:bf16:2", "open vino", "openvino:bf-16", *PLUSES]
+)
 def test_what_is_wrong_behind_the_file_is_named(options: str, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.touch()
@@ -67,3 +73,28 @@ def test_results_are_named(text: str, spec: ResultsSpec) -> None:
 def test_what_is_wrong_behind_results_is_named(options: str) -> None:
     with pytest.raises(UserError, match=r"expected a name behind the results file, and a colon and its latency"):
         parse_spec(f"theirs.json@{options}")
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "fp32", "int8", "missing"),
+    [
+        (["FP32"], ["fp32"], [], ["bf16", "no int8"]),
+        (["FP32", "INT8"], ["fp32"], ["int8"], ["bf16", r"int8+bf16"]),
+        (["FP32", "INT8", "BF16"], ["fp32", "bf16"], ["int8", "int8+bf16"], []),
+    ],
+)
+def test_precisions_of_openvino_here(
+    capabilities: list[str],
+    fp32: list[str],
+    int8: list[str],
+    missing: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    openvino = pytest.importorskip("openvino", reason="needs the extra 'openvino'")
+    monkeypatch.setattr(openvino.Core, "get_property", lambda *_: capabilities)
+    assert (openvino_precisions(), openvino_precisions("int8")) == (fp32, int8)
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == len(missing)
+    for text, line in zip(missing, said, strict=True):
+        assert f"OpenVINO {text}" in line or f"OpenVINO has {text}" in line

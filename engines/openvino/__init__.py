@@ -1,0 +1,1 @@
+"""OpenVINO on the CPU: compiling exported files, proving what is executed, and running it."""

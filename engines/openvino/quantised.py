@@ -1,0 +1,72 @@
+"""A quantised file as OpenVINO computes it right: what is in 8 bits, and what stays in floating point."""
+
+import os
+import sys
+from dataclasses import dataclass
+
+import onnx
+
+from engines.openvino.biases import give_biases
+from engines.openvino.overflow import sums_overflow
+from engines.quantised.codes import write_unsigned
+from engines.quantised.layers import quantised_layers
+from engines.quantised.overflow import keep_in_float, overflowing_layers
+from refinemask.extras import needed_by
+from refinemask.files import UserError
+from refinemask.foreign import foreign_errors
+
+QUANTISE = "quantise the fp32 export (python -m export.quantize MODEL.onnx -o INT8.onnx)"
+
+
+@dataclass(frozen=True)
+class QuantisedLayers:
+    """Names of a file's quantised layers."""
+
+    in_8_bits: frozenset[str] = frozenset()
+    """Those that are computed in 8 bits."""
+    kept: tuple[str, ...] = ()
+    """Those that are computed in floating point on their rounded inputs and weights, because 8 bits would overflow."""
+
+
+def write_for_openvino(model: onnx.ModelProto, path: str | os.PathLike[str]) -> QuantisedLayers:
+    """Write a quantised file so that OpenVINO computes it right, in place; the numbers stay the same.
+
+    Where this CPU's 8-bit kernels overflow, the layers that could overflow are kept from them.
+
+    Args:
+        model: the file's model; its functions are not inlined, so that the operators still tell their signs.
+        path: the file, for messages.
+
+    Raises:
+        UserError: the file has no quantised layer that OpenVINO can compute in 8 bits, or float16 tensors.
+    """
+    with needed_by(f"{path}: backend 'openvino'"):
+        overflow = sums_overflow()
+    graph = model.graph
+    if any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in graph.initializer):
+        raise UserError(f"{path}: is an int8 file of an fp16 export, for TensorRT; for OpenVINO {QUANTISE}")
+    with foreign_errors(f"{path}: its quantised layers cannot be read", QUANTISE):
+        names = [layer.node.name for layer in quantised_layers(graph)]
+        give_biases(graph)
+        write_unsigned(graph)
+        kept = overflowing_layers(graph) if overflow else []
+        keep_in_float(graph, kept)
+    if not names:
+        raise UserError(f"{path}: says that it is int8, and has no quantised layer; {QUANTISE}")
+    if len(kept) == len(names):
+        raise UserError(
+            f"{path}: this CPU has no VNNI, and 8 bits would overflow in each of its {len(names)} quantised layers; "
+            "run it in ONNX Runtime, or run the fp32 file"
+        )
+    return QuantisedLayers(frozenset(names) - frozenset(kept), tuple(kept))
+
+
+def say_what_is_kept(layers: QuantisedLayers, path: str | os.PathLike[str]) -> None:
+    """Say on standard error which share of a file's quantised layers is not computed in 8 bits; nothing if none."""
+    if layers.kept:
+        total = len(layers.in_8_bits) + len(layers.kept)
+        print(
+            f"remark: {path}: {len(layers.kept)} of {total} quantised layers are computed in floating point: this CPU "
+            "has no VNNI, and their sums would overflow in 8 bits; the numbers are those of the file",
+            file=sys.stderr,
+        )
