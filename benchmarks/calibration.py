@@ -18,10 +18,10 @@ from benchmarks.harness.report import Accuracy
 from benchmarks.harness.report_file import read_report, write_report
 from benchmarks.harness.tables import points
 from benchmarks.harness.terminal import terminal
-from export.calibration import METHOD, Calibration, choose_ranges
-from export.calibration_images import Choice, spread
-from export.calibration_methods import Method
-from export.calibration_run import measure_histograms
+from export.calibration.images import Choice, spread
+from export.calibration.methods import Method
+from export.calibration.ranges import METHOD, Calibration, choose_ranges
+from export.calibration.run import measure_histograms
 from export.qdq import QuantizedType
 from export.quantization import write_quantized
 from refinemask.bundled import NUCLEI

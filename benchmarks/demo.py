@@ -18,7 +18,7 @@ from benchmarks.harness.tables import print_accuracy, print_comparison
 from benchmarks.report_page.differences import look_for_differences
 from benchmarks.report_page.write import Extra, write_page
 from export import MismatchError, export_onnx, quantize_onnx
-from export.calibration import read_calibration
+from export.calibration.ranges import read_calibration
 from export.tables import comparison_table, print_export
 from refinemask.bundled import DEMO, NUCLEI
 from refinemask.command import execute

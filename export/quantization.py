@@ -12,14 +12,14 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
-from export.calibration import METHOD, Calibration, calibrate, read_calibration, write_calibration
-from export.calibration_images import Choice, choose_images
-from export.calibration_methods import Method
-from export.max_drop import goal_of, layers_to_keep, search_path
+from export.calibration.images import Choice, choose_images
+from export.calibration.methods import Method
+from export.calibration.ranges import METHOD, Calibration, calibrate, read_calibration, write_calibration
+from export.max_drop.choose import goal_of, layers_to_keep, search_path
+from export.max_drop.trials import Candidates
 from export.model import add_bodies
 from export.qdq import QuantizedType, insert_qdq, kept_layers, layers
 from export.reading import read_model
-from export.trials import Candidates
 from export.verify import onnx_runner, require_onnxruntime
 from refinemask.agreement import PARITY, Comparison, Parity, require_agreement, verification_images, verify
 from refinemask.contract import Metadata, require_onnx_name

@@ -16,9 +16,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from export.calibration import METHOD
-from export.calibration_methods import Method
-from export.kept_table import print_kept_layers
+from export.calibration.methods import Method
+from export.calibration.ranges import METHOD
+from export.max_drop.kept_table import print_kept_layers
 from export.qdq import QuantizedType
 from export.quantization import quantize_onnx
 from export.tables import comparison_table

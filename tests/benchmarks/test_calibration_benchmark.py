@@ -10,8 +10,8 @@ import benchmarks.calibration as benchmark
 from benchmarks.calibration import Args, CalibrationReport, Trial, main, training_images, trials
 from benchmarks.harness.report import Accuracy
 from benchmarks.harness.report_file import read_report
-from export.calibration import METHOD
-from export.calibration_methods import Method
+from export.calibration.methods import Method
+from export.calibration.ranges import METHOD
 from refinemask.bundled import NUCLEI
 from refinemask.contract import Metadata
 from refinemask.data.coco import read_coco

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 
 from export import Bounds, MismatchError, quantize_onnx
-from export.calibration import METHOD, Calibration, read_calibration, write_calibration
+from export.calibration.ranges import METHOD, Calibration, read_calibration, write_calibration
 from export.qdq import kept_layers, layers
 from export.verified_export import export_onnx
 from refinemask.agreement import PARITY, verification_shapes
@@ -127,7 +127,7 @@ def test_another_method_needs_no_second_run(
 ) -> None:
     output, progress = tmp_path / "int8.onnx", tmp_path / "int8.ranges.partial"
     with monkeypatch.context() as context:
-        context.setattr("export.calibration.choose_range", lambda histogram, method: 1e-6)
+        context.setattr("export.calibration.ranges.choose_range", lambda histogram, method: 1e-6)
         with pytest.raises(MismatchError):
             quantize_onnx(tiny_files[1], output, images=IMAGES, calibration=ANNOTATIONS, count=2)
     assert list(tmp_path.iterdir()) == [progress]

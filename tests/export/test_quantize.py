@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from export import to_onnx
-from export.calibration import Calibration, read_calibration, write_calibration
+from export.calibration.ranges import Calibration, read_calibration, write_calibration
 from export.qdq import kept_layers, layers
 from export.quantize import Args, main
 from refinemask.bundled import DEMO, NUCLEI

@@ -4,7 +4,7 @@ import json
 import math
 from pathlib import Path
 
-from export.calibration import Calibration, read_calibration, write_calibration
+from export.calibration.ranges import Calibration, read_calibration, write_calibration
 from tests.fuzz.conftest import Seeds
 from tests.support.mutations import mutated_bytes, mutated_json, refusal
 

@@ -23,7 +23,7 @@ from benchmarks.harness.random_detector import random_detector
 from engines.trt.child import child_environment
 from engines.trt.plan import BuildOptions, BuildPlan, make_plan
 from engines.trt.precision import require_met
-from export.calibration import read_calibration
+from export.calibration.ranges import read_calibration
 from export.model import to_onnx
 from export.qdq import insert_qdq, kept_layers, layers
 from refinemask.config import RefineMaskConfig

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from export.search import MOST_RETURNED, fewest_kept
+from export.max_drop.search import MOST_RETURNED, fewest_kept
 
 RANKING = [f"layer{index}" for index in range(40)]
 

@@ -8,10 +8,10 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from export.calibration_histogram import LARGEST, Histogram
-from export.calibration_images import Choice
-from export.calibration_methods import Method, choose_range
-from export.calibration_run import measure_histograms
+from export.calibration.histogram import LARGEST, Histogram
+from export.calibration.images import Choice
+from export.calibration.methods import Method, choose_range
+from export.calibration.run import measure_histograms
 from refinemask.config_json import from_json
 from refinemask.contract import Metadata
 from refinemask.files import UserError, atomic_write, sha256

@@ -5,8 +5,8 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from export.calibration_histogram import BINS, Histogram
-from export.calibration_methods import ENTROPY_BINS, LEVELS, Method, choose_range
+from export.calibration.histogram import BINS, Histogram
+from export.calibration.methods import ENTROPY_BINS, LEVELS, Method, choose_range
 
 METHODS: tuple[Method, ...] = get_args(Method)
 RANDOM = np.random.default_rng(3)

@@ -10,11 +10,11 @@ from pathlib import Path
 import onnx_ir as ir
 from tqdm import tqdm
 
-from export.accuracy import Judged
-from export.calibration import Calibration
+from export.calibration.ranges import Calibration
+from export.max_drop.accuracy import Judged
+from export.max_drop.search_file import SearchFile
 from export.qdq import QuantizedType, insert_qdq
 from export.reading import read_model
-from export.search_file import SearchFile
 from refinemask.files import UserError
 
 Judge = Callable[[Path, Path], Judged]

@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
-from export.calibration_histogram import BINS, Histogram
-from export.calibration_images import Choice
+from export.calibration.histogram import BINS, Histogram
+from export.calibration.images import Choice
 from export.qdq import kept_layers, layers
 from export.reading import read_model
 from refinemask.contract import Metadata

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export.calibration import Calibration, choose_ranges, read_calibration, write_calibration
-from export.calibration_histogram import Histogram
+from export.calibration.histogram import Histogram
+from export.calibration.ranges import Calibration, choose_ranges, read_calibration, write_calibration
 from refinemask.files import UserError
 
 

@@ -11,10 +11,10 @@ import onnx_ir as ir
 import pytest
 from safetensors.numpy import save_file
 
-from export import calibration_run
-from export.calibration_histogram import Histogram
-from export.calibration_images import Choice, choose_images
-from export.calibration_run import measure_histograms
+from export.calibration import run
+from export.calibration.histogram import Histogram
+from export.calibration.images import Choice, choose_images
+from export.calibration.run import measure_histograms
 from export.qdq import kept_layers, layers
 from refinemask.bundled import NUCLEI
 from refinemask.contract import Metadata
@@ -142,7 +142,7 @@ def test_one_batch_is_in_memory_at_a_time(
     class Observed:
         of = staticmethod(observed)
 
-    monkeypatch.setattr(calibration_run, "Histogram", Observed)
+    monkeypatch.setattr(run, "Histogram", Observed)
     measure_histograms(tiny_files[1], choice, tmp_path / "a.partial", "tiny")
     assert most == 1
 
@@ -150,7 +150,7 @@ def test_one_batch_is_in_memory_at_a_time(
 def test_images_on_which_values_overflow_are_named(
     tiny_files: tuple[Path, Path], choice: Choice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("export.calibration_histogram.LARGEST", 1e-3)
+    monkeypatch.setattr("export.calibration.histogram.LARGEST", 1e-3)
     with pytest.raises(
         UserError, match=rf"{choice.calibration[0].name}: cannot be calibrated on: in what .* reads there"
     ):

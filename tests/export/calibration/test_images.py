@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.calibration_images import choose_images, spread
+from export.calibration.images import choose_images, spread
 from refinemask.bundled import NUCLEI
 from refinemask.config import Window
 from refinemask.files import UserError

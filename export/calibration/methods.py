@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from export.calibration_histogram import BINS, Histogram
+from export.calibration.histogram import BINS, Histogram
 
 if TYPE_CHECKING:
     from onnxruntime.quantization.calibrate import HistogramCollector

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from export.accuracy import Judged
+from export.max_drop.accuracy import Judged
 from refinemask.config_json import from_json
 from refinemask.files import UserError, atomic_write
 from refinemask.json_files import Positive

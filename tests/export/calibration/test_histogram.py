@@ -6,7 +6,7 @@ from functools import reduce
 import numpy as np
 import pytest
 
-from export.calibration_histogram import BINS, CHUNK, LARGEST, SMALLEST_EXPONENT, Histogram
+from export.calibration.histogram import BINS, CHUNK, LARGEST, SMALLEST_EXPONENT, Histogram
 
 
 def values_of(scale: float, shape: tuple[int, ...] = (3, 50, 7)) -> np.ndarray:

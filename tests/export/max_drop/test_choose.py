@@ -10,13 +10,13 @@ import pytest
 
 import engines
 from export import quantize_onnx
-from export.accuracy import Judged, onnx_accuracy
-from export.calibration import Calibration, read_calibration, write_calibration
-from export.max_drop import Goal, goal_of, search, search_path
+from export.calibration.ranges import Calibration, read_calibration, write_calibration
+from export.max_drop.accuracy import Judged, onnx_accuracy
+from export.max_drop.choose import Goal, goal_of, search, search_path
+from export.max_drop.search_file import SearchFile
+from export.max_drop.trials import Candidates
 from export.qdq import layers
 from export.quantize import Args, main
-from export.search_file import SearchFile
-from export.trials import Candidates
 from refinemask.bundled import NUCLEI
 from refinemask.contract import Metadata
 from refinemask.data.images import read_image

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from export.accuracy import Judged, onnx_accuracy
-from export.search import fewest_kept
-from export.search_file import SearchFile
-from export.sensitivity import sensitivities
-from export.trials import Candidates, Judge, Trials
+from export.max_drop.accuracy import Judged, onnx_accuracy
+from export.max_drop.search import fewest_kept
+from export.max_drop.search_file import SearchFile
+from export.max_drop.sensitivity import sensitivities
+from export.max_drop.trials import Candidates, Judge, Trials
 from refinemask import __version__
 from refinemask.agreement import verification_images
 from refinemask.contract import Metadata
