@@ -34,6 +34,7 @@ def write_unsigned(graph: onnx.GraphProto) -> None:
     wiring = Wiring(graph)
     signs = Signs(wiring)
     nodes: list[onnx.NodeProto] = []
+    written: set[str] = set()
     for node in graph.node:
         scale = _scale(node, wiring)
         if scale is not None:
@@ -41,11 +42,16 @@ def write_unsigned(graph: onnx.GraphProto) -> None:
             if unsigned:
                 nodes.append(_cut(graph, node, scale))
             zero = _zero(graph, node, 0 if unsigned else SHIFT)
+            written.add(node.output[0])
             for reader in (node, *wiring.readers[node.output[0]]):
                 reader.input[2] = zero
         nodes.append(node)
     del graph.node[:]
     graph.node.extend(nodes)
+    # What the file notes of their types is no longer true.
+    notes = [value for value in graph.value_info if value.name not in written]
+    del graph.value_info[:]
+    graph.value_info.extend(notes)
 
 
 def _scale(node: onnx.NodeProto, wiring: Wiring) -> np.ndarray | None:
