@@ -125,12 +125,13 @@ def _int8_engine(args: Args, onnx: Path, int8: Path) -> list[str]:
     if not precisions:
         return []
     print(f"   quantising it to {int8}, by the bundled ranges")
+    title = "int8 against fp32, worst of each"
     try:
         report = quantize_onnx(onnx, int8, images=args.images, ranges=RANGES)
     except MismatchError as error:
-        Console().print(comparison_table(error.comparisons, error.parity, "int8 against fp32, worst of each"))
+        Console().print(comparison_table(error.comparisons, error.parity, title))
         raise
-    Console().print(comparison_table(report.comparisons, report.parity, "int8 against fp32, worst of each"))
+    Console().print(comparison_table(report.comparisons, report.parity, title))
     try:
         # OpenVINO says that it has int8 where it computes some layers otherwise.
         engines.load(int8, backend="openvino", precision=precisions[-1])

@@ -7,8 +7,8 @@ them out: then it is calibrated on the images, and the ranges are written beside
 
     export.quantize_onnx("r50.onnx", "r50-int8.onnx", images="train2017")
 
-It takes about a minute on two CPU cores, most of it the export. ONNX Runtime computes the int8 file as it is
-written, which shows its accuracy and not its speed: int8 is fast in TensorRT, and runs in OpenVINO.
+It takes about a minute on two CPU cores, most of it the export. Both files are evaluated in ONNX Runtime, which runs
+int8 in its integer kernels. On a CPU OpenVINO is the faster one: ``engines.load(…, backend="openvino")``.
 
 Needs the extras export and cpu.
 """

@@ -1,6 +1,7 @@
 """Quantising a graph by pairs of QuantizeLinear and DequantizeLinear around its convolutions and linear layers.
 
-TensorRT runs a layer between such pairs in 8 bits (explicit quantisation); ONNX Runtime computes them as written.
+TensorRT runs a layer between such pairs in 8 bits (explicit quantisation). On a CPU the engines write them anew for
+OpenVINO and ONNX Runtime (:mod:`engines.quantised`); left alone, ONNX Runtime computes them as written.
 Every zero point is 0, because TensorRT supports no other. An activation has one scale, an int8 weight has one scale for
 each output channel. All other layers keep the types of the file.
 

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
-from export.calibration.images import Choice, choose_images
+from export.calibration.images import Choice, Image, choose_images
 from export.calibration.methods import Method
 from export.calibration.ranges import METHOD, Calibration, calibrate, read_calibration, write_calibration
 from export.max_drop.choose import goal_of, layers_to_keep, search_path
@@ -95,7 +95,7 @@ def quantize_onnx(
     goal = goal_of(max_drop, annotations, Path(images))
     require_onnxruntime()
     graph = read_model(model)
-    metadata, parity, bodies = _metadata(graph, model), PARITY[precision], bool(graph.functions)
+    metadata, bodies = _metadata(graph, model), bool(graph.functions)
     choice = _choose(images, calibration, ranges, count, metadata)
     with _runnable(model, graph) as source, atomic_write(output) as temporary:
         if choice is None:
@@ -108,10 +108,7 @@ def quantize_onnx(
         kept = None if goal is None else layers_to_keep(goal, Candidates(source, measured, precision), output)
         metadata = _quantize(graph, metadata, measured, precision, kept)
         ir.save(graph, temporary)
-        onnx.checker.check_model(temporary, full_check=True)
-        runners = onnx_runner(temporary, output), onnx_runner(source, model)
-        comparisons = verify(*runners, metadata.config.preprocessing, metadata.bounds, held_out)
-        require_agreement(comparisons, parity, output, str(model))
+        comparisons = _compared((temporary, output), (source, model), metadata, held_out)
         if not bodies:
             graph.functions.clear()
             ir.save(graph, temporary)
@@ -122,9 +119,9 @@ def quantize_onnx(
     return QuantizationReport(
         output=output,
         metadata=metadata,
-        comparisons=tuple(comparisons),
-        parity=parity,
-        kept=_kept_by_reason(graph.graph, measured, kept),
+        comparisons=comparisons,
+        parity=PARITY[precision],
+        kept=_reasons(graph.graph, measured, kept),
         ranges=None if choice is None else written,
     )
 
@@ -209,9 +206,9 @@ def _quantize(
     model: ir.Model, metadata: Metadata, calibration: Calibration, precision: QuantizedType, kept: KeptLayers | None
 ) -> Metadata:
     """Put Q/DQ nodes around the layers that have a range and are not kept, in place, and say so in the metadata."""
-    insert_qdq(
-        model.graph, {k: v for k, v in calibration.ranges.items() if not kept or k not in kept.layers}, precision
-    )
+    left_out = kept.layers if kept else {}
+    ranges = {name: limit for name, limit in calibration.ranges.items() if name not in left_out}
+    insert_qdq(model.graph, ranges, precision)
     quantised = dataclasses.replace(
         metadata,
         precision=precision,
@@ -223,9 +220,23 @@ def _quantize(
     return quantised
 
 
-def _kept_by_reason(
-    graph: ir.Graph, calibration: Calibration, searched: KeptLayers | None
-) -> dict[str, tuple[str, ...]]:
+def _compared(
+    written: tuple[Path, Path], source: tuple[Path, Path], metadata: Metadata, images: Sequence[Image]
+) -> tuple[Comparison, ...]:
+    """Compare a quantised file with its source, each given where it lies and as it is called.
+
+    Raises:
+        MismatchError: their detections are too far from each other.
+    """
+    onnx.checker.check_model(written[0], full_check=True)
+    runners = onnx_runner(*written), onnx_runner(*source)
+    comparisons = verify(*runners, metadata.config.preprocessing, metadata.bounds, images)
+    require_agreement(comparisons, PARITY[metadata.precision], written[1], str(source[1]))
+    return tuple(comparisons)
+
+
+def _reasons(graph: ir.Graph, calibration: Calibration, searched: KeptLayers | None) -> dict[str, tuple[str, ...]]:
+    """Names of the layers that are not quantised, by the reason why."""
     kept, names = kept_layers(graph), defaultdict(list)
     for name in layers(graph):
         if searched is not None and name in searched.layers:

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnx.numpy_helper
 
-from engines.quantised.layers import Wiring, quantised_layers
+from engines.quantised.layers import Wiring, output_axis, quantised_layers
 
 NEGLIGIBLE = 1e-30
 """A bias that changes no number, and is not removed as a zero is."""
@@ -25,7 +25,7 @@ def give_biases(graph: onnx.GraphProto) -> None:
         if layer.node.op_type not in WITH_BIAS or (bias is not None and bias.any()) or _computed(layer.node, wiring):
             continue
         name = f"{layer.node.output[0]}.bias"
-        values = np.full(layer.codes.shape[_output_axis(layer.node)], NEGLIGIBLE, np.float32)
+        values = np.full(layer.codes.shape[output_axis(layer.node)], NEGLIGIBLE, np.float32)
         graph.initializer.append(onnx.numpy_helper.from_array(values, name))
         del layer.node.input[2:]
         layer.node.input.append(name)
@@ -34,9 +34,3 @@ def give_biases(graph: onnx.GraphProto) -> None:
 def _computed(node: onnx.NodeProto, wiring: Wiring) -> bool:
     """Whether the bias of a layer is no constant."""
     return len(node.input) > 2 and bool(node.input[2]) and node.input[2] not in wiring.constants
-
-
-def _output_axis(node: onnx.NodeProto) -> int:
-    """The axis of the weight along which the output channels lie."""
-    transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
-    return 1 if node.op_type == "Gemm" and not transposed else 0

@@ -1,13 +1,9 @@
 """Which quantised layers the integer operators of ONNX Runtime take, and what they need of them."""
 
-from typing import Any
-
 import numpy as np
-import onnx
-import onnx.helper
 from numpy.typing import NDArray
 
-from engines.quantised.layers import QuantisedLayer, Wiring
+from engines.quantised.layers import QuantisedLayer, Wiring, attributes, output_axis, scale_axis
 
 LARGEST_SUM = 2**31 - 1
 """The largest 32-bit number."""
@@ -34,7 +30,7 @@ def fits(layer: QuantisedLayer, wiring: Wiring) -> bool:
     bias = wiring.constant(node.input[2]) if _has_bias(layer) else np.zeros(1)
     if bias is None or bias.ndim != 1 or LARGEST_CODE * _magnitudes(layer).max() > LARGEST_SUM:
         return False
-    per_channel = weight_scale.ndim == 0 or _axis(layer.weight) == output_axis(node)
+    per_channel = weight_scale.ndim == 0 or scale_axis(layer.weight) == output_axis(node)
     if node.op_type == "Conv":
         padded = given.get("auto_pad", b"NOTSET") == b"NOTSET"
         return per_channel and layer.codes.ndim == 4 and given.get("group", 1) == 1 and padded
@@ -63,20 +59,6 @@ def weight_scales(layer: QuantisedLayer, wiring: Wiring) -> NDArray[np.float32]:
     scales = wiring.constant(layer.weight.input[1])
     assert scales is not None
     return np.broadcast_to(scales, layer.codes.shape[output_axis(layer.node)]).copy()
-
-
-def attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    """The attributes of a node, by name."""
-    return {found.name: onnx.helper.get_attribute_value(found) for found in node.attribute}
-
-
-def output_axis(node: onnx.NodeProto) -> int:
-    """The axis of a layer's weight along which its outputs lie."""
-    return 1 if node.op_type == "Gemm" and not attributes(node).get("transB", 0) else 0
-
-
-def _axis(weight: onnx.NodeProto) -> int:
-    return int(attributes(weight).get("axis", 1))
 
 
 def _has_bias(layer: QuantisedLayer) -> bool:

@@ -12,8 +12,8 @@ import onnx
 import onnx.helper
 
 from engines.quantised.codes import LARGEST, SHIFT
-from engines.quantised.eligible import attributes, bias_codes, fits, gains, output_axis, weight_scales
-from engines.quantised.layers import MICROSOFT, QuantisedLayer, Wiring, quantised_layers
+from engines.quantised.eligible import bias_codes, fits, gains, weight_scales
+from engines.quantised.layers import MICROSOFT, QuantisedLayer, Wiring, attributes, output_axis, quantised_layers
 from engines.quantised.new_nodes import NewNodes
 from engines.quantised.overflow import can_overflow
 from engines.quantised.patches import patches

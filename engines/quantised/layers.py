@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.helper
 import onnx.numpy_helper
 from numpy.typing import NDArray
 
@@ -70,3 +71,18 @@ def quantised_layers(graph: onnx.GraphProto) -> Iterator[QuantisedLayer]:
         codes = wiring.constant(weight.input[0]) if weight is not None else None
         if quantize is not None and weight is not None and codes is not None and codes.dtype == np.int8:
             yield QuantisedLayer(node, quantize, weight, codes)
+
+
+def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """The attributes of a node, by name."""
+    return {found.name: onnx.helper.get_attribute_value(found) for found in node.attribute}
+
+
+def output_axis(node: onnx.NodeProto) -> int:
+    """The axis of the weight of a Conv or Gemm along which its outputs lie."""
+    return 1 if node.op_type == "Gemm" and not attributes(node).get("transB", 0) else 0
+
+
+def scale_axis(dequantize: onnx.NodeProto) -> int:
+    """The axis along which a DequantizeLinear has scales, where it has more than one."""
+    return int(attributes(dequantize).get("axis", 1))

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnx.numpy_helper
 
-from engines.quantised.layers import QuantisedLayer, Wiring, quantised_layers
+from engines.quantised.layers import QuantisedLayer, Wiring, quantised_layers, scale_axis
 from engines.quantised.signs import Signs
 
 LARGEST_SUM = 32767
@@ -58,5 +58,5 @@ def _restored(layer: QuantisedLayer, wiring: Wiring) -> np.ndarray:
     assert scale is not None
     shape = [1] * layer.codes.ndim
     if scale.ndim:
-        shape[next((found.i for found in layer.weight.attribute if found.name == "axis"), 1)] = -1
+        shape[scale_axis(layer.weight)] = -1
     return layer.codes.astype(scale.dtype) * scale.reshape(shape)

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from engines.quantised.eligible import attributes
-from engines.quantised.layers import QuantisedLayer
+from engines.quantised.layers import QuantisedLayer, attributes
 from engines.quantised.new_nodes import NewNodes
 
 END = np.iinfo(np.int64).max

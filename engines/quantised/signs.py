@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 
 import onnx
-import onnx.helper
 
-from engines.quantised.layers import Wiring
+from engines.quantised.layers import Wiring, attributes
 
 NEVER_NEGATIVE = ("Relu", "Sigmoid", "Abs", "Softmax", "Sqrt")
 KEEPING = (
@@ -52,7 +51,7 @@ class Signs:
         if kind == "Where":
             return self._every(node.input[1:3])
         if kind == "Resize":
-            return _attribute(node, "mode") != b"cubic" and self.never_negative(node.input[0])
+            return attributes(node).get("mode") != b"cubic" and self.never_negative(node.input[0])
         if kind in POOLED:
             return self._every(node.input[:-1])
         return False
@@ -63,7 +62,3 @@ class Signs:
 
     def _every(self, names: Iterable[str]) -> bool:
         return all(map(self.never_negative, names))
-
-
-def _attribute(node: onnx.NodeProto, name: str) -> object:
-    return next((onnx.helper.get_attribute_value(found) for found in node.attribute if found.name == name), None)

@@ -83,7 +83,3 @@ class SearchFile:
         content = _Content(source=self._source, noise=self.noise, trials=trials)
         with atomic_write(self.path) as temporary:
             temporary.write_text(json.dumps(asdict(content), indent=1) + "\n")
-
-    def remove(self) -> None:
-        """Remove the file, once all that was measured is of no more use."""
-        self.path.unlink(missing_ok=True)
