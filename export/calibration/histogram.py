@@ -16,6 +16,8 @@ LARGEST = 8e6
 """Largest magnitude of a range: float16 can hold its 127th part."""
 SMALLEST_EXPONENT = -64
 """Magnitudes far below 2 to this power all lie in the first bin: they are as good as 0."""
+MOST = 2**49
+"""Most values in a bin: so many that float64 holds the sum of all bins."""
 CHUNK = 1 << 16
 """Number of values that are counted at once: what is computed of them stays in the processor's cache."""
 
@@ -44,14 +46,24 @@ class Histogram:
         largest = float(np.max([np.abs(chunk).max() for chunk in chunks], initial=0.0))
         if not largest <= LARGEST:
             raise ValueError(f"the largest value is {largest:g}; expected at most {LARGEST:g}")
-        # The exponent of 0 is 0, as if it were a large number.
-        exponent = max(int(np.frexp(largest)[1]), SMALLEST_EXPONENT) if largest else SMALLEST_EXPONENT
+        exponent = _exponent(largest)
         bins_per_unit = np.float32(BINS * 2.0**-exponent)
         counts = np.zeros(BINS, np.int64)
         for chunk in chunks:
             positions = np.abs(chunk.astype(np.float32)) * bins_per_unit
             counts += np.bincount(positions.astype(np.int64), minlength=BINS)
         return cls(counts, exponent, largest)
+
+    def require_possible(self, name: str) -> None:
+        """Raise a ValueError, which has the tensor's name, unless :meth:`of` can have made this of some values."""
+        if self.counts.dtype != np.int64 or not 0 <= self.counts.min() <= self.counts.max() <= MOST:
+            raise ValueError(f"{name}: expected counts from 0 to {MOST}")
+        if not (isinstance(self.largest, float) and 0 <= self.largest <= LARGEST):
+            raise ValueError(f"{name}: the largest value is {self.largest}; expected 0 to {LARGEST:g}")
+        if self.exponent != _exponent(self.largest):
+            raise ValueError(f"{name}: the exponent {self.exponent} is not that of the largest value {self.largest:g}")
+        if not self.counts[int(self.largest / self.width)]:
+            raise ValueError(f"{name}: the bin of the largest value {self.largest:g} is empty")
 
     @property
     def width(self) -> float:
@@ -70,3 +82,8 @@ class Histogram:
         counts = np.zeros(BINS, np.int64)
         counts[: BINS // joined] = self.counts.reshape(-1, joined).sum(axis=1)
         return counts
+
+
+def _exponent(largest: float) -> int:
+    # The exponent of 0 is 0, as if it were a large number.
+    return max(int(np.frexp(largest)[1]), SMALLEST_EXPONENT) if largest else SMALLEST_EXPONENT

@@ -1,6 +1,5 @@
 """Running an exported file on images, and counting what its layers read. An interrupted run goes on where it was."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,12 @@ from export.calibration.histogram import BINS, Histogram
 from export.calibration.images import Choice
 from export.qdq import kept_layers, layers
 from export.reading import read_model
+from refinemask.config_json import from_json, to_json
 from refinemask.contract import Metadata
 from refinemask.data.transforms import preprocess
 from refinemask.files import UserError, atomic_write
 from refinemask.foreign import foreign_errors
+from refinemask.json_files import Positive
 from refinemask.readable import require_readable
 
 if TYPE_CHECKING:
@@ -34,6 +35,15 @@ class _Done:
 
     images: int
     histograms: dict[str, Histogram]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _State:
+    """What a file of progress says beside its arrays."""
+
+    origin: dict[str, str]
+    layers: tuple[str, ...]
+    images: Positive
 
 
 def measure_histograms(model: Path, choice: Choice, progress: Path, identity: str) -> dict[str, Histogram]:
@@ -56,18 +66,17 @@ def measure_histograms(model: Path, choice: Choice, progress: Path, identity: st
     """
     origin = {"model": identity, "images": choice.sha256, "bins": str(BINS)}
     inputs = _layer_inputs(read_model(model).graph)
-    done = _read_progress(progress, origin, list(inputs)) if progress.exists() else _Done(0, {})
+    total = len(choice.calibration)
+    done = _read_progress(progress, origin, tuple(inputs), total) if progress.exists() else _Done(0, {})
     metadata = Metadata.of_file(model)
     size = metadata.bounds.batch[0]
-    with tqdm(
-        total=len(choice.calibration), initial=done.images, desc="calibrating", unit="image", disable=None
-    ) as bar:
+    with tqdm(total=total, initial=done.images, desc="calibrating", unit="image", disable=None) as bar:
         for start, counted in _counted_batches(model, metadata, choice, done.images, size):
             merged = {
                 name: done.histograms[name].merged(histogram) if done.histograms else histogram
                 for name, histogram in counted.items()
             }
-            done = _Done(min(start + size, len(choice.calibration)), merged)
+            done = _Done(min(start + size, total), merged)
             _write_progress(progress, origin, done)
             bar.update(done.images - bar.n)
     return {name: done.histograms[first] for first, names in inputs.items() for name in names}
@@ -129,22 +138,26 @@ def _write_progress(path: Path, origin: dict[str, str], done: _Done) -> None:
         "exponents": np.array([histogram.exponent for histogram in histograms]),
         "largest": np.array([histogram.largest for histogram in histograms]),
     }
-    state = {"origin": origin, "layers": list(done.histograms), "images": done.images}
+    state = _State(origin=origin, layers=tuple(done.histograms), images=done.images)
     with atomic_write(path) as temporary:
-        save_file(arrays, temporary, {"calibration": json.dumps(state)})
+        save_file(arrays, temporary, {"calibration": to_json(state)})
 
 
-def _read_progress(path: Path, origin: dict[str, str], names: list[str]) -> _Done:
+def _read_progress(path: Path, origin: dict[str, str], names: tuple[str, ...], total: int) -> _Done:
     remedy = "delete it to calibrate anew, or name another output"
     require_readable(path)
     try:
         with safe_open(path, framework="np") as file:
-            state = json.loads((file.metadata() or {})["calibration"])
+            state = from_json(_State, (file.metadata() or {})["calibration"])
             counts, exponents, largest = (file.get_tensor(name) for name in ("counts", "exponents", "largest"))
-        if state["origin"] != origin or state["layers"] != names:
+        if state.origin != origin or tuple(state.layers) != names:
             raise UserError(f"{path}: belongs to a calibration of another model or of other images; {remedy}")
+        if state.images > total:
+            raise ValueError(f"it counts {state.images} images of {total}")
         rows = zip(counts.reshape(len(names), BINS), exponents.tolist(), largest.tolist(), strict=True)
         histograms = {name: Histogram(*row) for name, row in zip(names, rows, strict=True)}
-        return _Done(int(state["images"]), histograms)
+        for name, histogram in histograms.items():
+            histogram.require_possible(name)
+        return _Done(state.images, histograms)
     except (SafetensorError, OSError, LookupError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not the histograms of a calibration ({error}); {remedy}") from error

@@ -2,6 +2,10 @@
 
 import re
 
+import ml_dtypes
+import numpy as np
+import onnx.parser
+import onnxruntime
 import pytest
 
 from refinemask import onnx_session
@@ -13,6 +17,26 @@ def test_a_file_is_computed_as_it_is_written_on_the_threads_asked_for(threads: i
     options = session_options(threads)
     assert options.intra_op_num_threads == number
     assert options.get_session_config_entry("session.disable_quant_qdq") == "1"
+
+
+RELU_IN_FP8 = """
+<ir_version: 9, opset_import: ["" : 20]>
+relu (float[64] x) => (float[64] y) <float scale = {0.5}, float8e4m3fn zero = {0}>
+{
+    positive = Relu (x)
+    codes = QuantizeLinear (positive, scale, zero)
+    y = DequantizeLinear (codes, scale, zero)
+}
+"""
+
+
+def test_a_relu_before_fp8_is_computed() -> None:
+    model, x = onnx.parser.parse_model(RELU_IN_FP8), np.linspace(-300, 300, 64, dtype=np.float32)
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), session_options(1), providers=["CPUExecutionProvider"]
+    )
+    rounded = np.clip(np.maximum(x, 0) / 0.5, 0, 448).astype(ml_dtypes.float8_e4m3fn).astype(np.float32)
+    np.testing.assert_array_equal(session.run(["y"], {"x": x})[0], rounded * 0.5)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from export.calibration import run
@@ -124,6 +125,39 @@ def test_progress_of_another_run_is_refused(tiny_files: tuple[Path, Path], choic
         damage()
         with pytest.raises(UserError, match=r"a\.partial: not the histograms of a calibration .*delete it to"):
             measure_histograms(tiny_files[1], one, progress, "tiny")
+
+
+@pytest.mark.parametrize(
+    ("name", "index", "value", "words"),
+    [
+        ("counts", (0, 7), -1, "expected counts from 0"),
+        ("counts", (0, 7), 2**62, "expected counts from 0"),
+        ("exponents", 0, 4000, "the exponent 4000 is not that of"),
+        ("exponents", 0, -4000, "the exponent -4000 is not that of"),
+        ("largest", 0, np.nan, "the largest value is nan"),
+        ("largest", 0, np.inf, "the largest value is inf"),
+        ("largest", 0, -1.0, "the largest value is -1"),
+        ("counts", (0, slice(None)), 0, "the bin of the largest value .* is empty"),
+        ("images", None, 0, "images is 0, expected whole number"),
+        ("images", None, 2, "it counts 2 images of 1"),
+        ("images", None, 1e999, "images is inf, expected whole number"),
+    ],
+)
+def test_impossible_progress_is_refused(
+    name: str, index: Any, value: Any, words: str, tiny_files: tuple[Path, Path], choice: Choice, tmp_path: Path
+) -> None:
+    progress, one = tmp_path / "a.partial", replace(choice, calibration=choice.calibration[:1])
+    measure_histograms(tiny_files[1], one, progress, "tiny")
+    with safe_open(progress, framework="np") as file:
+        arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        state = json.loads(file.metadata()["calibration"])
+    if name == "images":
+        state["images"] = value
+    else:
+        arrays[name][index] = value
+    save_file(arrays, progress, {"calibration": json.dumps(state)})
+    with pytest.raises(UserError, match=rf"a\.partial: not the histograms of a calibration \(.*{words}.*delete it to"):
+        measure_histograms(tiny_files[1], one, progress, "tiny")
 
 
 def test_one_batch_is_in_memory_at_a_time(
