@@ -11,7 +11,8 @@ from engines.openvino.core import run_request
 from engines.openvino.executed import require_executed
 from engines.openvino.network import compile_network, inlined
 from engines.openvino.precision import PRECISIONS, choose_precision
-from engines.openvino.quantised import QuantisedLayers, say_what_is_kept, write_for_openvino
+from engines.openvino.quantised import QuantisedLayers, write_for_openvino
+from engines.quantised.remark import say_what_overflows
 from refinemask.contract import INPUTS, OUTPUTS, Metadata, read_onnx, require_tensors
 from refinemask.files import UserError
 from refinemask.structures import Detections
@@ -64,7 +65,7 @@ class OpenVINOEngine(Engine):
             path=path,
         )
         self._idle: SimpleQueue[Any] = SimpleQueue()
-        say_what_is_kept(self.layers, path)
+        say_what_overflows(self.layers.kept, self.layers.total, path)
 
     def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> Request:
         with self.running():

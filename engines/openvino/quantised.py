@@ -1,7 +1,6 @@
 """A quantised file as OpenVINO computes it right: what is in 8 bits, and what stays in floating point."""
 
 import os
-import sys
 from dataclasses import dataclass
 
 import onnx
@@ -26,6 +25,11 @@ class QuantisedLayers:
     """Those that are computed in 8 bits."""
     kept: tuple[str, ...] = ()
     """Those that are computed in floating point on their rounded inputs and weights, because 8 bits would overflow."""
+
+    @property
+    def total(self) -> int:
+        """Number of the layers."""
+        return len(self.in_8_bits) + len(self.kept)
 
 
 def write_for_openvino(model: onnx.ModelProto, path: str | os.PathLike[str]) -> QuantisedLayers:
@@ -59,14 +63,3 @@ def write_for_openvino(model: onnx.ModelProto, path: str | os.PathLike[str]) -> 
             "run it in ONNX Runtime, or run the fp32 file"
         )
     return QuantisedLayers(frozenset(names) - frozenset(kept), tuple(kept))
-
-
-def say_what_is_kept(layers: QuantisedLayers, path: str | os.PathLike[str]) -> None:
-    """Say on standard error which share of a file's quantised layers is not computed in 8 bits; nothing if none."""
-    if layers.kept:
-        total = len(layers.in_8_bits) + len(layers.kept)
-        print(
-            f"remark: {path}: {len(layers.kept)} of {total} quantised layers are computed in floating point: this CPU "
-            "has no VNNI, and their sums would overflow in 8 bits; the numbers are those of the file",
-            file=sys.stderr,
-        )
