@@ -8,6 +8,7 @@ import onnx
 from engines.openvino.biases import give_biases
 from engines.openvino.overflow import sums_overflow
 from engines.quantised.codes import write_unsigned
+from engines.quantised.early_rounding import round_before_joining
 from engines.quantised.layers import quantised_layers
 from engines.quantised.overflow import keep_in_float, overflowing_layers
 from refinemask.extras import needed_by
@@ -63,3 +64,14 @@ def write_for_openvino(model: onnx.ModelProto, path: str | os.PathLike[str]) -> 
             "run it in ONNX Runtime, or run the fp32 file"
         )
     return QuantisedLayers(frozenset(names) - frozenset(kept), tuple(kept))
+
+
+def round_early(model: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
+    """Round what :func:`write_for_openvino` has written before it is joined, in place, now that functions are inlined.
+
+    Args:
+        model: the file's model, with all functions inlined.
+        path: the file, for messages.
+    """
+    with foreign_errors(f"{path}: its quantised layers cannot be read", QUANTISE):
+        round_before_joining(model)
