@@ -71,7 +71,5 @@ def test_others_are_left_alone(graph: str) -> None:
 
 def test_known_numbers_of_images_stay_known() -> None:
     _, after = rewritten(text().replace("[B,", "[5,"))
-    known = {
-        value.name: [size.dim_value for size in value.type.tensor_type.shape.dim] for value in after.graph.value_info
-    }
-    assert known == {"y_source_planes": [10, 1, 4, 5], "y_planes": [10, 1, 8, 10]}
+    shapes = {v.name: [size.dim_value for size in v.type.tensor_type.shape.dim] for v in after.graph.value_info}
+    assert (shapes["y_source_planes"], shapes["y_planes"]) == ([10, 1, 4, 5], [10, 1, 8, 10])
