@@ -121,7 +121,7 @@ def test_boxes_and_masks_of_a_file(tiny_files: tuple[Path, Path], tmp_path: Path
     write_unsigned(model.graph)
     model = onnx.inliner.inline_local_functions(model)
     batch = preprocess([read_image(path) for path in sorted(PHOTOS.rglob("*.jpg"))[:2]], TINY.preprocessing)
-    inputs = dict(zip(INPUTS, (batch.images, batch.image_sizes), strict=True))
+    inputs: dict[str, np.ndarray] = dict(zip(INPUTS, (batch.images, batch.image_sizes), strict=True))
     del model.graph.value_info[:]  # of codes with a sign
     before = as_written(model, inputs)
     assert len(round_before_joining(model)) == 2
