@@ -7,6 +7,7 @@ import numpy as np
 import onnxruntime as ort
 
 from engines.base import Engine
+from engines.quantised.remark import say_what_overflows
 from refinemask.contract import INPUTS, OUTPUTS, Metadata, read_onnx, require_tensors
 from refinemask.external_data import require_data_inside
 from refinemask.extras import needed_by
@@ -114,8 +115,16 @@ def _open_integer(path: str | os.PathLike[str], threads: int | None) -> ort.Infe
     # Not as written instead: that is slower than fp32, which nobody wants of int8.
     with needed_by(f"{path}: int8 on a CPU", otherwise="pip install onnx"):
         from engines.quantised.integer import write_integer
+        from engines.quantised.layers import quantised_layers
+        from engines.quantised.overflow import overflowing_layers
         from engines.quantised.saturation import kernels_saturate
     model = read_onnx(path, weights=True)
     with foreign_errors(f"{path}: ONNX Runtime cannot load its integer form", "export and quantise it again"):
-        write_integer(model, saturates=kernels_saturate())
-        return ort.InferenceSession(model.SerializeToString(), session_options(threads), providers=[PROVIDERS["cpu"]])
+        total, saturates = len(list(quantised_layers(model.graph))), kernels_saturate()
+        kept = overflowing_layers(model.graph) if saturates else []
+        write_integer(model, saturates=saturates)
+        session = ort.InferenceSession(
+            model.SerializeToString(), session_options(threads), providers=[PROVIDERS["cpu"]]
+        )
+    say_what_overflows(kept, total, path)
+    return session

@@ -76,7 +76,6 @@ def insert_qdq(graph: ir.Graph, ranges: Mapping[str, float], precision: Quantize
             del graph.initializers[str(weight.name)]
     if rounding.form.chained:
         rounding.share()
-        rounding.round_partial_sums()
         graph.sort()
 
 
@@ -95,19 +94,6 @@ def _repeats(node: ir.Node) -> bool:
     return node.op_type == "Resize" and node.attributes.get_string("mode", "nearest") == "nearest"
 
 
-def _partial_sums(value: Value | None) -> list[tuple[ir.Node, Value]]:
-    """Of a sum of ReLUs: what each of its additions begins with. None of them is larger than the sum."""
-    parts = []
-    while value is not None and _is_made_by(value, "Add"):
-        node = value.producer()
-        assert node is not None
-        value, addend = node.inputs
-        if value is None or not _is_made_by(addend, "Relu"):
-            return []
-        parts.append((node, value))
-    return parts if _is_made_by(value, "Relu") else []
-
-
 def _is_made_by(value: Value | None, op_type: str) -> bool:
     node = None if value is None else value.producer()
     return node is not None and node.op_type == op_type
@@ -120,7 +106,6 @@ class _Rounding:
         self.graph = graph
         self.form = form
         self.done: dict[Value, Value] = {}
-        self.limits: dict[Value, tuple[DataType | None, float]] = {}
 
     def activation(self, value: Value, dtype: DataType | None, limit: float, reader: ir.Node) -> Value:
         """``value``, of type ``dtype``, rounded before its first reader."""
@@ -133,7 +118,6 @@ class _Rounding:
             rounded.type = ir.TensorType(self.form.type)
             self.graph.insert_before(reader, quantize)
             self.done[value] = self._restore(value, rounded, scales, zero, reader)
-            self.limits[value] = dtype, limit
         return self.done[value]
 
     def weight(self, value: Value, axis: int, reader: ir.Node) -> Value:
@@ -155,16 +139,10 @@ class _Rounding:
 
     def share(self) -> None:
         """Let sums and enlargements read what layers read rounded: then nobody needs it in a wider type."""
-        for value in self.limits:
+        for value in self.done:
             for node, index in tuple(value.uses()):
                 if _is_shortcut(node, index) or _repeats(node):
                     node.replace_input_with(index, self.done[value])
-
-    def round_partial_sums(self) -> None:
-        """Round what leads to a rounded sum of ReLUs as finely as the sum, whose range holds it."""
-        for total, range_ in tuple(self.limits.items()):
-            for node, part in _partial_sums(total):
-                node.replace_input_with(0, self.activation(part, *range_, node))
 
     def _scale(self, limits: NDArray[np.floating] | float, dtype: np.dtype) -> NDArray[np.floating]:
         # A scale below the smallest normal number of float16 would become zero. Such a channel is as good as silent.

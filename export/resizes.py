@@ -27,7 +27,11 @@ def _resize_channels_apart(graph: ir.Graph, node: ir.Node, source: Value, result
     resize = ir.node("Resize", [apart, *node.inputs[1:]], node.attributes)
     resize.metadata_props.update(node.metadata_props)
     planes = resize.outputs[0]
-    planes.name, planes.type, planes.shape = f"{result.name}_planes", result.type, ir.Shape([None, 1, *sides])
+    planes.name, planes.type, planes.shape = (
+        f"{result.name}_planes",
+        result.type,
+        ir.Shape([_rows(apart, 1), 1, *sides]),
+    )
     graph.insert_before(node, resize)
     together = _reshaped(graph, planes, [-1, channels, *sides], f"{result.name}_maps", node)
     together.shape = result.shape
@@ -48,9 +52,15 @@ def _reshaped(graph: ir.Graph, value: Value, shape: list[int], name: str, node: 
     reshape = ir.node("Reshape", [value, sizes])
     reshape.metadata_props.update(node.metadata_props)
     reshaped = reshape.outputs[0]
-    reshaped.name, reshaped.type, reshaped.shape = name, value.type, ir.Shape([None, *shape[1:]])
+    reshaped.name, reshaped.type, reshaped.shape = name, value.type, ir.Shape([_rows(value, shape[1]), *shape[1:]])
     graph.insert_before(node, reshape)
     return reshaped
+
+
+def _rows(value: Value, channels: int) -> int | None:
+    """The first dimension of a map of the same sides and of so many channels; None where that is not known."""
+    rows, own = list(value.shape or (None, None))[:2]
+    return rows * own // channels if isinstance(rows, int) and isinstance(own, int) else None
 
 
 def _is_small(value: Value) -> bool:

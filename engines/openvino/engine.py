@@ -11,7 +11,8 @@ from engines.openvino.core import run_request
 from engines.openvino.executed import require_executed
 from engines.openvino.network import compile_network, inlined
 from engines.openvino.precision import PRECISIONS, choose_precision
-from engines.openvino.quantised import QuantisedLayers, say_what_is_kept, write_for_openvino
+from engines.openvino.quantised import QuantisedLayers, round_early, write_for_openvino
+from engines.quantised.remark import say_what_overflows
 from refinemask.contract import INPUTS, OUTPUTS, Metadata, read_onnx, require_tensors
 from refinemask.files import UserError
 from refinemask.structures import Detections
@@ -53,7 +54,10 @@ class OpenVINOEngine(Engine):
             raise UserError(f"{path}: OpenVINO runs on the cpu, not on {device}; use --device cpu")
         self.layers = write_for_openvino(model, path) if metadata.precision == "int8" else QuantisedLayers()
         """The quantised layers of an int8 file, by how they are computed."""
-        self.model = compile_network(inlined(model, path), path, PRECISIONS[precision], threads)
+        model = inlined(model, path)
+        if self.layers.total:
+            round_early(model, path)
+        self.model = compile_network(model, path, PRECISIONS[precision], threads)
         require_executed(self.model, precision, PRECISIONS[precision], self.layers.in_8_bits, path)
         super().__init__(
             name="OpenVINO",
@@ -64,7 +68,7 @@ class OpenVINOEngine(Engine):
             path=path,
         )
         self._idle: SimpleQueue[Any] = SimpleQueue()
-        say_what_is_kept(self.layers, path)
+        say_what_overflows(self.layers.kept, self.layers.total, path)
 
     def upload(self, images: np.ndarray, image_sizes: np.ndarray) -> Request:
         with self.running():

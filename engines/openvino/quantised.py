@@ -1,7 +1,6 @@
 """A quantised file as OpenVINO computes it right: what is in 8 bits, and what stays in floating point."""
 
 import os
-import sys
 from dataclasses import dataclass
 
 import onnx
@@ -9,6 +8,7 @@ import onnx
 from engines.openvino.biases import give_biases
 from engines.openvino.overflow import sums_overflow
 from engines.quantised.codes import write_unsigned
+from engines.quantised.early_rounding import round_before_joining
 from engines.quantised.layers import quantised_layers
 from engines.quantised.overflow import keep_in_float, overflowing_layers
 from refinemask.extras import needed_by
@@ -26,6 +26,11 @@ class QuantisedLayers:
     """Those that are computed in 8 bits."""
     kept: tuple[str, ...] = ()
     """Those that are computed in floating point on their rounded inputs and weights, because 8 bits would overflow."""
+
+    @property
+    def total(self) -> int:
+        """Number of the layers."""
+        return len(self.in_8_bits) + len(self.kept)
 
 
 def write_for_openvino(model: onnx.ModelProto, path: str | os.PathLike[str]) -> QuantisedLayers:
@@ -61,12 +66,12 @@ def write_for_openvino(model: onnx.ModelProto, path: str | os.PathLike[str]) -> 
     return QuantisedLayers(frozenset(names) - frozenset(kept), tuple(kept))
 
 
-def say_what_is_kept(layers: QuantisedLayers, path: str | os.PathLike[str]) -> None:
-    """Say on standard error which share of a file's quantised layers is not computed in 8 bits; nothing if none."""
-    if layers.kept:
-        total = len(layers.in_8_bits) + len(layers.kept)
-        print(
-            f"remark: {path}: {len(layers.kept)} of {total} quantised layers are computed in floating point: this CPU "
-            "has no VNNI, and their sums would overflow in 8 bits; the numbers are those of the file",
-            file=sys.stderr,
-        )
+def round_early(model: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
+    """Round what :func:`write_for_openvino` has written before it is joined, in place, now that functions are inlined.
+
+    Args:
+        model: the file's model, with all functions inlined.
+        path: the file, for messages.
+    """
+    with foreign_errors(f"{path}: its quantised layers cannot be read", QUANTISE):
+        round_before_joining(model)

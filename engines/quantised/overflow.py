@@ -23,7 +23,7 @@ def overflowing_layers(graph: onnx.GraphProto) -> list[str]:
     Which two products are added first is the kernel's affair, so any two count.
 
     Args:
-        graph: a graph whose codes :func:`engines.quantised.codes.write_unsigned` has written.
+        graph: a graph whose codes :func:`engines.quantised.codes.write_unsigned` has written, or would write.
     """
     wiring = Wiring(graph)
     signs = Signs(wiring)

@@ -157,16 +157,6 @@ def test_sums_and_enlargements_read_what_layers_read_rounded() -> None:
     assert read["kept"] == ["second", "x"], "a sum without a convolution"
 
 
-def test_partial_sums_of_relus_are_rounded_at_the_scale_of_the_sum() -> None:
-    model = chained("int8")
-    read, values = reads(model), model.graph.initializers
-    assert read["three"] == ["two.restored", "first"]
-    assert read["two"] == ["first.restored", "second"]
-    scales = [values[f"{name}.scale"].const_value.numpy() for name in ("three", "two", "first")]  # type: ignore[union-attr]
-    assert scales == [np.float32(6 / 127)] * 3
-    assert read["mixed"] == ["first", "third"], "an addend that may be negative makes a part larger than the sum"
-
-
 def test_chains_of_rounded_values_compute_what_is_written() -> None:
     model = chained("int8")
     x = np.random.default_rng(1).normal(size=(2, 8, 6, 6)).astype(np.float32)

@@ -67,3 +67,9 @@ def test_the_same_bits_from_planes(channels: int, places: str) -> None:
 def test_others_are_left_alone(graph: str) -> None:
     before, after = rewritten(graph)
     assert kinds(after) == kinds(before) == ["Resize"]
+
+
+def test_known_numbers_of_images_stay_known() -> None:
+    _, after = rewritten(text().replace("[B,", "[5,"))
+    shapes = {v.name: [size.dim_value for size in v.type.tensor_type.shape.dim] for v in after.graph.value_info}
+    assert (shapes["y_source_planes"], shapes["y_planes"]) == ([10, 1, 4, 5], [10, 1, 8, 10])

@@ -1,15 +1,22 @@
 """int8 in OpenVINO from one command: what is calibrated, quantised and measured."""
 
+import dataclasses
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from benchmarks import compare
 from benchmarks.efficiency import quantised, run
+from benchmarks.efficiency.files import Source
+from benchmarks.efficiency.models import MODELS
+from engines.quantised.layers import quantised_layers
 from export import MismatchError
+from export.calibration.ranges import read_calibration
 from refinemask.agreement import PARITY
 from tests.support.engine_reports import make_comparison, make_engine
 from tests.support.toy_onnx import read_properties, write_toy_onnx
@@ -90,3 +97,36 @@ def test_a_file_that_is_too_far_is_named(
     error = capsys.readouterr().err
     assert "could not be quantised: not written, 3 of 100 detections agree" in error
     assert error.count("\n") == 1
+
+
+@pytest.fixture
+def tiny(tiny_files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
+    """A real model with random weights, which has been exported, and whose quantised file nothing can be near to."""
+
+    def call(_: None, function: Callable[..., object], *given: Any, **options: Any) -> object:
+        assert function is not quantised.quantize_onnx, "would be compared"
+        return function(*given, **options)
+
+    monkeypatch.setattr(quantised, "call_in_child", call)
+    monkeypatch.setattr(quantised, "exported", lambda *_: tiny_files[1])
+    return Source(MODELS[-1], tiny_files[0], random=True)
+
+
+def test_random_weights_are_compared_with_nothing(
+    tiny: Source, pictures: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for size in ((64, 96), None):
+        path = quantised.quantised(tiny, tmp_path, pictures[0].parent, size, (64, 96))
+        assert list(quantised_layers(onnx.load(path).graph))
+        line = f"quantising {path.name}, compared with nothing, because its weights are random\n"
+        assert capsys.readouterr().out == line
+        assert quantised.quantised(tiny, tmp_path, pictures[0].parent, size, (64, 96)) == path
+        assert capsys.readouterr().out == "", "it is made once"
+    ranges = tmp_path / "refinemask-64x96-int8.ranges.json"
+    assert read_calibration(ranges).images == len(pictures)
+    assert sorted(found.name for found in tmp_path.glob("*.ranges.*")) == [ranges.name], "one calibration for all sizes"
+
+
+def test_given_weights_are_compared(tiny: Source, pictures: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="would be compared"):
+        quantised.quantised(dataclasses.replace(tiny, random=False), tmp_path, pictures[0].parent, None, (64, 96))

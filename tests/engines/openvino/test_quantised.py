@@ -1,4 +1,4 @@
-"""Quantised layers are computed right, however large their codes, and it is said which are not in 8 bits."""
+"""Quantised layers are computed right, however large their codes."""
 
 import numpy as np
 import onnx
@@ -15,7 +15,7 @@ pytest.importorskip("openvino", reason="needs the extra 'openvino'")
 from engines.openvino import quantised
 from engines.openvino.core import openvino_core
 from engines.openvino.executed import EIGHT_BITS, executed_layers
-from engines.openvino.quantised import QuantisedLayers, say_what_is_kept, write_for_openvino
+from engines.openvino.quantised import write_for_openvino
 
 
 def two_layers(operator: str) -> onnx.ModelProto:
@@ -51,15 +51,6 @@ def test_layers_are_kept_only_where_sums_overflow(
 ) -> None:
     monkeypatch.setattr(quantised, "sums_overflow", lambda: overflow)
     assert write_for_openvino(two_layers("Conv"), "extreme.onnx").kept == kept
-
-
-def test_what_is_kept_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    say_what_is_kept(QuantisedLayers(frozenset("abc"), ("d",)), "a.onnx")
-    out, err = capsys.readouterr()
-    assert (out, err.count("\n")) == ("", 1)
-    assert err.startswith("remark: a.onnx: 1 of 4 quantised layers ")
-    say_what_is_kept(QuantisedLayers(frozenset("abc")), "a.onnx")
-    assert capsys.readouterr() == ("", "")
 
 
 def test_files_that_have_nothing_to_compute_in_8_bits(monkeypatch: pytest.MonkeyPatch) -> None:
