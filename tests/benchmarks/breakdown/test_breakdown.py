@@ -141,8 +141,9 @@ def test_runs_a_quantised_file_as_its_engine_does(files: tuple[Path, Path], monk
     opened: list[onnxruntime.SessionOptions] = []
 
     class Session(onnxruntime.InferenceSession):
-        def __init__(self, model: object, options: onnxruntime.SessionOptions, **rest: object) -> None:
-            opened.append(options)
+        def __init__(self, model: object, options: onnxruntime.SessionOptions | None = None, **rest: object) -> None:
+            # The engine's trial of this CPU's kernels has none.
+            opened.extend([options] if options else [])
             super().__init__(model, options, **rest)
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
@@ -152,7 +153,7 @@ def test_runs_a_quantised_file_as_its_engine_does(files: tuple[Path, Path], monk
     }
     times = time_operators(EngineSpec(with_precision(files[1], "int8")), inputs, threads=1, warmup=0, rounds=1)
     assert (times.name, times.precision) == ("ONNX Runtime", "int8")
-    assert [options.get_session_config_entry("session.disable_quant_qdq") for options in opened] == ["1", "1"]
+    assert {options.get_session_config_entry("session.disable_quant_qdq") for options in opened} == {"1"}
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ Pass = Callable[[fx.GraphModule], int]
 WITH_IMAGE_MAPS = ["RefineMask", "simple RefineMask", "PointRend"]
 REPLACED: dict[Pass, dict[str, dict[str, int]]] = {
     fuse_conv_relu: {
-        "RefineMask": {"features": 13, "boxes": 5, "image_maps": 2, "masks": 19},
+        "RefineMask": {"features": 13, "boxes": 5, "image_maps": 2, "masks": 22},
         "simple RefineMask": {"features": 13, "boxes": 5, "image_maps": 2, "masks": 16},
         "Mask R-CNN": {"features": 13, "boxes": 5, "masks": 1},
         "PointRend": {"features": 13, "boxes": 5, "masks": 1},
