@@ -122,7 +122,8 @@ def _open_integer(path: str | os.PathLike[str], threads: int | None) -> ort.Infe
     with foreign_errors(f"{path}: ONNX Runtime cannot load its integer form", "export and quantise it again"):
         total, saturates = len(list(quantised_layers(model.graph))), kernels_saturate()
         kept = overflowing_layers(model.graph) if saturates else []
-        write_integer(model, saturates=saturates)
+        # Where none is written, as beside fp16, all layers stay as they are whatever the CPU.
+        kept = kept if write_integer(model, saturates=saturates) else []
         session = ort.InferenceSession(
             model.SerializeToString(), session_options(threads), providers=[PROVIDERS["cpu"]]
         )
