@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks.breakdown.report import BreakdownReport
+from benchmarks.calibration import CalibrationReport
 from benchmarks.data_loading import DataLoadingReport
 from benchmarks.efficiency.report import EfficiencyReport
 from benchmarks.evaluation import EvaluationReport
@@ -30,6 +31,7 @@ KINDS: dict[str, type] = {
     "coco-mini": TrainingReport,
     "cpu-breakdown-mask-rcnn": BreakdownReport,
     "cpu-breakdown": BreakdownReport,
+    "cpu-calibration": CalibrationReport,
     "cpu-data-loading": DataLoadingReport,
     "cpu-evaluation-boundary": EvaluationReport,
     "cpu-evaluation-large": EvaluationReport,
