@@ -27,6 +27,8 @@ from refinemask.files import UserError, atomic_write, require_not_input
 from refinemask.kept_layers import KeptLayers
 from refinemask.options import require_at_least
 
+COUNT = 64
+"""Images that are calibrated on unless it is said otherwise."""
 WITHOUT_RANGE = "without a range: not calibrated, or the input was 0 in all images"
 """Why a layer stays as it is that could be quantised."""
 
@@ -57,8 +59,8 @@ def quantize_onnx(
     calibration: str | os.PathLike[str] | None = None,
     ranges: str | os.PathLike[str] | None = None,
     precision: QuantizedType = "int8",
-    method: Method = METHOD,
-    count: int = 64,
+    method: Method | None = None,
+    count: int | None = None,
     max_drop: float | None = None,
     annotations: str | os.PathLike[str] | None = None,
 ) -> QuantizationReport:
@@ -74,8 +76,8 @@ def quantize_onnx(
         calibration: COCO annotations: of the images in ``images`` those that they list are calibrated and compared on.
         ranges: file of an earlier calibration of the same checkpoint, in place of a new one.
         precision: the type that convolutions and linear layers are rounded to.
-        method: how a calibration chooses the ranges.
-        count: number of images to calibrate on, spread evenly over all.
+        method: how a calibration chooses the ranges; None is ``percentile-99.99``.
+        count: number of images to calibrate on, spread evenly over all; None is 64.
         max_drop: largest loss of mask AP and of boundary AP in points; as few layers as that takes are not quantised.
             What is measured lies beside the output meanwhile, and an interrupted search goes on from it.
         annotations: annotations to judge ``max_drop`` by, of images in ``images``.
@@ -92,17 +94,19 @@ def quantize_onnx(
     require_not_input(output, model, calibration, ranges, annotations)
     if ranges is None:
         require_not_input(written, model, calibration, annotations)
+    else:
+        _require_no_calibration(calibration=calibration, method=method, count=count)
     goal = goal_of(max_drop, annotations, Path(images))
     require_onnxruntime()
     graph = read_model(model)
     metadata, bodies = _metadata(graph, model), bool(graph.functions)
-    choice = _choose(images, calibration, ranges, count, metadata)
+    choice = None if ranges is not None else _choose(images, calibration, count, metadata)
     with _runnable(model, graph) as source, atomic_write(output) as temporary:
         if choice is None:
             measured = read_calibration(Path(ranges or ""))
             held_out = verification_images(Path(images), window=metadata.config.preprocessing.window)
         else:
-            measured = calibrate(source, model, choice, method, progress)
+            measured = calibrate(source, model, choice, method or METHOD, progress)
             held_out = [choice.read(path) for path in choice.held_out]
         _require_fit(graph, metadata, measured)
         kept = None if goal is None else layers_to_keep(goal, Candidates(source, measured, precision), output)
@@ -146,7 +150,7 @@ def write_quantized(
     graph = read_model(model)
     metadata = _metadata(graph, Path(model))
     _require_fit(graph, metadata, calibration)
-    metadata = _quantize(graph, metadata, calibration, precision, None)
+    metadata = _quantize(graph, metadata, calibration, precision)
     with atomic_write(output) as temporary:
         ir.save(graph, temporary)
     return metadata
@@ -175,23 +179,22 @@ def _runnable(path: Path, model: ir.Model) -> Iterator[Path]:
         yield copy
 
 
+def _require_no_calibration(**options: object) -> None:
+    """Raise a UserError if there are options of a new calibration, beside ranges of an earlier one."""
+    for option, value in options.items():
+        if value is not None:
+            raise UserError(
+                f"--{option} is for a new calibration, and --ranges are of an earlier one: leave out one of the two"
+            )
+
+
 def _choose(
-    images: str | os.PathLike[str],
-    annotations: str | os.PathLike[str] | None,
-    ranges: str | os.PathLike[str] | None,
-    count: int,
-    metadata: Metadata,
-) -> Choice | None:
-    """The images of a new calibration; None where there are ranges of an earlier one."""
-    if ranges is not None and annotations is not None:
-        raise UserError(
-            "give either --calibration (the images to calibrate on) or --ranges (of an earlier calibration)"
-        )
+    images: str | os.PathLike[str], annotations: str | os.PathLike[str] | None, count: int | None, metadata: Metadata
+) -> Choice:
+    """The images of a new calibration."""
     require_at_least(1, count=count)
-    if ranges is not None:
-        return None
     listed = None if annotations is None else Path(annotations)
-    return choose_images(Path(images), listed, count, metadata.config.preprocessing.window)
+    return choose_images(Path(images), listed, count or COUNT, metadata.config.preprocessing.window)
 
 
 def _require_fit(model: ir.Model, metadata: Metadata, calibration: Calibration) -> None:
@@ -203,12 +206,14 @@ def _require_fit(model: ir.Model, metadata: Metadata, calibration: Calibration) 
 
 
 def _quantize(
-    model: ir.Model, metadata: Metadata, calibration: Calibration, precision: QuantizedType, kept: KeptLayers | None
+    model: ir.Model,
+    metadata: Metadata,
+    calibration: Calibration,
+    precision: QuantizedType,
+    kept: KeptLayers | None = None,
 ) -> Metadata:
     """Put Q/DQ nodes around the layers that have a range and are not kept, in place, and say so in the metadata."""
-    left_out = kept.layers if kept else {}
-    ranges = {name: limit for name, limit in calibration.ranges.items() if name not in left_out}
-    insert_qdq(model.graph, ranges, precision)
+    insert_qdq(model.graph, calibration.without(kept.layers if kept else ()).ranges, precision)
     quantised = dataclasses.replace(
         metadata,
         precision=precision,

@@ -17,14 +17,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from export.calibration.methods import Method
-from export.calibration.ranges import METHOD
 from export.max_drop.kept_table import print_kept_layers
 from export.qdq import QuantizedType
 from export.quantization import quantize_onnx
 from export.tables import comparison_table
 from refinemask.agreement import MismatchError
 from refinemask.command import execute
-from refinemask.spelling import Model, OptionalPath, Output
+from refinemask.spelling import Model, OptionalNumber, OptionalPath, Output
 
 
 @dataclass(frozen=True)
@@ -46,10 +45,10 @@ class Args:
     """Ranges of an earlier calibration of the same checkpoint; a new one writes its own beside the output."""
     precision: QuantizedType = "int8"
     """int8 or fp8."""
-    method: Method = METHOD
-    """How a new calibration chooses the range of a tensor."""
-    count: int = 64
-    """Images for a new calibration, spread evenly over all."""
+    method: Method | None = None
+    """How a new calibration chooses the range of a tensor; percentile-99.99 if not given."""
+    count: OptionalNumber = None
+    """Images for a new calibration, spread evenly over all; 64 if not given."""
     max_drop: float | None = None
     """Keep as few layers in higher precision as it takes for mask and boundary AP to lose at most so many points, such
     as 0.3. An interrupted search goes on when the command is repeated."""

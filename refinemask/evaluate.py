@@ -85,10 +85,12 @@ class Args:
     """Predict images that are larger in tiles of this side in pixels, best about the size of the training's images."""
     overlap: OptionalNumber = None
     """Pixels that neighbouring tiles share, best more than an object's size; if not given, an eighth of the tile."""
+    backend: OptionalName = None
+    """The engine that runs the file, such as openvino for .onnx; if not given, by the file's ending."""
     device: str = "cpu"
     """cpu or cuda."""
     precision: OptionalName = None
-    """fp32, tf32, fp16 or bf16, as far as the engine has it; if not given, the file's own."""
+    """fp32, tf32, fp16, bf16 or int8+bf16, as far as the engine and the file have it; if not given, the file's own."""
     threads: OptionalNumber = None
     """CPU threads of the engine; if not given, the engine chooses."""
     window: OptionalWindow = None
@@ -156,6 +158,7 @@ def _evaluate_model(args: Args, model: Path) -> Evaluation | None:
     def open_engine() -> engines.Engine:
         engine = engines.load(
             model,
+            backend=args.backend,
             device=device,
             precision=args.precision,
             threads=args.threads,

@@ -99,7 +99,7 @@ class Args:
     device: str = "cpu"
     """cpu or cuda."""
     precision: OptionalName = None
-    """fp32, tf32, fp16 or bf16, as far as the engine has it; if not given, the file's own."""
+    """fp32, tf32, fp16, bf16 or int8+bf16, as far as the engine and the file have it; if not given, the file's own."""
     threads: OptionalNumber = None
     """CPU threads of the engine; if not given, the engine chooses."""
     window: OptionalWindow = None

@@ -77,7 +77,10 @@ def map_window(pixels: NDArray[np.generic], window: Window) -> NDArray[np.uint8]
 def require_window(name: str | os.PathLike[str], pixels: NDArray[np.generic], window: Window | None) -> Window:
     """The window, or a UserError that describes the image ``name``, which cannot do without one."""
     if window is None:
-        raise UserError(f"{name}: has {described(pixels)}, expected 8 bits per channel; use {REMEDY}")
+        raise UserError(
+            f"{name}: has {described(pixels)}, expected 8 bits per channel; use {REMEDY}; a command without "
+            "that option takes the window of its model (python -m export.to_onnx --window … writes one into the file)"
+        )
     return window
 
 

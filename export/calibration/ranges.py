@@ -1,8 +1,8 @@
 """The ranges of the tensors that a quantised file rounds: measured on images, kept in a small JSON file."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +37,10 @@ class Calibration:
     """Number of images that the ranges were measured on."""
     ranges: dict[str, Range]
     """Largest magnitude that is kept of each layer's input, by the layer's name."""
+
+    def without(self, layers: Collection[str]) -> "Calibration":
+        """A calibration in which these layers have no range, so that they are not quantised."""
+        return replace(self, ranges={name: limit for name, limit in self.ranges.items() if name not in layers})
 
 
 def read_calibration(path: Path) -> Calibration:

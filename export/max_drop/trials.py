@@ -35,8 +35,7 @@ class Candidates:
     def write(self, kept: Sequence[str], path: Path) -> None:
         """Write the candidate that keeps these layers."""
         model = read_model(self.source)
-        ranges = {name: limit for name, limit in self.calibration.ranges.items() if name not in kept}
-        insert_qdq(model.graph, ranges, self.precision)
+        insert_qdq(model.graph, self.calibration.without(kept).ranges, self.precision)
         model.metadata_props["precision"] = self.precision
         ir.save(model, path)
 

@@ -14,6 +14,7 @@ from refinemask.bundled import DEMO, NUCLEI
 from refinemask.files import sha256
 
 ANNOTATIONS = NUCLEI / "annotations" / "instances_val.json"
+RANGES: dict[str, Any] = {"calibration": None, "count": None, "ranges": Path("absent.json")}
 LAYER = "box_head.fc1/Gemm"
 
 
@@ -48,8 +49,12 @@ def test_the_table_stands_before_the_verdict(
     ("options", "message"),
     [
         ({"model": Path("absent.onnx")}, "no such file"),
-        ({"ranges": Path("absent.json")}, "give either --calibration"),
-        ({"calibration": None, "ranges": Path("absent.json")}, "absent.json: no such file"),
+        ({"ranges": Path("absent.json")}, "--calibration is for a new calibration, and --ranges are of an earlier one"),
+        ({**RANGES, "method": "mse"}, "--method is for a new calibration, and --ranges are of an earlier one"),
+        ({**RANGES, "count": 64}, "--count is for a new calibration, and --ranges are of an earlier one"),
+        ({**RANGES, "annotations": ANNOTATIONS}, "give both, such as --max-drop 0.3"),
+        ({**RANGES, "max_drop": 0.3}, "--max-drop needs annotated images"),
+        (RANGES, "absent.json: no such file"),
         ({"calibration": Path("absent.json")}, "absent.json"),
         ({"images": Path("absent")}, "cannot be read"),
         ({"images": Path("absent"), "calibration": None}, "absent: cannot be read"),

@@ -12,6 +12,8 @@ import pytest
 
 import engines
 from export import export_onnx
+from export.quantize import Args as QuantizeArgs
+from export.quantize import main as quantize_main
 from export.to_onnx import Args
 from export.to_onnx import main as export_main
 from refinemask.bundled import NUCLEI, PHOTOS
@@ -189,3 +191,14 @@ def test_nuclei_of_12_bits_are_found_as_well_as_those_of_8(tmp_path: Path) -> No
     assert evaluated(replace(deep, window=Window(low=0, high=16 * 255))) == expected
     percentile = evaluated(replace(deep, window=Window(low=0.1, high=99.9, percentile=True)))
     assert percentile["segm"]["AP"] > 0.2
+
+
+def test_a_command_without_the_option_names_the_one_that_has_it(
+    files: Files, case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    windowless = tmp_path / "windowless.onnx"
+    export_onnx(files.checkpoint, windowless, bounds=BOUNDS, verify_images=case.plain.parent)
+    quantize = QuantizeArgs(model=windowless, output=tmp_path / "int8.onnx", images=case.deep.parent)
+    assert quantize_main(quantize) == 2
+    assert "python -m export.to_onnx --window … writes one into the file" in capsys.readouterr().err
+    assert quantize_main(replace(quantize, model=files.exported)) in (0, 1), "the images were read"

@@ -390,3 +390,20 @@ def test_a_report_has_pictures_of_the_images(args: Args, capsys: pytest.CaptureF
     capsys.readouterr()
     assert main(replace(args, report=args.annotations)) == 2
     assert "annotations.json: is a page of HTML; expected a name that ends in .html\n" in capsys.readouterr().err
+
+
+def test_the_backend_runs_the_file_and_its_predictions_are_its_own(
+    args: Args, tiny_files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("openvino")
+    folder = here(args)
+    exported = replace(args, model=tiny_files[1], output=folder / "figures.json", predictions=folder / "p.jsonl")
+    assert main(replace(exported, backend="openvino")) == 0
+    assert json.loads((folder / "figures.json").read_text())["engine"] == "OpenVINO"
+    capsys.readouterr()
+    assert main(exported) == 2
+    assert "p.jsonl: holds predictions of another engine; name another file" in capsys.readouterr().err
+    assert main(replace(exported, backend="tensorrt")) == 2
+    assert "backend 'tensorrt' cannot run it; expected onnxruntime or openvino" in capsys.readouterr().err
+    assert main(replace(args, model=None, results=folder / "figures.json", images=None, backend="openvino")) == 2
+    assert "--backend is for running a MODEL" in capsys.readouterr().err
