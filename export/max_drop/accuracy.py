@@ -1,11 +1,14 @@
 """Mask and boundary AP of an exported file."""
 
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
 from refinemask.evaluation.run import evaluate
 from refinemask.files import UserError
 from refinemask.kept_layers import Accuracy
+from refinemask.prediction import Predictor
 
 
 class Judged(NamedTuple):
@@ -31,11 +34,8 @@ def onnx_accuracy(
     Raises:
         UserError: the file, the annotations or the images cannot be used, or there is no object to find.
     """
-    # The exporter lies below the engines; its search for a file's accuracy alone reaches up to them.
-    import engines
-
     found = evaluate(
-        lambda: engines.load(file, backend=backend),
+        lambda: _open(file, backend),
         annotations,
         images,
         iou_types=("segm", "boundary"),
@@ -47,3 +47,12 @@ def onnx_accuracy(
     if min(mask, boundary) < 0:
         raise UserError(f"{annotations}: has no object in the {found.images} images, expected some to judge AP by")
     return Judged(Accuracy(mask=mask, boundary=boundary), found.images)
+
+
+def _open(file: Path, backend: str) -> Predictor:
+    # The exporter lies below the engines; its search for a file's accuracy alone reaches up to them.
+    import engines
+
+    # What an engine remarks is of a candidate, which nobody will ever see, and would be said again of each one.
+    with redirect_stderr(StringIO()):
+        return engines.load(file, backend=backend)

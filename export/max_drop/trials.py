@@ -77,15 +77,16 @@ class Trials:
         return drop
 
     def _judged(self, kept: tuple[str, ...] | None) -> Judged:
+        name = hashlib.sha256(json.dumps(kept).encode()).hexdigest()[:12]
+        predictions = self.file.path.with_suffix(f".{name}.jsonl")
         if kept not in self.file.trials:
-            name = hashlib.sha256(json.dumps(kept).encode()).hexdigest()[:12]
-            predictions = self.file.path.with_suffix(f".{name}.jsonl")
             with tempfile.TemporaryDirectory() as directory:
                 path = self.candidates.source
                 if kept is not None:
                     path = Path(directory) / "candidate.onnx"
                     self.candidates.write(kept, path)
                 self.file.add_trial(kept, self.judge(path, predictions))
-            predictions.unlink(missing_ok=True)
-        self.bar.update()
+        # Also those of a run that was killed once it had kept the accuracy.
+        predictions.unlink(missing_ok=True)
+        self.bar.update(len(self.file.trials) - self.bar.n)
         return self.file.trials[kept]

@@ -1,12 +1,15 @@
 """Which layers are kept for the sake of accuracy: a tiny file on its own detections, with ranges that break a layer."""
 
 import json
+import sys
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
 import pytest
+from tqdm import tqdm
 
 import engines
 from export import quantize_onnx
@@ -14,7 +17,7 @@ from export.calibration.ranges import Calibration, read_calibration, write_calib
 from export.max_drop.accuracy import Judged, onnx_accuracy
 from export.max_drop.choose import Goal, goal_of, search, search_path
 from export.max_drop.search_file import SearchFile
-from export.max_drop.trials import Candidates
+from export.max_drop.trials import Candidates, Trials
 from export.qdq import layers
 from export.quantize import Args, main
 from refinemask.bundled import NUCLEI
@@ -104,6 +107,20 @@ def test_exactly_the_broken_layer_is_kept_and_the_file_says_so(
     assert sorted(tmp_path.iterdir()) == [output, ranges]
 
 
+def test_remarks_on_candidates_are_not_shown(
+    tiny_files: tuple[Path, Path], annotated: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load = engines.load
+
+    def remarking(*args: Any, **options: Any) -> engines.Engine:
+        print("remark: candidate.onnx: 3 of 4 quantised layers are computed in floating point", file=sys.stderr)
+        return load(*args, **options)
+
+    monkeypatch.setattr(engines, "load", remarking)
+    onnx_accuracy(tiny_files[1], annotated / "val.json", annotated)
+    assert "remark" not in capsys.readouterr().err
+
+
 def test_files_that_need_no_search_are_not_ranked(
     tiny_files: tuple[Path, Path], annotated: Path, calibration: Calibration, tmp_path: Path
 ) -> None:
@@ -183,6 +200,29 @@ def test_an_interrupted_search_measures_nothing_twice(
     rest = Judge(losses, losses)
     assert searched(tiny_files[1], annotated, calibration, rest, begun) == {quiet: 2 * found[quiet]}
     assert rest.calls == 1
+
+
+def test_what_is_known_is_not_counted_again_and_leaves_no_predictions(
+    tiny_files: tuple[Path, Path], calibration: Calibration, tmp_path: Path
+) -> None:
+    candidates, path = Candidates(tiny_files[1], calibration, "int8"), tmp_path / "a.json"
+    written = list[Path]()
+
+    def judge(_: Path, predictions: Path) -> Judged:
+        predictions.write_text("predictions")
+        written.append(predictions)
+        return Judged(Accuracy(mask=50, boundary=50), PICTURES)
+
+    with tqdm(disable=True) as bar:
+        Trials(candidates, SearchFile(path, {}), judge, bar).drop(())
+    # As a run leaves them that is killed once the accuracy is kept.
+    for left in written:
+        left.write_text("predictions")
+    bar = tqdm(file=StringIO())
+    trials = Trials(candidates, SearchFile(path, {}), judge, bar)
+    assert (trials.drop(()), trials.drop(())) == (0, 0)
+    assert (bar.n, len(written)) == (2, 2)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_goal_that_cannot_be_met(
