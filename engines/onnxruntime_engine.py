@@ -7,6 +7,7 @@ import numpy as np
 import onnxruntime as ort
 
 from engines.base import Engine
+from engines.file_precision import require_file_precision
 from engines.quantised.remark import say_what_overflows
 from refinemask.contract import INPUTS, OUTPUTS, Metadata, read_onnx, require_tensors
 from refinemask.external_data import require_data_inside
@@ -48,13 +49,7 @@ class OnnxRuntimeEngine(Engine):
             names = [[value.name for value in group] for group in values]
         metadata = Metadata.from_properties(properties, path)
         require_tensors(path, *names)
-        # TensorFloat-32 is no type of a file, but a way to multiply float32.
-        wanted = "fp32" if precision == "tf32" else precision
-        if wanted not in (None, metadata.precision):
-            raise UserError(
-                f"{path}: its precision is {metadata.precision}, and ONNX Runtime runs a file as it is; "
-                f"export with --precision {wanted} instead"
-            )
+        require_file_precision(path, metadata.precision, precision, "ONNX Runtime runs a file as it is")
         if device == "cpu" and metadata.precision == "int8":
             # Gone first, so that the two need no memory at the same time.
             del self.session

@@ -90,7 +90,8 @@ class Args:
     device: str = "cpu"
     """cpu or cuda."""
     precision: OptionalName = None
-    """fp32, tf32, fp16, bf16 or int8+bf16, as far as the engine and the file have it; if not given, the file's own."""
+    """The file's own if not given; else fp32, tf32, fp16 or bf16, as far as the file and the engine have it, and for an
+    int8 file int8 or, in OpenVINO, int8+fp32 or int8+bf16."""
     threads: OptionalNumber = None
     """CPU threads of the engine; if not given, the engine chooses."""
     window: OptionalWindow = None

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
+from engines.file_precision import require_file_precision
 from engines.trt.api import Flavour
 from engines.trt.precision import REQUIRED_SHARE, Shares, file_shares
 from refinemask.contract import DOMAIN, INPUTS, Bounds, Metadata, read_onnx
@@ -202,13 +203,7 @@ def make_plan(onnx: Path, options: BuildOptions) -> BuildPlan:
 
 
 def _require_buildable(onnx: Path, metadata: Metadata, options: BuildOptions) -> None:
-    # TensorFloat-32 is no type of a file, but a way to multiply float32.
-    wanted = "fp32" if options.precision == "tf32" else options.precision
-    if wanted not in (None, metadata.precision):
-        raise UserError(
-            f"{onnx}: its precision is {metadata.precision}, and TensorRT keeps the types of the file; "
-            f"export with --precision {wanted} instead"
-        )
+    require_file_precision(onnx, metadata.precision, options.precision, "TensorRT keeps the types of the file")
     if metadata.masks != "all":
         raise UserError(
             f"{onnx}: was exported with --masks {metadata.masks}, so shapes depend on the image: an engine would "

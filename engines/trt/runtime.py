@@ -135,7 +135,9 @@ def open_engine(
         raise UserError(f"{path}: not an engine of ours: its tensors are {shown}; build it: python -m engines.build")
     metadata = sidecar.read_metadata(path) if sidecar else _metadata_beside(path, onnx, precision)
     if precision not in (None, metadata.precision):
-        raise UserError(f"{path}: it was built in {metadata.precision}, not {precision}; export and build again")
+        raise UserError(
+            f"{path}: it was built in {metadata.precision}, not {precision}; build an engine of a file of {precision}"
+        )
     return OpenEngine(trt, logger, runtime, engine, metadata, path, library)
 
 

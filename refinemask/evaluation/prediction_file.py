@@ -18,7 +18,7 @@ from refinemask.json_files import parse_json
 from refinemask.locks import lock
 from refinemask.structures import Result
 
-FORMAT = 2
+FORMAT = 3
 """Version of the file's form; the first one recorded neither the pictures nor checksums."""
 LONGEST_HEADER = 1 << 16
 """Bytes that are read of the first line, which in a file of another kind may be all of it."""
@@ -223,7 +223,7 @@ def _why_refused(header: bytes, source: Mapping[str, str]) -> str:
     except (ValueError, LookupError, TypeError):
         return "is no prediction file, and stays as it is"
     if content.get("format") != FORMAT:
-        return "an older version wrote it, which did not record the pictures"
+        return "an older version wrote it, which did not record all that predictions depend on"
     differing = sorted(name for name in {*found, *source} if found.get(name) != source.get(name))
     names = ["other annotations" if name == "annotations" else f"another {name}" for name in differing]
     return f"holds predictions of {' and '.join(names)}"

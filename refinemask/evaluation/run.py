@@ -174,17 +174,13 @@ def read_dataset(
     return dataset, hashlib.sha256(dataset_text(dataset).encode()).hexdigest()
 
 
-BY_ENDING = {"PyTorch", "compiled PyTorch", "ONNX Runtime", "TensorRT"}
-"""Engines that a file's ending stands for; other names are told apart in what is recorded of predictions."""
-
-
 def _settings(predictor: Predictor, tiling: Tiling | None) -> dict[str, str]:
-    """What predictions depend on beside files; without what files have always been without."""
+    """What predictions depend on beside files; without what is as it usually is."""
     window = predictor.config.preprocessing.window
     return {
-        **({} if predictor.name in BY_ENDING else {"engine": predictor.name}),
+        "engine": predictor.name,
+        "precision": predictor.precision,
         **({} if tiling is None else {"tiling": f"{tiling.tile}, {tiling.overlap}"}),
-        **({} if predictor.precision == "fp32" else {"precision": predictor.precision}),
         **({} if window is None else {"window": spelled(window)}),
         **_selection(predictor).source(),
     }

@@ -183,7 +183,7 @@ def test_onnxruntime_refuses_tf32_where_it_means_nothing(
         engines.load(toy_onnx(), precision="tf32")
     session = onnxruntime.InferenceSession
     monkeypatch.setattr(session, "get_providers", lambda self: ["CUDAExecutionProvider"])
-    with pytest.raises(UserError, match=r"its precision is fp16, .*; export with --precision fp32 instead"):
+    with pytest.raises(UserError, match=r"its precision is fp16, .*; for fp32 export with --precision fp32"):
         engines.load(toy_onnx(precision="fp16"), device="cuda", precision="tf32")
 
 

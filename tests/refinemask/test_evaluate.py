@@ -309,7 +309,9 @@ def spoil_classes(args: Args) -> Args:
 
 
 def spoil_predictions(args: Args) -> Args:
-    (here(args) / "p.jsonl").write_text('{"predictions": {"model": "another"}, "format": 2}\n')
+    (here(args) / "p.jsonl").write_text(
+        '{"predictions": {"model": "another", "engine": "PyTorch", "precision": "fp32"}, "format": 3}\n'
+    )
     return replace(args, predictions=here(args) / "p.jsonl")
 
 

@@ -114,6 +114,7 @@ def test_predictions_of_another_source_are_refused_and_say_of_which(
         (b'{"predictions": 5}\n', "is no prediction file, and stays as it is"),
         (b"[" * 100_000, "is no prediction file, and stays as it is"),
         (b"{\n", "is no prediction file, and stays as it is"),
+        (b'{"predictions": {"model": "a"}, "format": 2}\n', "an older version wrote it, which did not record all"),
         (b'{"predictions": {"model": "a", "annotations": "b"}}\n', "an older version wrote it, which did not record"),
     ],
 )
