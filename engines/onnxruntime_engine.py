@@ -113,8 +113,10 @@ def _open_integer(path: str | os.PathLike[str], threads: int | None) -> ort.Infe
         from engines.quantised.layers import quantised_layers
         from engines.quantised.overflow import overflowing_layers
         from engines.quantised.saturation import kernels_saturate
+        from engines.quantised.sound import require_sound
     model = read_onnx(path, weights=True)
     with foreign_errors(f"{path}: ONNX Runtime cannot load its integer form", "export and quantise it again"):
+        require_sound(model.graph, path)
         total, saturates = len(list(quantised_layers(model.graph))), kernels_saturate()
         kept = overflowing_layers(model.graph) if saturates else []
         # Where none is written, as beside fp16, all layers stay as they are whatever the CPU.

@@ -11,7 +11,7 @@ import onnx
 import onnx.helper
 import onnx.numpy_helper
 
-from engines.quantised.layers import Wiring
+from engines.quantised.layers import Wiring, is_operator, is_symmetric
 from engines.quantised.signs import Signs
 
 LARGEST = 127
@@ -31,37 +31,36 @@ def write_unsigned(graph: onnx.GraphProto) -> None:
         graph: a graph with pairs of QuantizeLinear and DequantizeLinear. Where int8 codes go to anything but a
             DequantizeLinear they stay as they are.
     """
-    wiring = Wiring(graph)
-    signs = Signs(wiring)
-    nodes: list[onnx.NodeProto] = []
-    written: set[str] = set()
+    wiring, nodes = Wiring(graph), list[onnx.NodeProto]()
+    # All are known before the first one is written, because it changes what the others are known by.
+    rounded = _rounded(graph, wiring)
     for node in graph.node:
-        scale = _scale(node, wiring)
-        if scale is not None:
-            unsigned = signs.never_negative(node.input[0])
+        if node.output[0] in rounded:
+            scale, unsigned = rounded[node.output[0]]
             if unsigned:
                 nodes.append(_cut(graph, node, scale))
             zero = _zero(graph, node, 0 if unsigned else SHIFT)
-            written.add(node.output[0])
             for reader in (node, *wiring.readers[node.output[0]]):
                 reader.input[2] = zero
         nodes.append(node)
     del graph.node[:]
     graph.node.extend(nodes)
     # What the file notes of their types is no longer true.
-    notes = [value for value in graph.value_info if value.name not in written]
+    notes = [value for value in graph.value_info if value.name not in rounded]
     del graph.value_info[:]
     graph.value_info.extend(notes)
 
 
-def _scale(node: onnx.NodeProto, wiring: Wiring) -> np.ndarray | None:
-    """The scale of a QuantizeLinear whose int8 codes only DequantizeLinear nodes read; None for any other node."""
-    if node.op_type != "QuantizeLinear" or len(node.input) < 3:
-        return None
-    scale, zero = (wiring.constant(name) for name in node.input[1:3])
-    readers = wiring.readers.get(node.output[0], [])
-    fits = zero is not None and zero.dtype == np.int8 and zero.ndim == 0 and not zero.any()
-    return scale if fits and readers and all(reader.op_type == "DequantizeLinear" for reader in readers) else None
+def _rounded(graph: onnx.GraphProto, wiring: Wiring) -> dict[str, tuple[np.ndarray, bool]]:
+    """Tensors of int8 codes that only DequantizeLinear nodes read: their scale, and whether they have no sign."""
+    found, signs, given = {}, Signs(wiring), {value.name for value in graph.output}
+    for node in graph.node:
+        if not is_operator(node, "QuantizeLinear") or node.output[0] in given or not is_symmetric(node, wiring):
+            continue
+        scale, zero = (wiring.constant(name) for name in node.input[1:3])
+        if scale is not None and zero is not None and zero.dtype == np.int8:
+            found[node.output[0]] = scale, signs.never_negative(node.input[0])
+    return found
 
 
 def _cut(graph: onnx.GraphProto, quantize: onnx.NodeProto, scale: np.ndarray) -> onnx.NodeProto:

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import onnx.shape_inference
 
-from engines.quantised.layers import Wiring
+from engines.quantised.layers import Wiring, is_operator
 
 MOVING = ("Gather", "Reshape")
 """Operators that move the values of their first input."""
@@ -47,7 +47,7 @@ def round_before_joining(model: onnx.ModelProto) -> list[str]:
 
 def _rounds_to_uint8(node: onnx.NodeProto, wiring: Wiring) -> bool:
     """Whether a node rounds a whole tensor by one scale."""
-    if node.op_type != "QuantizeLinear" or len(node.input) < 3:
+    if not is_operator(node, "QuantizeLinear") or len(node.input) < 3:
         return False
     scale, zero = (wiring.constant(name) for name in node.input[1:3])
     return scale is not None and scale.ndim == 0 and zero is not None and zero.ndim == 0 and zero.dtype == np.uint8
@@ -59,9 +59,9 @@ def _way(quantize: onnx.NodeProto, wiring: Wiring, outputs: set[str]) -> list[on
     name = quantize.input[0]
     while len(wiring.readers[name]) == 1 and name not in outputs and name in wiring.producers:
         way.insert(0, wiring.producers[name])
-        if way[0].op_type == "Concat":
+        if is_operator(way[0], "Concat"):
             return way if any(node.op_type == "Gather" for node in way) else []
-        if way[0].op_type not in (*MOVING, *CASTS):
+        if not is_operator(way[0], *MOVING, *CASTS):
             break
         name = way[0].input[0]
     return []

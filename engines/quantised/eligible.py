@@ -8,6 +8,8 @@ from engines.quantised.layers import QuantisedLayer, Wiring, attributes, output_
 LARGEST_SUM = 2**31 - 1
 """The largest 32-bit number."""
 LARGEST_CODE = 255
+FINEST = 1 / 32
+"""Share of a code of the output that a bias may lose by being rounded to the step of the sums."""
 NARROW = 64
 """Channels below which a convolution with a kernel is faster in float32 than as a product of patches (measured)."""
 
@@ -27,8 +29,9 @@ def fits(layer: QuantisedLayer, wiring: Wiring) -> bool:
         codes = wiring.constant(zero[0]) if zero else None
         if codes is None or codes.dtype != np.int8 or codes.any():
             return False
-    bias = wiring.constant(node.input[2]) if _has_bias(layer) else np.zeros(1)
-    if bias is None or bias.ndim != 1 or LARGEST_CODE * _magnitudes(layer).max() > LARGEST_SUM:
+    outputs = layer.codes.shape[output_axis(node)]
+    bias = wiring.constant(node.input[2]) if _has_bias(layer) else np.zeros(outputs)
+    if bias is None or bias.shape != (outputs,) or LARGEST_CODE * _magnitudes(layer).max() > LARGEST_SUM:
         return False
     per_channel = weight_scale.ndim == 0 or scale_axis(layer.weight) == output_axis(node)
     if node.op_type == "Conv":
@@ -43,15 +46,25 @@ def gains(layer: QuantisedLayer) -> bool:
     return layer.codes.shape[2:] in ((), (1, 1)) or layer.codes.shape[1] >= NARROW
 
 
-def bias_codes(layer: QuantisedLayer, wiring: Wiring) -> NDArray[np.int32] | None:
-    """The bias in steps of the layer's sums, zeros if there is none; None where sums of 32 bits cannot hold it."""
+def bias_codes(layer: QuantisedLayer, wiring: Wiring, step: float) -> NDArray[np.int32] | None:
+    """The bias in steps of the layer's sums, zeros if there is none.
+
+    Args:
+        step: the scale of the codes that the layer makes.
+
+    Returns:
+        None where sums of 32 bits cannot hold it, or where it is so fine that the output would feel its rounding.
+    """
     if not _has_bias(layer):
         return np.zeros(len(layer.codes), np.int32)
     bias, scale = (wiring.constant(name) for name in (layer.node.input[2], layer.quantize.input[1]))
     assert bias is not None
     assert scale is not None
-    codes = np.rint(bias.astype(np.float64) / (scale.astype(np.float64) * weight_scales(layer, wiring)))
-    return codes.astype(np.int32) if (np.abs(codes) + LARGEST_CODE * _magnitudes(layer) <= LARGEST_SUM).all() else None
+    steps = scale.astype(np.float64) * weight_scales(layer, wiring)
+    codes = np.rint(bias.astype(np.float64) / steps)
+    lost = np.abs(codes * steps - bias) / step
+    fits_sums = np.abs(codes) + LARGEST_CODE * _magnitudes(layer) <= LARGEST_SUM
+    return codes.astype(np.int32) if (fits_sums & (lost <= FINEST)).all() else None
 
 
 def weight_scales(layer: QuantisedLayer, wiring: Wiring) -> NDArray[np.float32]:

@@ -10,10 +10,19 @@ from collections.abc import Container
 import numpy as np
 import onnx
 import onnx.helper
+from numpy.typing import NDArray
 
 from engines.quantised.codes import LARGEST, SHIFT
 from engines.quantised.eligible import bias_codes, fits, gains, weight_scales
-from engines.quantised.layers import MICROSOFT, QuantisedLayer, Wiring, attributes, output_axis, quantised_layers
+from engines.quantised.layers import (
+    MICROSOFT,
+    QuantisedLayer,
+    Wiring,
+    attributes,
+    is_operator,
+    output_axis,
+    quantised_layers,
+)
 from engines.quantised.new_nodes import NewNodes
 from engines.quantised.overflow import can_overflow
 from engines.quantised.patches import patches
@@ -87,13 +96,17 @@ class _Writer:
         """A ReLU if there is one, and the QuantizeLinear that alone reads what this convolution makes."""
         nodes = []
         node = self._only_reader(layer.node.output[0])
-        if node is not None and node.op_type == "Relu":
+        if node is not None and is_operator(node, "Relu"):
             nodes.append(node)
             node = self._only_reader(node.output[0])
         if node is None or node.op_type != "QuantizeLinear" or node.output[0] not in rounded:
             return []
         # A ReLU needs no node: its codes have no sign, and are cut at zero.
-        return [*nodes, node] if layer.node.op_type == "Conv" and bias_codes(layer, self.wiring) is not None else []
+        return [*nodes, node] if layer.node.op_type == "Conv" and self._bias(layer, node) is not None else []
+
+    def _bias(self, layer: QuantisedLayer, quantize: onnx.NodeProto) -> NDArray[np.int32] | None:
+        step = self.wiring.constant(quantize.input[1])
+        return None if step is None else bias_codes(layer, self.wiring, float(step))
 
     def _only_reader(self, name: str) -> onnx.NodeProto | None:
         readers = self.wiring.readers.get(name, [])
@@ -102,7 +115,7 @@ class _Writer:
 
     def _convolve(self, layer: QuantisedLayer, quantize: onnx.NodeProto) -> None:
         """A convolution that makes the codes of ``quantize``."""
-        name, bias = layer.node.output[0], bias_codes(layer, self.wiring)
+        name, bias = layer.node.output[0], self._bias(layer, quantize)
         assert bias is not None
         inputs = [
             *(_codes(layer.quantize), layer.quantize.input[1], self._zero(layer.quantize)),

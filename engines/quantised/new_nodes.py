@@ -7,6 +7,8 @@ import onnx.helper
 import onnx.numpy_helper
 from numpy.typing import NDArray
 
+from engines.quantised.layers import read_by
+
 
 class NewNodes:
     """The nodes of a graph that is written anew, in order."""
@@ -34,7 +36,7 @@ class NewNodes:
         read, kept = {value.name for value in self._graph.output}, list[onnx.NodeProto]()
         for node in reversed(self.nodes):
             if read.intersection(node.output):
-                read.update(node.input)
+                read.update(read_by(node))
                 kept.append(node)
         tensors = [tensor for tensor in (*self._graph.initializer, *self._constants.values()) if tensor.name in read]
         del self._graph.node[:], self._graph.initializer[:]

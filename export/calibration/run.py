@@ -149,12 +149,15 @@ def _read_progress(path: Path, origin: dict[str, str], names: tuple[str, ...], t
     try:
         with safe_open(path, framework="np") as file:
             state = from_json(_State, (file.metadata() or {})["calibration"])
+            if state.origin != origin or tuple(state.layers) != names:
+                raise UserError(f"{path}: belongs to a calibration of another model or of other images; {remedy}")
+            # Before they are read: a file says how large they are, and may say anything.
+            if file.get_slice("counts").get_shape() != [len(names), BINS]:
+                raise ValueError(f"expected counts of {len(names)} tensors in {BINS} bins")
             counts, exponents, largest = (file.get_tensor(name) for name in ("counts", "exponents", "largest"))
-        if state.origin != origin or tuple(state.layers) != names:
-            raise UserError(f"{path}: belongs to a calibration of another model or of other images; {remedy}")
         if state.images > total:
             raise ValueError(f"it counts {state.images} images of {total}")
-        rows = zip(counts.reshape(len(names), BINS), exponents.tolist(), largest.tolist(), strict=True)
+        rows = zip(counts, exponents.tolist(), largest.tolist(), strict=True)
         histograms = {name: Histogram(*row) for name, row in zip(names, rows, strict=True)}
         for name, histogram in histograms.items():
             histogram.require_possible(name)

@@ -142,6 +142,13 @@ def _source(goal: Goal, candidates: Candidates) -> dict[str, str]:
     """What the measurements depend on."""
     dataset, digest = read_dataset(METRICS["coco"], goal.annotations, goal.images, False)
     require_images(dataset, goal.images)
+    # Known now, and else only when all images have been run.
+    if all(entry.iscrowd for entries in dataset.annotations.values() for entry in entries):
+        left_out = "; ".join(f"{finding}" for finding in dataset.findings)
+        raise UserError(
+            f"{goal.annotations}: has no object with a mask in its {len(dataset.images)} images, expected some to "
+            f"judge AP by (--annotations){'; ' if left_out else ''}{left_out}"
+        )
     pictures = hashlib.sha256()
     for path in (locate(goal.images, image.file_name) for image in dataset.images):
         pictures.update(sha256(path).encode() if path.is_file() else b"absent")

@@ -15,7 +15,7 @@ from export.max_drop.accuracy import Judged
 from export.max_drop.search_file import SearchFile
 from export.qdq import QuantizedType, insert_qdq
 from export.reading import read_model
-from refinemask.files import UserError
+from refinemask.files import UserError, atomic_write
 
 Judge = Callable[[Path, Path], Judged]
 """Function that evaluates a file; the second path keeps the predictions, so that it can be interrupted."""
@@ -33,11 +33,13 @@ class Candidates:
     """Type that they are rounded to."""
 
     def write(self, kept: Sequence[str], path: Path) -> None:
-        """Write the candidate that keeps these layers."""
+        """Write the candidate that keeps these layers; a UserError if the file cannot be written."""
         model = read_model(self.source)
         insert_qdq(model.graph, self.calibration.without(kept).ranges, self.precision)
         model.metadata_props["precision"] = self.precision
-        ir.save(model, path)
+        # It lies among the system's temporary files, whose disk may be another one than that of the output.
+        with atomic_write(path) as temporary:
+            ir.save(model, temporary)
 
 
 class Trials:

@@ -38,6 +38,23 @@ def test_the_squared_error_is_nearly_the_least_that_any_range_gives(name: str) -
     assert error(found) <= 1.05 * least
 
 
+def test_of_values_in_the_middle_of_bins_the_range_of_the_least_squared_error_is_exact() -> None:
+    # One value lies apart, so that the best range cuts it a little.
+    places = np.concatenate([np.random.default_rng(0).integers(0, 3400, 3000), [BINS - 1]])
+    values = (places + 0.5) * 2.0**3 / BINS
+    ends = np.arange(LEVELS, BINS + 1) * 2.0**3 / BINS
+
+    def error(end: float) -> float:
+        step = end / LEVELS
+        return float(((np.minimum(np.rint(values / step), LEVELS) * step - values) ** 2).sum())
+
+    errors = [error(float(end)) for end in ends]
+    found = choose_range(histogram_of(values), "mse")
+    assert error(found) == pytest.approx(min(errors), rel=1e-9)
+    # Ranges that are a bin apart are told from each other.
+    assert np.partition(errors, 1)[1] > (1 + 1e-8) * min(errors)
+
+
 @pytest.mark.parametrize("name", TENSORS)
 @pytest.mark.parametrize("method", [name for name in METHODS if name.startswith("percentile")])
 def test_percentiles_are_those_of_the_values_to_a_bin(method: Method, name: str) -> None:

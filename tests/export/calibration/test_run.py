@@ -1,6 +1,8 @@
 """Counting what layers read: against their values, and after an interruption."""
 
 import json
+import os
+import tracemalloc
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -158,6 +160,26 @@ def test_impossible_progress_is_refused(
     save_file(arrays, progress, {"calibration": json.dumps(state)})
     with pytest.raises(UserError, match=rf"a\.partial: not the histograms of a calibration \(.*{words}.*delete it to"):
         measure_histograms(tiny_files[1], one, progress, "tiny")
+
+
+def test_counts_of_another_shape_are_not_read(tiny_files: tuple[Path, Path], choice: Choice, tmp_path: Path) -> None:
+    """A file of a few bytes on the disk may say that it has billions of counts."""
+    progress, one = tmp_path / "a.partial", replace(choice, calibration=choice.calibration[:1])
+    measure_histograms(tiny_files[1], one, progress, "tiny")
+    with safe_open(progress, framework="np") as file:
+        about = {"__metadata__": file.metadata()}
+    end = 1 << 32
+    about |= {"counts": {"dtype": "I64", "shape": [end // 8], "data_offsets": [0, end]}}
+    header = json.dumps(about).encode()
+    progress.write_bytes(len(header).to_bytes(8, "little") + header)
+    os.truncate(progress, 8 + len(header) + end)
+    tracemalloc.start()
+    with pytest.raises(
+        UserError, match=r"a\.partial: not the histograms .*expected counts of \d+ tensors in 4096 bins"
+    ):
+        measure_histograms(tiny_files[1], one, progress, "tiny")
+    assert tracemalloc.get_traced_memory()[1] < end // 8
+    tracemalloc.stop()
 
 
 def test_one_batch_is_in_memory_at_a_time(

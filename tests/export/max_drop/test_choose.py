@@ -1,5 +1,6 @@
 """Which layers are kept for the sake of accuracy: a tiny file on its own detections, with ranges that break a layer."""
 
+import errno
 import json
 import sys
 from dataclasses import replace
@@ -265,3 +266,70 @@ def test_one_option_without_the_other(tmp_path: Path) -> None:
         goal_of(None, tmp_path / "val.json", tmp_path)
     with pytest.raises(UserError, match="--max-drop needs annotated images"):
         goal_of(0.3, None, tmp_path)
+
+
+def only_crowds(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [entry | {"iscrowd": 1} for entry in objects]
+
+
+def only_boxes(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in entry.items() if key != "segmentation"} for entry in objects]
+
+
+def masks_of_another_size(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [entry | {"segmentation": {"size": [7, 9], "counts": [20, 43]}} for entry in objects]
+
+
+@pytest.mark.parametrize("change", [only_crowds, only_boxes, masks_of_another_size, lambda objects: []])
+def test_annotations_without_a_mask_to_find_are_refused_before_anything_is_run(
+    change: Any,
+    tiny_files: tuple[Path, Path],
+    annotated: Path,
+    calibration: Calibration,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("export.max_drop.choose.onnx_accuracy", None)
+    ranges, given = tmp_path / "r.json", tmp_path / "val.json"
+    write_calibration(calibration, ranges)
+    content = json.loads((annotated / "val.json").read_text())
+    given.write_text(json.dumps(content | {"annotations": change(content["annotations"])}))
+    with pytest.raises(
+        UserError, match=rf"val\.json: has no object with a mask in its {PICTURES} images, expected some"
+    ):
+        quantize_onnx(
+            tiny_files[1], tmp_path / "a.onnx", images=annotated, ranges=ranges, max_drop=5, annotations=given
+        )
+    assert sorted(tmp_path.iterdir()) == [ranges, given]
+
+
+def test_a_full_disk_of_the_candidates_is_named_and_the_search_goes_on_later(
+    tiny_files: tuple[Path, Path],
+    annotated: Path,
+    calibration: Calibration,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ranges, output, places = tmp_path / "r.json", tmp_path / "a.onnx", list[Path]()
+    write_calibration(calibration, ranges)
+    output.write_bytes(b"an earlier file")
+    given: dict[str, Any] = {"images": annotated, "ranges": ranges, "max_drop": 5}
+    given["annotations"] = annotated / "val.json"
+
+    def save(model: Any, path: Path) -> None:
+        places.append(Path(path).parent)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as context:
+        context.setattr("export.max_drop.trials.ir.save", save)
+        with pytest.raises(UserError) as raised:
+            quantize_onnx(tiny_files[1], output, **given)
+    assert str(raised.value) == f"{places[0] / 'candidate.onnx'}: cannot be written: No space left on device"
+    assert not places[0].exists()
+    assert output.read_bytes() == b"an earlier file"
+    assert sorted(tmp_path.iterdir()) == [output, search_path(output), ranges]
+    assert len(json.loads(search_path(output).read_text())["trials"]) == 1
+    kept = quantize_onnx(tiny_files[1], output, **given).metadata.kept
+    assert kept is not None
+    assert list(kept.layers) == [BROKEN]
+    assert sorted(tmp_path.iterdir()) == [output, ranges]
