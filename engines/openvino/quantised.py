@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import onnx
 
 from engines.openvino.biases import give_biases
+from engines.openvino.network import inlined
 from engines.openvino.overflow import sums_overflow
 from engines.quantised.codes import write_unsigned
 from engines.quantised.early_rounding import round_before_joining
@@ -64,6 +65,24 @@ def write_for_openvino(model: onnx.ModelProto, path: str | os.PathLike[str]) -> 
             "run it in ONNX Runtime, or run the fp32 file"
         )
     return QuantisedLayers(frozenset(names) - frozenset(kept), tuple(kept))
+
+
+def written_for_openvino(
+    model: onnx.ModelProto, path: str | os.PathLike[str]
+) -> tuple[onnx.ModelProto, QuantisedLayers]:
+    """A quantised file's model as OpenVINO gets it, with all functions inlined, and its layers.
+
+    Args:
+        model: the file's model, which is changed.
+        path: the file, for messages.
+
+    Raises:
+        UserError: as :func:`write_for_openvino`, or the functions cannot be inlined.
+    """
+    layers = write_for_openvino(model, path)
+    model = inlined(model, path)
+    round_early(model, path)
+    return model, layers
 
 
 def round_early(model: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
