@@ -15,6 +15,7 @@ from refinemask.extras import needed_by
 from refinemask.files import UserError
 from refinemask.foreign import foreign_errors
 from refinemask.onnx_session import cuda_remedy, session_options
+from refinemask.stated_property import stated_property
 from refinemask.structures import Detections
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -39,7 +40,11 @@ class OnnxRuntimeEngine(Engine):
     ) -> None:
         if precision == "tf32" and device == "cpu":
             raise UserError(f"{path}: tf32 does not run on a CPU: TensorFloat-32 is a type of GPUs; use --device cuda")
-        self.session = _open(path, threads, device, tf32=precision == "tf32")
+        # Asked of the file, not of a session: what that one takes stays with the process, and int8 needs another.
+        integer = device == "cpu" and stated_property(path, "precision") == "int8"
+        self.session = (
+            _open_integer(path, threads) if integer else _open(path, threads, device, tf32=precision == "tf32")
+        )
         # Texts in the file need not be UTF-8.
         with foreign_errors(
             f"{path}: ONNX Runtime cannot read what it says of itself", "export it again (export.to_onnx)"
@@ -50,10 +55,6 @@ class OnnxRuntimeEngine(Engine):
         metadata = Metadata.from_properties(properties, path)
         require_tensors(path, *names)
         require_file_precision(path, metadata.precision, precision, "ONNX Runtime runs a file as it is")
-        if device == "cpu" and metadata.precision == "int8":
-            # Gone first, so that the two need no memory at the same time.
-            del self.session
-            self.session = _open_integer(path, threads)
         super().__init__(
             name="ONNX Runtime",
             config=metadata.config,
@@ -109,20 +110,15 @@ def _open_integer(path: str | os.PathLike[str], threads: int | None) -> ort.Infe
     """A session on the CPU whose int8 layers are integer operators."""
     # Not as written instead: that is slower than fp32, which nobody wants of int8.
     with needed_by(f"{path}: int8 on a CPU", otherwise="pip install onnx"):
-        from engines.quantised.integer import write_integer
-        from engines.quantised.layers import quantised_layers
-        from engines.quantised.overflow import overflowing_layers
-        from engines.quantised.saturation import kernels_saturate
+        from engines.quantised.for_onnxruntime import write_for_onnxruntime
         from engines.quantised.sound import require_sound
     model = read_onnx(path, weights=True)
     with foreign_errors(f"{path}: ONNX Runtime cannot load its integer form", "export and quantise it again"):
         require_sound(model.graph, path)
-        total, saturates = len(list(quantised_layers(model.graph))), kernels_saturate()
-        kept = overflowing_layers(model.graph) if saturates else []
-        # Where none is written, as beside fp16, all layers stay as they are whatever the CPU.
-        kept = kept if write_integer(model, saturates=saturates) else []
-        session = ort.InferenceSession(
-            model.SerializeToString(), session_options(threads), providers=[PROVIDERS["cpu"]]
-        )
-    say_what_overflows(kept, total, path)
+        layers = write_for_onnxruntime(model)
+        content = model.SerializeToString()
+        # Gone first: it is as large as the weights.
+        del model
+        session = ort.InferenceSession(content, session_options(threads), providers=[PROVIDERS["cpu"]])
+    say_what_overflows(layers.kept, layers.total, path)
     return session

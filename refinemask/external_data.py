@@ -13,8 +13,7 @@ from pathlib import Path
 from refinemask.files import UserError
 from refinemask.foreign import one_line
 from refinemask.readable import require_readable
-
-Data = mmap.mmap | bytes
+from refinemask.wire_format import Data, fields
 
 _TENSOR, _TENSOR_DATA = "tensor", "data of a tensor"
 _MESSAGES: dict[str, dict[int, str]] = {
@@ -32,8 +31,6 @@ _MESSAGES: dict[str, dict[int, str]] = {
 """Fields of ONNX's messages (onnx.proto) by number, each with the kind of message that it holds."""
 _KEY, _VALUE = 1, 2
 """Fields of an entry of a tensor's ``external_data``."""
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-"""Wire types of protocol buffers."""
 DEEPEST = 100
 """Depth of messages within messages at which protocol buffers stop reading."""
 
@@ -76,44 +73,11 @@ def _locations(data: Data, start: int, end: int, kind: str, depth: int) -> Itera
     if depth > DEEPEST:
         raise ValueError("its messages are nested too deeply")
     if kind == _TENSOR_DATA:
-        entry = {number: data[first:last] for number, first, last in _fields(data, start, end)}
+        entry = {number: data[first:last] for number, first, last in fields(data, start, end)}
         if entry.get(_KEY) == b"location":
             yield entry.get(_VALUE, b"")
         return
     inner = _MESSAGES[kind]
-    for number, first, last in _fields(data, start, end):
+    for number, first, last in fields(data, start, end):
         if number in inner:
             yield from _locations(data, first, last, inner[number], depth + 1)
-
-
-def _fields(data: Data, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Number, start and end of each field of bytes in a message; the others are stepped over."""
-    while start < end:
-        tag, start = _varint(data, start, end)
-        number, wire = tag >> 3, tag & 7
-        size = 0
-        if wire == _VARINT:
-            _, start = _varint(data, start, end)
-        elif wire == _BYTES:
-            size, start = _varint(data, start, end)
-        elif wire in (_FIXED32, _FIXED64):
-            size = 4 if wire == _FIXED32 else 8
-        else:
-            raise ValueError(f"at byte {start} is no field")
-        # Readers keep 32 bits of a tag, so that a longer one would be another field to them.
-        if number == 0 or tag >> 32 or size > end - start:
-            raise ValueError(f"cut or damaged at byte {start}")
-        if wire == _BYTES:
-            yield number, start, start + size
-        start += size
-
-
-def _varint(data: Data, start: int, end: int) -> tuple[int, int]:
-    """A number of variable length, and where it ends."""
-    value = 0
-    for index, position in enumerate(range(start, min(end, start + 10))):
-        byte = data[position]
-        value |= (byte & 0x7F) << 7 * index
-        if byte < 0x80:
-            return value, position + 1
-    raise ValueError(f"cut or damaged at byte {start}")

@@ -26,6 +26,8 @@ def session_options(threads: int | None = None) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads or 0
+    # A pattern is a second block for all that a run needs, beside what the first run took and the arena keeps.
+    options.enable_mem_pattern = False
     # Compute Q/DQ as it is written: ONNX Runtime's own fusion overflows on CPUs without VNNI, and in float16 biases.
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     # It removes a ReLU before any QuantizeLinear to fp8, as if fp8 had no negative numbers (ONNX Runtime 1.32).

@@ -7,7 +7,7 @@ rename nodes, but keep the name of one of them.
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnx.inliner
 import onnx_ir as ir
 import onnxruntime
 import torch
@@ -30,9 +29,10 @@ from benchmarks.harness.graph_cost import count, modules_in_order
 from benchmarks.harness.spec import EngineSpec
 from engines.base import check_inputs
 from engines.openvino.core import run_request
-from engines.openvino.network import compile_network
+from engines.openvino.network import compile_network, inlined
 from engines.openvino.precision import PRECISIONS
-from engines.openvino.quantised import write_for_openvino
+from engines.openvino.quantised import written_for_openvino
+from engines.quantised.for_onnxruntime import write_for_onnxruntime
 from engines.torch_engine import TorchEngine
 from refinemask.contract import INPUTS, InputError, read_onnx
 from refinemask.files import UserError
@@ -81,11 +81,11 @@ def time_operators(spec: EngineSpec, inputs: Inputs, *, threads: int, warmup: in
     # The file is opened again with its nodes marked; twice may be more than fits into the memory.
     del engine
     if spec.backend == "openvino":
-        marked = mark(spec.path, write_for_openvino if "int8" in precision else None)
+        marked = mark(spec.path, as_openvino_gets_it if "int8" in precision else inlined)
         network = compile_network(marked.model, spec.path, PRECISIONS[precision], threads, profile=True)
         seconds, wall = _openvino(marked, network, inputs, warmup, rounds)
     else:
-        marked = mark(spec.path)
+        marked = mark(spec.path, as_onnxruntime_gets_it if precision == "int8" else inlined)
         seconds, wall = _onnxruntime(marked, inputs, threads, warmup, rounds)
     return OperatorTimes(name, precision, marked.gflop, seconds, wall)
 
@@ -165,13 +165,13 @@ class MarkedFile:
         return _sums(parts, seconds)
 
 
-def mark(path: Path, rewrite: Callable[[onnx.ModelProto, Path], object] | None = None) -> MarkedFile:
+def mark(path: Path, write: Callable[[onnx.ModelProto, Path], onnx.ModelProto] = inlined) -> MarkedFile:
     """Read an exported file of one size.
 
     Args:
         path: the file.
-        rewrite: what an engine changes in the model, in place, before its runtime gets it; new nodes count as part of
-            the node behind them.
+        write: the model as an engine's runtime gets it, with all functions inlined. A new node counts as part of the
+            node whose output its own is named after, or else of the node behind it.
 
     Raises:
         UserError: it is not readable, or not of one size.
@@ -180,22 +180,39 @@ def mark(path: Path, rewrite: Callable[[onnx.ModelProto, Path], object] | None =
     model = read_onnx(path, weights=True)
     own = [part_of(cost.module, cost.op) for cost in costs]
     place_of = {output: place for place, node in enumerate(model.graph.node) for output in node.output}
-    if rewrite is not None:
-        rewrite(model, path)
-    inlined = onnx.inliner.inline_local_functions(model)
+    written = write(model, path)
     parts, place = [], len(own) - 1
     # From behind, where the body of a function begins with what it returns.
-    for node in reversed(inlined.graph.node):
-        place = next((place_of[output] for output in node.output if output in place_of), place)
+    for node in reversed(written.graph.node):
+        named_after = (place_of[name] for output in node.output for name in _beginnings(output) if name in place_of)
+        place = next(named_after, place)
         parts.append(own[place])
     parts.reverse()
-    marked = ir.from_proto(inlined)
+    marked = ir.from_proto(written)
     for index, node in enumerate(marked.graph):
         node.name = f"<{index:05d}>"
         for number, output in enumerate(node.outputs):
             if not output.is_graph_output():
                 output.name = f"<{index:05d}>{number}"
     return MarkedFile(ir.to_proto(marked), parts, _sums(own, [cost.flops / 1e9 for cost in costs]))
+
+
+def as_openvino_gets_it(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """An int8 file's model as OpenVINO gets it from its engine."""
+    return written_for_openvino(model, path)[0]
+
+
+def as_onnxruntime_gets_it(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """An int8 file's model as ONNX Runtime gets it from its engine, with all functions inlined."""
+    write_for_onnxruntime(model)
+    return inlined(model, path)
+
+
+def _beginnings(name: str) -> Iterator[str]:
+    """A name, and what is left of it without one, two, … of its last parts behind dots."""
+    while name:
+        yield name
+        name = name.rpartition(".")[0]
 
 
 def _onnxruntime(marked: MarkedFile, inputs: Inputs, threads: int, warmup: int, rounds: int) -> Times:

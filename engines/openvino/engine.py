@@ -11,7 +11,7 @@ from engines.openvino.core import run_request
 from engines.openvino.executed import require_executed
 from engines.openvino.network import compile_network, inlined
 from engines.openvino.precision import PRECISIONS, choose_precision
-from engines.openvino.quantised import QuantisedLayers, round_early, write_for_openvino
+from engines.openvino.quantised import QuantisedLayers, written_for_openvino
 from engines.quantised.remark import say_what_overflows
 from refinemask.contract import INPUTS, OUTPUTS, Metadata, read_onnx, require_tensors
 from refinemask.files import UserError
@@ -52,11 +52,12 @@ class OpenVINOEngine(Engine):
         precision = choose_precision(precision, metadata.precision, path)
         if device != "cpu":
             raise UserError(f"{path}: OpenVINO runs on the cpu, not on {device}; use --device cpu")
-        self.layers = write_for_openvino(model, path) if metadata.precision == "int8" else QuantisedLayers()
+        if metadata.precision == "int8":
+            model, layers = written_for_openvino(model, path)
+        else:
+            model, layers = inlined(model, path), QuantisedLayers()
+        self.layers = layers
         """The quantised layers of an int8 file, by how they are computed."""
-        model = inlined(model, path)
-        if self.layers.total:
-            round_early(model, path)
         self.model = compile_network(model, path, PRECISIONS[precision], threads)
         require_executed(self.model, precision, PRECISIONS[precision], self.layers.in_8_bits, path)
         super().__init__(

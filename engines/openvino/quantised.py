@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 
 from engines.openvino.biases import give_biases
+from engines.openvino.network import inlined
 from engines.openvino.overflow import sums_overflow
 from engines.quantised.codes import write_unsigned
 from engines.quantised.early_rounding import round_before_joining
@@ -106,6 +107,24 @@ def _require_known(graph: onnx.GraphProto, layers: Iterable[QuantisedLayer], pat
 def _has_scales_by_input(layer: QuantisedLayer, wiring: Wiring) -> bool:
     scale, axis = wiring.constant(layer.weight.input[1]), scale_axis(layer.weight) % layer.codes.ndim
     return scale is not None and bool(scale.ndim) and axis != output_axis(layer.node)
+
+
+def written_for_openvino(
+    model: onnx.ModelProto, path: str | os.PathLike[str]
+) -> tuple[onnx.ModelProto, QuantisedLayers]:
+    """A quantised file's model as OpenVINO gets it, with all functions inlined, and its layers.
+
+    Args:
+        model: the file's model, which is changed.
+        path: the file, for messages.
+
+    Raises:
+        UserError: as :func:`write_for_openvino`, or the functions cannot be inlined.
+    """
+    layers = write_for_openvino(model, path)
+    model = inlined(model, path)
+    round_early(model, path)
+    return model, layers
 
 
 def round_early(model: onnx.ModelProto, path: str | os.PathLike[str]) -> None:

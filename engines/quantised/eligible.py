@@ -81,4 +81,4 @@ def _has_bias(layer: QuantisedLayer) -> bool:
 def _magnitudes(layer: QuantisedLayer) -> NDArray[np.int64]:
     """The sum of the magnitudes of each output's weights."""
     others = tuple(axis for axis in range(layer.codes.ndim) if axis != output_axis(layer.node))
-    return np.abs(layer.codes.astype(np.int64)).sum(others)
+    return np.abs(layer.codes.astype(np.int16)).sum(others, dtype=np.int64)

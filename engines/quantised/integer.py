@@ -130,20 +130,25 @@ class _Writer:
         """A layer that makes float32, as the product of codes [..., inputs] and a matrix [inputs, outputs]."""
         output, codes, source = layer.node.output[0], layer.codes, _codes(layer.quantize)
         convolution = codes.ndim == 4
-        if convolution:
-            source = patches(layer, source, self._zero(layer.quantize), self.new)
         matrix = np.moveaxis(codes, output_axis(layer.node), -1)
         if convolution:
             matrix = matrix.transpose(1, 2, 0, 3).reshape(-1, len(codes))
         scales, zeros = self._weight(layer)
         inputs = [
-            *(source, self.new.constant(f"{output}.matrix", np.ascontiguousarray(matrix)), layer.quantize.input[1]),
+            *(self.new.constant(f"{output}.matrix", np.ascontiguousarray(matrix)), layer.quantize.input[1]),
             *(scales, self._zero(layer.quantize), zeros, *layer.node.input[2:3]),
         ]
-        product = f"{output}.last" if convolution else output
-        self.new.add("MatMulIntegerToFloat", inputs, product, domain=MICROSOFT)
-        if convolution:
-            self.new.add("Transpose", [product], output, perm=CHANNELS_FIRST)
+        if not convolution:
+            self._product(source, inputs, output)
+            return
+        bands = patches(layer, source, self._zero(layer.quantize), self.new)
+        products = [self._product(band, inputs, f"{output}.last.{number}") for number, band in enumerate(bands)]
+        if len(products) > 1:
+            products = [self.new.add("Concat", products, f"{output}.last", axis=1)]
+        self.new.add("Transpose", products, output, perm=CHANNELS_FIRST)
+
+    def _product(self, source: str, inputs: list[str], output: str) -> str:
+        return self.new.add("MatMulIntegerToFloat", [source, *inputs], output, domain=MICROSOFT)
 
     def _round(self, quantize: onnx.NodeProto) -> None:
         """The codes of a tensor that is made in float32."""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx.helper
 import onnx.numpy_helper
@@ -18,18 +19,22 @@ class NewNodes:
         self._graph = graph
         self._constants: dict[str, onnx.TensorProto] = {}
 
-    def add(self, kind: str, inputs: list[str], output: str, *, domain: str = "", **attributes: Any) -> str:
-        """Append a node; returns its output."""
+    def add(self, kind: str, inputs: list[str], *outputs: str, domain: str = "", **attributes: Any) -> str:
+        """Append a node; returns its first output."""
         self.nodes.append(
-            onnx.helper.make_node(kind, inputs, [output], f"{output}/{kind}", domain=domain, **attributes)
+            onnx.helper.make_node(kind, inputs, outputs, f"{outputs[0]}/{kind}", domain=domain, **attributes)
         )
-        return output
+        return outputs[0]
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
         """Have a constant, if it is not there yet; returns its name."""
         if name not in self._constants:
             self._constants[name] = onnx.numpy_helper.from_array(value, name)
         return name
+
+    def numbers(self, *values: int) -> str:
+        """Have a constant of whole numbers; returns its name."""
+        return self.constant(f"numbers.{'.'.join(map(str, values))}", np.array(values, np.int64))
 
     def replace(self) -> None:
         """Put the nodes in the place of the graph's own, without those that nobody reads."""

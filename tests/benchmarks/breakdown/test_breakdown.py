@@ -2,22 +2,35 @@
 
 import json
 import sys
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnx.inliner
 import onnx_ir as ir
 import onnxruntime
 import pytest
 
 from benchmarks.breakdown import __main__ as breakdown
-from benchmarks.breakdown.operator_times import MARK, mark, time_operators
+from benchmarks.breakdown import operator_times
+from benchmarks.breakdown.operator_times import (
+    MARK,
+    as_onnxruntime_gets_it,
+    as_openvino_gets_it,
+    mark,
+    time_operators,
+)
 from benchmarks.breakdown.parts import PARTS, part_of
 from benchmarks.breakdown.report import Settings
 from benchmarks.harness.random_detector import randomize
 from benchmarks.harness.spec import EngineSpec
+from engines.openvino import engine as openvino_engine
+from engines.openvino.network import compile_network
+from engines.quantised.saturation import kernels_saturate
 from export.model import to_onnx
 from refinemask.config_json import to_json
 from refinemask.contract import Bounds
@@ -113,19 +126,69 @@ def test_every_engine(files: tuple[Path, Path], tmp_path: Path, capsys: pytest.C
             assert_near(graph["parts"][part]["gflop"], eager["parts"][part]["gflop"], "gflop of a breakdown")
 
 
-def test_a_quantised_file_in_openvino(files: tuple[Path, Path], tmp_path: Path) -> None:
-    pytest.importorskip("openvino", reason="needs the extra 'openvino'")
-    from engines.openvino.quantised import write_for_openvino
+def models_given(backend: str, monkeypatch: pytest.MonkeyPatch) -> list[onnx.ModelProto]:
+    """The models that a runtime will have been given, in order."""
+    given: list[onnx.ModelProto] = []
+    if backend == "openvino":
+        for module in (openvino_engine, operator_times):
 
+            def compiled(model: onnx.ModelProto, *args: Any, **options: Any) -> Any:
+                given.append(model)
+                return compile_network(model, *args, **options)
+
+            monkeypatch.setattr(module, "compile_network", compiled)
+        return given
+
+    class Session(onnxruntime.InferenceSession):
+        def __init__(self, model: bytes, *rest: Any, **options: Any) -> None:
+            given.append(onnx.load_from_string(model))
+            super().__init__(model, *rest, **options)
+
+    kernels_saturate()
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    return given
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_a_quantised_file_is_timed_as_its_engine_writes_it(
+    backend: str, files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(backend, reason=f"needs the extra '{backend}'")
+    given = models_given(backend, monkeypatch)
     path = write_int8(files[1], tmp_path / "quantised.onnx")
-    marked = mark(path, write_for_openvino)
-    onnx.checker.check_model(marked.model)
-    rounding = {p for node, p in zip(marked.model.graph.node, marked.parts, strict=True) if node.op_type == "Clip"}
-    assert {"backbone", "semantic branch"} <= rounding
     inputs = {"images": np.zeros((1, 3, HEIGHT, WIDTH), np.uint8), "image_sizes": np.array([[HEIGHT, WIDTH]])}
-    times = time_operators(EngineSpec(path, "openvino"), inputs, threads=1, warmup=0, rounds=1)
-    assert (times.name, times.precision) == ("OpenVINO", "int8")
+    times = time_operators(EngineSpec(path, backend), inputs, threads=1, warmup=0, rounds=1)
+    assert times.precision == "int8"
     assert times.seconds[0]["backbone"] > 0
+    by_engine, timed = (
+        Counter(node.op_type for node in onnx.inliner.inline_local_functions(model).graph.node) for model in given
+    )
+    assert timed == by_engine
+
+
+@pytest.mark.parametrize(
+    ("write", "operator", "parts"),
+    [
+        (as_openvino_gets_it, "Clip", {"backbone", "semantic branch"}),
+        (as_onnxruntime_gets_it, "QLinearConv", {"backbone", "stage 3 other"}),
+    ],
+)
+def test_what_an_engine_writes_counts_where_the_file_has_it(
+    write: Callable[[onnx.ModelProto, Path], onnx.ModelProto],
+    operator: str,
+    parts: set[str],
+    files: tuple[Path, Path],
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("openvino", reason="needs the extra 'openvino'")
+    marked = mark(write_int8(files[1], tmp_path / "quantised.onnx"), write)
+    nodes = marked.model.graph.node
+    written = Counter(part for node, part in zip(nodes, marked.parts, strict=True) if node.op_type == operator)
+    assert parts <= set(written)
+    assert "normalisation" not in written
+    dense = {"Conv", "QLinearConv", "MatMulIntegerToFloat"}
+    wrong = {p for node, p in zip(nodes, marked.parts, strict=True) if node.op_type in dense}
+    assert not wrong & {"proposals", "detections", "mask RoIAlign", "boundary merge"}
 
 
 def with_precision(exported: Path, precision: str) -> Path:

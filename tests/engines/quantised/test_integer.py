@@ -1,5 +1,7 @@
 """Integer operators of ONNX Runtime: the numbers of the file as it is written."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import onnxruntime
 import pytest
 
 from engines.quantised.integer import write_integer
+from engines.quantised.patches import BANDS
 from engines.quantised.saturation import kernels_saturate
 from refinemask.onnx_session import session_options
 from tests.support.extreme_layers import expected, extreme_input, extreme_network
@@ -130,8 +133,35 @@ def test_a_convolution_is_a_product_of_patches(options: dict[str, Any], monkeypa
     model = network(options)
     before = computed(model, INPUT, plain=True)
     write_integer(model, saturates=True)
-    assert kinds(model) == ["MatMulIntegerToFloat"]
+    assert kinds(model) == ["MatMulIntegerToFloat"] * BANDS
     np.testing.assert_array_equal(computed(model, INPUT), before)
+
+
+@pytest.mark.parametrize("height", [1, 2, 3, 5, 9])
+def test_patches_of_fewer_or_odd_rows_are_whole(height: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of fewer rows than bands some bands are empty. Sizes are not known when the graph is written."""
+    monkeypatch.setattr("engines.quantised.eligible.NARROW", 1)
+    model = network(SAME)
+    for axis in (0, 2, 3):
+        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = f"size{axis}"
+    before = computed(model, INPUT[:, :, :height, :6], plain=True)
+    write_integer(model, saturates=True)
+    assert kinds(model) == ["MatMulIntegerToFloat"] * BANDS
+    np.testing.assert_array_equal(computed(model, INPUT[:, :, :height, :6]), before)
+
+
+def test_patches_take_no_more_than_a_band_at_a_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("engines.quantised.eligible.NARROW", 1)
+    model = network(SAME)
+    write_integer(model, saturates=True)
+    options = session_options(1)
+    options.enable_profiling, options.profile_file_prefix = True, str(tmp_path / "profile")
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session.run(None, {"x": INPUT})
+    events = json.loads(Path(session.end_profiling()).read_text())
+    sizes = [int(event["args"]["output_size"]) for event in events if "output_size" in event.get("args", {})]
+    # As codes a pixel has 8 bytes, as float32 four times as many, and under the kernel nine times.
+    assert max(sizes) <= max(INPUT.nbytes, 9 * INPUT.size // BANDS)
 
 
 def test_codes_with_a_sign_stay_the_same_where_nothing_overflows() -> None:

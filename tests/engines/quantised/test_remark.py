@@ -34,7 +34,7 @@ def test_one_line_or_none(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("backend", "probe"),
     [
-        ("onnxruntime", "engines.quantised.saturation.kernels_saturate"),
+        ("onnxruntime", "engines.quantised.for_onnxruntime.kernels_saturate"),
         ("openvino", "engines.openvino.quantised.sums_overflow"),
     ],
 )
