@@ -97,7 +97,7 @@ def _open(path: str | os.PathLike[str], threads: int | None, device: str, *, tf3
     ):
         # ONNX Runtime only warns of a missing provider; the check below makes it an error.
         warnings.simplefilter("ignore")
-        session = ort.InferenceSession(path, session_options(threads), providers=[(PROVIDERS[device], options)])
+        session = ort.InferenceSession(path, session_options(threads, device), providers=[(PROVIDERS[device], options)])
     if PROVIDERS[device] not in session.get_providers():
         raise UserError(
             f"{path}: {PROVIDERS[device]} was asked for, but ONNX Runtime offers {', '.join(session.get_providers())}; "

@@ -63,6 +63,7 @@ def quantize_onnx(
     count: int | None = None,
     max_drop: float | None = None,
     annotations: str | os.PathLike[str] | None = None,
+    backend: str | None = None,
 ) -> QuantizationReport:
     """Quantise an exported file, and compare it with the file it was made of on other images.
 
@@ -81,6 +82,7 @@ def quantize_onnx(
         max_drop: largest loss of mask AP and of boundary AP in points; as few layers as that takes are not quantised.
             What is measured lies beside the output meanwhile, and an interrupted search goes on from it.
         annotations: annotations to judge ``max_drop`` by, of images in ``images``.
+        backend: the engine to judge ``max_drop`` in, ``onnxruntime`` (also None) or ``openvino``.
 
     Raises:
         UserError: a file cannot be used or does not fit the others. Nothing is written, but for what is needed to go
@@ -96,7 +98,7 @@ def quantize_onnx(
         require_not_input(written, model, calibration, annotations)
     else:
         _require_no_calibration(calibration=calibration, method=method, count=count)
-    goal = goal_of(max_drop, annotations, Path(images))
+    goal = goal_of(max_drop, annotations, Path(images), backend)
     require_onnxruntime()
     graph = read_model(model)
     metadata, bodies = _metadata(graph, model), bool(graph.functions)

@@ -23,7 +23,7 @@ from export.quantization import quantize_onnx
 from export.tables import comparison_table
 from refinemask.agreement import MismatchError
 from refinemask.command import execute
-from refinemask.spelling import Model, OptionalNumber, OptionalPath, Output
+from refinemask.spelling import Model, OptionalName, OptionalNumber, OptionalPath, Output
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class Args:
     as 0.3. An interrupted search goes on when the command is repeated."""
     annotations: OptionalPath = None
     """Annotations of images in --images, by which --max-drop is judged."""
+    backend: OptionalName = None
+    """The engine in which --max-drop is judged, onnxruntime or openvino; onnxruntime if not given."""
 
 
 def main(args: Args | None = None) -> int:
@@ -75,6 +77,7 @@ def _quantize(args: Args) -> None:
             count=args.count,
             max_drop=args.max_drop,
             annotations=args.annotations,
+            backend=args.backend,
         )
     except MismatchError as error:
         console.print(comparison_table(error.comparisons, error.parity, title))

@@ -31,6 +31,8 @@ class KeptLayers:
     """Largest loss of mask AP and of boundary AP that was allowed, in points."""
     images: Positive
     """Number of annotated images that accuracy was judged by."""
+    backend: str = "onnxruntime"
+    """Engine that accuracy was judged in, by the name that ``engines.load`` has for it."""
     source: Accuracy
     """Accuracy of the file before the quantisation."""
     reached: Accuracy

@@ -45,40 +45,45 @@ class Goal:
     """Annotations to judge by."""
     images: Path
     """Folder of the images that the annotations name."""
+    backend: str = "onnxruntime"
+    """The engine that evaluates, by the name that ``engines.load`` has for it."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.max_drop) and 0 <= self.max_drop <= 100):
             raise UserError(f"--max-drop {self.max_drop}: expected points of AP, 0 to 100, such as 0.3")
 
 
-def goal_of(max_drop: float | None, annotations: str | os.PathLike[str] | None, images: Path) -> Goal | None:
-    """The goal that both options ask for together; None if neither is given, and a UserError if one is missing."""
+def goal_of(
+    max_drop: float | None, annotations: str | os.PathLike[str] | None, images: Path, backend: str | None
+) -> Goal | None:
+    """The goal that the options ask for together; None if none is given, and a UserError if one is missing."""
+    if max_drop is None and backend is not None:
+        raise UserError(f"--backend {backend} is the engine that --max-drop judges by; give both, or leave it out")
     if max_drop is None and annotations is None:
         return None
     if max_drop is None:
         raise UserError("--annotations judge what --max-drop allows; give both, such as --max-drop 0.3")
     if annotations is None:
         raise UserError("--max-drop needs annotated images to judge AP by: --annotations VAL.json")
-    return Goal(max_drop=max_drop, annotations=Path(annotations), images=images)
+    return Goal(max_drop=max_drop, annotations=Path(annotations), images=images, backend=backend or "onnxruntime")
 
 
-def layers_to_keep(goal: Goal, candidates: Candidates, output: Path, *, backend: str = "onnxruntime") -> KeptLayers:
+def layers_to_keep(goal: Goal, candidates: Candidates, output: Path) -> KeptLayers:
     """Search the layers to keep; an interrupted search goes on from ``OUTPUT.search.json``.
 
     Args:
         goal: what to reach.
         candidates: what can be tried.
         output: the file that is to be written.
-        backend: the engine that evaluates, by the name that ``engines.load`` has for it.
 
     Raises:
         UserError: annotations or images cannot be used, or the file of measurements is of another search.
         FailedCheckError: the goal is met only if nothing is quantised.
     """
-    file = SearchFile(search_path(output), _source(goal, candidates) | {"backend": backend})
+    file = SearchFile(search_path(output), _source(goal, candidates))
 
     def judge(path: Path, predictions: Path) -> Judged:
-        return onnx_accuracy(path, goal.annotations, goal.images, predictions=predictions, backend=backend)
+        return onnx_accuracy(path, goal.annotations, goal.images, predictions=predictions, backend=goal.backend)
 
     return search(goal, candidates, file, judge, output)
 
@@ -120,6 +125,7 @@ def search(goal: Goal, candidates: Candidates, file: SearchFile, judge: Judge, o
         return KeptLayers(
             max_drop=goal.max_drop,
             images=trials.source.images,
+            backend=goal.backend,
             source=trials.source.accuracy,
             reached=trials.judged(kept).accuracy,
             layers={name: noise[name] for name in kept},
@@ -159,5 +165,6 @@ def _source(goal: Goal, candidates: Candidates) -> dict[str, str]:
         "annotations": digest,
         "images": pictures.hexdigest(),
         "precision": candidates.precision,
+        "backend": goal.backend,
         "version": __version__,
     }

@@ -8,7 +8,7 @@ from refinemask.kept_layers import KeptLayers
 
 
 def print_kept_layers(console: Console, kept: KeptLayers) -> None:
-    """Print what was reached, by how many images that was judged, and a row for each kept layer."""
+    """Print what was reached, by how many images and in which engine that was judged, and a row for each kept layer."""
     losses = [
         f"{name} AP {before:.2f} → {after:.2f} ({after - before:+.2f})"
         for name, before, after in (
@@ -16,7 +16,8 @@ def print_kept_layers(console: Console, kept: KeptLayers) -> None:
             ("boundary", kept.source.boundary, kept.reached.boundary),
         )
     ]
-    print(f"{', '.join(losses)}; judged by {kept.images} images, at most {kept.max_drop:g} points allowed")
+    judges = f"judged by {kept.images} images in {kept.backend}"
+    print(f"{', '.join(losses)}; {judges}, at most {kept.max_drop:g} points allowed")
     if not kept.layers:
         print("no layer had to be kept in higher precision")
         return

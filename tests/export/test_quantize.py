@@ -53,6 +53,7 @@ def test_the_table_stands_before_the_verdict(
         ({**RANGES, "method": "mse"}, "--method is for a new calibration, and --ranges are of an earlier one"),
         ({**RANGES, "count": 64}, "--count is for a new calibration, and --ranges are of an earlier one"),
         ({**RANGES, "annotations": ANNOTATIONS}, "give both, such as --max-drop 0.3"),
+        ({**RANGES, "backend": "openvino"}, "--backend openvino is the engine that --max-drop judges by"),
         ({**RANGES, "max_drop": 0.3}, "--max-drop needs annotated images"),
         (RANGES, "absent.json: no such file"),
         ({"calibration": Path("absent.json")}, "absent.json"),

@@ -18,6 +18,7 @@ def test_a_file_is_computed_as_it_is_written_on_the_threads_asked_for(threads: i
     assert options.intra_op_num_threads == number
     assert options.get_session_config_entry("session.disable_quant_qdq") == "1"
     assert not options.enable_mem_pattern
+    assert session_options(device="cuda").enable_mem_pattern
 
 
 RELU_IN_FP8 = """

@@ -91,7 +91,7 @@ def test_exactly_the_broken_layer_is_kept_and_the_file_says_so(
     printed, errors = capsys.readouterr()
     assert errors == ""
     words = " ".join(printed.split())
-    assert f"judged by {PICTURES} images, at most 5 points allowed" in words
+    assert f"judged by {PICTURES} images in onnxruntime, at most 5 points allowed" in words
     assert "not quantised (1): 8 bits cost more than 5 points of AP" in words
     assert "Layers kept in higher precision" in words
     kept = Metadata.of_file(output).kept
@@ -122,18 +122,29 @@ def test_remarks_on_candidates_are_not_shown(
     assert "remark" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_files_that_need_no_search_are_not_ranked(
-    tiny_files: tuple[Path, Path], annotated: Path, calibration: Calibration, tmp_path: Path
+    tiny_files: tuple[Path, Path], annotated: Path, calibration: Calibration, tmp_path: Path, backend: str
 ) -> None:
+    pytest.importorskip(backend)
     ranges, output = tmp_path / "r.json", tmp_path / "int8.onnx"
     write_calibration(
         replace(calibration, ranges={name: limit for name, limit in calibration.ranges.items() if name != BROKEN}),
         ranges,
     )
     report = quantize_onnx(
-        tiny_files[1], output, images=annotated, ranges=ranges, max_drop=20, annotations=annotated / "val.json"
+        tiny_files[1],
+        output,
+        images=annotated,
+        ranges=ranges,
+        max_drop=20,
+        annotations=annotated / "val.json",
+        backend=backend,
     )
     assert report.metadata.kept is not None
+    assert report.metadata.kept.backend == backend
+    judged = onnx_accuracy(output, annotated / "val.json", annotated, backend=backend)
+    assert judged.accuracy == report.metadata.kept.reached
     assert report.metadata.kept.layers == {}
     assert not any("points of AP" in reason for reason in report.kept)
     assert read_calibration(ranges).ranges.keys() == {
@@ -257,15 +268,15 @@ def test_a_search_of_something_else_is_not_gone_on_with(tmp_path: Path) -> None:
 @pytest.mark.parametrize("drop", [-0.1, float("nan"), float("inf"), 101])
 def test_a_drop_that_is_no_number_of_points(drop: float, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--max-drop .*: expected points of AP, 0 to 100"):
-        goal_of(drop, tmp_path / "val.json", tmp_path)
+        goal_of(drop, tmp_path / "val.json", tmp_path, None)
 
 
 def test_one_option_without_the_other(tmp_path: Path) -> None:
-    assert goal_of(None, None, tmp_path) is None
+    assert goal_of(None, None, tmp_path, None) is None
     with pytest.raises(UserError, match="--annotations judge what --max-drop allows"):
-        goal_of(None, tmp_path / "val.json", tmp_path)
+        goal_of(None, tmp_path / "val.json", tmp_path, None)
     with pytest.raises(UserError, match="--max-drop needs annotated images"):
-        goal_of(0.3, None, tmp_path)
+        goal_of(0.3, None, tmp_path, None)
 
 
 def only_crowds(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
