@@ -149,7 +149,7 @@ def test_library_calls_name_the_extra_that_they_need(tmp_path: Path) -> None:
         ("refinemask train", "refinemask train needs torch, {}; pip install 'refinemask[train]'"),
         ("refinemask.train", "python -m refinemask.train needs torch, {}; pip install 'refinemask[train]'"),
         ("export.to_onnx", "python -m export.to_onnx needs onnx, {}; pip install 'refinemask[export]'"),
-        ("refinemask quantize", "refinemask quantize needs onnx-ir, {}; pip install 'refinemask[export]'"),
+        ("refinemask quantize", "refinemask quantize needs ml-dtypes, {}; pip install 'refinemask[export]'"),
     ],
 )
 def test_a_command_names_the_extra_that_it_needs(command: str, line: str) -> None:
