@@ -124,9 +124,21 @@ def test_remarks_on_candidates_are_not_shown(
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_files_that_need_no_search_are_not_ranked(
-    tiny_files: tuple[Path, Path], annotated: Path, calibration: Calibration, tmp_path: Path, backend: str
+    tiny_files: tuple[Path, Path],
+    annotated: Path,
+    calibration: Calibration,
+    tmp_path: Path,
+    backend: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pytest.importorskip(backend)
+    load, opened = engines.load, []
+
+    def recorded(*args: Any, **options: Any) -> engines.Engine:
+        opened.append(options["backend"])
+        return load(*args, **options)
+
+    monkeypatch.setattr(engines, "load", recorded)
     ranges, output = tmp_path / "r.json", tmp_path / "int8.onnx"
     write_calibration(
         replace(calibration, ranges={name: limit for name, limit in calibration.ranges.items() if name != BROKEN}),
@@ -143,6 +155,7 @@ def test_files_that_need_no_search_are_not_ranked(
     )
     assert report.metadata.kept is not None
     assert report.metadata.kept.backend == backend
+    assert opened == [backend] * 2, "the source and the file"
     judged = onnx_accuracy(output, annotated / "val.json", annotated, backend=backend)
     assert judged.accuracy == report.metadata.kept.reached
     assert report.metadata.kept.layers == {}
