@@ -1,8 +1,9 @@
 """Biases of quantised layers that have none, without which OpenVINO gives wrong numbers.
 
 OpenVINO moves what restores the scale of an 8-bit layer behind the operators that read it. Where a layer has no bias,
-and both a QuantizeLinear and an operator such as Reshape, MaxPool or Add read what follows it, the QuantizeLinear gets
-numbers whose scale is not restored (seen in OpenVINO 2026.4). A bias keeps the scale before the layer's readers.
+and both a QuantizeLinear and an operator such as Reshape or MaxPool read what follows it, the QuantizeLinear gets
+numbers whose scale is not restored, if the size of the batch is not known (OpenVINO 2026.4). A bias keeps the scale
+before the layer's readers.
 """
 
 import numpy as np

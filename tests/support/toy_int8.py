@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from refinemask.contract import INPUTS
 from refinemask.structures import Detections
-from tests.support.toy_onnx import METADATA
+from tests.support.toy_onnx import DETECTIONS, METADATA, SQUASH
 
 CHANNELS = 16
 MASKS = 3 * 4 * 4
@@ -21,7 +21,8 @@ MASKS = 3 * 4 * 4
 LAYERS = ("wide", "narrow", "signed", "linear")
 """Names of the quantised layers: a convolution that makes codes, one that is added to, a signed input, a product."""
 
-GRAPH = """
+GRAPH = (
+    """
 <ir_version: 10, opset_import: ["" : 20, "refinemask" : 1]>
 toy (uint8[B,3,H,W] images, int64[B,2] image_sizes) =>
     (float[B,3,4] boxes, float[B,3] scores, int64[B,3] labels, int64[B] num_detections, float[B,3,4,4] masks)
@@ -55,24 +56,12 @@ toy (uint8[B,3,H,W] images, int64[B,2] image_sizes) =>
     linear_weight = DequantizeLinear <axis: int = 0> (linear_codes, linear_scales, linear_zeros)
     linear = Gemm <transB: int = 1> (d3, linear_weight, linear_bias)
     masks = Reshape (linear, mask_shape)
-    activity, places = TopK (magnitudes, three)
-    scores = refinemask.Squash <plugin_version: string = "1", plugin_namespace: string = "refinemask"> (activity)
-    zeros = Sub (scores, scores)
-    labels = Cast <to: int = 7> (zeros)
-    ones = Exp (zeros)
-    count = ReduceSum <keepdims: int = 0> (ones, last)
-    num_detections = Cast <to: int = 7> (count)
-    sizes = Cast <to: int = 1> (image_sizes)
-    extent = Gather <axis: int = 1> (sizes, order)
-    extents = Unsqueeze (extent, second)
-    boxes = Mul (extents, corners)
-}
-<domain: "refinemask", opset_import: ["" : 20]>
-Squash <plugin_version: string = "1", plugin_namespace: string = "refinemask"> (x) => (y)
-{
-    y = Sigmoid (x)
-}
 """
+    + DETECTIONS
+    + """}
+"""
+    + SQUASH
+)
 
 
 def toy_int8() -> onnx.ModelProto:

@@ -14,9 +14,32 @@ CONFIG = ModelConfig(class_names=("nucleus",), category_ids=(1,))
 BOUNDS = {"batch": [1, 1, 4], "height": [32, 64, 128], "width": [32, 64, 256]}
 METADATA = {"config": to_json(CONFIG), "precision": "fp32", "bounds": json.dumps(BOUNDS)}
 
+# What finds its detections in "magnitudes", and the function that it calls.
+DETECTIONS = """
+    activity, places = TopK (magnitudes, three)
+    scores = refinemask.Squash <plugin_version: string = "1", plugin_namespace: string = "refinemask"> (activity)
+    zeros = Sub (scores, scores)
+    labels = Cast <to: int = 7> (zeros)
+    ones = Exp (zeros)
+    count = ReduceSum <keepdims: int = 0> (ones, last)
+    num_detections = Cast <to: int = 7> (count)
+    sizes = Cast <to: int = 1> (image_sizes)
+    extent = Gather <axis: int = 1> (sizes, order)
+    extents = Unsqueeze (extent, second)
+    boxes = Mul (extents, corners)
+"""
+SQUASH = """
+<domain: "refinemask", opset_import: ["" : 20]>
+Squash <plugin_version: string = "1", plugin_namespace: string = "refinemask"> (x) => (y)
+{
+    y = Sigmoid (x)
+}
+"""
+
 # Three "detections" per image: its whole, half and third, with scores above one half that are means of a convolution,
 # in their order, through a model-local function.
-GRAPH = """
+GRAPH = (
+    """
 <ir_version: 10, opset_import: ["" : 20, "refinemask" : 1]>
 toy (uint8[B,3,H,W] images, int64[B,2] image_sizes) =>
     (float[B,3,4] boxes, float[B,3] scores, int64[B,3] labels, int64[B] num_detections, float[B,3,4,4] masks)
@@ -30,26 +53,14 @@ toy (uint8[B,3,H,W] images, int64[B,2] image_sizes) =>
     features = Conv <pads: ints = [1, 1, 1, 1]> (scaled, kernel)
     means = ReduceMean <keepdims: int = 0> (features, space)
     magnitudes = Abs (means)
-    activity, places = TopK (magnitudes, three)
-    scores = refinemask.Squash <plugin_version: string = "1", plugin_namespace: string = "refinemask"> (activity)
-    zeros = Sub (scores, scores)
-    labels = Cast <to: int = 7> (zeros)
-    ones = Exp (zeros)
-    count = ReduceSum <keepdims: int = 0> (ones, last)
-    num_detections = Cast <to: int = 7> (count)
-    sizes = Cast <to: int = 1> (image_sizes)
-    extent = Gather <axis: int = 1> (sizes, order)
-    extents = Unsqueeze (extent, second)
-    boxes = Mul (extents, corners)
-    cells = Unsqueeze (scores, mask_axes)
+"""
+    + DETECTIONS
+    + """    cells = Unsqueeze (scores, mask_axes)
     masks = Expand (cells, mask_shape)
 }
-<domain: "refinemask", opset_import: ["" : 20]>
-Squash <plugin_version: string = "1", plugin_namespace: string = "refinemask"> (x) => (y)
-{
-    y = Sigmoid (x)
-}
 """
+    + SQUASH
+)
 
 
 def write_toy_onnx(path: Path, **metadata: str | None) -> Path:
