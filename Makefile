@@ -11,12 +11,13 @@ CREATE := $(PYTHON) -m venv
 INSTALL := $(RUN) -m pip install --quiet
 endif
 
-.PHONY: help demo test test-slow fuzz test-wheel test-newest test-oldest test-python lint docs plugins wheel lock clean
+.PHONY: help demo triton-env test test-slow fuzz test-wheel test-newest test-oldest test-python lint docs plugins wheel lock clean
 
 help:
 	@echo "make demo     install, export the bundled RefineMask to ONNX, compare engines on real images (no GPU needed)"
 	@echo "make test     install, lint, type-check and run the tests"
 	@echo "make test-slow  the tests that take minutes each, which make test leaves out"
+	@echo "make triton-env  the environment of the tests that start a Triton server, which skip without it (Linux, x86-64)"
 	@echo "make docs     build the site of the documentation into site/, and stop at whatever a page gets wrong"
 	@echo "make plugins  build the CUDA kernels and the TensorRT plugin library"
 	@echo "make wheel    build the two distributions into dist/"
@@ -38,7 +39,7 @@ $(VENV)/.demo: pyproject.toml benchmarks/pyproject.toml $(LOCK) | $(RUN)
 	touch $@
 
 $(VENV)/.dev: pyproject.toml benchmarks/pyproject.toml $(LOCK) | $(RUN)
-	$(INSTALL) --constraint $(LOCK) --editable '.[all-cpu,rtx,lean,dev]' --editable benchmarks
+	$(INSTALL) --constraint $(LOCK) --editable '.[all-cpu,rtx,lean,ray,triton,dev]' --editable benchmarks
 	touch $@ $(VENV)/.demo
 
 demo: $(VENV)/.demo
@@ -47,6 +48,18 @@ demo: $(VENV)/.demo
 # Two processes, a file to each in turn; plain pytest runs the same tests in one.
 test: $(VENV)/.dev lint
 	$(RUN) -m pytest --numprocesses 2 --dist loadfile
+
+# A Triton server with its Python backend, which runs on a CPU: the package is a client's, and only the server in it is
+# used, so its dependencies stay away. This server's Python backend is wrong with NumPy 2.
+TRITON := .venv-triton
+TRITON_SERVER := nvidia-pytriton==0.7.0
+triton-env: $(TRITON)/.done
+$(TRITON)/.done: pyproject.toml
+	rm -rf $(TRITON)
+	$(CREATE) $(TRITON)
+	$(subst $(RUN),$(TRITON)/bin/python,$(INSTALL)) --no-deps $(TRITON_SERVER)
+	$(subst $(RUN),$(TRITON)/bin/python,$(INSTALL)) --editable '.[cpu]' 'numpy<2'
+	touch $@
 
 # What takes minutes: whole R50 exports and engines, calibration, every pair of precisions and shapes.
 test-slow: $(VENV)/.dev
@@ -96,7 +109,7 @@ NEWEST := .venv-newest
 test-newest:
 	rm -rf $(NEWEST)
 	$(CREATE) $(NEWEST)
-	$(subst $(RUN),$(NEWEST)/bin/python,$(INSTALL)) --editable '.[all-cpu,rtx,lean,dev]' --editable benchmarks
+	$(subst $(RUN),$(NEWEST)/bin/python,$(INSTALL)) --editable '.[all-cpu,rtx,lean,ray,triton,dev]' --editable benchmarks
 	$(NEWEST)/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 # Before a release: the lowest versions that pyproject.toml allows, which uv knows how to choose.
@@ -106,7 +119,7 @@ test-oldest: | $(RUN)
 	$(INSTALL) uv
 	$(RUN) -m uv venv --quiet --python $(PYTHON) $(OLDEST)
 	$(RUN) -m uv pip install --quiet --python $(OLDEST)/bin/python --resolution lowest-direct \
-		--editable '.[all-cpu,rtx,lean,dev]' --editable benchmarks
+		--editable '.[all-cpu,rtx,lean,ray,triton,dev]' --editable benchmarks
 	$(OLDEST)/bin/python -m scripts.lower_bounds
 	$(OLDEST)/bin/python -m pytest --numprocesses 2 --dist loadfile
 

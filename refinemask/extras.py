@@ -7,6 +7,7 @@ from refinemask.files import UserError
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "benchmarks": ("bench",),
+    "fsspec": ("ray",),
     "matplotlib": ("bench",),
     "ml_dtypes": ("export",),
     "onnx": ("export",),
@@ -15,7 +16,9 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "onnxscript": ("export",),
     "openvino": ("openvino",),
     "psutil": ("train",),
+    "pyarrow": ("ray",),
     "pycuda": ("pycuda",),
+    "ray": ("ray",),
     "safetensors": ("train",),
     "supervision": ("draw",),
     "tensorboard": ("train",),
@@ -24,6 +27,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "tensorrt_rtx": ("rtx",),
     "torch": ("train",),
     "torchvision": ("train",),
+    "tritonclient": ("triton",),
     "yaml": ("evaluate",),
 }
 """Extras of pyproject.toml that bring each optional module; any one of them does."""

@@ -20,7 +20,7 @@ FLOORS = {
 """The packages below each package."""
 DOORS = {"refinemask.predict", "refinemask.evaluate", "export.max_drop.accuracy"}
 """Modules that import upwards, from within their functions, so that who imports them loads nothing of it."""
-HEAVY = ("torch", "onnxruntime", "openvino", "tensorrt", "supervision", "matplotlib")
+HEAVY = ("torch", "onnxruntime", "openvino", "tensorrt", "supervision", "matplotlib", "ray", "pyarrow", "tritonclient")
 
 
 class Import(NamedTuple):
