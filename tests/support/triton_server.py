@@ -55,6 +55,20 @@ def require_server() -> Path:
     return found
 
 
+def variables_of(found: Path) -> dict[str, str]:
+    """The environment variables with which programs of that environment run this checkout's code."""
+    packages = _packages(found)
+    assert packages is not None
+    return os.environ | {
+        # The code of this checkout, whichever one the environment was made for.
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{packages}",
+        "PATH": f"{found / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        # The stub finds its libraries by this alone.
+        "LD_LIBRARY_PATH": str(packages / "nvidia_pytriton.libs"),
+        "OMP_NUM_THREADS": "1",
+    }
+
+
 @contextmanager
 def triton_server(
     repository: Path, *arguments: str, ready: bool = True, variables: dict[str, str] | None = None
@@ -84,7 +98,7 @@ def triton_server(
                 command,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=os.environ | _variables(found) | (variables or {}),
+                env=variables_of(found) | (variables or {}),
                 start_new_session=True,
             )
         stack.callback(_stop, process)
@@ -114,19 +128,6 @@ def _backends(found: Path, folder: Path) -> Path:
     shutil.copytree(files / "backends" / "python", backends / "python")
     shutil.copy2(files / "python_backend_stubs" / version / "triton_python_backend_stub", backends / "python")
     return backends
-
-
-def _variables(found: Path) -> dict[str, str]:
-    packages = _packages(found)
-    assert packages is not None
-    return {
-        # The code of this checkout, whichever one the environment was made for.
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{packages}",
-        "PATH": f"{found / 'bin'}{os.pathsep}{os.environ['PATH']}",
-        # The stub finds its libraries by this alone.
-        "LD_LIBRARY_PATH": str(packages / "nvidia_pytriton.libs"),
-        "OMP_NUM_THREADS": "1",
-    }
 
 
 def _free_ports(count: int) -> list[int]:
