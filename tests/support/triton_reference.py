@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.support.triton_server import ROOT, require_server, variables_of
+from scripts.triton_server import ROOT
+from tests.support.triton_server import require_server, variables_of
 
 SCRIPT = """
 import base64, json, sys
 import engines
-from engines.triton.served_engine import parse_window
 from refinemask.config import with_window
+from refinemask.window import parse_window
 
 asked = json.load(sys.stdin)
 engine = engines.load(asked["model"], **asked["options"])
