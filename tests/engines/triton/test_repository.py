@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from engines.triton import Settings, write_repository
-from engines.triton.deployment import Deployment
+from engines.triton import Deployment, Settings, write_repository
 from engines.triton.interface import OUTPUTS
 from refinemask import __version__
 from refinemask.files import UserError, sha256
@@ -79,10 +78,10 @@ def test_writing_again_replaces_ours_alone(tiny_files: tuple[Path, Path], tmp_pa
     (repository / "another").mkdir()
     (repository / "another" / "config.pbtxt").write_text('backend: "python"')
     # What a killed writer has left.
-    (repository / ".tiny.x.new").mkdir()
-    (repository / ".tiny.x.new" / "part").write_text("half")
+    made(tmp_path / ".r.tiny.x.new" / "part", b"half")
     write_repository(tiny_files[1], repository, {"threads": 2})
     assert sorted(os.listdir(repository)) == ["another", "tiny"]
+    assert os.listdir(tmp_path) == ["r"]
     assert settings_in(repository / "tiny").threads == 2
 
 
@@ -111,7 +110,7 @@ def test_nothing_is_left_of_a_failed_call(
     with pytest.raises(UserError, match="cannot be written: No space left on device"):
         write_repository(tiny_files[1], repository, {"threads": 2})
     assert content(repository) == before
-    assert os.listdir(repository) == ["tiny"]
+    assert [os.listdir(tmp_path), os.listdir(repository)] == [["r"], ["tiny"]]
 
 
 @pytest.mark.parametrize("name", ["", ".a", "a/b", "../a", "a b", "ä", "a" * 101, "-a"])
