@@ -72,7 +72,8 @@ class TritonClient:
         self._response: Response = response
         self._parameters: dict[str, Parameter] = {"response": response}
         if score_threshold is not None:
-            self._parameters["score_threshold"] = float(score_threshold)
+            # Older servers take no fractions but as text.
+            self._parameters["score_threshold"] = repr(float(score_threshold))
         self.served: ServedModel = find_front(self._connections.own(), model)
         """What the server says of the model."""
 

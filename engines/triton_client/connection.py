@@ -64,6 +64,18 @@ class Connection:
             config = self._client.get_model_config(model, **self._as_json, **self._each)
         return config.get("config", config)
 
+    def counts(self, model: str) -> tuple[int, int]:
+        """How many images a model has computed, and in how many batches.
+
+        Raises:
+            UserError: the server cannot be reached, or has no such model.
+        """
+        with self._errors():
+            answer = self._client.get_inference_statistics(model, **self._as_json, **self._each)
+        # What is 0 may be left out.
+        [counted] = answer["model_stats"]
+        return int(counted.get("inference_count", 0)), int(counted.get("execution_count", 0))
+
     def infer(
         self,
         model: str,
