@@ -107,7 +107,7 @@ def load(
     """
     path = Path(path)
     selection = Selection(detections=detections, score_threshold=score_threshold)
-    backend = _backend(path, backend)
+    backend = backend_of(path, backend)
     if threads is not None and not (isinstance(threads, int) and 1 <= threads <= MOST_THREADS):
         raise UserError(f"{path}: cannot run on {threads!r} threads (--threads); expected 1 to {MOST_THREADS}")
     if not DEVICE.fullmatch(device):
@@ -151,7 +151,12 @@ def load(
     return engine
 
 
-def _backend(path: Path, backend: str | None) -> str:
+def backend_of(path: Path, backend: str | None) -> str:
+    """The engine that runs a file: the one that is asked for, or the first that its ending calls for.
+
+    Raises:
+        UserError: there is none, that one cannot run it, or the file cannot be read.
+    """
     if path.suffix not in BACKENDS:
         kind = "directories" if path.is_dir() else f"'{one_line(path.suffix)}' files" if path.suffix else "such files"
         line = f"{path}: no engine for {kind}; expected {', '.join(BACKENDS)}"

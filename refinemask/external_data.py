@@ -43,6 +43,11 @@ def require_data_inside(path: str | os.PathLike[str]) -> None:
     Raises:
         UserError: so it is, or the file is cut or damaged, or cannot be read.
     """
+    data_files(path)
+
+
+def data_files(path: str | os.PathLike[str]) -> list[Path]:
+    """The files in which an ONNX file keeps weights, all in its folder; it raises what :func:`require_data_inside` does."""
     require_readable(path)
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -53,6 +58,7 @@ def require_data_inside(path: str | os.PathLike[str]) -> None:
         raise UserError(f"{path}: not a readable ONNX file ({error}); export it again (export.to_onnx)") from error
     for location in locations:
         _require_inside(path, location)
+    return [Path(path).parent / os.fsdecode(location) for location in locations]
 
 
 def _require_inside(path: str | os.PathLike[str], location: bytes) -> None:

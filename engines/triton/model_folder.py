@@ -1,0 +1,109 @@
+"""A model's folder in a repository, which takes its place whole or not at all, and only that of one of ours."""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from refinemask.files import UserError
+from refinemask.locks import lock
+
+CONFIG = "config.pbtxt"
+MARK = "# Written by python -m engines.triton"
+"""Beginning of the first line of each configuration of ours."""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+"""Names of models that are the same in a path, in a URL and in a metric."""
+
+
+def require_name(name: str) -> None:
+    """Raise a UserError unless ``name`` can name a model."""
+    if not NAME.fullmatch(name):
+        raise UserError(
+            f"--name {name!r}: cannot name a model; expected letters, digits, _, - and . behind a letter or digit, at "
+            "most 100"
+        )
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether a folder is a model that :mod:`engines.triton` has written."""
+    try:
+        with open(folder / CONFIG, encoding="utf-8", errors="replace") as file:
+            return file.readline().startswith(MARK)
+    except OSError:
+        return False
+
+
+def require_free(repository: Path, name: str) -> None:
+    """Raise a UserError if what lies at a model's place is not one of ours, or the repository is a file."""
+    if os.path.lexists(repository) and not repository.is_dir():
+        raise UserError(f"{repository}: is a file, expected a folder for models")
+    folder = repository / name
+    if os.path.lexists(folder) and not is_ours(folder):
+        raise UserError(
+            f"{folder}: exists, and is no model that python -m engines.triton has written; remove it, or give another "
+            "--name or --output"
+        )
+
+
+@contextmanager
+def new_model(repository: Path, name: str) -> Iterator[Path]:
+    """Yield an empty folder that becomes the model ``name`` if the block ends without an error, in place of an older.
+
+    Raises:
+        UserError: something else lies there, or the repository cannot be written.
+    """
+    require_free(repository, name)
+    try:
+        repository.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(repository, name)
+        folder = Path(tempfile.mkdtemp(dir=repository, prefix=f".{name}.", suffix=".new"))
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(f"{repository}: cannot be written: {error.strerror}") from error
+    try:
+        # Others see by it whether the folder is abandoned.
+        with suppress(OSError):
+            lock(handle)
+        yield folder
+        _publish(folder, repository / name)
+    except OSError as error:
+        raise UserError(f"{repository / name}: cannot be written: {error.strerror}") from error
+    finally:
+        os.close(handle)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_model(repository: Path, name: str) -> None:
+    """Remove a model that an earlier call has written; anything else stays."""
+    if is_ours(repository / name):
+        shutil.rmtree(repository / name)
+
+
+def _publish(folder: Path, target: Path) -> None:
+    umask = os.umask(0)
+    os.umask(umask)
+    folder.chmod(0o777 & ~umask)
+    os.sync()
+    if target.exists():
+        # A folder takes the place of an empty one alone.
+        old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".new"))
+        target.rename(old / target.name)
+        folder.rename(target)
+        shutil.rmtree(old)
+    else:
+        folder.rename(target)
+
+
+def _remove_abandoned(repository: Path, name: str) -> None:
+    """Remove what killed writers of the same model have left."""
+    for folder in repository.glob(f".{name}.*.new"):
+        with suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                if lock(handle):
+                    shutil.rmtree(folder)
+            finally:
+                os.close(handle)

@@ -1,0 +1,99 @@
+"""A model's file and the files that belong to it, and what it says of itself, before it goes into a repository."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import engines
+from engines.file_precision import require_file_precision
+from engines.trt.sidecar import Sidecar, read_sidecar, sidecar_path
+from refinemask.config import ModelConfig
+from refinemask.contract import Bounds, Metadata
+from refinemask.external_data import data_files
+from refinemask.extras import needed_by
+from refinemask.files import UserError
+from refinemask.stated_property import stated_property
+
+_STATED = ("config", "precision", "bounds", "masks")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What is known of a model's file without running it."""
+
+    path: Path
+    """The file."""
+    beside: Sequence[Path]
+    """Files that go with it: its sidecar, or the weights that an ONNX file keeps outside."""
+    backend: str
+    """The engine that runs it."""
+    config: ModelConfig
+    """Configuration of the model."""
+    precision: str
+    """Its own precision; that of a checkpoint is fp32."""
+    bounds: Bounds | None
+    """Batches and sizes that it accepts, where it says so."""
+    tensorrt: Sidecar | None = None
+    """The sidecar of a TensorRT engine."""
+
+
+def source_of(path: Path, backend: str | None) -> Source:
+    """Read what a model's file says of itself.
+
+    Raises:
+        UserError: it is no model of ours, cannot be run by that engine, or lacks its sidecar.
+    """
+    backend = engines.backend_of(path, backend)
+    if path.suffix == ".onnx":
+        texts = {name: text for name in _STATED if (text := stated_property(path, name)) is not None}
+        return _of_metadata(path, data_files(path), backend, Metadata.from_properties(texts, path))
+    if path.suffix == ".engine":
+        sidecar = read_sidecar(path)
+        return _of_metadata(path, [sidecar_path(path)], backend, sidecar.read_metadata(path), sidecar)
+    with needed_by(f"{path}: backend '{backend}'", extra=backend):
+        if path.suffix == ".pt2":
+            from engines.compiled.sidecar import read_compiled_sidecar
+
+            compiled = read_compiled_sidecar(path)
+            config, precision, beside = compiled.model_config(path), compiled.precision, [sidecar_path(path)]
+        else:
+            from refinemask.weights import read_config
+
+            config, precision, beside = read_config(path), "fp32", []
+    return Source(path=path, beside=beside, backend=backend, config=config, precision=precision, bounds=None)
+
+
+def served_precision(source: Source, asked: str | None) -> str:
+    """The precision in which a file is to be served that cannot be opened here.
+
+    Raises:
+        UserError: it is a file of another precision.
+    """
+    if source.backend != "pytorch":
+        require_file_precision(source.path, source.precision, asked, "it runs as it is")
+    return asked or source.precision
+
+
+def require_engine_bytes(source: Source, digests: dict[str, str]) -> None:
+    """Raise a UserError unless a TensorRT engine is the file that its sidecar describes."""
+    name = os.path.basename(source.path)
+    if source.tensorrt is not None and digests[name] != source.tensorrt.engine_sha256:
+        raise UserError(
+            f"{source.path}: does not fit: its SHA-256 is {digests[name]}, the engine's is "
+            f"{source.tensorrt.engine_sha256}; {source.tensorrt.again}"
+        )
+
+
+def _of_metadata(
+    path: Path, beside: Sequence[Path], backend: str, metadata: Metadata, sidecar: Sidecar | None = None
+) -> Source:
+    return Source(
+        path=path,
+        beside=beside,
+        backend=backend,
+        config=metadata.config,
+        precision=metadata.precision,
+        bounds=metadata.bounds,
+        tensorrt=sidecar,
+    )
