@@ -110,9 +110,9 @@ def measure_serving(args: Args) -> ServingReport:
     return ServingReport(
         provenance=provenance([] if spec is None else [spec.path]),
         model=served.name,
-        engine=served.engine,
-        precision=served.precision,
-        device=served.device,
+        engine=served.settings.backend,
+        precision=served.settings.precision,
+        device=served.settings.device,
         images=len(files),
         objects=round(objects, 2),
         rounds=args.rounds,

@@ -1,15 +1,15 @@
 """How many bytes an answer has."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.serving.report import AnswerReport
 from engines import Engine
-from engines.triton.interface import IMAGE
-from engines.triton_client.answer import OUTPUTS, Response
+from engines.triton.interface import IMAGE, RESPONSE, RESPONSES
+from engines.triton_client.answer import OUTPUTS
 from engines.triton_client.connection import Connection
 from engines.triton_client.network import NetworkEngine
 from refinemask.data.images import decode_image
@@ -31,11 +31,11 @@ def measure_answers(
         network: the bare network, if it is served.
     """
     reports, counts, pixels = [], [], []
-    for response in get_args(Response):
+    for response in RESPONSES:
         sizes = []
         for data in files:
             sent = {IMAGE: np.array([[data]], dtype=object)}
-            answer = connection.infer(model, sent, OUTPUTS, {"response": response})
+            answer = connection.infer(model, sent, OUTPUTS, {RESPONSE: response})
             sizes.append(tensor_bytes(answer))
             counts.append(int(answer["count"][0, 0]))
             pixels.append(int(answer["count"][0, 0]) * int(answer["image_size"].prod()))

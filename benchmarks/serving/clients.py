@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.serving.windows import Finished
-from engines.triton.interface import IMAGE
+from engines.triton.interface import IMAGE, RESPONSE, Response
 from engines.triton_client.address import Address
-from engines.triton_client.answer import OUTPUTS, Response
+from engines.triton_client.answer import OUTPUTS
 
 
 class FrontClients:
@@ -28,7 +28,7 @@ class FrontClients:
             response: what the server is to send of each mask.
         """
         self._address, self._model = Address.parse(url), model
-        self._parameters = {"response": response}
+        self._parameters = {RESPONSE: response}
         self._library: Any = import_module(f"tritonclient.{self._address.protocol}")
         self._asynchronous: Any = import_module(f"tritonclient.{self._address.protocol}.aio")
         self._inputs = [self._input(data) for data in files]

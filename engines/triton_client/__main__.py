@@ -15,7 +15,7 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from engines.triton_client.answer import Response
+from engines.triton.interface import Response
 from engines.triton_client.client import REQUESTS, TIMEOUT, Pixels, TritonClient
 from engines.triton_client.short_lines import ShortLines
 from refinemask.command import execute

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.triton.interface import Response
 from refinemask.coco_strings import fill_image
 from refinemask.config import ModelConfig
 from refinemask.contract import LARGEST_SIDE
@@ -16,8 +17,6 @@ from refinemask.masks import RLE, compress, polygon_rle, run_lengths
 from refinemask.outputs import OutputError, check_real
 from refinemask.prediction import Prediction
 
-Response = Literal["rle", "polygons", "masks"]
-"""What an answer has of each mask: run lengths, polygons or a picture of one bit a pixel."""
 OUTPUTS = ("count", "image_size", "boxes", "scores", "labels", "segmentations")
 """Outputs that a prediction is made of. The names of the classes stand in the configuration."""
 LAYOUT = {

@@ -9,7 +9,8 @@ from typing import Any, TypeVar, cast, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.triton_client.answer import OUTPUTS, Response, prediction_of
+from engines.triton.interface import IMAGE, PIXELS, RESPONSE, RESPONSES, SCORE_THRESHOLD, Response
+from engines.triton_client.answer import OUTPUTS, prediction_of
 from engines.triton_client.connection import Connections, Parameter
 from engines.triton_client.errors import RefusedRequestError, ServerError
 from engines.triton_client.in_flight import in_order
@@ -67,13 +68,15 @@ class TritonClient:
         """
         if requests < 1:
             raise UserError(f"--requests is {requests}; expected at least 1")
+        if response not in RESPONSES:
+            raise UserError(f"response is {response!r}; expected {', '.join(RESPONSES)}")
         self._connections = Connections(url, timeout)
         self._requests = requests
         self._response: Response = response
-        self._parameters: dict[str, Parameter] = {"response": response}
+        self._parameters: dict[str, Parameter] = {RESPONSE: response}
         if score_threshold is not None:
             # Older servers take no fractions but as text.
-            self._parameters["score_threshold"] = repr(float(score_threshold))
+            self._parameters[SCORE_THRESHOLD] = repr(float(score_threshold))
         self.served: ServedModel = find_front(self._connections.own(), model)
         """What the server says of the model."""
 
@@ -143,7 +146,7 @@ class TritonClient:
 
     def _ask(self, item: Item, data: bytes | None, pixels: NDArray[np.uint8] | None) -> Prediction:
         """What the server finds in the bytes of a file, or in pixels."""
-        sent = {"pixels": pixels[None]} if pixels is not None else {"image": np.array([[data]], dtype=object)}
+        sent = {PIXELS: pixels[None]} if pixels is not None else {IMAGE: np.array([[data]], dtype=object)}
         try:
             answer = self._connections.own().infer(self.served.name, sent, OUTPUTS, self._parameters)
             return prediction_of(answer, self._response, self.config, item.path)

@@ -1,5 +1,6 @@
 """A bare network on a Triton server as an engine: preprocessing and pasting stay here."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,14 +43,22 @@ class NetworkEngine(Engine):
         self._requests = requests
         self.served = find_network(self._connections.own(), model)
         """What the server says of the model."""
+        settings = self.served.settings
         super().__init__(
-            name=f"Triton, {self.served.engine}",
-            config=self.served.config,
-            precision=self.served.precision,
-            device=self.served.device,
+            name=f"Triton, {settings.backend}",
+            config=self.served.file_config,
+            precision=settings.precision,
+            device=settings.device,
             bounds=self.served.bounds,
             path=f"{self._connections.address}/{self.served.name}",
         )
+        if settings.backend == "pytorch":
+            # PyTorch makes the network for the number of detections.
+            self.config = self.served.config
+            return
+        # A server's own backend knows nothing of it.
+        self.select(self.served.selection)
+        self.config = replace(self.config, preprocessing=self.served.config.preprocessing)
 
     @property
     def concurrency(self) -> int:
@@ -65,7 +74,9 @@ class NetworkEngine(Engine):
             raise RefusedRequestError(f"{self} fails on these images: {error}") from error
 
     def download(self, outputs: dict[str, NDArray[Any]]) -> Detections:
-        return Detections(*(outputs[name] for name in OUTPUTS))
+        found = Detections(*(outputs[name] for name in OUTPUTS))
+        # A server wants a dimension behind the batch.
+        return found._replace(num_detections=found.num_detections.reshape(-1))
 
     def close(self) -> None:
         """End the connections."""

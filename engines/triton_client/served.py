@@ -4,17 +4,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engines.triton.interface import BOUNDS, CONFIG, IMAGE, PIXELS
+from engines.triton.settings import Settings
 from engines.triton_client.connection import Connection
 from engines.triton_client.errors import RefusedRequestError
-from refinemask.config import ModelConfig
+from refinemask.config import ModelConfig, with_window
 from refinemask.config_json import from_json
 from refinemask.contract import INPUTS, Bounds
 from refinemask.files import UserError
 from refinemask.foreign import one_line
 from refinemask.nearest import nearest
+from refinemask.selection import Selection
+from refinemask.window import parse_window
 
-FRONT_INPUTS = ("image", "pixels")
-"""Inputs of a front model, which does its own preprocessing; ``refinemask.contract.INPUTS`` are those of a network."""
+UNLIKE_OURS = (UserError, ValueError, LookupError, TypeError, AttributeError)
+"""What reading the configuration of another's model raises."""
 MOST_LISTED = 5
 """Models that an error names."""
 
@@ -25,26 +29,33 @@ class ServedModel:
 
     name: str
     inputs: frozenset[str]
-    config: ModelConfig
-    """Configuration of the detector, which names the classes."""
+    settings: Settings
+    """How the server opens it: engine, precision, device, hashes."""
+    file_config: ModelConfig
+    """Configuration in the model's file."""
     bounds: Bounds | None
-    """Batches and sizes that the network accepts; None accepts any."""
-    precision: str
-    """Arithmetic of the convolutions."""
-    device: str
-    """Device of the computation, ``cpu`` or ``cuda``."""
-    engine: str
-    """What runs it on the server, such as ``ONNX Runtime``."""
+    """Batches and sizes that the network accepts; None where the file does not say."""
 
     @property
     def is_front(self) -> bool:
         """Whether it takes images as they are."""
-        return self.inputs == {*FRONT_INPUTS}
+        return self.inputs == {IMAGE, PIXELS}
 
     @property
     def is_network(self) -> bool:
         """Whether it takes padded batches."""
         return self.inputs == {*INPUTS}
+
+    @property
+    def selection(self) -> Selection:
+        """Number of detections and score threshold in place of the file's."""
+        return Selection(detections=self.settings.detections, score_threshold=self.settings.score_threshold)
+
+    @property
+    def config(self) -> ModelConfig:
+        """Configuration of the detector as it is served, which names the classes."""
+        window = None if self.settings.window is None else parse_window(self.settings.window.split())
+        return with_window(self.selection.of_network(self.file_config), window)
 
     @classmethod
     def of_config(cls, name: str, config: Mapping[str, Any]) -> "ServedModel":
@@ -52,18 +63,18 @@ class ServedModel:
 
         Raises:
             ValueError: the model is none of this project, or of another version of it.
+            UserError: its parameters are not those of this version.
         """
-        texts = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
-        if "config" not in texts:
+        parameters = config.get("parameters", {})
+        if CONFIG not in parameters:
             raise ValueError("its parameters lack the configuration of a detector")
+        bounds = parameters.get(BOUNDS)
         return cls(
             name=name,
             inputs=frozenset(each["name"] for each in config.get("input", ())),
-            config=from_json(ModelConfig, texts["config"]),
-            bounds=Bounds.from_json(texts["bounds"]) if texts.get("bounds") else None,
-            precision=texts.get("precision", ""),
-            device=texts.get("device", "cpu"),
-            engine=texts.get("engine", ""),
+            settings=Settings.from_parameters(parameters),
+            file_config=from_json(ModelConfig, parameters[CONFIG]["string_value"]),
+            bounds=None if bounds is None else Bounds.from_json(bounds["string_value"]),
         )
 
 
@@ -95,7 +106,7 @@ def _find(connection: Connection, name: str | None, kind: str, fits: Callable[[S
             raise UserError(f"{address}: no model '{one_line(name)}' is ready; {_listed(names)}{nearest(name, names)}")
         try:
             model = ServedModel.of_config(name, connection.config(name))
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except UNLIKE_OURS as error:
             raise UserError(
                 f"{address}: model '{name}' is not of this project ({one_line(error)}); expected one that "
                 "`python -m engines.triton MODEL --output repository/` wrote"
@@ -115,7 +126,7 @@ def _ours(connection: Connection, names: Sequence[str]) -> Iterator[ServedModel]
         try:
             yield ServedModel.of_config(name, connection.config(name))
         # A server may have models of others, and may unload one meanwhile.
-        except (ValueError, LookupError, TypeError, AttributeError, RefusedRequestError):
+        except (*UNLIKE_OURS, RefusedRequestError):
             continue
 
 
