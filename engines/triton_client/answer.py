@@ -22,12 +22,12 @@ OUTPUTS = ("count", "image_size", "boxes", "scores", "labels", "segmentations")
 LAYOUT = {
     "count": ("int32", (1, 1)),
     "image_size": ("int32", (1, 2)),
-    "boxes": ("float32", (1, "N", 4)),
     "scores": ("float32", (1, "N")),
+    "boxes": ("float32", (1, "N", 4)),
     "labels": ("int32", (1, "N")),
     "segmentations": ("object", (1, "N")),
 }
-"""Type and shape of each output of a request of one image; N is the number of its places."""
+"""Type and shape of each output of a request of one image; N is the number of its places, that of the scores."""
 
 
 def prediction_of(
