@@ -1,4 +1,8 @@
-"""Requests that a front model must refuse, as bodies of HTTP, ever different ones."""
+"""Requests that a front model must refuse, as bodies of HTTP, ever different ones.
+
+What is no JSON, or JSON with fewer numbers than its shape says, is missing: Triton's own parser answers to that with a
+status of 500, before any model sees it.
+"""
 
 import base64
 import json
@@ -45,7 +49,6 @@ def _kinds(picture: bytes, jpeg: bytes, random: np.random.Generator) -> dict[str
         "floats": lambda: _body(_pixels("FP32", [1, 2, 2, 3], random.random(12).tolist())),
         "four channels": lambda: _body(_pixels("UINT8", [1, 2, 2, 4], random.integers(0, 255, 16).tolist())),
         "no channels": lambda: _body(_pixels("UINT8", [1, 2, 6], random.integers(0, 255, 12).tolist())),
-        "fewer pixels than stated": lambda: _body(_pixels("UINT8", [1, 9, 9, 3], random.integers(0, 255, 12).tolist())),
         "pixels without a pixel": lambda: _body(_pixels("UINT8", [1, 0, 4, 3], [])),
         "both inputs": lambda: _body(_image([good]), _pixels("UINT8", [1, 2, 2, 3], [0] * 12)),
         "no input": lambda: _body(),
@@ -57,9 +60,6 @@ def _kinds(picture: bytes, jpeg: bytes, random: np.random.Generator) -> dict[str
         "one of two": lambda: _body(_image([good, _base64(random.bytes(99))])),
         "more images than a batch": lambda: _body(_image([good] * 17)),
         "an output that is none": lambda: _body(_image([good]), outputs=[{"name": f"pose{random.integers(99)}"}]),
-        "no JSON": lambda: random.bytes(int(random.integers(1, 200))),
-        "half a JSON": lambda: _body(_image([good]))[: int(random.integers(1, 200))],
-        "a list": lambda: json.dumps([int(random.integers(99))]).encode(),
     }
 
 

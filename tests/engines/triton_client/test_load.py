@@ -3,21 +3,24 @@
 import json
 import signal
 import socket
-import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from engines.triton.interface import IMAGE
 from engines.triton_client import TritonClient
 from engines.triton_client.connection import Connections
 from refinemask.bundled import PHOTO
 from tests.engines.triton_client.conftest import MODEL, Served
 from tests.support.bad_requests import bad_requests, good_request
-from tests.support.processes import needs_proc, session
+from tests.support.processes import needs_proc, session, wait_until
 from tests.support.same_predictions import content, contents
 from tests.support.triton_server import Server, triton_server
 
@@ -109,26 +112,27 @@ def pending(server: Server) -> int:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_at_sigterm_the_requests_in_flight_are_answered(served: Served, repository: Path, protocol: str) -> None:
-    requests = 48
+    requests, images = 6, 16
+    order = [index % len(served.paths) for index in range(images)]
+    files = np.array([[served.paths[index].read_bytes()] for index in order], dtype=object)
     with triton_server(repository) as server, ThreadPoolExecutor(requests) as pool:
-        own = Served(server, *served[1:])
-        with TritonClient(own.url(protocol)) as client:
-            list(client.predict(served.paths[:1]))
-            answers = [
-                pool.submit(lambda path: next(iter(client.predict([path]))), served.paths[number % len(served.paths)])
-                for number in range(requests)
-            ]
-            deadline = time.monotonic() + 30
-            # All have come: they wait, are computed in one batch of at most 16, or are answered.
-            while pending(server) < requests // 4 and time.monotonic() < deadline:
-                time.sleep(0.005)
-            server.process.send_signal(signal.SIGTERM)
-            at_signal = sum(answer.done() for answer in answers)
-            found = [answer.result(60) for answer in answers]
+        connections = Connections(f"{protocol}://{getattr(server, protocol)}", 60)
+
+        def ask(_: int) -> dict[str, NDArray[Any]]:
+            return connections.own().infer(MODEL, {IMAGE: files}, ("count", "scores"))
+
+        answers = [pool.submit(ask, number) for number in range(requests)]
+        # No two go together, so one is computed while all others wait.
+        assert wait_until(lambda: pending(server) == requests - 1)
+        server.process.send_signal(signal.SIGTERM)
+        found = [answer.result() for answer in answers]
+        # The server waits for connections of HTTP that are open.
+        connections.close()
         assert server.process.wait(60) == 0
-    assert at_signal < requests
-    expected = [content(served.expected[number % len(served.paths)]) for number in range(requests)]
-    assert contents(found) == expected
+    for each in found:
+        assert each["count"][:, 0].tolist() == [len(served.expected[index]) for index in order]
+        for scores, index in zip(each["scores"], order, strict=True):
+            assert scores[: len(served.expected[index])].tobytes() == served.expected[index].scores.tobytes()
 
 
 def resident_mib(server: Server) -> float:
