@@ -47,7 +47,11 @@ def require_data_inside(path: str | os.PathLike[str]) -> None:
 
 
 def data_files(path: str | os.PathLike[str]) -> list[Path]:
-    """The files in which an ONNX file keeps weights, all in its folder; it raises what :func:`require_data_inside` does."""
+    """The files in which an ONNX file keeps weights, all in its folder.
+
+    Raises:
+        UserError: see :func:`require_data_inside`.
+    """
     require_readable(path)
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:

@@ -63,6 +63,7 @@ CASES = (
 NOT_HERE = {
     "refinemask.predict": "the output is a directory; writers/test_write.py has what it may hold",
     "refinemask.train": "the output is the directory of a run, which is never one with another run in it",
+    "engines.triton": "the output is a directory, in which nothing but models of its own is replaced",
     "benchmarks.data_loading": "it reads bundled files alone",
     "benchmarks.demo": "the output is a directory, of files with names of their own",
     "benchmarks.fine_tune": "it reads bundled files alone",

@@ -5,8 +5,9 @@
 The server does the network, the threads and the batches. Importing this package loads no runtime and no client.
 """
 
+from engines.triton.deployment import Deployment
 from engines.triton.interface import RESPONSES, Response
-from engines.triton.repository import write_repository
+from engines.triton.repository import Repository, write_repository
 from engines.triton.settings import Settings
 
-__all__ = ["RESPONSES", "Response", "Settings", "write_repository"]
+__all__ = ["RESPONSES", "Deployment", "Repository", "Response", "Settings", "write_repository"]

@@ -13,6 +13,7 @@ from engines.triton.question import AskedImage, Wanted
 from refinemask.files import UserError
 from refinemask.masks import RLE, decode
 from refinemask.prediction import Prediction
+from refinemask.sources.item import Item
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,6 +96,7 @@ def _bilevel_png(rle: RLE) -> bytes:
     return data.tobytes()
 
 
-def render(item: AskedImage, prediction: Prediction, pixels: NDArray[np.uint8]) -> Found:
+def render(item: Item, prediction: Prediction, pixels: NDArray[np.uint8]) -> Found:
     """What :class:`refinemask.streaming.pipeline.Pipeline` makes of each image, beside the other work."""
+    assert isinstance(item, AskedImage)
     return found_in(prediction, item.wanted)

@@ -14,6 +14,8 @@ from refinemask.locks import lock
 CONFIG = "config.pbtxt"
 MARK = "# Written by python -m engines.triton"
 """Beginning of the first line of each configuration of ours."""
+NEW = ".new"
+"""Ending of folders that are not yet whole."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 """Names of models that are the same in a path, in a URL and in a metric."""
 
@@ -58,8 +60,9 @@ def new_model(repository: Path, name: str) -> Iterator[Path]:
     require_free(repository, name)
     try:
         repository.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(repository, name)
-        folder = Path(tempfile.mkdtemp(dir=repository, prefix=f".{name}.", suffix=".new"))
+        place, prefix = _place_of_new(repository), f".{repository.resolve().name}.{name}."
+        _remove_abandoned(place, prefix)
+        folder = Path(tempfile.mkdtemp(dir=place, prefix=prefix, suffix=NEW))
         handle = os.open(folder, os.O_RDONLY)
     except OSError as error:
         raise UserError(f"{repository}: cannot be written: {error.strerror}") from error
@@ -82,6 +85,16 @@ def remove_model(repository: Path, name: str) -> None:
         shutil.rmtree(repository / name)
 
 
+def _place_of_new(repository: Path) -> Path:
+    """The folder in which a new model is put together: the one around the repository, if it is of the same disk.
+
+    A server that starts takes every folder in the repository for a model.
+    """
+    around = repository.resolve().parent
+    is_same_disk = around.stat().st_dev == repository.stat().st_dev
+    return around if is_same_disk and os.access(around, os.W_OK) else repository
+
+
 def _publish(folder: Path, target: Path) -> None:
     umask = os.umask(0)
     os.umask(umask)
@@ -89,17 +102,17 @@ def _publish(folder: Path, target: Path) -> None:
     os.sync()
     if target.exists():
         # A folder takes the place of an empty one alone.
-        old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".new"))
-        target.rename(old / target.name)
+        old = folder.with_suffix(".old")
+        target.rename(old)
         folder.rename(target)
         shutil.rmtree(old)
     else:
         folder.rename(target)
 
 
-def _remove_abandoned(repository: Path, name: str) -> None:
+def _remove_abandoned(place: Path, prefix: str) -> None:
     """Remove what killed writers of the same model have left."""
-    for folder in repository.glob(f".{name}.*.new"):
+    for folder in [each for each in place.iterdir() if each.name.startswith(prefix) and each.suffix == NEW]:
         with suppress(OSError):
             handle = os.open(folder, os.O_RDONLY)
             try:

@@ -14,10 +14,17 @@ from engines.triton.native import plugin_library, require_native
 from engines.triton.network_config import WARM_UP_SIZES, native_config, python_config, warm_up_sizes
 from engines.triton.pbtxt import to_pbtxt
 from engines.triton.settings import Settings
-from engines.triton.source import Source, require_engine_bytes, served_precision, source_of
+from engines.triton.source import (
+    Source,
+    require_batch,
+    require_device,
+    require_engine_bytes,
+    source_of,
+    unopened_precision,
+)
 from refinemask import __version__
-from refinemask.contract import Bounds
 from refinemask.files import UserError, sha256
+from refinemask.selection import Selection
 
 Network = Literal["native", "python"]
 VERSION = "1"
@@ -78,11 +85,12 @@ def write_repository(
     second = f"{name}_network"
     for each in (name, second) if network else (name,):
         require_free(output, each)
-    opened = asked.get("device", "cpu") == "cpu"
+    device = asked.get("device", "cpu")
+    require_device(source, device)
     final = Settings(
         model=model.name,
         backend=source.backend,
-        precision=_precision(source, precision, asked) if opened else served_precision(source, precision),
+        precision=_precision(source, precision, asked),
         version=__version__,
         **asked,
     )
@@ -98,16 +106,21 @@ def write_repository(
         _write_code(folder / VERSION, "front")
         _write_config(folder, front_config(name, served, deployment), source)
     plugins = None if library is None else output / second / library.name
-    return Repository(front=name, network=second if network else None, plugins=plugins, settings=served, opened=opened)
+    return Repository(
+        front=name, network=second if network else None, plugins=plugins, settings=served, opened=device == "cpu"
+    )
 
 
 def _precision(source: Source, precision: str | None, asked: Mapping[str, Any]) -> str:
-    options = {key: asked[key] for key in ("threads", "detections", "score_threshold") if key in asked}
-    engine = engines.load(source.path, backend=source.backend, precision=precision, **options)
-    batch, typical = asked.get("batch_size"), engine.bounds
-    if batch is not None and isinstance(typical, Bounds):
-        typical.check((batch, 3, typical.height[1], typical.width[1]))
-    return engine.precision
+    """The precision in which the file will run, asked of the engine itself where that runs on a CPU."""
+    selected = {key: asked[key] for key in ("detections", "score_threshold") if key in asked}
+    batch_size = asked.get("batch_size")
+    if asked.get("device", "cpu") != "cpu":
+        return unopened_precision(source, precision, Selection(**selected), batch_size)
+    require_batch(source.bounds, batch_size)
+    return engines.load(
+        source.path, backend=source.backend, precision=precision, threads=asked.get("threads"), **selected
+    ).precision
 
 
 def _write_network(

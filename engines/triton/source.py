@@ -15,6 +15,8 @@ from refinemask.contract import Bounds, Metadata
 from refinemask.external_data import data_files
 from refinemask.extras import needed_by
 from refinemask.files import UserError
+from refinemask.foreign import one_line
+from refinemask.selection import Selection
 from refinemask.stated_property import stated_property
 
 _STATED = ("config", "precision", "bounds", "masks")
@@ -71,15 +73,36 @@ def source_of(path: Path, backend: str | None) -> Source:
     return Source(path=path, beside=beside, backend=backend, config=config, precision=precision, bounds=None)
 
 
-def served_precision(source: Source, asked: str | None) -> str:
-    """The precision in which a file is to be served that cannot be opened here.
+def require_device(source: Source, device: str) -> None:
+    """Raise a UserError unless the file's engine may run on a device, as far as can be said on any machine."""
+    if not engines.DEVICE.fullmatch(device):
+        raise UserError(f"{source.path}: there is no device '{one_line(device)}' (--device); expected cpu or cuda")
+    only = {"tensorrt": "cuda", "pycuda": "cuda", "openvino": "cpu"}.get(source.backend)
+    if only is not None and device != only:
+        raise UserError(f"{source.path}: {source.backend} runs on {only} alone; use --device {only}")
+    if ":" in device and source.backend != "pytorch":
+        raise UserError(
+            f"{source.path}: only a checkpoint names one of several GPUs; use --device cuda, in a server that sees one"
+        )
+
+
+def unopened_precision(source: Source, asked: str | None, selection: Selection, batch_size: int | None) -> str:
+    """The precision in which a file will be served that was not opened here.
 
     Raises:
-        UserError: it is a file of another precision.
+        UserError: it is a file of another precision, or gives no such detections, or takes no such batches.
     """
     if source.backend != "pytorch":
         require_file_precision(source.path, source.precision, asked, "it runs as it is")
+        selection.of_results(source.config, source.path)
+    require_batch(source.bounds, batch_size)
     return asked or source.precision
+
+
+def require_batch(bounds: Bounds | None, batch_size: int | None) -> None:
+    """Raise an InputError unless a file takes so many images at once, where it says what it takes."""
+    if bounds is not None and batch_size is not None:
+        bounds.check((batch_size, 3, bounds.height[1], bounds.width[1]))
 
 
 def require_engine_bytes(source: Source, digests: dict[str, str]) -> None:

@@ -22,7 +22,10 @@ def resolve(name: str) -> object:
     return getattr(import_module(module), attribute)
 
 
-@pytest.mark.parametrize("package", ["refinemask", "engines", "export"])
+PACKAGES = ("refinemask", "engines", "engines.triton", "export")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
 def test_every_public_name_is_on_the_page(package: str) -> None:
     codes = set(Page(PAGE).codes())
     assert not {name for name in public_names(package) if name not in codes}
@@ -36,5 +39,5 @@ def test_every_section_shows_the_docstring_of_its_name() -> None:
 
 
 def test_every_section_names_something_public() -> None:
-    public = set().union(*(public_names(package) for package in ("refinemask", "engines", "export")))
+    public = set().union(*(public_names(package) for package in PACKAGES))
     assert not set(NAMED.findall(PAGE.read_text())) - public

@@ -6,6 +6,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import cv2
@@ -160,6 +161,25 @@ def test_requests_are_put_together(served: Server, pictures: Pictures, reference
         images, passes = (after - earlier for after, earlier in zip(executions(), before, strict=True))
     assert images == 48
     assert passes < 48
+
+
+def test_a_cancelled_request_is_not_computed(served: Server, pictures: Pictures) -> None:
+    client = pytest.importorskip("tritonclient.grpc")
+    file = client.InferInput("image", [16, 1], "BYTES")
+    file.set_data_from_numpy(np.array([[pictures.jpeg.read_bytes()]] * 16, object))
+    answers: Queue[Any] = Queue()
+    with client.InferenceServerClient(served.grpc) as connection:
+        [before] = connection.get_inference_statistics("tiny").model_stats
+        calls = [
+            connection.async_infer("tiny", [file], lambda result, error: answers.put((result, error))) for _ in range(8)
+        ]
+        for call in calls[1:]:
+            call.cancel()
+        assert sum(error is None for _, error in (answers.get(timeout=60) for _ in calls)) >= 1
+        # What is cancelled is forgotten in the queue, or when its turn comes.
+        assert ask(served, "tiny", [image_input(pictures.jpeg.read_bytes())]).status == 200
+        [after] = connection.get_inference_statistics("tiny").model_stats
+    assert after.inference_count - before.inference_count < 16 * 8
 
 
 def test_metadata(served: Server, tiny_files: tuple[Path, Path]) -> None:
