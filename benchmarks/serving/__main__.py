@@ -109,6 +109,7 @@ def measure_serving(args: Args) -> ServingReport:
     turns = itertools.product(range(args.rounds), args.clients, compared)
     return ServingReport(
         provenance=provenance([] if spec is None else [spec.path]),
+        server=connection.server(),
         model=served.name,
         engine=served.settings.backend,
         precision=served.settings.precision,

@@ -49,6 +49,8 @@ class ServingReport:
     """A served model under load."""
 
     provenance: Provenance
+    server: str
+    """Name and version of the server."""
     model: str
     """Name on the server."""
     engine: str

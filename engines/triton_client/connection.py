@@ -43,6 +43,16 @@ class Connection:
         self._each: dict[str, Any] = {} if is_http else {"client_timeout": timeout}
         self._as_json: dict[str, Any] = {} if is_http else {"as_json": True}
 
+    def server(self) -> str:
+        """Name and version of the server.
+
+        Raises:
+            ServerError: the server cannot be reached.
+        """
+        with self._errors():
+            metadata = self._client.get_server_metadata(**self._as_json, **self._each)
+        return f"{metadata.get('name')} {metadata.get('version')}"
+
     def models(self) -> list[str]:
         """Names of the models that are ready.
 
