@@ -56,6 +56,7 @@ CASES = (
     ("benchmarks.streaming.__main__", "--nuclei {a.onnx} -o {a.onnx}"),
     ("benchmarks.scaling.__main__", "{a.onnx} --images {dir} -o {a.onnx}"),
     ("benchmarks.scaling.__main__", "{a.onnx} --images {a.png} -o {a.json}"),
+    ("benchmarks.serving.__main__", "http://127.0.0.1:1 --local {a.onnx} -o {a.onnx}"),
     ("benchmarks.training", "{dir} --data-root {dir} -o {recipe.json}"),
     ("refinemask.evaluation.ap_star", "{v.json} -o {v.json}"),
 )
@@ -63,6 +64,7 @@ CASES = (
 NOT_HERE = {
     "refinemask.predict": "the output is a directory; writers/test_write.py has what it may hold",
     "refinemask.train": "the output is the directory of a run, which is never one with another run in it",
+    "engines.triton_client": "the output is a directory; its own tests have what it may hold",
     "engines.triton": "the output is a directory, in which nothing but models of its own is replaced",
     "benchmarks.data_loading": "it reads bundled files alone",
     "benchmarks.demo": "the output is a directory, of files with names of their own",

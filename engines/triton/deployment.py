@@ -32,8 +32,13 @@ def common(deployment: Deployment, device: str, parameters: Mapping[str, str]) -
         group |= {"kind": Word("KIND_GPU"), "gpus": int(number or 0)}
     return {
         "instance_group": [group],
-        "parameters": [{"key": key, "value": {"string_value": text}} for key, text in parameters.items()],
+        "parameters": texts_field(parameters),
     }
+
+
+def texts_field(texts: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Texts as a configuration has them in its field ``parameters``."""
+    return [{"key": key, "value": {"string_value": text}} for key, text in texts.items()]
 
 
 def batching(deployment: Deployment, typical: int | None = None) -> dict[str, Any]:

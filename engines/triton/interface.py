@@ -25,3 +25,5 @@ NO_LABEL = -1
 RESPONSE, SCORE_THRESHOLD = "response", "score_threshold"
 """Parameters of a request."""
 PARAMETERS = (RESPONSE, SCORE_THRESHOLD)
+CONFIG, BOUNDS = "config", "bounds"
+"""Parameters of a model's configuration, in JSON: of the detector, and the batches and sizes that its file accepts."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import engines
-from engines.triton.deployment import Deployment
+from engines.triton.deployment import Deployment, texts_field
 from engines.triton.front_config import front_config
 from engines.triton.model_folder import CONFIG, MARK, new_model, remove_model, require_free, require_name
 from engines.triton.native import plugin_library, require_native
@@ -104,7 +104,7 @@ def write_repository(
     with new_model(output, name) as folder:
         served = _copied(source, final, folder / VERSION)
         _write_code(folder / VERSION, "front")
-        _write_config(folder, front_config(name, served, deployment))
+        _write_config(folder, front_config(name, served, deployment), source)
     plugins = None if library is None else output / second / library.name
     return Repository(
         front=name, network=second if network else None, plugins=plugins, settings=served, opened=device == "cpu"
@@ -145,7 +145,7 @@ def _write_network(
         else:
             assert source.bounds is not None
             config = native_config(name, served, deployment, source.config, source.bounds)
-        _write_config(folder, config)
+        _write_config(folder, config, source)
 
 
 def _copied(source: Source, settings: Settings, version: Path) -> Settings:
@@ -168,6 +168,7 @@ def _write_code(version: Path, module: str) -> None:
     (version / "model.py").write_text(MODEL_PY.format(module=module))
 
 
-def _write_config(folder: Path, config: Mapping[str, Any]) -> None:
+def _write_config(folder: Path, config: Mapping[str, Any], source: Source) -> None:
+    config = {**config, "parameters": [*config["parameters"], *texts_field(source.told())]}
     first = f"{MARK}: what is changed here is lost when it is written again."
     (folder / CONFIG).write_text(f"{first}\n{to_pbtxt(config)}")

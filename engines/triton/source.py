@@ -7,8 +7,10 @@ from pathlib import Path
 
 import engines
 from engines.file_precision import require_file_precision
+from engines.triton.interface import BOUNDS, CONFIG
 from engines.trt.sidecar import Sidecar, read_sidecar, sidecar_path
 from refinemask.config import ModelConfig
+from refinemask.config_json import to_json
 from refinemask.contract import Bounds, Metadata
 from refinemask.external_data import data_files
 from refinemask.extras import needed_by
@@ -38,6 +40,11 @@ class Source:
     """Batches and sizes that it accepts, where it says so."""
     tensorrt: Sidecar | None = None
     """The sidecar of a TensorRT engine."""
+
+    def told(self) -> dict[str, str]:
+        """What clients are told of the file: the model's configuration, which names the classes, and the bounds."""
+        bounds = {} if self.bounds is None else {BOUNDS: self.bounds.to_json()}
+        return {CONFIG: to_json(self.config)} | bounds
 
 
 def source_of(path: Path, backend: str | None) -> Source:

@@ -1,7 +1,7 @@
 """A source of images predicted into outputs."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ from refinemask.sources.source import Source
 from refinemask.streaming.plan import StreamOptions
 from refinemask.streaming.progress import with_progress
 from refinemask.streaming.stream import stream
+from refinemask.streaming.work import Result
 from refinemask.writers.own_files import RefusedOutputError
 from refinemask.writers.writer import Writer
 
@@ -23,9 +24,13 @@ KEPT_REASONS = 100
 """Largest number of failed images whose reasons are kept."""
 
 
+Rendered = tuple[Prediction, list[Any]]
+"""What was found in an image, and what each writer made of it."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Written:
-    """What became of the images of a source."""
+class Outcome:
+    """What became of some images."""
 
     predicted: int
     """Number of images that were predicted and written."""
@@ -33,6 +38,12 @@ class Written:
     """Number of images that could not be read, predicted or drawn."""
     reasons: tuple[str, ...]
     """Why the first hundred of these failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written(Outcome):
+    """What became of the images of a source."""
+
     dropped: int
     """Number of frames of cameras and streams that came while all were busy."""
     seconds: float
@@ -66,43 +77,57 @@ def write_predictions(
     if class_names is not None:
         class_labels(predictor.config, class_names)
 
-    def render(item: Item, prediction: Prediction, pixels: NDArray[np.uint8]) -> tuple[Prediction, list[Any]]:
+    def render(item: Item, prediction: Prediction, pixels: NDArray[np.uint8]) -> Rendered:
         chosen = prediction if class_names is None else prediction.select(class_names)
         return chosen, [writer.render(item, chosen, pixels) for writer in writers]
 
     start = time.perf_counter()
     pipeline = stream(predictor, source, options, render=render)
     notes = {"dropped": lambda: source.dropped} if source.live else {}
-    reasons: list[str] = []
-    predicted = failed = 0
     with ExitStack() as stack:
         for writer in writers:
             stack.enter_context(writer)
         # The threads end before the outputs do.
         results = stack.enter_context(closing(with_progress(pipeline, source.total, **notes)))
-        for result in results:
-            if isinstance(result.error, RefusedOutputError):
-                raise result.error
-            if result.error is not None:
-                failed += 1
-                if failed <= KEPT_REASONS:
-                    reasons.append(_named(result.item, result.error))
-                for writer in writers:
-                    writer.fail(result.item, result.error)
-                continue
-            assert result.rendered is not None
-            prediction, rendered = result.rendered
-            predicted += 1
-            for writer, each in zip(writers, rendered, strict=True):
-                writer.write(result.item, prediction, each)
+        outcome = write_results(results, writers)
     return Written(
-        predicted=predicted,
-        failed=failed,
-        reasons=tuple(reasons),
+        predicted=outcome.predicted,
+        failed=outcome.failed,
+        reasons=outcome.reasons,
         dropped=source.dropped,
         seconds=time.perf_counter() - start,
         limit=pipeline.meter.limit(),
     )
+
+
+def write_results(results: Iterable[Result[Rendered]], writers: Sequence[Writer]) -> Outcome:
+    """Write results, each of which was rendered for every writer; one that failed is passed over.
+
+    Args:
+        results: what became of each image, in order.
+        writers: the outputs, which are open.
+
+    Raises:
+        UserError: an output would replace an input or cannot be written.
+    """
+    reasons: list[str] = []
+    predicted = failed = 0
+    for result in results:
+        if isinstance(result.error, RefusedOutputError):
+            raise result.error
+        if result.error is not None:
+            failed += 1
+            if failed <= KEPT_REASONS:
+                reasons.append(_named(result.item, result.error))
+            for writer in writers:
+                writer.fail(result.item, result.error)
+            continue
+        assert result.rendered is not None
+        prediction, rendered = result.rendered
+        predicted += 1
+        for writer, each in zip(writers, rendered, strict=True):
+            writer.write(result.item, prediction, each)
+    return Outcome(predicted=predicted, failed=failed, reasons=tuple(reasons))
 
 
 def _named(item: Item, error: UserError) -> str:

@@ -45,6 +45,10 @@ LINES = {
         "--nuclei a.onnx b.onnx --size 64x96 --turn-seconds 1 -o streaming.json",
         "--output streaming.json --size=64x96 --turn_seconds=1 --nuclei a.onnx b.onnx",
     ),
+    "serving": (
+        "http://a grpc://a:8001 --network n --local a.onnx --clients 1 4 --window-seconds 2 -o serving.json",
+        "--output serving.json --window_seconds=2 --clients 1 4 --local=a.onnx --network=n http://a grpc://a:8001",
+    ),
     "scaling": (
         "a.onnx b.onnx --images pictures --sizes 64x96 32x64 --batches 1 2 -o scaling.json",
         "--images=pictures --output scaling.json --batches 1 2 --sizes 64x96 32x64 --limit 4 a.onnx b.onnx",

@@ -22,7 +22,7 @@ def resolve(name: str) -> object:
     return getattr(import_module(module), attribute)
 
 
-PACKAGES = ("refinemask", "engines", "engines.triton", "export")
+PACKAGES = ("refinemask", "engines", "engines.triton", "engines.triton_client", "export")
 
 
 @pytest.mark.parametrize("package", PACKAGES)
