@@ -1,5 +1,6 @@
 """From predictions to the arrays of an answer. Knows nothing of Triton. Imports no PyTorch."""
 
+import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -82,7 +83,8 @@ def _segmentations(prediction: Prediction, wanted: Wanted) -> list[bytes]:
             json.dumps([part.ravel().tolist() for part in parts], separators=(",", ":")).encode()
             for parts in prediction.polygons()
         ]
-    return [_bilevel_png(rle) for rle in prediction.rles]
+    # As bytes they would make an answer in JSON invalid: the server writes them as they are.
+    return [base64.b64encode(_bilevel_png(rle)) for rle in prediction.rles]
 
 
 def _bilevel_png(rle: RLE) -> bytes:

@@ -3,7 +3,8 @@
 from typing import Literal, get_args
 
 Response = Literal["rle", "polygons", "masks"]
-"""How an answer has its masks: COCO's compressed run lengths, polygons as JSON, or a PNG of 1 bit of the image."""
+"""How an answer has its masks: COCO's compressed run lengths, polygons as JSON, or a PNG of 1 bit of the image
+as base64; each is text."""
 RESPONSES: tuple[Response, ...] = get_args(Response)
 
 IMAGE = "image"

@@ -1,5 +1,6 @@
 """What a front model answers, and the predictions that it stands for."""
 
+import base64
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -98,7 +99,11 @@ def _from_polygons(text: bytes, height: int, width: int) -> RLE:
 
 
 def _from_png(data: bytes, height: int, width: int) -> RLE:
-    mask = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE) if data else None
+    try:
+        picture = base64.b64decode(data, validate=True)
+    except ValueError as error:
+        raise OutputError(f"its masks are no base64 text: {error}") from error
+    mask = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_GRAYSCALE) if picture else None
     if mask is None or mask.shape != (height, width):
         raise OutputError(f"its masks are no PNG pictures of {height}x{width} pixels")
     return _of_mask(mask > 0)
