@@ -162,12 +162,10 @@ def _raw_lines(stream: IO[bytes]) -> Iterator[bytes]:
 def _cells(file: str, column: str | None) -> Iterator[str]:
     """The texts in a column of a Parquet file."""
     with needed_by(file):
-        import pyarrow as pa
         from pyarrow.parquet import ParquetFile
 
     place = 0
-    # A web server gives no parts, and a Parquet file is read from its end.
-    with readable(file), ParquetFile(pa.BufferReader(read_bytes(file)) if is_remote(file) else local_path(file)) as table:
+    with readable(file), ParquetFile(_at_random(file)) as table:
         name = _column(file, table.schema_arrow, column)
         for batch in table.iter_batches(ROWS_AT_ONCE, columns=[name]):
             for cell in batch.column(0).to_pylist():
@@ -177,6 +175,18 @@ def _cells(file: str, column: str | None) -> Iterator[str]:
                 yield absolute(cell)
     if not place:
         raise UserError(f"{shown(file)}: names no image; expected a row for each")
+
+
+def _at_random(file: str) -> Any:
+    """A file whose parts are read in any order, as those of a Parquet file are."""
+    import pyarrow as pa
+
+    if not is_remote(file):
+        return local_path(file)
+    if scheme_of(file) in WEB:
+        return pa.BufferReader(read_bytes(file))
+    files, path = file_system(file)
+    return files.open_input_file(path)
 
 
 def _column(file: str, schema: Any, wanted: str | None) -> str:

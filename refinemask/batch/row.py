@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+KILLED = "killed the worker process"
+"""How the error begins of an image that is in quarantine: with each attempt at it the worker process ended."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Row:
