@@ -17,8 +17,13 @@ SPARE_CPUS = 1
 """Logical processors of a cluster of our own beyond those of the actors."""
 OBJECT_STORE = 100 << 20
 """Bytes of the object store of a cluster of our own, through which numbers of pieces and answers go."""
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_DEDUP_LOGS": "0"}
-"""What Ray reads when it is imported, so that it reports nothing to its makers and warns of no change to come."""
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+}
+"""What Ray reads as it begins, unless the environment has it: it reports nothing to its makers, warns of no change to
+come, and prints no advice of its core, which it calls errors."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ their files alone.
 
 import json
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -159,6 +160,8 @@ def _shard_of(answer: dict[str, Any]) -> Shard:
 
 def _quieten() -> None:
     """Keep Ray Data's own reports off the terminal; they are in its log files all the same."""
+    # The extra keeps Ray below the version that has no such arguments.
+    warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
     for name in ("ray.data", "ray"):
         logger = logging.getLogger(name)
         for handler in logger.handlers:
