@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,7 +103,7 @@ def _begin(pool: Pool, address: str | None) -> None:
     settings = {"logging_level": logging.ERROR, "log_to_driver": False}
     actors = pool.most or (processors() // pool.cpus or 1)
     try:
-        with _own_signals():
+        with _own_signals(), _silent():
             if address is None:
                 cpus = actors * pool.cpus + SPARE_CPUS
                 # The name local keeps a cluster out that the environment names.
@@ -127,6 +128,20 @@ def _own_signals() -> Iterator[None]:
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Within the block nothing is printed to standard error: Ray's core says there which level of its log is set."""
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
 
 
 def _capacity(pool: Pool, spare: int) -> int:

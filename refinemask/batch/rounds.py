@@ -8,9 +8,9 @@ their files alone.
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from queue import Empty, SimpleQueue
-from threading import Thread
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from threading import Event, Thread
 from typing import Any
 
 from refinemask.batch.actor import PieceActor, Task
@@ -25,8 +25,6 @@ MOST_EMPTY = 3
 """Rounds one behind the other that may end without a finished piece."""
 TICK = 0.5
 """Seconds between two looks at how far the actors are."""
-PATIENCE = 60.0
-"""Seconds without an actor after which that is said."""
 
 
 class Tally:
@@ -76,7 +74,7 @@ class Round:
     def __init__(self, pieces: Sequence[int], task: Task, pool: Pool) -> None:
         """Prepare the run; it begins with the iteration over :meth:`shards`."""
         self._pieces, self._task, self._pool = pieces, task, pool
-        self._events: SimpleQueue[dict[str, Any] | BaseException | None] = SimpleQueue()
+        self._done: set[int] = set()
         self.failure: BaseException | None = None
         """What Ray raised, if the round ended by that."""
 
@@ -85,43 +83,35 @@ class Round:
         import ray
 
         tally = ray.remote(num_cpus=0)(Tally).remote()
-        # In a thread of its own, so that this one looks at the tally, and can be interrupted.
-        Thread(target=self._run, args=(tally,), name="refinemask-round", daemon=True).start()
-        done: set[int] = set()
+        ended = Event()
+        looking = Thread(target=self._look, args=(tally, look, ended), name="refinemask-look", daemon=True)
+        looking.start()
         try:
-            while (event := self._next(tally, done, look)) is not None:
-                if isinstance(event, BaseException):
-                    self.failure = event
-                    return
-                shard = _shard_of(event)
-                done.add(shard.piece)
-                yield shard
+            with closing(self._answers(tally)) as answers:
+                for answer in answers:
+                    shard = _shard_of(json.loads(answer))
+                    self._done.add(shard.piece)
+                    yield shard
+        except ray.exceptions.RayError as error:
+            self.failure = error
         finally:
+            # Whatever asks Ray after its end starts another one.
+            ended.set()
+            looking.join()
             ray.kill(tally)
 
-    def _next(self, tally: Any, done: set[int], look: Callable[[int], None]) -> dict[str, Any] | BaseException | None:
+    def _look(self, tally: Any, look: Callable[[int], None], ended: Event) -> None:
         import ray
 
-        while True:
+        while not ended.wait(TICK):
             try:
-                return self._events.get(timeout=TICK)
-            except Empty:
-                try:
-                    rows = ray.get(tally.rows.remote(), timeout=TICK)
-                except ray.exceptions.RayError:
-                    # The node of the tally is busy or lost; the round goes on without it.
-                    continue
-                look(sum(count for piece, count in rows.items() if piece not in done))
+                rows: dict[int, int] = ray.get(tally.rows.remote(), timeout=TICK)
+            except ray.exceptions.RayError:
+                # The node of the tally is busy or lost; the round goes on without it.
+                continue
+            look(sum(count for piece, count in rows.items() if piece not in self._done))
 
-    def _run(self, tally: Any) -> None:
-        try:
-            for answer in self._answers(tally):
-                self._events.put(json.loads(answer))
-        except BaseException as error:
-            self._events.put(error)
-        self._events.put(None)
-
-    def _answers(self, tally: Any) -> Iterator[str]:
+    def _answers(self, tally: Any) -> Generator[str, None, None]:
         import ray
 
         context = ray.data.DataContext.get_current()
