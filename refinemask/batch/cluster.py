@@ -122,12 +122,17 @@ def _own_signals() -> Iterator[None]:
     if current_thread() is not main_thread():
         yield
         return
-    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    kept, terminated = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}, False
     try:
         yield
+    except SystemExit:
+        # Its own handler does that.
+        terminated = True
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
+    if terminated:
+        signal.raise_signal(signal.SIGTERM)
 
 
 @contextmanager

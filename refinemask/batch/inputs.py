@@ -56,7 +56,7 @@ def absolute(reference: str) -> str:
     """A reference that means the same from every folder; a path that is no UTF-8 becomes a ``file://`` URL."""
     if is_remote(reference):
         return reference
-    path = os.path.abspath(local_path(reference))
+    path = os.path.abspath(str(local_path(reference)) if reference.startswith("file://") else reference)
     try:
         path.encode()
     except UnicodeEncodeError:

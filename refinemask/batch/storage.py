@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import lru_cache
-from http.client import HTTPException
+from http.client import HTTPException, IncompleteRead
+from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.error import HTTPError
@@ -90,7 +91,8 @@ def opened(reference: str) -> Iterator[IO[bytes]]:
         if not is_remote(reference):
             stream: Any = open(local_path(reference), "rb")  # noqa: SIM115
         elif scheme_of(reference) in WEB:
-            stream = _from_web(reference)
+            # All of it at once: a list that was broken off looks like a shorter one.
+            stream = BytesIO(_from_web(reference))
         else:
             files, path = file_system(reference)
             stream = files.open_input_stream(path)
@@ -143,11 +145,17 @@ def _opened_system(scheme: str, netloc: str) -> "tuple[FileSystem, str]":
     return PyFileSystem(FSSpecHandler(found)), found._strip_protocol(url) or ""
 
 
-def _from_web(url: str) -> Any:
+def _from_web(url: str) -> bytes:
+    """What a web server has at an address, all of it."""
     request = Request(quote(url, safe=URL_SIGNS), headers={"User-Agent": "refinemask"})
     for pause in (*PAUSES, None):
         try:
-            return urlopen(request, timeout=WEB_TIMEOUT)
+            with urlopen(request, timeout=WEB_TIMEOUT) as answer:
+                data: bytes = answer.read(LARGEST + 1)
+                # Reading so many bytes at most does not complain of fewer.
+                if not answer.length or len(data) > LARGEST:
+                    return data
+                raise IncompleteRead(data, answer.length)
         except HTTPError as error:
             error.close()
             if pause is None or not (error.code == 429 or error.code >= 500):
