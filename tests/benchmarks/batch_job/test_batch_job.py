@@ -44,5 +44,5 @@ def test_both_ways_take_their_turns(tiny_files: tuple[Path, Path]) -> None:
 @needs_proc
 @pytest.mark.slow
 def test_a_job_that_fails_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="the job ended with exit code 2: error: .*no.onnx"):
+    with pytest.raises(UserError, match=r"the job ended with exit code 2: error: .*no\.onnx"):
         measure_long_run(tmp_path / "no.onnx", count=4, actors=1, shard_size=2, threads=1, seconds_between=0.2)
