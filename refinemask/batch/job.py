@@ -97,23 +97,20 @@ def write_job(folder: Folder, job: Job) -> None:
     folder.put(NAME, (json.dumps(asdict(job), indent=2) + "\n").encode())
 
 
-def require_same(folder: Folder, begun: Job, asked: Job) -> None:
-    """Raise a UserError that names the first difference unless ``asked`` is the job that was begun in a folder.
+def difference(begun: Job, asked: Job) -> str | None:
+    """The first difference of two jobs in words, such as ``--threads was 1 there, and is 2 now``; None if there is none.
 
-    The images are those that were listed then.
+    The images are those that were listed when the job was begun, so they make none.
     """
     for field in fields(Job):
         old, new = getattr(begun, field.name), getattr(asked, field.name)
-        if field.name in NOT_ASKED or old == new:
-            continue
-        what, old, new = _difference(field.name, old, new)
-        raise UserError(
-            f"{folder.root}: has the results of another job: {what} was {_said(old)} there, and is {_said(new)} now; "
-            "give what it was begun with, or name another folder (--output)"
-        )
+        if field.name not in NOT_ASKED and old != new:
+            what, old, new = _named(field.name, old, new)
+            return f"{what} was {_said(old)} there, and is {_said(new)} now"
+    return None
 
 
-def _difference(name: str, old: Any, new: Any) -> tuple[str, Any, Any]:
+def _named(name: str, old: Any, new: Any) -> tuple[str, Any, Any]:
     if isinstance(old, dict):
         names = [*new, *(key for key in old if key not in new)]
         key = next(key for key in names if old.get(key) != new.get(key))

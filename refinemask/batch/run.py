@@ -12,7 +12,7 @@ from refinemask.batch.actor import Task, read_shard
 from refinemask.batch.cluster import Pool, connected
 from refinemask.batch.coco import write_coco
 from refinemask.batch.inputs import absolute, references
-from refinemask.batch.job import FORMAT, NAME, Job, read_job, require_same, settings_of, write_job
+from refinemask.batch.job import FORMAT, NAME, Job, difference, read_job, settings_of, write_job
 from refinemask.batch.manifest import write_manifest
 from refinemask.batch.progress import Listing, Progress
 from refinemask.batch.rounds import finish
@@ -149,8 +149,13 @@ def _opened(folder: Folder, request: Request) -> Job:
     )
     begun = read_job(folder)
     if begun is not None and begun.images:
-        require_same(folder, begun, asked)
-        return begun
+        different = difference(begun, asked)
+        if different is None:
+            return begun
+        # Options that turned out to be impossible leave a job without results.
+        if folder.names(RESULTS):
+            remedy = "give what it was begun with, or name another folder (--output)"
+            raise UserError(f"{folder.root}: has the results of another job: {different}; {remedy}")
     if begun is None:
         _require_empty(folder)
     write_job(folder, asked)

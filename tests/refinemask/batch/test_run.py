@@ -124,6 +124,14 @@ def test_another_job_is_refused_by_its_difference(
         run_job(replace(request, **changes))
 
 
+def test_a_job_without_results_may_become_another(worker: FakeWorker, request_of: RequestOf, tmp_path: Path) -> None:
+    request = request_of(NAMES, shard_size=50)
+    run_job(request)
+    (tmp_path / "job" / "results" / "part-00000000.parquet").unlink()
+    assert run_job(request_of(["/other.png"], shard_size=4)).images == 1
+    assert worker.computed[-1] == "/other.png"
+
+
 def test_another_model_is_refused_and_another_name_of_it_is_not(
     worker: FakeWorker, request_of: RequestOf, tmp_path: Path
 ) -> None:
