@@ -23,9 +23,11 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_memory_monitor_refresh_ms": "0",
 }
 """What Ray reads as it begins, unless the environment has it: it reports nothing to its makers, warns of no change to
-come, and prints no advice of its core, which it calls errors."""
+come, and prints no advice of its core, which it calls errors. For want of memory it would end an actor with its whole
+piece; the kernel ends the worker process with the large image, which is then found."""
 
 
 @dataclass(frozen=True, kw_only=True)

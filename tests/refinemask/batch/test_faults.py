@@ -20,7 +20,7 @@ def caused(error: UserError, *causes: BaseException) -> UserError:
 def no_memory() -> BaseException:
     """What OpenCV raises where it finds no memory, asked for more than there is on any machine."""
     error = cv2.error("failed to allocate")
-    error.code = cv2.Error.StsNoMem  # type: ignore[attr-defined]
+    error.code = cv2.Error.StsNoMem
     return error
 
 
