@@ -53,6 +53,7 @@ LINES = {
         "a.onnx b.onnx --images pictures --sizes 64x96 32x64 --batches 1 2 -o scaling.json",
         "--images=pictures --output scaling.json --batches 1 2 --sizes 64x96 32x64 --limit 4 a.onnx b.onnx",
     ),
+    "batch_job": ("--side 64 --shard-size 5 -o job.json", "--output job.json --shard_size=5 --side=64"),
     "evaluation": ("--iou-types bbox --images 3", "--images=3 --iou_types=bbox"),
 }
 """The same command line in the new and in the old spelling, by door."""
