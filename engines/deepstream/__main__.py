@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from engines.deepstream.folder import LIBRARY, PARSER, write_folder
+from engines.deepstream.folder import LIBRARY, NETWORK, PARSER, write_folder
 from refinemask.command import execute
 from refinemask.extras import needed_by
 from refinemask.files import UserError, require_not_input
@@ -35,11 +35,9 @@ def main(args: Args | None = None) -> int:
 def _write(args: Args) -> None:
     if not 0 < args.score_threshold <= 1:
         raise UserError(f"--score-threshold {args.score_threshold}: expected a number above 0, at most 1")
-    require_not_input(args.output, args.model)
+    require_not_input(args.output / NETWORK, args.model)
     with needed_by(f"{args.model}: engines.deepstream", extra="tensorrt"):
-        names = write_folder(
-            args.model, args.output, args.frame, batch=args.batch, score=args.score_threshold
-        )
+        names = write_folder(args.model, args.output, args.frame, batch=args.batch, score=args.score_threshold)
     print(f"{args.output}: {', '.join(names)}")
     print("the parser is compiled where DeepStream is:")
     print(f"g++ -std=c++17 -O2 -shared -fPIC -I{INCLUDES} -I/usr/local/cuda/include {PARSER.name} -o {LIBRARY}")
