@@ -18,6 +18,7 @@ COMMANDS = {
     "convert-data": ("refinemask.data.convert", "write annotations of another format as a COCO file"),
     "evaluate": ("refinemask.evaluate", "measure the average precision of a model"),
     "predict": ("refinemask.predict", "detect objects in images, and draw them"),
+    "batch": ("refinemask.batch.__main__", "detect objects in any number of images, on any number of machines"),
     "export": ("export.to_onnx", "export a checkpoint to ONNX, and verify the file"),
     "check": ("export.check", "find what would stop TensorRT from building a file"),
     "quantize": ("export.quantize", "quantise an exported file to int8 or fp8"),
@@ -42,7 +43,7 @@ def _run_command() -> int:
     if name in ("-h", "--help"):
         print("usage: refinemask COMMAND … | --version    (refinemask COMMAND --help shows its arguments)\n")
         for command, (module, summary) in COMMANDS.items():
-            print(f"  {command:12} {summary}    (python -m {module})")
+            print(f"  {command:12} {summary}    (python -m {module.removesuffix('.__main__')})")
         return 0
     if name == "--version":
         print(f"refinemask {__version__}")

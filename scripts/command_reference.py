@@ -29,6 +29,7 @@ REMEDY = "python -m scripts.command_reference"
 PACKAGES = ("refinemask", "export", "engines", "trt_plugins", "benchmarks")
 NO_COMMANDS = {
     "refinemask.__main__": "it runs the commands",
+    "refinemask.batch.child": "a process that a batch job starts",
     "engines.compiled.child": "a process that engines.build starts",
     "engines.trt.child": "a process that engines.build starts",
     "benchmarks.harness.worker": "a process that benchmarks start for each engine",

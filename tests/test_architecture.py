@@ -18,7 +18,7 @@ FLOORS = {
     "benchmarks": {"refinemask", "export", "trt_plugins", "engines"},
 }
 """The packages below each package."""
-DOORS = {"refinemask.predict", "refinemask.evaluate", "export.max_drop.accuracy"}
+DOORS = {"refinemask.predict", "refinemask.evaluate", "export.max_drop.accuracy", "refinemask.batch.child"}
 """Modules that import upwards, from within their functions, so that who imports them loads nothing of it."""
 HEAVY = ("torch", "onnxruntime", "openvino", "tensorrt", "supervision", "matplotlib", "ray", "pyarrow", "tritonclient")
 

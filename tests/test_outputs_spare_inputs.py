@@ -27,6 +27,8 @@ CASES = (
     ("refinemask.evaluate", "{a.onnx} --annotations {v.html} --images {dir} --report {v.html}"),
     ("refinemask.data.inspect", "{v.json} --images {dir} -o {v.json}"),
     ("refinemask.data.inspect", "{a.png} --images {dir} --val-annotations {v.json} -o {v.json}"),
+    ("refinemask.batch.__main__", "{dir} --model {a.onnx} -o {dir} --to-coco {a.onnx}"),
+    ("refinemask.batch.__main__", "{v.json} --model {a.onnx} -o {dir} --to-coco {v.json}"),
     ("export.to_onnx", "{a.onnx} -o {a.onnx}"),
     ("export.quantize", "{a.onnx} -o {a.onnx} --images {dir}"),
     ("export.quantize", "{a.safetensors} -o {r.onnx} --images {dir} --ranges {r.onnx}"),
