@@ -36,6 +36,7 @@ CASES = (
     ("export.quantize", "{a.safetensors} -o {v.onnx} --images {dir} --calibration {v.onnx}"),
     ("engines.build", "{a.onnx} -o {a.onnx}"),
     ("engines.build", "{a.safetensors} -o {a.safetensors}"),
+    ("engines.deepstream.__main__", "{network.onnx} --frame 90x160 -o {dir}"),
     ("benchmarks.ap", "{a.onnx} --annotations {v.json} --images {dir} -o {v.json}"),
     ("benchmarks.ap", "{a.onnx} --annotations {v.json} --images {dir} -o {a.onnx}"),
     ("benchmarks.compare", "{a.onnx} --annotations {v.json} --images {dir} -o {v.json}"),
@@ -82,7 +83,7 @@ NOT_HERE = {
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     for name in ("a.safetensors", "a.onnx", "b.onnx", "r.onnx", "v.onnx", "a.engine", "a.pt2", "a.png", "v.json",
-                 "p.json", "r.json", "v.html", "p.html", "recipe.json", "results.json"):  # fmt: skip
+                 "p.json", "r.json", "v.html", "p.html", "recipe.json", "results.json", "network.onnx"):  # fmt: skip
         (tmp_path / name).write_bytes(PRECIOUS)
     return tmp_path
 
