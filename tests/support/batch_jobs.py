@@ -39,7 +39,7 @@ class RunningJob:
 
     def children(self) -> list[int]:
         """The worker processes, in no order."""
-        return [pid for pid in processes(self.mark) if CHILD in command_of(pid)]
+        return worker_processes(self.mark)
 
     def actors(self) -> list[int]:
         """The actors that have a worker process."""
@@ -100,6 +100,11 @@ def processes(mark: str) -> list[int]:
             if name.isdigit() and f"{MARK}={mark}".encode() in Path(f"/proc/{name}/environ").read_bytes():
                 found.append(int(name))
     return [pid for pid in found if is_alive(pid)]
+
+
+def worker_processes(mark: str) -> list[int]:
+    """The processes with the mark that have a model."""
+    return [pid for pid in processes(mark) if CHILD in command_of(pid)]
 
 
 def command_of(pid: int) -> list[str]:

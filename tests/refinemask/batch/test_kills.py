@@ -17,9 +17,9 @@ import pytest
 pytest.importorskip("ray")
 
 from refinemask.bundled import DEMO
-from tests.support.batch_jobs import MARK, ROOT, RunningJob, coco, digest, end, job
+from tests.support.batch_jobs import MARK, ROOT, RunningJob, coco, digest, end, job, parent_of, worker_processes
 from tests.support.once import once
-from tests.support.processes import needs_proc, wait_until
+from tests.support.processes import is_alive, needs_proc, wait_until
 
 pytestmark = [needs_proc, pytest.mark.slow]
 IMAGES = 60
@@ -146,8 +146,8 @@ def test_the_image_that_kills_is_in_quarantine_and_all_others_are_there(
 
 
 @contextmanager
-def two_nodes(first: int, second: int) -> Iterator[tuple[str, int]]:
-    """A cluster of nodes of so many CPUs: its address, and the process of the second raylet."""
+def two_nodes(first: int, second: int) -> Iterator[tuple[str, int, str]]:
+    """A cluster of nodes of so many CPUs: its address, the process of the second raylet, and the mark of all."""
     mark = uuid.uuid4().hex
     with tempfile.TemporaryDirectory(prefix="rm", ignore_cleanup_errors=True) as scratch:
         path = f"{ROOT / 'tests/support/slow_images'}{os.pathsep}{ROOT}"
@@ -159,7 +159,7 @@ def two_nodes(first: int, second: int) -> Iterator[tuple[str, int]]:
             try:
                 assert cluster.stdout is not None
                 address, _, raylet = cluster.stdout.readline().split()
-                yield address, int(raylet)
+                yield address, int(raylet), mark
             finally:
                 cluster.kill()
                 end(mark)
@@ -169,13 +169,23 @@ def test_a_lost_node_makes_the_job_slower_and_changes_nothing(
     images: Path, tiny_files: tuple[Path, Path], expected: str, tmp_path: Path
 ) -> None:
     folder = tmp_path / "job"
-    with two_nodes(2, 2) as (address, raylet):
-        options = ["--address", address, "--actors", "1-3", "--shard-size", "5"]
+    with two_nodes(2, 2) as (address, raylet, mark):
+        options = ["--address", address, "--actors", "3", "--shard-size", "2"]
         with job(images, tiny_files[1], folder, *options) as running:
             running.wait_for_shards(2)
+            # Three actors do not fit the first node.
+            assert wait_until(lambda: bool(of_node(raylet, mark)), 60)
+            lost = of_node(raylet, mark)
             os.kill(raylet, signal.SIGKILL)
+            assert wait_until(lambda: not any(map(is_alive, lost)), 30)
+            assert running.shards() < IMAGES / 2
             running.end()
     assert_whole(folder, expected)
+
+
+def of_node(raylet: int, mark: str) -> list[int]:
+    """The worker processes of a node: children of actors, which are children of the raylet."""
+    return [pid for pid in worker_processes(mark) if parent_of(parent_of(pid)) == raylet]
 
 
 def written(running: RunningJob) -> dict[str, int]:
