@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from refinemask.exit_codes import interrupt_imports_at_once, name_missing_packages
 from refinemask.extras import needed_by
 
-__version__ = "0.9.0"
+__version__ = "0.10.0"
 __all__ = [
     "Detections",
     "Detector",

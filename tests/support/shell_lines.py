@@ -131,6 +131,8 @@ def _python_fault(words: list[str]) -> str | None:
 
 
 def _arguments_fault(module: str, words: list[str]) -> str | None:
+    # python -m runs that of a package.
+    module = module.removesuffix(".__main__")
     if module in NO_COMMANDS:
         return None
     variant = VARIANTS.get(module, ())
