@@ -43,7 +43,7 @@ def _run_command() -> int:
     if name in ("-h", "--help"):
         print("usage: refinemask COMMAND … | --version    (refinemask COMMAND --help shows its arguments)\n")
         for command, (module, summary) in COMMANDS.items():
-            print(f"  {command:12} {summary}    (python -m {module})")
+            print(f"  {command:12} {summary}    (python -m {module.removesuffix('.__main__')})")
         return 0
     if name == "--version":
         print(f"refinemask {__version__}")

@@ -1,4 +1,4 @@
-"""The actor of Ray that works on pieces, one after the other, in its worker process. Imports neither Ray nor PyTorch."""
+"""The actor of Ray that works on pieces, one after the other. Imports neither Ray nor PyTorch."""
 
 import json
 import socket

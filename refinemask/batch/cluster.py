@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import current_thread, main_thread
+from typing import Any
 
 from refinemask.extras import needed_by
 from refinemask.files import UserError
@@ -102,7 +103,7 @@ def _begin(pool: Pool, address: str | None) -> None:
 
     if address is not None and address.startswith("ray://"):
         raise UserError(f"--address {address}: is Ray Client; run this on a node of the cluster, with --address auto")
-    settings = {"logging_level": logging.ERROR, "log_to_driver": False}
+    settings: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     actors = pool.most or (processors() // pool.cpus or 1)
     try:
         with _own_signals(), _silent():

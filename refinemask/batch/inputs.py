@@ -3,11 +3,21 @@
 import os
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import IO, Any
 from urllib.parse import quote
 
-from refinemask.batch.storage import WEB, file_system, is_remote, local_path, opened, read_bytes, readable, scheme_of, shown
+from refinemask.batch.storage import (
+    WEB,
+    file_system,
+    is_remote,
+    local_path,
+    opened,
+    read_bytes,
+    readable,
+    scheme_of,
+    shown,
+)
 from refinemask.data.images import IMAGE_SUFFIXES, images_of
 from refinemask.extras import needed_by
 from refinemask.files import UserError

@@ -98,7 +98,7 @@ def write_job(folder: Folder, job: Job) -> None:
 
 
 def difference(begun: Job, asked: Job) -> str | None:
-    """The first difference of two jobs in words, such as ``--threads was 1 there, and is 2 now``; None if there is none.
+    """The first difference of two jobs, such as ``--threads was 1 there, and is 2 now``; None if there is none.
 
     The images are those that were listed when the job was begun, so they make none.
     """

@@ -82,7 +82,7 @@ class Round:
         """The finished pieces; see :func:`finish`."""
         import ray
 
-        tally = ray.remote(num_cpus=0)(Tally).remote()
+        tally: Any = ray.remote(num_cpus=0)(Tally).remote()
         ended = Event()
         looking = Thread(target=self._look, args=(tally, look, ended), name="refinemask-look", daemon=True)
         looking.start()
@@ -128,7 +128,9 @@ class Round:
             batch_size=1,
             batch_format="numpy",
             compute=ray.data.ActorPoolStrategy(
-                min_size=self._pool.least, max_size=self._pool.most, max_tasks_in_flight_per_actor=1
+                min_size=min(self._pool.least or 1, len(self._pieces)),
+                max_size=min(self._pool.most or 1, len(self._pieces)),
+                max_tasks_in_flight_per_actor=1,
             ),
             num_cpus=self._pool.cpus,
             num_gpus=self._pool.gpus or None,

@@ -109,12 +109,12 @@ def run_job(request: Request) -> Finished:
 
 def _compute(request: Request, folder: Folder, job: Job, done: dict[int, Shard], left: list[int]) -> None:
     task = Task(root=folder.root, job=job, settings=request.settings, retries=request.retries)
+    finished = sum(shard.rows for shard in done.values())
     failed = sum(shard.failed for shard in done.values())
-    with connected(request.pool, request.address) as pool:
-        with Progress(job.images, sum(shard.rows for shard in done.values()), failed) as progress:
-            for shard in finish(left, task, pool, progress.look):
-                done[shard.piece] = shard
-                progress.add(shard)
+    with connected(request.pool, request.address) as pool, Progress(job.images, finished, failed) as progress:
+        for shard in finish(left, task, pool, progress.look):
+            done[shard.piece] = shard
+            progress.add(shard)
 
 
 @contextmanager

@@ -10,14 +10,14 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
-from refinemask.batch import actor  # noqa: E402
-from refinemask.batch.actor import PieceActor, Task  # noqa: E402
-from refinemask.batch.job import FORMAT, Job, settings_of  # noqa: E402
-from refinemask.batch.run import Request  # noqa: E402
-from refinemask.batch.snapshot import write_snapshot  # noqa: E402
-from refinemask.batch.storage import Folder  # noqa: E402
-from refinemask.files import sha256  # noqa: E402
-from tests.support.batch_rows import FakeWorker  # noqa: E402
+from refinemask.batch import actor
+from refinemask.batch.actor import PieceActor, Task
+from refinemask.batch.job import FORMAT, Job, settings_of
+from refinemask.batch.run import Request
+from refinemask.batch.snapshot import write_snapshot
+from refinemask.batch.storage import Folder
+from refinemask.files import sha256
+from tests.support.batch_rows import FakeWorker
 
 NAMES = [f"/{number}.png" for number in range(7)]
 

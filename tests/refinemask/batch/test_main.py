@@ -17,12 +17,12 @@ import pytest
 pytest.importorskip("ray")
 pytest.importorskip("onnxruntime")
 
-import engines  # noqa: E402
-from refinemask.batch.__main__ import Args, main  # noqa: E402
-from refinemask.batch.cluster import Pool, connected  # noqa: E402
-from refinemask.bundled import PHOTOS  # noqa: E402
-from refinemask.data.images import images_of, read_image  # noqa: E402
-from refinemask.exit_codes import BAD_INPUT, INTERRUPTED, TERMINATED  # noqa: E402
+import engines
+from refinemask.batch.__main__ import Args, main
+from refinemask.batch.cluster import Pool, connected
+from refinemask.bundled import PHOTOS
+from refinemask.data.images import images_of, read_image
+from refinemask.exit_codes import BAD_INPUT, INTERRUPTED, TERMINATED
 
 ROOT = Path(__file__).resolve().parents[3]
 

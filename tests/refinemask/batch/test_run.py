@@ -12,10 +12,10 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
-from refinemask.batch.run import Request, run_job  # noqa: E402
-from refinemask.files import UserError  # noqa: E402
-from refinemask.locks import locked  # noqa: E402
-from tests.support.batch_rows import FakeWorker, row_of  # noqa: E402
+from refinemask.batch.run import Request, run_job
+from refinemask.files import UserError
+from refinemask.locks import locked
+from tests.support.batch_rows import FakeWorker, row_of
 
 RequestOf = Callable[..., Request]
 NAMES = [*(f"/{number}.png" for number in range(10)), "/bad.png", "/1.png", "/dead.png"]

@@ -7,10 +7,10 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
-from refinemask.batch import snapshot  # noqa: E402
-from refinemask.batch.snapshot import read_references, write_snapshot  # noqa: E402
-from refinemask.batch.storage import Folder  # noqa: E402
-from refinemask.files import UserError  # noqa: E402
+from refinemask.batch import snapshot
+from refinemask.batch.snapshot import read_references, write_snapshot
+from refinemask.batch.storage import Folder
+from refinemask.files import UserError
 
 
 @pytest.fixture

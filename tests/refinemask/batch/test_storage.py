@@ -75,7 +75,7 @@ def test_what_a_web_server_has_not_is_asked_for_once(server: Server) -> None:
 def test_a_broken_answer_and_a_server_that_is_none_are_errors(server: Server) -> None:
     with pytest.raises(UserError, match="/short: cannot be read"):
         read_bytes(f"{server.url}/short")
-    with pytest.raises(UserError, match="cannot be read.*refused"):
+    with pytest.raises(UserError, match=r"cannot be read.*refused"):
         read_bytes("http://127.0.0.1:9/a.png")
 
 
