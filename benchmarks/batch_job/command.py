@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
 from refinemask.files import UserError
 from refinemask.foreign import one_line
@@ -44,7 +45,7 @@ def started(job: Job) -> Iterator["subprocess.Popen[bytes]"]:
     command += ["--shard-size", str(job.shard_size)]
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     with TemporaryFile() as said:
-        pipes = {"stdout": subprocess.DEVNULL, "stderr": said}
+        pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": said}
         with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, **pipes) as process:
             try:
                 yield process

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -153,7 +154,7 @@ def two_nodes(first: int, second: int) -> Iterator[tuple[str, int, str]]:
         path = f"{ROOT / 'tests/support/slow_images'}{os.pathsep}{ROOT}"
         variables = {"PYTHONPATH": path, "SECONDS_AN_IMAGE": str(SLOW), MARK: mark, "RAY_TMPDIR": scratch}
         command = [sys.executable, "-m", "tests.support.two_nodes", str(first), str(second)]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         environment = {**os.environ, **variables, "OMP_NUM_THREADS": "1"}
         with subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **pipes) as cluster:
             try:
