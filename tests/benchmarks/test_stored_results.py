@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from benchmarks.batch_job.report import BatchJobReport
 from benchmarks.breakdown.report import BreakdownReport
 from benchmarks.calibration import CalibrationReport
 from benchmarks.data_loading import DataLoadingReport
@@ -30,7 +29,6 @@ RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 KINDS: dict[str, type] = {
     "coco-mini-other-models": TrainingReport,
     "coco-mini": TrainingReport,
-    "cpu-batch-job": BatchJobReport,
     "cpu-breakdown-mask-rcnn": BreakdownReport,
     "cpu-breakdown": BreakdownReport,
     "cpu-calibration": CalibrationReport,
