@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from threading import current_thread, main_thread
 from typing import Any
 
+from refinemask.batch.lost import PATIENCE, PATIENCE_WITH_HEAD, Server, watched
 from refinemask.extras import needed_by
 from refinemask.files import UserError
 from refinemask.foreign import reason
@@ -92,7 +93,9 @@ def connected(pool: Pool, address: str | None) -> Iterator[Pool]:
         if own:
             _begin(pool, address)
         where = f"the cluster {address}" if address else "this machine"
-        yield pool.fitting(_capacity(pool, SPARE_CPUS if own and address is None else 0), where)
+        fitting = pool.fitting(_capacity(pool, SPARE_CPUS if own and address is None else 0), where)
+        with watched(_servers(address)):
+            yield fitting
     finally:
         if own:
             ray.shutdown()
@@ -150,6 +153,22 @@ def _silent() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nothing)
+
+
+def _servers(address: str | None) -> list[Server]:
+    """What this process cannot do without: the head of the cluster, and Ray's server on this node."""
+    import ray
+
+    here = ray.get_runtime_context()
+    head, _, port = here.gcs_address.rpartition(":")
+    found = [
+        Server(what="head", host=head, port=int(port), patience=PATIENCE_WITH_HEAD if address else PATIENCE),
+    ]
+    for node in ray.nodes():
+        if node["NodeID"] == here.get_node_id():
+            host, number = node["NodeManagerAddress"], node["NodeManagerPort"]
+            found.append(Server(what="server on this node", host=host, port=number, patience=PATIENCE))
+    return found
 
 
 def _capacity(pool: Pool, spare: int) -> int:
