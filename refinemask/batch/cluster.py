@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -88,10 +89,10 @@ def connected(pool: Pool, address: str | None) -> Iterator[Pool]:
     with needed_by("refinemask.batch"):
         import ray
         import ray.data
-    own = not ray.is_initialized()
+    own, logs = not ray.is_initialized(), None
     try:
         if own:
-            _begin(pool, address)
+            logs = _begin(pool, address)
         where = f"the cluster {address}" if address else "this machine"
         fitting = pool.fitting(_capacity(pool, SPARE_CPUS if own and address is None else 0), where)
         with watched(_servers(address)):
@@ -99,9 +100,13 @@ def connected(pool: Pool, address: str | None) -> Iterator[Pool]:
     finally:
         if own:
             ray.shutdown()
+    # Ray keeps them for ever; after an error they may say why.
+    if logs is not None and address is None:
+        shutil.rmtree(logs, ignore_errors=True)
 
 
-def _begin(pool: Pool, address: str | None) -> None:
+def _begin(pool: Pool, address: str | None) -> str:
+    """Connect this process, and name the folder in which Ray keeps its logs."""
     import ray
 
     if address is not None and address.startswith("ray://"):
@@ -113,13 +118,18 @@ def _begin(pool: Pool, address: str | None) -> None:
             if address is None:
                 cpus = actors * pool.cpus + SPARE_CPUS
                 # The name local keeps a cluster out that the environment names.
-                ray.init("local", num_cpus=cpus, object_store_memory=OBJECT_STORE, include_dashboard=False, **settings)
+                found = ray.init(
+                    "local", num_cpus=cpus, object_store_memory=OBJECT_STORE, include_dashboard=False, **settings
+                )
             else:
-                ray.init(address, **settings)
+                found = ray.init(address, **settings)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         where = f"--address {address}: cannot be reached" if address else "Ray cannot start on this machine"
         raise UserError(f"{where}: {reason(error)}") from error
     logging.getLogger("ray").setLevel(logging.ERROR)
+    # Ray prints what befell a node to standard output, whatever it was told of logs; there is no public switch.
+    ray._private.worker._worker_logs_enabled = False
+    return str(found.address_info["session_dir"])
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from refinemask.batch.progress import Listing, Progress
 from refinemask.batch.rounds import finish
 from refinemask.batch.settings import WorkerSettings
 from refinemask.batch.shards import FOLDER as RESULTS
-from refinemask.batch.shards import Shard, piece_of
+from refinemask.batch.shards import Shard, name_of, piece_of
 from refinemask.batch.snapshot import FOLDER as IMAGES
 from refinemask.batch.snapshot import write_snapshot
 from refinemask.batch.storage import Folder
@@ -96,6 +96,7 @@ def run_job(request: Request) -> Finished:
         before = sum(shard.rows for shard in done.values())
         if left := [piece for piece in range(job.pieces) if piece not in done]:
             _compute(request, folder, job, done, left)
+            _require_all(folder, job)
         shards = [done[piece] for piece in range(job.pieces)]
         if left or not fits(folder, job, shards):
             write_manifest(folder, job, shards, time.monotonic() - begun)
@@ -128,6 +129,14 @@ def _compute(request: Request, folder: Folder, job: Job, done: dict[int, Shard],
         for shard in finish(left, task, pool, progress.look):
             done[shard.piece] = shard
             progress.add(shard)
+
+
+def _require_all(folder: Folder, job: Job) -> None:
+    """Raise a UserError if a shard that was finished before is not there any more."""
+    there = set(folder.names(RESULTS))
+    for piece in range(job.pieces):
+        if name_of(piece).removeprefix(f"{RESULTS}/") not in there:
+            raise UserError(f"{folder.name_of(name_of(piece))}: has vanished while the job ran; give the command again")
 
 
 @contextmanager

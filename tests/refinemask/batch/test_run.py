@@ -4,7 +4,7 @@ import json
 import os
 import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
+from refinemask.batch.row import Row
 from refinemask.batch.run import Request, run_job
 from refinemask.files import UserError
 from refinemask.locks import locked
@@ -135,6 +136,22 @@ def test_a_folder_that_cannot_be_made_is_one_line(worker: FakeWorker, request_of
     for name in ("loop/job", "file/job"):
         with pytest.raises(UserError, match=r"cannot be written: .*; name another folder"):
             run_job(request_of(NAMES, output=name))
+
+
+def test_a_shard_that_vanishes_while_the_job_runs_is_no_success(
+    worker: FakeWorker, request_of: RequestOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute = worker.rows
+    first = tmp_path / "job" / "results" / "part-00000000.parquet"
+
+    def rows(references: list[str]) -> Iterator[Row]:
+        first.unlink(missing_ok=True)
+        return compute(references)
+
+    monkeypatch.setattr(worker, "rows", rows)
+    with pytest.raises(UserError, match=r"part-00000000\.parquet: has vanished"):
+        run_job(request_of(NAMES, shard_size=5))
+    assert not (tmp_path / "job" / "manifest.json").exists()
 
 
 def test_what_was_listed_stays_the_job(worker: FakeWorker, request_of: RequestOf, tmp_path: Path) -> None:
