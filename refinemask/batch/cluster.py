@@ -113,6 +113,7 @@ def _begin(pool: Pool, address: str | None) -> str:
         raise UserError(f"--address {address}: is Ray Client; run this on a node of the cluster, with --address auto")
     settings: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     actors = pool.most or (processors() // pool.cpus or 1)
+    found: Any
     try:
         with _own_signals(), _silent():
             if address is None:

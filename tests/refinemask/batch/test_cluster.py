@@ -1,6 +1,7 @@
 """A cluster of this process alone leaves nothing behind."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,8 @@ from refinemask.files import UserError
 def folder_of_logs() -> Path:
     import ray
 
-    return Path(ray._private.worker._global_node.get_session_dir_path())
+    node: Any = ray._private.worker._global_node
+    return Path(node.get_session_dir_path())
 
 
 def fail_on_ray(folders: list[Path]) -> None:
