@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from threading import current_thread, main_thread
 from typing import Any
 
+from refinemask.batch.lost import PATIENCE, PATIENCE_WITH_HEAD, Server, watched
 from refinemask.extras import needed_by
 from refinemask.files import UserError
 from refinemask.foreign import reason
@@ -87,36 +89,48 @@ def connected(pool: Pool, address: str | None) -> Iterator[Pool]:
     with needed_by("refinemask.batch"):
         import ray
         import ray.data
-    own = not ray.is_initialized()
+    own, logs = not ray.is_initialized(), None
     try:
         if own:
-            _begin(pool, address)
+            logs = _begin(pool, address)
         where = f"the cluster {address}" if address else "this machine"
-        yield pool.fitting(_capacity(pool, SPARE_CPUS if own and address is None else 0), where)
+        fitting = pool.fitting(_capacity(pool, SPARE_CPUS if own and address is None else 0), where)
+        with watched(_servers(address)):
+            yield fitting
     finally:
         if own:
             ray.shutdown()
+    # Ray keeps them for ever; after an error they may say why.
+    if logs is not None and address is None:
+        shutil.rmtree(logs, ignore_errors=True)
 
 
-def _begin(pool: Pool, address: str | None) -> None:
+def _begin(pool: Pool, address: str | None) -> str:
+    """Connect this process, and name the folder in which Ray keeps its logs."""
     import ray
 
     if address is not None and address.startswith("ray://"):
         raise UserError(f"--address {address}: is Ray Client; run this on a node of the cluster, with --address auto")
     settings: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     actors = pool.most or (processors() // pool.cpus or 1)
+    found: Any
     try:
         with _own_signals(), _silent():
             if address is None:
                 cpus = actors * pool.cpus + SPARE_CPUS
                 # The name local keeps a cluster out that the environment names.
-                ray.init("local", num_cpus=cpus, object_store_memory=OBJECT_STORE, include_dashboard=False, **settings)
+                found = ray.init(
+                    "local", num_cpus=cpus, object_store_memory=OBJECT_STORE, include_dashboard=False, **settings
+                )
             else:
-                ray.init(address, **settings)
+                found = ray.init(address, **settings)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         where = f"--address {address}: cannot be reached" if address else "Ray cannot start on this machine"
         raise UserError(f"{where}: {reason(error)}") from error
     logging.getLogger("ray").setLevel(logging.ERROR)
+    # Ray prints what befell a node to standard output, whatever it was told of logs; there is no public switch.
+    ray._private.worker._worker_logs_enabled = False
+    return str(found.address_info["session_dir"])
 
 
 @contextmanager
@@ -150,6 +164,22 @@ def _silent() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nothing)
+
+
+def _servers(address: str | None) -> list[Server]:
+    """What this process cannot do without: the head of the cluster, and Ray's server on this node."""
+    import ray
+
+    here = ray.get_runtime_context()
+    head, _, port = here.gcs_address.rpartition(":")
+    found = [
+        Server(what="head", host=head, port=int(port), patience=PATIENCE_WITH_HEAD if address else PATIENCE),
+    ]
+    for node in ray.nodes():
+        if node["NodeID"] == here.get_node_id():
+            host, number = node["NodeManagerAddress"], node["NodeManagerPort"]
+            found.append(Server(what="server on this node", host=host, port=number, patience=PATIENCE))
+    return found
 
 
 def _capacity(pool: Pool, spare: int) -> int:

@@ -39,7 +39,9 @@ def references(words: Sequence[str], *, column: str | None = None, recursive: bo
     - a pattern, which has ``*``, ``?`` or ``[``: the files that match, by name;
     - a text file, ``.txt``: the paths or URLs in it, one a line;
     - a Parquet file, ``.parquet``: the paths or URLs in a column;
-    - anything else: an image, whether or not it exists.
+    - anything else: an image.
+
+    A word of this machine must exist, since it may be misspelt; what a list names need not.
 
     The names of one folder are held in memory while they are sorted; lists are read as streams.
 
@@ -49,7 +51,7 @@ def references(words: Sequence[str], *, column: str | None = None, recursive: bo
         recursive: whether folders below the given ones are searched as well.
 
     Raises:
-        UserError: a folder has no image, a pattern matches nothing, or a list is none.
+        UserError: a word is not there, a folder has no image, a pattern matches nothing, or a list is none.
     """
     for word in words:
         for file in _expanded(word, recursive):
@@ -82,6 +84,10 @@ def _expanded(word: str, recursive: bool) -> Iterator[str]:
             yield from map(str, images_of(path, recursive=recursive))
         elif not os.path.lexists(path) and any(sign in word for sign in SIGNS):
             yield from map(str, matches(str(path))[1])
+        elif not os.path.lexists(path):
+            raise UserError(
+                f"{word}: cannot be read: no such file or folder; expected images, folders, patterns, lists or URLs"
+            )
         else:
             yield word
     elif scheme_of(word) in WEB:

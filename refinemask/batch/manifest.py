@@ -10,6 +10,7 @@ from refinemask.batch.row import KILLED
 from refinemask.batch.shards import Shard, decode, name_of
 from refinemask.batch.storage import Folder
 from refinemask.files import UserError
+from refinemask.json_files import parse_json
 
 NAME = "manifest.json"
 MOST_NAMED = 1000
@@ -40,9 +41,26 @@ def write_manifest(folder: Folder, job: Job, shards: Sequence[Shard], seconds: f
         "bytes": sum(shard.bytes for shard in shards),
         "seconds": round(seconds, 3),
         "failures": _failures(folder, job, shards),
-        "shards": [{"file": name_of(shard.piece), **asdict(shard)} for shard in shards],
+        "shards": _listed(shards),
     }
     folder.put(NAME, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def fits(folder: Folder, job: Job, shards: Sequence[Shard]) -> bool:
+    """Whether the folder has the manifest of a job with these shards.
+
+    Raises:
+        UserError: it is there and cannot be read.
+    """
+    try:
+        content = parse_json(folder.read(NAME) or b"")
+    except ValueError:
+        return False
+    return isinstance(content, dict) and (content.get("job"), content.get("shards")) == (job.digest, _listed(shards))
+
+
+def _listed(shards: Sequence[Shard]) -> list[dict[str, Any]]:
+    return [{"file": name_of(shard.piece), **asdict(shard)} for shard in shards]
 
 
 def tables(folder: Folder, job: Job, pieces: Sequence[int]) -> Iterator[Any]:

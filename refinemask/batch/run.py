@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,17 +13,19 @@ from refinemask.batch.cluster import Pool, connected
 from refinemask.batch.coco import write_coco
 from refinemask.batch.inputs import absolute, references
 from refinemask.batch.job import FORMAT, NAME, Job, difference, read_job, settings_of, write_job
-from refinemask.batch.manifest import write_manifest
+from refinemask.batch.manifest import NAME as MANIFEST
+from refinemask.batch.manifest import fits, write_manifest
 from refinemask.batch.progress import Listing, Progress
 from refinemask.batch.rounds import finish
 from refinemask.batch.settings import WorkerSettings
 from refinemask.batch.shards import FOLDER as RESULTS
-from refinemask.batch.shards import Shard, piece_of
+from refinemask.batch.shards import Shard, name_of, piece_of
 from refinemask.batch.snapshot import FOLDER as IMAGES
 from refinemask.batch.snapshot import write_snapshot
 from refinemask.batch.storage import Folder
 from refinemask.exit_codes import printable
 from refinemask.files import UserError, sha256
+from refinemask.foreign import reason
 from refinemask.locks import locked
 from refinemask.readable import require_readable
 
@@ -87,14 +89,16 @@ def run_job(request: Request) -> Finished:
     begun = time.monotonic()
     require_readable(request.settings.model)
     folder = Folder(request.output)
+    _require_place_of_its_own(request.to_coco, folder)
     with _alone(folder):
         job = _opened(folder, request)
         done = _finished(folder, job)
         before = sum(shard.rows for shard in done.values())
         if left := [piece for piece in range(job.pieces) if piece not in done]:
             _compute(request, folder, job, done, left)
+            _require_all(folder, job)
         shards = [done[piece] for piece in range(job.pieces)]
-        if left or not folder.has("manifest.json"):
+        if left or not fits(folder, job, shards):
             write_manifest(folder, job, shards, time.monotonic() - begun)
         if request.to_coco is not None:
             write_coco(folder, job, request.to_coco)
@@ -107,6 +111,16 @@ def run_job(request: Request) -> Finished:
     )
 
 
+def _require_place_of_its_own(to_coco: Path | None, folder: Folder) -> None:
+    """Raise a UserError if the COCO results would take the place of a file of the job."""
+    if to_coco is None or not folder.is_local:
+        return
+    root, path = Path(folder.root).resolve(), to_coco.resolve()
+    files, folders = (NAME, MANIFEST, LOCK), (IMAGES, RESULTS)
+    if path in {root / name for name in (*files, *folders)} or path.parent in {root / name for name in folders}:
+        raise UserError(f"--to-coco {to_coco}: is a place of the job's own files; name another file")
+
+
 def _compute(request: Request, folder: Folder, job: Job, done: dict[int, Shard], left: list[int]) -> None:
     task = Task(root=folder.root, job=job, settings=request.settings, retries=request.retries)
     finished = sum(shard.rows for shard in done.values())
@@ -115,6 +129,14 @@ def _compute(request: Request, folder: Folder, job: Job, done: dict[int, Shard],
         for shard in finish(left, task, pool, progress.look):
             done[shard.piece] = shard
             progress.add(shard)
+
+
+def _require_all(folder: Folder, job: Job) -> None:
+    """Raise a UserError if a shard that was finished before is not there any more."""
+    there = set(folder.names(RESULTS))
+    for piece in range(job.pieces):
+        if name_of(piece).removeprefix(f"{RESULTS}/") not in there:
+            raise UserError(f"{folder.name_of(name_of(piece))}: has vanished while the job ran; give the command again")
 
 
 @contextmanager
@@ -126,13 +148,17 @@ def _alone(folder: Folder) -> Iterator[None]:
     path = Path(folder.root)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        context = locked(path / LOCK)
-        with context as free:
-            if not free:
-                raise UserError(f"{path}: this job runs already; wait for it, or end it")
-            yield
+        lock = ExitStack()
+        free = lock.enter_context(locked(path / LOCK))
     except FileExistsError as error:
         raise UserError(f"{path}: is a file; expected the name of a folder (--output)") from error
+    except OSError as error:
+        why = error.strerror or reason(error)
+        raise UserError(f"{path}: cannot be written: {why}; name another folder (--output)") from error
+    with lock:
+        if not free:
+            raise UserError(f"{path}: this job runs already; wait for it, or end it")
+        yield
 
 
 def _opened(folder: Folder, request: Request) -> Job:

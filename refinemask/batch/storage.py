@@ -221,17 +221,6 @@ class Folder:
             except FileNotFoundError:
                 return None
 
-    def has(self, name: str) -> bool:
-        """Whether there is a file of this name."""
-        from pyarrow.fs import FileType
-
-        whole = self.name_of(name)
-        if self.is_local:
-            return os.path.lexists(whole)
-        with readable(whole):
-            files, path = file_system(whole)
-            return files.get_file_info(path).type == FileType.File
-
     def put(self, name: str, data: bytes) -> None:
         """Write a file; it has its name only when all of it is there.
 

@@ -52,11 +52,19 @@ def test_a_pattern_gives_what_it_matches(pictures: Path) -> None:
         list(references([f"{pictures}/*.gif"]))
 
 
-def test_an_image_need_not_exist_and_duplicates_stay(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_in_a_list_need_not_exist_and_duplicates_stay(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(pictures)
-    assert list(references(["gone.png", "a.jpg", "a.jpg"])) == [
+    Path("list.txt").write_text("gone.png\n")
+    assert list(references(["list.txt", "a.jpg", "a.jpg"])) == [
         f"{pictures}/{n}" for n in ("gone.png", "a.jpg", "a.jpg")
     ]
+
+
+@pytest.mark.parametrize("word", ["gone.png", "gone", "gone/list.parquet"])
+def test_a_misspelt_word_is_refused(word: str, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(pictures)
+    with pytest.raises(UserError, match=f"^{word}: cannot be read: no such file or folder"):
+        list(references(["a.jpg", word]))
 
 
 def test_a_text_list_gives_its_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

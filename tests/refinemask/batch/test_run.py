@@ -4,7 +4,7 @@ import json
 import os
 import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
+from refinemask.batch.row import Row
 from refinemask.batch.run import Request, run_job
 from refinemask.files import UserError
 from refinemask.locks import locked
@@ -93,6 +94,64 @@ def test_a_missing_cut_or_changed_shard_alone_is_made_again(
     said = capsys.readouterr().err
     assert said.count("it is made again") == 4
     assert f"{names[3]}: is a result of other images" in said
+
+
+def test_a_damaged_manifest_is_written_again(worker: FakeWorker, request_of: RequestOf, tmp_path: Path) -> None:
+    run_job(request_of(NAMES, shard_size=5))
+    path = tmp_path / "job" / "manifest.json"
+    shards = json.loads(path.read_text())["shards"]
+    for damage in (
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        path.read_bytes()[:-20],
+        path.read_bytes().replace(b'"rows": 3', b'"rows": 4'),
+    ):
+        path.write_bytes(damage)
+        assert run_job(request_of(NAMES, shard_size=5)).computed == 0
+        assert json.loads(path.read_text())["shards"] == shards
+    before = path.stat().st_mtime_ns
+    run_job(request_of(NAMES, shard_size=5))
+    assert path.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["job.json", "job.lock", "manifest.json", "images", "results/a.json", "images/part-00000.parquet", "x/../job.json"],
+)
+def test_the_merged_file_takes_no_place_of_the_job(
+    name: str, worker: FakeWorker, request_of: RequestOf, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"--to-coco .*: is a place of the job's own files"):
+        run_job(replace(request_of(NAMES), to_coco=tmp_path / "job" / name))
+    assert not worker.computed
+    run_job(replace(request_of(NAMES), to_coco=tmp_path / "job" / "results.json"))
+    assert run_job(request_of(NAMES)).computed == 0
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(worker: FakeWorker, request_of: RequestOf, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").touch()
+    for name in ("loop/job", "file/job"):
+        with pytest.raises(UserError, match=r"cannot be written: .*; name another folder"):
+            run_job(request_of(NAMES, output=name))
+
+
+def test_a_shard_that_vanishes_while_the_job_runs_is_no_success(
+    worker: FakeWorker, request_of: RequestOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute = worker.rows
+    first = tmp_path / "job" / "results" / "part-00000000.parquet"
+
+    def rows(references: list[str]) -> Iterator[Row]:
+        first.unlink(missing_ok=True)
+        return compute(references)
+
+    monkeypatch.setattr(worker, "rows", rows)
+    with pytest.raises(UserError, match=r"part-00000000\.parquet: has vanished"):
+        run_job(request_of(NAMES, shard_size=5))
+    assert not (tmp_path / "job" / "manifest.json").exists()
 
 
 def test_what_was_listed_stays_the_job(worker: FakeWorker, request_of: RequestOf, tmp_path: Path) -> None:

@@ -105,13 +105,11 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Folder]:
 def test_a_folder_keeps_what_is_put(folder: Folder) -> None:
     assert folder.names("a") == []
     assert folder.read("a/x") is None
-    assert not folder.has("a/x")
     folder.put("a/x", b"1")
     folder.put("a/x", b"22")
     folder.put("a/y", b"")
     assert folder.names("a") == ["x", "y"]
     assert folder.read("a/x") == b"22"
-    assert folder.has("a/x")
     folder.remove("a/x")
     assert folder.names("a") == ["y"]
 
