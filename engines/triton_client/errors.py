@@ -33,7 +33,9 @@ def told_by_server(address: Address, error: Exception, seconds: float) -> UserEr
     """
     code = _status(error)
     if ENDED in _message(error):
-        return ServerError(f"{address}: the model's process has ended; restart the server ({one_line(_message(error))})")
+        return ServerError(
+            f"{address}: the model's process has ended; restart the server ({one_line(_message(error))})"
+        )
     if code in OF_THE_REQUEST:
         return RefusedRequestError(one_line(_message(error)))
     if code in TOO_LATE or isinstance(error, TimeoutError):

@@ -20,7 +20,7 @@ def test_headers_that_the_server_forwards_are_passed_over() -> None:
 
 @pytest.mark.parametrize("name", ["respons", "score_treshold", "Response", "threshold_score"])
 def test_a_parameter_that_is_misspelt_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match="expected response or score_threshold.*did you mean"):
+    with pytest.raises(InputError, match=r"expected response or score_threshold.*did you mean"):
         ask(ONE, None, json.dumps({name: "rle"}), DEFAULT)
 
 
