@@ -50,6 +50,10 @@ def main() -> int:
     if len(sys.argv) < 2:
         print("usage: python -m scripts.triton_server REPOSITORY [OPTION OF THE SERVER…]", file=sys.stderr)
         return 2
+    if len(sys.argv[1].split()) != 1:
+        # Its Python backend splits the path there; no process of a model starts, and the server waits for ever.
+        print(f"{sys.argv[1]}: Triton takes no path with a space; name one without", file=sys.stderr)
+        return 2
     packages = packages_of(environment())
     if packages is None:
         print(f"there is no Triton server in {environment()}; install one: make triton-env", file=sys.stderr)

@@ -14,6 +14,8 @@ from refinemask.locks import lock
 CONFIG = "config.pbtxt"
 MARK = "# Written by python -m engines.triton"
 """Beginning of the first line of each configuration of ours."""
+NETWORK_MARK = f"{MARK} --network"
+"""The same of the configuration of a bare network."""
 NEW = ".new"
 """Ending of folders that are not yet whole."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -31,11 +33,15 @@ def require_name(name: str) -> None:
 
 def is_ours(folder: Path) -> bool:
     """Whether a folder is a model that :mod:`engines.triton` has written."""
+    return _first_line(folder).startswith(MARK)
+
+
+def _first_line(folder: Path) -> str:
     try:
         with open(folder / CONFIG, encoding="utf-8", errors="replace") as file:
-            return file.readline().startswith(MARK)
+            return file.readline()
     except OSError:
-        return False
+        return ""
 
 
 def require_free(repository: Path, name: str) -> None:
@@ -48,6 +54,14 @@ def require_free(repository: Path, name: str) -> None:
             f"{folder}: exists, and is no model that python -m engines.triton has written; remove it, or give another "
             "--name or --output"
         )
+
+
+def require_same_kind(repository: Path, name: str, *, is_network: bool) -> None:
+    """Raise a UserError if a model of ours of this name is of the other kind: a front model, or a bare network."""
+    line = _first_line(repository / name)
+    if line.startswith(MARK) and line.startswith(NETWORK_MARK) != is_network:
+        found = "takes images" if is_network else "is the bare network of another"
+        raise UserError(f"{repository / name}: is a model that {found}, and would be lost; give another --name")
 
 
 @contextmanager
@@ -79,9 +93,9 @@ def new_model(repository: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def remove_model(repository: Path, name: str) -> None:
-    """Remove a model that an earlier call has written; anything else stays."""
-    if is_ours(repository / name):
+def remove_network(repository: Path, name: str) -> None:
+    """Remove a bare network that an earlier call has written; anything else stays."""
+    if _first_line(repository / name).startswith(NETWORK_MARK):
         shutil.rmtree(repository / name)
 
 

@@ -62,12 +62,15 @@ def ask(
         default: what the request wants where it does not say, with the lowest threshold that it may name.
 
     Raises:
-        InputError: there is not exactly one input, or a parameter is not possible.
+        InputError: there is not exactly one input, its shape is another, or a parameter is misspelt or not possible.
     """
     wanted = _wanted(parameters, default)
     if (image is None) == (pixels is None):
         found = "neither" if image is None else "both"
         raise InputError(f"the request has {found} of the inputs {IMAGE} and {PIXELS}; expected one of them")
+    if image is not None and image.ndim != 2:
+        # The server multiplies shapes in 32 bits, and lets pass some that are too large.
+        raise InputError(f"the input {IMAGE} has {image.size} texts and another shape than [B, 1]")
     name, datas = (IMAGE, image[:, 0]) if image is not None else (PIXELS, pixels)
     assert datas is not None
     count = len(datas)
@@ -99,10 +102,9 @@ def _wanted(parameters: str, default: Wanted) -> Wanted:
     except ValueError as error:
         raise InputError(f"the request's parameters are no JSON: {one_line(error)}") from error
     for name in given:
-        if name not in PARAMETERS:
-            raise InputError(
-                f"parameter {short(name)}: expected {' or '.join(PARAMETERS)}{nearest(str(name), PARAMETERS)}"
-            )
+        # A server that forwards headers gives them as parameters: what is no misspelling is none of ours.
+        if name not in PARAMETERS and (hint := nearest(name, PARAMETERS)):
+            raise InputError(f"parameter {short(name)}: expected {' or '.join(PARAMETERS)}{hint}")
     response = given.get(RESPONSE, default.response)
     if response not in RESPONSES:
         raise InputError(f"parameter {RESPONSE} is {short(response)}; expected {', '.join(RESPONSES)}")

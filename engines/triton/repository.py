@@ -9,7 +9,16 @@ from typing import Any, Literal
 import engines
 from engines.triton.deployment import Deployment, texts_field
 from engines.triton.front_config import front_config
-from engines.triton.model_folder import CONFIG, MARK, new_model, remove_model, require_free, require_name
+from engines.triton.model_folder import (
+    CONFIG,
+    MARK,
+    NETWORK_MARK,
+    new_model,
+    remove_network,
+    require_free,
+    require_name,
+    require_same_kind,
+)
 from engines.triton.native import plugin_library, require_native
 from engines.triton.network_config import WARM_UP_SIZES, native_config, python_config, warm_up_sizes
 from engines.triton.pbtxt import to_pbtxt
@@ -85,6 +94,7 @@ def write_repository(
     second = f"{name}_network"
     for each in (name, second) if network else (name,):
         require_free(output, each)
+        require_same_kind(output, each, is_network=each == second)
     device = asked.get("device", "cpu")
     require_device(source, device)
     final = Settings(
@@ -100,11 +110,11 @@ def write_repository(
     if network:
         _write_network(output, second, source, final, deployment, network, library)
     else:
-        remove_model(output, second)
+        remove_network(output, second)
     with new_model(output, name) as folder:
         served = _copied(source, final, folder / VERSION)
         _write_code(folder / VERSION, "front")
-        _write_config(folder, front_config(name, served, deployment), source)
+        _write_config(folder, front_config(name, served, deployment), source, MARK)
     plugins = None if library is None else output / second / library.name
     return Repository(
         front=name, network=second if network else None, plugins=plugins, settings=served, opened=device == "cpu"
@@ -145,7 +155,7 @@ def _write_network(
         else:
             assert source.bounds is not None
             config = native_config(name, served, deployment, source.config, source.bounds)
-        _write_config(folder, config, source)
+        _write_config(folder, config, source, NETWORK_MARK)
 
 
 def _copied(source: Source, settings: Settings, version: Path) -> Settings:
@@ -153,6 +163,11 @@ def _copied(source: Source, settings: Settings, version: Path) -> Settings:
     version.mkdir()
     digests = {}
     for path in (source.path, *source.beside):
+        if not path.name.isascii():
+            raise UserError(
+                f"{path}: its name has letters beyond ASCII, and a server without a UTF-8 locale does not find such a "
+                "file; rename it, and export again if it is one of several"
+            )
         copy = version / path.relative_to(source.path.parent)
         copy.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -168,7 +183,7 @@ def _write_code(version: Path, module: str) -> None:
     (version / "model.py").write_text(MODEL_PY.format(module=module))
 
 
-def _write_config(folder: Path, config: Mapping[str, Any], source: Source) -> None:
+def _write_config(folder: Path, config: Mapping[str, Any], source: Source, mark: str) -> None:
     config = {**config, "parameters": [*config["parameters"], *texts_field(source.told())]}
-    first = f"{MARK}: what is changed here is lost when it is written again."
+    first = f"{mark}: what is changed here is lost when it is written again."
     (folder / CONFIG).write_text(f"{first}\n{to_pbtxt(config)}")

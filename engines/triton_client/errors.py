@@ -11,6 +11,9 @@ TOO_LATE = {"499", "DEADLINE_EXCEEDED"}
 UNREACHABLE = {"UNAVAILABLE", "503"}
 """Statuses of a server, or a model, that is not there now."""
 
+ENDED = "is not healthy"
+"""Part of what Triton's Python backend answers where the process of a model has ended. It starts no new one."""
+
 
 class RefusedRequestError(UserError):
     """The server refused a request, such as a file that is no image; it takes others."""
@@ -29,6 +32,10 @@ def told_by_server(address: Address, error: Exception, seconds: float) -> UserEr
         seconds: how long the client waits for an answer.
     """
     code = _status(error)
+    if ENDED in _message(error):
+        return ServerError(
+            f"{address}: the model's process has ended; restart the server ({one_line(_message(error))})"
+        )
     if code in OF_THE_REQUEST:
         return RefusedRequestError(one_line(_message(error)))
     if code in TOO_LATE or isinstance(error, TimeoutError):

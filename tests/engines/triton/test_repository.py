@@ -223,3 +223,25 @@ def test_the_server_refuses_another_file(tiny_files: tuple[Path, Path], tmp_path
     [line] = [line for line in log.splitlines() if "failed to load 'tiny' version" in line]
     assert "its SHA-256 is" in line
     assert "write the repository again: python -m engines.triton" in line
+
+
+def test_a_model_is_not_lost_to_the_network_of_another(tiny_files: tuple[Path, Path], tmp_path: Path) -> None:
+    write_repository(tiny_files[1], tmp_path / "r", name="a_network")
+    before = content(tmp_path / "r")
+    with pytest.raises(UserError, match="a_network: is a model that takes images, and would be lost"):
+        write_repository(tiny_files[1], tmp_path / "r", name="a", network="python")
+    assert content(tmp_path / "r") == before
+    write_repository(tiny_files[1], tmp_path / "r", name="a")
+    assert before.items() <= content(tmp_path / "r").items()
+    write_repository(tiny_files[1], tmp_path / "r", name="b", network="python")
+    with pytest.raises(UserError, match="b_network: is a model that is the bare network of another"):
+        write_repository(tiny_files[1], tmp_path / "r", name="b_network")
+    write_repository(tiny_files[1], tmp_path / "r", name="b")
+    assert {path.name for path in (tmp_path / "r").iterdir()} == {"a", "a_network", "b"}
+
+
+def test_a_file_that_a_server_may_not_find_is_refused(tiny_files: tuple[Path, Path], tmp_path: Path) -> None:
+    odd = shutil.copy(tiny_files[1], tmp_path / "größe.onnx")
+    with pytest.raises(UserError, match="its name has letters beyond ASCII"):
+        write_repository(odd, tmp_path / "r", name="a")
+    assert not content(tmp_path / "r")

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from engines.triton_client import ServerError, TritonClient
+from engines.triton_client.address import Address
+from engines.triton_client.errors import told_by_server
 from refinemask.files import UserError
 
 pytest.importorskip("tritonclient")
@@ -68,3 +70,13 @@ def test_a_server_that_is_no_triton_is_one_line(protocol: str, other: int) -> No
 def test_impossible_options_are_refused_before_anything_is_sent(options: dict[str, object], expected: str) -> None:
     with pytest.raises(UserError, match=expected):
         TritonClient("http://127.0.0.1:1", **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("protocol", "status"), [("http", "500"), ("grpc", "StatusCode.INTERNAL")])
+def test_a_model_whose_process_has_ended_refuses_more_than_one_request(protocol: str, status: str) -> None:
+    from tritonclient.utils import InferenceServerException
+
+    ended = InferenceServerException("Stub process 'tiny_0_0' is not healthy.", status)
+    error = told_by_server(Address.parse(f"{protocol}://a"), ended, 1)
+    assert isinstance(error, ServerError)
+    assert "the model's process has ended; restart the server" in str(error)
