@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.batch_job.report import BatchJobReport
 from benchmarks.breakdown.report import BreakdownReport
 from benchmarks.calibration import CalibrationReport
 from benchmarks.data_loading import DataLoadingReport
@@ -22,6 +23,7 @@ from benchmarks.reading import ReadingReport
 from benchmarks.savings.catalogue import SAVINGS
 from benchmarks.savings.report import SavingsReport
 from benchmarks.scaling.report import ScalingReport
+from benchmarks.serving.report import ServingReport
 from benchmarks.streaming.report import StreamingReport
 from benchmarks.training import TrainingReport
 
@@ -29,6 +31,7 @@ RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 KINDS: dict[str, type] = {
     "coco-mini-other-models": TrainingReport,
     "coco-mini": TrainingReport,
+    "cpu-batch-job": BatchJobReport,
     "cpu-breakdown-mask-rcnn": BreakdownReport,
     "cpu-breakdown": BreakdownReport,
     "cpu-calibration": CalibrationReport,
@@ -48,6 +51,7 @@ KINDS: dict[str, type] = {
     "cpu-reading": ReadingReport,
     "cpu-savings": SavingsReport,
     "cpu-scaling": ScalingReport,
+    "cpu-serving": ServingReport,
     "cpu-streaming": StreamingReport,
     "efficiency-800x1344": EfficiencyReport,
     "fine-tune": FineTuneReport,
