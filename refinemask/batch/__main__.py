@@ -39,8 +39,9 @@ class Args:
     """Search the folders within the given ones, too."""
     to_coco: OptionalPath = None
     """Write all results as one COCO results file in the end."""
-    shard_size: int = 1000
-    """Images of a Parquet file, which is what is computed at once and as a whole."""
+    shard_size: OptionalNumber = None
+    """Images of a Parquet file, which is what is computed at once and as a whole; if not given, 1000, and fewer in jobs
+    of less than 64,000 images."""
     actors: OptionalName = None
     """Number of actors, each with a model of its own, such as 4; or a range that the cluster may use, such as 1-16; if
     not given, as many as fit."""

@@ -19,6 +19,8 @@ NOT_ASKED = ("model", "images", "listing_sha256")
 """What may differ in the same job: a name for the same content, and what is known when the images are listed."""
 NAMES = {"inputs": "what the inputs are", "model_sha256": "the content of --model"}
 """How errors name what is no option of the same name."""
+MOST_ROWS, FEWEST_ROWS, PIECES = 1000, 8, 64
+"""Largest and smallest size of a shard where nobody asks for one, and the pieces that a job then has at least."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +42,7 @@ class Job:
     settings: dict[str, Any]
     """What is asked of the engine: :class:`refinemask.batch.settings.WorkerSettings` as JSON."""
     shard_size: int
-    """Images of a piece, and rows of a shard."""
+    """Images of a piece, and rows of a shard; 0 before the images were listed if nobody asked for a number."""
     images: int = 0
     """Number of images; 0 before they were listed."""
     listing_sha256: str = ""
@@ -65,6 +67,14 @@ class Job:
         return min(self.shard_size, self.images - self.first(piece))
 
 
+def shard_size_for(images: int) -> int:
+    """The size of a shard where nobody asks for one: a small job has pieces for many actors, too.
+
+    It depends on nothing else, so that the job is the same on every machine.
+    """
+    return min(MOST_ROWS, max(FEWEST_ROWS, images // PIECES))
+
+
 def settings_of(settings: WorkerSettings) -> dict[str, Any]:
     """The settings that decide what the results are, as JSON has them."""
     return {name: value for name, value in asdict(settings).items() if name not in NO_IDENTITY}
@@ -87,7 +97,7 @@ def read_job(folder: Folder) -> Job | None:
         job = checked(content, Job)
     except ValueError as error:
         raise UserError(f"{name}: is no file of a job ({error}); name another folder (--output)") from error
-    if job.images < 0 or job.shard_size < 1:
+    if job.images < 0 or job.shard_size < bool(job.images):
         raise UserError(f"{name}: is no file of a job, its numbers are none; name another folder (--output)")
     return job
 

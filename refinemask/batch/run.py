@@ -12,7 +12,7 @@ from refinemask.batch.actor import Task, read_shard
 from refinemask.batch.cluster import Pool, connected
 from refinemask.batch.coco import write_coco
 from refinemask.batch.inputs import absolute, references
-from refinemask.batch.job import FORMAT, NAME, Job, difference, read_job, settings_of, write_job
+from refinemask.batch.job import FORMAT, NAME, Job, difference, read_job, settings_of, shard_size_for, write_job
 from refinemask.batch.manifest import NAME as MANIFEST
 from refinemask.batch.manifest import fits, write_manifest
 from refinemask.batch.progress import Listing, Progress
@@ -48,8 +48,9 @@ class Request:
     """The column of Parquet lists."""
     recursive: bool = False
     """Whether folders below the given ones are searched as well."""
-    shard_size: int = 1000
-    """Images of a piece, and rows of a shard."""
+    shard_size: int | None = None
+    """Images of a piece, and rows of a shard; None is what the job was begun with, or
+    :func:`refinemask.batch.job.shard_size_for`."""
     retries: int = 2
     """How often an image that killed the worker process is tried again."""
     pool: Pool = field(default_factory=Pool)
@@ -171,10 +172,11 @@ def _opened(folder: Folder, request: Request) -> Job:
         model=Path(request.settings.model).name,
         model_sha256=sha256(request.settings.model),
         settings=settings_of(request.settings),
-        shard_size=request.shard_size,
+        shard_size=request.shard_size or 0,
     )
     begun = read_job(folder)
     if begun is not None and begun.images:
+        asked = replace(asked, shard_size=request.shard_size or begun.shard_size)
         different = difference(begun, asked)
         if different is None:
             return begun
@@ -191,7 +193,8 @@ def _opened(folder: Folder, request: Request) -> Job:
         snapshot = write_snapshot(folder, given, tell)
     finally:
         tell.close()
-    job = replace(asked, images=snapshot.images, listing_sha256=snapshot.digest)
+    size = request.shard_size or shard_size_for(snapshot.images)
+    job = replace(asked, images=snapshot.images, listing_sha256=snapshot.digest, shard_size=size)
     write_job(folder, job)
     return job
 

@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
+from refinemask.batch.job import shard_size_for
 from refinemask.batch.row import Row
 from refinemask.batch.run import Request, run_job
 from refinemask.files import UserError
@@ -162,6 +163,25 @@ def test_what_was_listed_stays_the_job(worker: FakeWorker, request_of: RequestOf
     assert worker.computed == NAMES[5:10]
 
 
+@pytest.mark.parametrize(("images", "size"), [(0, 8), (229, 8), (6_400, 100), (64_000, 1000), (10**9, 1000)])
+def test_small_jobs_have_pieces_for_many_actors(images: int, size: int) -> None:
+    assert shard_size_for(images) == size
+
+
+def test_a_job_keeps_the_size_of_its_shards(worker: FakeWorker, request_of: RequestOf, tmp_path: Path) -> None:
+    run_job(request_of(NAMES, shard_size=None))
+    assert list(results(tmp_path)) == ["part-00000000.parquet", "part-00000001.parquet"]
+    assert run_job(request_of(NAMES, shard_size=8)).computed == 0
+    assert run_job(request_of(NAMES, shard_size=None)).computed == 0
+    with pytest.raises(UserError, match="--shard-size was 8 there, and is 5 now"):
+        run_job(request_of(NAMES, shard_size=5))
+
+
+def test_a_job_begun_with_a_size_goes_on_without_it(worker: FakeWorker, request_of: RequestOf) -> None:
+    run_job(request_of(NAMES, shard_size=5))
+    assert run_job(request_of(NAMES, shard_size=None)).computed == 0
+
+
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
@@ -220,7 +240,7 @@ def test_foreign_files_are_neither_mixed_in_nor_removed(
     (tmp_path / "job" / "notes.md").write_text("mine")
     run_job(request)
     assert (tmp_path / "job" / "notes.md").read_text() == "mine"
-    for name in ("mine.parquet", "part-00000001.parquet"):
+    for name in ("mine.parquet", "part-00000007.parquet"):
         (tmp_path / "job" / "results" / name).write_bytes(b"mine")
         with pytest.raises(UserError, match=f"holds {name}, which is none of the job's"):
             run_job(request)
