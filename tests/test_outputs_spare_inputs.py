@@ -69,6 +69,7 @@ NOT_HERE = {
     "refinemask.train": "the output is the directory of a run, which is never one with another run in it",
     "engines.triton_client": "the output is a directory; its own tests have what it may hold",
     "engines.triton": "the output is a directory, in which nothing but models of its own is replaced",
+    "benchmarks.batch_job": "it reads bundled files alone",
     "benchmarks.data_loading": "it reads bundled files alone",
     "benchmarks.demo": "the output is a directory, of files with names of their own",
     "benchmarks.fine_tune": "it reads bundled files alone",
