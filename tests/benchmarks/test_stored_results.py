@@ -31,6 +31,7 @@ RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 KINDS: dict[str, type] = {
     "coco-mini-other-models": TrainingReport,
     "coco-mini": TrainingReport,
+    "cpu-batch-job-long": BatchJobReport,
     "cpu-batch-job": BatchJobReport,
     "cpu-breakdown-mask-rcnn": BreakdownReport,
     "cpu-breakdown": BreakdownReport,
