@@ -241,7 +241,8 @@ def test_a_model_is_not_lost_to_the_network_of_another(tiny_files: tuple[Path, P
 
 
 def test_a_file_that_a_server_may_not_find_is_refused(tiny_files: tuple[Path, Path], tmp_path: Path) -> None:
-    odd = shutil.copy(tiny_files[1], tmp_path / "größe.onnx")
+    odd = tmp_path / "größe.onnx"
+    shutil.copy(tiny_files[1], odd)
     with pytest.raises(UserError, match="its name has letters beyond ASCII"):
         write_repository(odd, tmp_path / "r", name="a")
     assert not content(tmp_path / "r")
