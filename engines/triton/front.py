@@ -4,9 +4,7 @@ Triton's Python backend runs it: each instance is a process of its own, and ``1/
 :class:`TritonPythonModel` from here.
 """
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +14,7 @@ from engines.triton.answer import arrays
 from engines.triton.answering import Answer, answer
 from engines.triton.interface import IMAGE, PIXELS, RESPONSES
 from engines.triton.question import AskedImage, Wanted, ask
-from engines.triton.served_engine import open_engine
-from engines.triton.settings import Settings
-from engines.triton.sound_backend import require_sound_backend
+from engines.triton.served_engine import open_served, refusing
 from refinemask.contract import InputError
 from refinemask.files import UserError
 from refinemask.foreign import one_line
@@ -39,16 +35,12 @@ class TritonPythonModel:
         import triton_python_backend_utils as pb_utils
 
         self._pb = pb_utils
-        try:
-            require_sound_backend(pb_utils)
-            settings = Settings.from_parameters(json.loads(args["model_config"])["parameters"])
-            self._engine = open_engine(settings, Path(args["model_repository"]) / args["model_version"])
+        with refusing(pb_utils):
+            self._engine, settings = open_served(pb_utils, args)
             self._batch_size = settings.batch_size
             threshold = self._engine.config.box_head.score_threshold
             self._default = Wanted(response=settings.response, score_threshold=threshold)
             warm_up(self._engine, self._batch_size)
-        except UserError as error:
-            raise pb_utils.TritonModelException(one_line(error, 2000)) from None
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answer the requests that the server has put together."""

@@ -1,17 +1,13 @@
 """The bare network in Triton's Python backend, by any engine of this project."""
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.triton.served_engine import open_engine
-from engines.triton.settings import Settings
-from engines.triton.sound_backend import require_sound_backend
+from engines.triton.served_engine import open_served, refusing
 from refinemask.contract import INPUTS, InputError
 from refinemask.files import UserError
 from refinemask.foreign import one_line, reason
@@ -35,12 +31,8 @@ class TritonPythonModel:
         import triton_python_backend_utils as pb_utils
 
         self._pb = pb_utils
-        try:
-            require_sound_backend(pb_utils)
-            settings = Settings.from_parameters(json.loads(args["model_config"])["parameters"])
-            self._engine = open_engine(settings, Path(args["model_repository"]) / args["model_version"])
-        except UserError as error:
-            raise pb_utils.TritonModelException(one_line(error, 2000)) from None
+        with refusing(pb_utils):
+            self._engine, _ = open_served(pb_utils, args)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Run the requests that the server has put together: those of one size in one batch."""
