@@ -13,7 +13,7 @@ from refinemask.batch.guarded import Guarded
 from refinemask.batch.row import Row
 from refinemask.batch.settings import WorkerSettings
 from refinemask.files import UserError
-from tests.support.processes import is_alive, needs_proc, wait_until
+from tests.support.processes import is_alive, needs_proc
 
 pytestmark = needs_proc
 GOOD = [f"grey:{brightness}" for brightness in range(1, 26)]
@@ -148,15 +148,30 @@ def test_a_process_that_begins_at_the_second_start_does_the_work(
     assert_rows(list(make(retries=1).rows(GOOD)), GOOD)
 
 
+def kill_and_wait(pid: int | None) -> None:
+    """Kill a child of this process, and wait until its exit code can be had, which is when its last thread has ended."""
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+
+def test_failed_starts_are_forgiven_by_work(make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    killed = tmp_path / "killed"
+    monkeypatch.setenv("START", f"once:9:{killed}")
+    worker = make(retries=1)
+    for _ in range(2):
+        assert_rows(list(worker.rows(GOOD)), GOOD)
+        kill_and_wait(worker.pid)
+        killed.unlink()
+
+
 def test_whoever_kills_the_process_from_outside_loses_no_row(make: Make) -> None:
     worker = make()
     rows: list[Row] = []
     # More than the process can have done, and the connection holds, by the fifth row.
     many = [*GOOD] * 50
-    assert worker.pid is not None
     pid = worker.pid
-    os.kill(pid, signal.SIGKILL)
-    assert wait_until(lambda: not is_alive(pid))
+    kill_and_wait(pid)
     for row in worker.rows(many):
         rows.append(row)
         if len(rows) == 5:
