@@ -95,7 +95,7 @@ def without(name: str) -> Callable[[dict[str, NDArray[Any]]], None]:
         ("polygons", first("segmentations", b"[[1,2,3]]"), "three points"),
         ("polygons", first("segmentations", b"[[1,2,3,4,5,NaN]]"), "three points"),
         ("masks", first("segmentations", b""), "no PNG"),
-        ("masks", first("segmentations", b"\x89PNG"), "no base64"),
+        ("masks", first("segmentations", b"\x89PNGX"), "no base64"),
         ("masks", first("segmentations", b"iVBORw=="), "no PNG"),
         ("rle", first("count", 99), "99 of 7 objects"),
         ("rle", first("count", -1), "-1 of 7 objects"),

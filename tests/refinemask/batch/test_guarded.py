@@ -149,7 +149,7 @@ def test_a_process_that_begins_at_the_second_start_does_the_work(
 
 
 def kill_and_wait(pid: int | None) -> None:
-    """Kill a child of this process, and wait until its exit code can be had, which is when its last thread has ended."""
+    """Kill a child of this process, and wait until its exit code can be had: until its last thread has ended."""
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
