@@ -215,9 +215,13 @@ def test_the_memory_does_not_grow_with_the_images(make: Make) -> None:
 
 
 def _only_child() -> int:
-    """The process that has images, which its owner does not tell; any thread of this process may have started it."""
+    """The process that has images, which its owner does not tell; any thread of this process may have started it.
+
+    This process may have others, such as a server of other tests.
+    """
     threads = Path("/proc/self/task").iterdir()
-    [pid] = (int(pid) for thread in threads for pid in (thread / "children").read_text().split())
+    pids = [int(pid) for thread in threads for pid in (thread / "children").read_text().split()]
+    [pid] = [pid for pid in pids if process.CHILD.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()]
     return pid
 
 
