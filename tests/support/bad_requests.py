@@ -54,7 +54,7 @@ def _kinds(picture: bytes, jpeg: bytes, random: np.random.Generator) -> dict[str
         "no input": lambda: _body(),
         "another input": lambda: _body({**_image([good]), "name": f"picture{random.integers(99)}"}),
         "a response that is none": lambda: _body(_image([good]), parameters={"response": f"svg{random.integers(99)}"}),
-        "another parameter": lambda: _body(_image([good]), parameters={f"speed{random.integers(99)}": "fast"}),
+        "a misspelt parameter": lambda: _body(_image([good]), parameters={f"respons{random.integers(9)}": "rle"}),
         "a threshold that is none": lambda: _body(_image([good]), parameters={"score_threshold": "high"}),
         "a threshold below the model's": lambda: _body(_image([good]), parameters={"score_threshold": "0.0001"}),
         "one of two": lambda: _body(_image([good, _base64(random.bytes(99))])),
