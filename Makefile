@@ -58,7 +58,7 @@ $(TRITON)/.done: pyproject.toml
 	rm -rf $(TRITON)
 	$(CREATE) $(TRITON)
 	$(subst $(RUN),$(TRITON)/bin/python,$(INSTALL)) --no-deps $(TRITON_SERVER)
-	$(subst $(RUN),$(TRITON)/bin/python,$(INSTALL)) --editable '.[cpu]' 'numpy<2'
+	$(subst $(RUN),$(TRITON)/bin/python,$(INSTALL)) --editable '.[cpu,openvino]' 'numpy<2'
 	touch $@
 
 # What takes minutes: whole R50 exports and engines, calibration, every pair of precisions and shapes.

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from refinemask.config import STRIDE
-from refinemask.contract import InputError
+from refinemask.contract import Bounds, InputError
 from refinemask.files import UserError
 
 Size = tuple[int, int]
@@ -42,6 +42,16 @@ class Canvases:
     def typical_batch(self) -> int:
         """The number of images of a full batch."""
         return self.batch
+
+    @property
+    def bounds(self) -> Bounds:
+        """The batches and sizes among which these lie; the first canvas is the typical one."""
+        heights, widths = zip(*self.sizes, strict=True)
+        return Bounds(
+            batch=(1, self.batch, self.batch),
+            height=(min(heights), heights[0], max(heights)),
+            width=(min(widths), widths[0], max(widths)),
+        )
 
     def canvas(self, height: int, width: int) -> Size:
         """The padded (height, width) for an image of ``height`` × ``width`` pixels.

@@ -26,5 +26,6 @@ NO_LABEL = -1
 RESPONSE, SCORE_THRESHOLD = "response", "score_threshold"
 """Parameters of a request."""
 PARAMETERS = (RESPONSE, SCORE_THRESHOLD)
-CONFIG, BOUNDS = "config", "bounds"
-"""Parameters of a model's configuration, in JSON: of the detector, and the batches and sizes that its file accepts."""
+CONFIG, BOUNDS, CANVASES = "config", "bounds", "canvases"
+"""Parameters of a model's configuration, in JSON: of the detector, and the batches and sizes that its file accepts, as
+limits or one by one."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import engines
+from engines.canvases import Canvases
 from engines.file_precision import require_file_precision
-from engines.triton.interface import BOUNDS, CONFIG
+from engines.triton.interface import BOUNDS, CANVASES, CONFIG
 from engines.trt.sidecar import Sidecar, read_sidecar, sidecar_path
 from refinemask.config import ModelConfig
 from refinemask.config_json import to_json
@@ -38,13 +39,17 @@ class Source:
     """Its own precision; that of a checkpoint is fp32."""
     bounds: Bounds | None
     """Batches and sizes that it accepts, where it says so."""
+    canvases: Canvases | None = None
+    """The only sizes within the bounds, of a compiled package."""
     tensorrt: Sidecar | None = None
     """The sidecar of a TensorRT engine."""
 
     def told(self) -> dict[str, str]:
-        """What clients are told of the file: the model's configuration, which names the classes, and the bounds."""
-        bounds = {} if self.bounds is None else {BOUNDS: self.bounds.to_json()}
-        return {CONFIG: to_json(self.config)} | bounds
+        """What clients are told of the file: the model's configuration, which names the classes, and the sizes."""
+        texts = {CONFIG: to_json(self.config)}
+        if self.canvases is not None:
+            return texts | {CANVASES: to_json(self.canvases)}
+        return texts if self.bounds is None else texts | {BOUNDS: to_json(self.bounds)}
 
 
 def source_of(path: Path, backend: str | None) -> Source:
@@ -62,15 +67,11 @@ def source_of(path: Path, backend: str | None) -> Source:
         return _of_metadata(path, [sidecar_path(path)], backend, sidecar.read_metadata(path), sidecar)
     with needed_by(f"{path}: backend '{backend}'", extra=backend):
         if path.suffix == ".pt2":
-            from engines.compiled.sidecar import read_compiled_sidecar
+            return _of_package(path, backend)
+        from refinemask.weights import read_config
 
-            compiled = read_compiled_sidecar(path)
-            config, precision, beside = compiled.model_config(path), compiled.precision, [sidecar_path(path)]
-        else:
-            from refinemask.weights import read_config
-
-            config, precision, beside = read_config(path), "fp32", []
-    return Source(path=path, beside=beside, backend=backend, config=config, precision=precision, bounds=None)
+        config = read_config(path)
+    return Source(path=path, beside=[], backend=backend, config=config, precision="fp32", bounds=None)
 
 
 def require_device(source: Source, device: str) -> None:
@@ -113,6 +114,21 @@ def require_engine_bytes(source: Source, digests: dict[str, str]) -> None:
             f"{source.path}: does not fit: its SHA-256 is {digests[name]}, the engine's is "
             f"{source.tensorrt.engine_sha256}; {source.tensorrt.again}"
         )
+
+
+def _of_package(path: Path, backend: str) -> Source:
+    from engines.compiled.sidecar import read_compiled_sidecar
+
+    compiled = read_compiled_sidecar(path)
+    return Source(
+        path=path,
+        beside=[sidecar_path(path)],
+        backend=backend,
+        config=compiled.model_config(path),
+        precision=compiled.precision,
+        bounds=compiled.canvases.bounds,
+        canvases=compiled.canvases,
+    )
 
 
 def _of_metadata(

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engines.triton.interface import BOUNDS, CONFIG, IMAGE, PIXELS
+from engines.canvases import Canvases
+from engines.triton.interface import BOUNDS, CANVASES, CONFIG, IMAGE, PIXELS
 from engines.triton.settings import Settings
 from engines.triton_client.connection import Connection
 from engines.triton_client.errors import RefusedRequestError
@@ -19,6 +20,8 @@ from refinemask.window import parse_window
 
 UNLIKE_OURS = (UserError, ValueError, LookupError, TypeError, AttributeError)
 """What reading the configuration of another's model raises."""
+SIZES: dict[str, type[Bounds] | type[Canvases]] = {BOUNDS: Bounds, CANVASES: Canvases}
+"""The parameters that say what sizes a model's file accepts."""
 MOST_LISTED = 5
 """Models that an error names."""
 
@@ -33,7 +36,7 @@ class ServedModel:
     """How the server opens it: engine, precision, device, hashes."""
     file_config: ModelConfig
     """Configuration in the model's file."""
-    bounds: Bounds | None
+    bounds: Bounds | Canvases | None
     """Batches and sizes that the network accepts; None where the file does not say."""
 
     @property
@@ -68,13 +71,15 @@ class ServedModel:
         parameters = config.get("parameters", {})
         if CONFIG not in parameters:
             raise ValueError("its parameters lack the configuration of a detector")
-        bounds = parameters.get(BOUNDS)
         return cls(
             name=name,
             inputs=frozenset(each["name"] for each in config.get("input", ())),
             settings=Settings.from_parameters(parameters),
             file_config=from_json(ModelConfig, parameters[CONFIG]["string_value"]),
-            bounds=None if bounds is None else Bounds.from_json(bounds["string_value"]),
+            bounds=next(
+                (from_json(kind, parameters[key]["string_value"]) for key, kind in SIZES.items() if key in parameters),
+                None,
+            ),
         )
 
 

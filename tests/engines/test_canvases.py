@@ -37,6 +37,13 @@ def test_an_image_that_fits_none_gets_the_canvas_for_which_it_shrinks_least(imag
     assert CANVASES.canvas(*image) == canvas
 
 
+def test_bounds_hold_every_canvas_and_the_first_is_typical() -> None:
+    bounds = CANVASES.bounds
+    assert (bounds.batch, bounds.height, bounds.width) == ((1, 2, 2), (416, 800, 1344), (416, 1344, 1344))
+    for size in CANVASES.sizes:
+        bounds.check((2, 3, *size))
+
+
 def test_a_batch_of_both_orientations_shrinks_into_one_canvas() -> None:
     """Its larger sides together fit neither."""
     assert Canvases(batch=2, sizes=(LANDSCAPE, PORTRAIT)).canvas(1333, 1333) == LANDSCAPE

@@ -18,21 +18,18 @@ from engines import base, on_device
 from engines.compiled.engine import CompiledEngine
 from engines.compiled.program import Program
 from engines.compiled.recording import Recording
-from engines.compiled.sidecar import CompiledSidecar, this_target, write_compiled_sidecar
-from refinemask.config_json import to_json
-from refinemask.files import sha256
 from refinemask.modeling.exported import ExportedDetector
 from refinemask.structures import Detections, ImageDetections
 from tests.support import fake_cuda
+from tests.support.compiled_packages import LANDSCAPE, PORTRAIT, made_up_package
 from tests.support.detections import assert_near_detections
 from tests.support.eager_program import eager_program
 from tests.support.fake_cuda import FakeGraph
 from tests.support.threads import assert_threads_find_what_one_finds, detect
-from tests.support.tiny_detector import TINY, make_tiny_detector
+from tests.support.tiny_detector import make_tiny_detector
 from trt_plugins.c_api import Kernels
 from trt_plugins.torch_kernels import TorchKernels
 
-LANDSCAPE, PORTRAIT = (64, 96), (96, 64)
 DEVICES = ["cpu", "cuda"]
 Batch = tuple[np.ndarray, np.ndarray]
 Load = Callable[..., engines.Engine]
@@ -68,33 +65,12 @@ def load(tmp_path: Path, program: Program, gpu: None, monkeypatch: pytest.Monkey
     """Opens a "package" of two images in landscape and portrait; by keyword, what its sidecar says and how to load."""
 
     def opened(device: str, *, precision: str = "fp32", program: Program = program, **options: Any) -> engines.Engine:
-        sidecar = sidecar_of(path := tmp_path / "tiny.pt2", device, precision)
-        write_compiled_sidecar(sidecar, path)
+        sidecar = made_up_package(path := tmp_path / "tiny.pt2", device, precision)
         programs = dict.fromkeys(sidecar.sizes, program)
         monkeypatch.setattr("engines.compiled.engine.load_programs", lambda path, sizes: programs)
         return engines.load(path, device=device, **options)
 
     return opened
-
-
-def sidecar_of(path: Path, device: str, precision: str) -> CompiledSidecar:
-    path.write_bytes(b"code")
-    return CompiledSidecar(
-        package_sha256=sha256(path),
-        checkpoint="tiny.safetensors",
-        checkpoint_sha256="0" * 64,
-        recipe="tiny",
-        config=to_json(TINY),
-        precision=precision,
-        device=device,
-        target=this_target(device),
-        torch=torch.__version__,
-        processor="",
-        batch=2,
-        sizes=(LANDSCAPE, PORTRAIT),
-        agreement=None,
-        command="python -m engines.build tiny.safetensors -o tiny.pt2",
-    )
 
 
 def batch_of(size: tuple[int, int], seed: int = 0, count: int = 2) -> Batch:

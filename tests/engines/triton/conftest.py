@@ -48,11 +48,12 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
 
 @pytest.fixture(scope="session")
 def served(tiny_files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with the models ``tiny``, ``tiny_network`` and ``windowed``."""
+    """A server with the models ``tiny``, ``tiny_network``, ``windowed`` and ``openvino``."""
     require_server()
     repository = tmp_path_factory.mktemp("triton") / "repository"
     write_repository(tiny_files[1], repository, {"threads": 1}, network="python")
     write_repository(tiny_files[1], repository, {"threads": 1, "window": WINDOW}, name="windowed")
+    write_repository(tiny_files[1], repository, {"threads": 1, "backend": "openvino"}, name="openvino")
     with triton_server(repository) as server:
         yield server
 

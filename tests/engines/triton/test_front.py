@@ -144,6 +144,12 @@ def test_deep_image(tiny_files: tuple[Path, Path], served: Server, pictures: Pic
     assert_same(ask(served, "windowed", given), expected)
 
 
+def test_another_engine(served: Server, pictures: Pictures, tiny_files: tuple[Path, Path]) -> None:
+    expected = predicted_there(tiny_files[1], pictures.shallow, threads=1, backend="openvino")
+    for path, reference in zip(pictures.shallow, expected, strict=True):
+        assert_same(ask(served, "openvino", [image_input(path.read_bytes())]), [reference])
+
+
 def test_requests_are_put_together(served: Server, pictures: Pictures, references: list[Reference]) -> None:
     client = pytest.importorskip("tritonclient.http")
 
