@@ -7,7 +7,7 @@ pages, all else as it is. A comment ``<!-- ::: NAME -->`` becomes the documentat
 import posixpath
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -39,6 +39,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Let links lead to where the site has the files, and comments become documentation."""
+    if _is_code(page.file):
+        return markdown
     here = posixpath.dirname(page.file.src_uri)
 
     def respell(match: re.Match[str]) -> str:
@@ -75,6 +77,12 @@ def _targets(file: File, config: MkDocsConfig) -> Iterator[Path]:
     for match in LINK.finditer(file.content_string):
         if (target := _resolve(file, match["target"], config)) is not None:
             yield target
+
+
+def _is_code(file: File) -> bool:
+    """Whether a page shows a file of code, where a call of a list's item looks like a link."""
+    name = PurePosixPath(file.src_uri)
+    return file.src_uri.startswith(PREFIX) and name.with_suffix("").suffix in LANGUAGES
 
 
 def _resolve(file: File, link: str, config: MkDocsConfig) -> Path | None:
