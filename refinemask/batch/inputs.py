@@ -41,7 +41,7 @@ def references(words: Sequence[str], *, column: str | None = None, recursive: bo
     - a Parquet file, ``.parquet``: the paths or URLs in a column;
     - anything else: an image.
 
-    A word of this machine must exist, since it may be misspelt; what a list names need not.
+    A word of this machine or of an object store must exist, since it may be misspelt; what a list names need not.
 
     The names of one folder are held in memory while they are sorted; lists are read as streams.
 
@@ -105,8 +105,10 @@ def _folder_or_file(url: str, recursive: bool) -> Iterator[str]:
 
     files, path = file_system(url)
     with readable(url):
-        is_folder = files.get_file_info(path).type == FileType.Directory
-    if not is_folder:
+        kind = files.get_file_info(path).type
+    if kind == FileType.NotFound:
+        raise UserError(f"{shown(url)}: cannot be read: no such file or folder")
+    if kind != FileType.Directory:
         yield url
         return
     found = [name for name in _below(url, recursive) if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES]
