@@ -78,6 +78,10 @@ class TritonClient:
             self._parameters[SCORE_THRESHOLD] = repr(float(score_threshold))
         self.served: ServedModel = self._connections.first(find_front, model)
         """What the server says of the model."""
+        least = self.config.box_head.score_threshold
+        if score_threshold is not None and not least <= score_threshold <= 1:
+            self.close()
+            raise UserError(f"{self}: --score-threshold is {score_threshold:g}; expected {least:g}, its own, to 1")
 
     def __str__(self) -> str:
         return f"{self._connections.address}: model '{self.served.name}'"
