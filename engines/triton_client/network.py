@@ -47,7 +47,7 @@ class NetworkEngine(Engine):
             config=self.served.file_config,
             precision=settings.precision,
             device=settings.device,
-            bounds=self.served.bounds,
+            bounds=self.served.request_bounds,
             path=f"{self._connections.address}/{self.served.name}",
         )
         if settings.backend == "pytorch":
