@@ -20,8 +20,9 @@ from benchmarks.serving.report import ServingReport
 from benchmarks.serving.table import tables
 from benchmarks.serving.ways import measure_way, require_same, ways
 from benchmarks.serving.windows import WINDOWS, Rule
+from engines.triton_client.address import Address
 from engines.triton_client.client import TIMEOUT, TritonClient
-from engines.triton_client.connection import Connections
+from engines.triton_client.connection import Connection
 from engines.triton_client.network import NetworkEngine
 from refinemask.bundled import NUCLEI
 from refinemask.command import execute
@@ -97,8 +98,9 @@ def measure_serving(args: Args) -> ServingReport:
     files = [read_bytes(path) for path in paths]
     spec = None if args.local is None else EngineSpec.parse(args.local)
     local = None if spec is None else _load(spec, args.threads)
-    connection = Connections(args.urls[0], TIMEOUT).own()
-    networks = {} if args.network is None else {url: NetworkEngine(url, args.network) for url in args.urls}
+    connection = Connection(Address.parse(args.urls[0]), TIMEOUT)
+    of_network = [] if args.network is None else args.urls
+    networks = {url: NetworkEngine(url, args.network, requests=max(args.clients)) for url in of_network}
     with TritonClient(args.urls[0], args.model) as client:
         served = client.served
         if local is not None:

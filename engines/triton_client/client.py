@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from engines.triton.interface import IMAGE, PIXELS, RESPONSE, RESPONSES, SCORE_THRESHOLD, Response
 from engines.triton_client.answer import OUTPUTS, prediction_of
-from engines.triton_client.connection import Connections, Parameter
+from engines.triton_client.connection import Connection, Parameter
+from engines.triton_client.connections import Connections
 from engines.triton_client.errors import RefusedRequestError, ServerError
 from engines.triton_client.in_flight import in_order
 from engines.triton_client.served import ServedModel, find_front
@@ -66,19 +67,21 @@ class TritonClient:
         Raises:
             UserError: an argument is impossible, no such server or model is there, or tritonclient is missing.
         """
-        if requests < 1:
-            raise UserError(f"--requests is {requests}; expected at least 1")
         if response not in RESPONSES:
             raise UserError(f"response is {response!r}; expected {', '.join(RESPONSES)}")
-        self._connections = Connections(url, timeout)
+        self._connections = Connections(url, timeout, requests)
         self._requests = requests
         self._response: Response = response
         self._parameters: dict[str, Parameter] = {RESPONSE: response}
         if score_threshold is not None:
             # Older servers take no fractions but as text.
             self._parameters[SCORE_THRESHOLD] = repr(float(score_threshold))
-        self.served: ServedModel = find_front(self._connections.own(), model)
+        self.served: ServedModel = self._connections.first(find_front, model)
         """What the server says of the model."""
+        least = self.config.box_head.score_threshold
+        if score_threshold is not None and not least <= score_threshold <= 1:
+            self.close()
+            raise UserError(f"{self}: --score-threshold is {score_threshold:g}; expected {least:g}, its own, to 1")
 
     def __str__(self) -> str:
         return f"{self._connections.address}: model '{self.served.name}'"
@@ -148,7 +151,7 @@ class TritonClient:
         """What the server finds in the bytes of a file, or in pixels."""
         sent = {PIXELS: pixels[None]} if pixels is not None else {IMAGE: np.array([[data]], dtype=object)}
         try:
-            answer = self._connections.own().infer(self.served.name, sent, OUTPUTS, self._parameters)
+            answer = self._connections.do(Connection.infer, self.served.name, sent, OUTPUTS, self._parameters)
             return prediction_of(answer, self._response, self.config, item.path)
         except RefusedRequestError as error:
             raise RefusedRequestError(f"{item.name}: {error}") from error

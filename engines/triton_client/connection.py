@@ -1,9 +1,8 @@
-"""Connections to a Triton server by HTTP or gRPC: the one place that calls tritonclient."""
+"""A connection to a Triton server by HTTP or gRPC: the one place that calls tritonclient."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from threading import Lock, local
 from typing import Any
 
 import numpy as np
@@ -119,8 +118,11 @@ class Connection:
             return {name: answer.as_numpy(name) for name in outputs}
 
     def close(self) -> None:
-        """End the connection."""
+        """End the connection, and what its thread keeps for connections of HTTP."""
         self._client.close()
+        if self.address.protocol == "http":
+            # gevent's loop of this thread, which has files open and would outlive the thread.
+            import_module("gevent").get_hub().destroy(destroy_loop=True)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -131,42 +133,3 @@ class Connection:
         # Sockets, HTTP, gRPC and tritonclient share no class of errors.
         except Exception as error:
             raise told_by_server(self.address, error, self._timeout) from error
-
-
-class Connections:
-    """A connection for each thread: those of HTTP belong to the thread that made them."""
-
-    def __init__(self, url: str, timeout: float) -> None:
-        """Prepare them.
-
-        Raises:
-            UserError: the address is none of a server, or the time is not positive.
-        """
-        if not 0 < timeout < float("inf"):
-            raise UserError(f"--timeout is {timeout:g}; expected seconds, more than 0")
-        self.address = Address.parse(url)
-        self._timeout = timeout
-        self._own = local()
-        self._all: list[Connection] = []
-        self._lock = Lock()
-
-    def own(self) -> Connection:
-        """The connection of this thread.
-
-        Raises:
-            UserError: tritonclient is missing.
-        """
-        connection: Connection | None = getattr(self._own, "connection", None)
-        if connection is None:
-            connection = self._own.connection = Connection(self.address, self._timeout)
-            with self._lock:
-                self._all.append(connection)
-        return connection
-
-    def close(self) -> None:
-        """End all connections; requests that wait must have ended."""
-        with self._lock:
-            connections, self._all = self._all, []
-        self._own = local()
-        for connection in connections:
-            connection.close()

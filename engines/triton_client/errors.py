@@ -23,6 +23,10 @@ class ServerError(UserError):
     """The server cannot be reached, does not answer in time, or has no such model."""
 
 
+class LostConnectionError(ServerError):
+    """No connection can be made, or it ended before the answer came."""
+
+
 def told_by_server(address: Address, error: Exception, seconds: float) -> UserError:
     """The error that one of tritonclient, or of the connection below it, means.
 
@@ -42,7 +46,7 @@ def told_by_server(address: Address, error: Exception, seconds: float) -> UserEr
         return ServerError(f"{address}: no answer within {seconds:g} s; allow more with --timeout, or ask for less")
     if not code or code in UNREACHABLE:
         other = next(f"{name}://…:{port}" for name, port in PORTS.items() if name != address.protocol)
-        return ServerError(
+        return LostConnectionError(
             f"{address}: no Triton server answers ({one_line(_message(error))}); is it started, and is this the "
             f"port of {address.protocol.upper()}? The other one is usually {other}"
         )

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from engines.base import Engine
 from engines.triton_client.client import REQUESTS, TIMEOUT
-from engines.triton_client.connection import Connections
+from engines.triton_client.connection import Connection
+from engines.triton_client.connections import Connections
 from engines.triton_client.errors import RefusedRequestError
 from engines.triton_client.served import find_network
 from refinemask.contract import INPUTS, OUTPUTS
-from refinemask.files import UserError
 from refinemask.structures import Detections
 
 
@@ -37,11 +37,9 @@ class NetworkEngine(Engine):
         Raises:
             UserError: an argument is impossible, no such server or model is there, or tritonclient is missing.
         """
-        if requests < 1:
-            raise UserError(f"--requests is {requests}; expected at least 1")
-        self._connections = Connections(url, timeout)
+        self._connections = Connections(url, timeout, requests)
         self._requests = requests
-        self.served = find_network(self._connections.own(), model)
+        self.served = self._connections.first(find_network, model)
         """What the server says of the model."""
         settings = self.served.settings
         super().__init__(
@@ -49,7 +47,7 @@ class NetworkEngine(Engine):
             config=self.served.file_config,
             precision=settings.precision,
             device=settings.device,
-            bounds=self.served.bounds,
+            bounds=self.served.request_bounds,
             path=f"{self._connections.address}/{self.served.name}",
         )
         if settings.backend == "pytorch":
@@ -69,7 +67,7 @@ class NetworkEngine(Engine):
 
     def run(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         try:
-            return self._connections.own().infer(self.served.name, inputs, OUTPUTS)
+            return self._connections.do(Connection.infer, self.served.name, inputs, OUTPUTS)
         except RefusedRequestError as error:
             raise RefusedRequestError(f"{self} fails on these images: {error}") from error
 

@@ -1,14 +1,14 @@
 """What a server says of the models of this project that it serves."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engines.canvases import Canvases
 from engines.triton.interface import BOUNDS, CANVASES, CONFIG, IMAGE, PIXELS
 from engines.triton.settings import Settings
 from engines.triton_client.connection import Connection
-from engines.triton_client.errors import RefusedRequestError
+from engines.triton_client.errors import RefusedRequestError, ServerError
 from refinemask.config import ModelConfig, with_window
 from refinemask.config_json import from_json
 from refinemask.contract import INPUTS, Bounds
@@ -38,6 +38,8 @@ class ServedModel:
     """Configuration in the model's file."""
     bounds: Bounds | Canvases | None
     """Batches and sizes that the network accepts; None where the file does not say."""
+    max_batch: int
+    """Largest number of images of a request; 0 if the server does not look at it."""
 
     @property
     def is_front(self) -> bool:
@@ -48,6 +50,16 @@ class ServedModel:
     def is_network(self) -> bool:
         """Whether it takes padded batches."""
         return self.inputs == {*INPUTS}
+
+    @property
+    def request_bounds(self) -> Bounds | Canvases | None:
+        """The same, with no least or typical batch that the server refuses: it fills up a smaller one itself."""
+        if self.bounds is None or self.max_batch == 0:
+            return self.bounds
+        if isinstance(self.bounds, Canvases):
+            return replace(self.bounds, batch=min(self.bounds.batch, self.max_batch))
+        smallest, typical, largest = self.bounds.batch
+        return replace(self.bounds, batch=(min(smallest, self.max_batch), min(typical, self.max_batch), largest))
 
     @property
     def selection(self) -> Selection:
@@ -80,6 +92,7 @@ class ServedModel:
                 (from_json(kind, parameters[key]["string_value"]) for key, kind in SIZES.items() if key in parameters),
                 None,
             ),
+            max_batch=int(config.get("max_batch_size", 0)),
         )
 
 
@@ -111,6 +124,8 @@ def _find(connection: Connection, name: str | None, kind: str, fits: Callable[[S
             raise UserError(f"{address}: no model '{one_line(name)}' is ready; {_listed(names)}{nearest(name, names)}")
         try:
             model = ServedModel.of_config(name, connection.config(name))
+        except ServerError:
+            raise
         except UNLIKE_OURS as error:
             raise UserError(
                 f"{address}: model '{name}' is not of this project ({one_line(error)}); expected one that "

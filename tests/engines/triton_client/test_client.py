@@ -55,6 +55,12 @@ def test_a_higher_threshold_leaves_the_higher_scores(served: Served) -> None:
     assert 0 < sum(map(len, found)) < sum(map(len, served.expected))
 
 
+@pytest.mark.parametrize("threshold", [0.1, 1.5, float("nan")])
+def test_a_threshold_that_the_model_does_not_take_fails_before_any_image(served: Served, threshold: float) -> None:
+    with pytest.raises(UserError, match=r"model 'tiny': --score-threshold is .*; expected 0\.7, its own, to 1"):
+        TritonClient(served.url("http"), score_threshold=threshold)
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_bad_image_fails_alone(served: Served, protocol: str, tmp_path: Path) -> None:
     bad = tmp_path / "bad.png"

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from engines.triton.interface import IMAGE
 from engines.triton_client import TritonClient
-from engines.triton_client.connection import Connections
+from engines.triton_client.address import Address
+from engines.triton_client.connection import Connection
+from engines.triton_client.connections import Connections
 from refinemask.bundled import PHOTO
 from tests.engines.triton_client.conftest import MODEL, Served
 from tests.support.bad_requests import bad_requests, good_request
@@ -43,7 +45,7 @@ def test_clients_at_once_get_what_the_engine_gives(served: Served, clients: int)
 
 
 def test_requests_at_once_are_put_together(served: Served) -> None:
-    counter = Connections(served.url("http"), 60).own()
+    counter = Connection(Address.parse(served.url("http")), 60)
     before = counter.counts(MODEL)
     with TritonClient(served.url("grpc"), requests=16) as client:
         found = contents(client.predict(served.paths * 16))
@@ -116,10 +118,10 @@ def test_at_sigterm_the_requests_in_flight_are_answered(served: Served, reposito
     order = [index % len(served.paths) for index in range(images)]
     files = np.array([[served.paths[index].read_bytes()] for index in order], dtype=object)
     with triton_server(repository) as server, ThreadPoolExecutor(requests) as pool:
-        connections = Connections(f"{protocol}://{getattr(server, protocol)}", 60)
+        connections = Connections(f"{protocol}://{getattr(server, protocol)}", 60, requests)
 
         def ask(_: int) -> dict[str, NDArray[Any]]:
-            return connections.own().infer(MODEL, {IMAGE: files}, ("count", "scores"))
+            return connections.do(Connection.infer, MODEL, {IMAGE: files}, ("count", "scores"))
 
         answers = [pool.submit(ask, number) for number in range(requests)]
         # No two go together, so one is computed while all others wait.
