@@ -7,14 +7,17 @@ import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("pyarrow")
 
+from refinemask.batch import run
 from refinemask.batch.job import shard_size_for
 from refinemask.batch.row import Row
 from refinemask.batch.run import Request, run_job
+from refinemask.batch.shards import Shard
 from refinemask.files import UserError
 from refinemask.locks import locked
 from tests.support.batch_rows import FakeWorker, row_of
@@ -275,6 +278,24 @@ def test_an_unfinished_listing_begins_again(worker: FakeWorker, request_of: Requ
     assert worker.computed == []
     assert run_job(request).images == len(NAMES)
     assert worker.computed == NAMES
+
+
+def test_actors_are_told_a_folder_that_means_the_same_for_them(
+    worker: FakeWorker, request_of: RequestOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An actor of a cluster that ran before has the working directory of the cluster."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    here = run.finish
+
+    def elsewhere(pieces: Any, task: Any, pool: Any, look: Any) -> Iterator[Shard]:
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        yield from here(pieces, task, pool, look)
+        monkeypatch.chdir(tmp_path)
+
+    monkeypatch.setattr(run, "finish", elsewhere)
+    assert run_job(replace(request_of(NAMES), output="job")).computed == len(NAMES)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_one_folder_has_one_job_at_a_time(worker: FakeWorker, request_of: RequestOf, tmp_path: Path) -> None:
