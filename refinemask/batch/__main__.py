@@ -1,6 +1,6 @@
 """Predict any number of images on any number of machines: ``python -m refinemask.batch INPUT… --model --output``."""
 
-import math
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -18,6 +18,9 @@ from refinemask.files import UserError
 from refinemask.options import require_at_least, require_own_files
 from refinemask.spelling import OptionalName, OptionalNumber, OptionalPath, OptionalWindow
 from refinemask.tiling import make_tiling
+
+LONGEST_TIMEOUT = 1_000_000.0
+"""Seconds; the system takes no number of milliseconds that is much larger."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,10 +91,15 @@ def _run(args: Args) -> int:
     counts = {"threads": args.threads, "batch_size": args.batch_size}
     require_at_least(1, shard_size=args.shard_size, cpus_per_actor=args.cpus_per_actor, **counts)
     require_at_least(0, retries=args.retries)
-    if not (args.timeout > 0 and math.isfinite(args.timeout)):
-        raise UserError(f"--timeout is {args.timeout:g}; expected a number of seconds above 0")
+    if not 0 < args.timeout <= LONGEST_TIMEOUT:
+        raise UserError(f"--timeout is {args.timeout:g}; expected seconds above 0, and {LONGEST_TIMEOUT:g} at most")
     if not args.images:
         raise UserError("no image was given; expected folders, patterns, lists, files or URLs")
+    if not args.output.strip():
+        raise UserError("--output is empty; expected the name of a folder, or an s3:// or gs:// URL")
+    # A path has lost the second slash of a URL.
+    if args.to_coco is not None and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", os.fspath(args.to_coco)):
+        raise UserError(f"--to-coco {args.to_coco}: is a URL; expected a file of this machine, to be copied there")
     make_tiling(args.tile, args.overlap)
     require_own_files({"--to-coco": args.to_coco}, args.model, *(each for each in args.images if not is_remote(each)))
     least, most = _range(args.actors)

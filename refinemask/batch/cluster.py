@@ -5,13 +5,14 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import current_thread, main_thread
 from typing import Any
 
-from refinemask.batch.lost import PATIENCE, PATIENCE_WITH_HEAD, Server, watched
+from refinemask.batch.lost import PATIENCE, PATIENCE_WITH_HEAD, TICK, Server, watched
 from refinemask.extras import needed_by
 from refinemask.files import UserError
 from refinemask.foreign import reason
@@ -46,13 +47,13 @@ class Pool:
     """Largest number of actors; None is as many as fit the cluster."""
     cpus: int = 1
     """CPUs of the cluster that an actor takes."""
-    gpus: float = 0
+    gpus: float = 0.0
     """GPUs of the cluster that an actor takes; a part of one, such as 0.5, shares it."""
 
     def __post_init__(self) -> None:
         if self.cpus < 1:
             raise UserError(f"--cpus-per-actor is {self.cpus}; expected at least 1")
-        if not (self.gpus == int(self.gpus) >= 0 or 0 < self.gpus < 1):
+        if not (self.gpus >= 0 and (self.gpus < 1 or self.gpus.is_integer())):
             raise UserError(f"--gpus-per-actor is {self.gpus:g}; expected a whole number, or a part of one such as 0.5")
         if self.least is not None and self.most is not None and not 1 <= self.least <= self.most:
             raise UserError(f"--actors is {self.least}-{self.most}; expected at least 1, and the smaller number first")
@@ -112,7 +113,9 @@ def _begin(pool: Pool, address: str | None) -> str:
     if address is not None and address.startswith("ray://"):
         raise UserError(f"--address {address}: is Ray Client; run this on a node of the cluster, with --address auto")
     settings: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    actors = pool.most or (processors() // pool.cpus or 1)
+    fitting = processors() // pool.cpus or 1
+    # A range is what may be used of this machine; one number is what is wanted, whatever it has.
+    actors = max(pool.least or 1, min(pool.most or fitting, fitting))
     found: Any
     try:
         with _own_signals(), _silent():
@@ -123,14 +126,35 @@ def _begin(pool: Pool, address: str | None) -> str:
                     "local", num_cpus=cpus, object_store_memory=OBJECT_STORE, include_dashboard=False, **settings
                 )
             else:
+                _require_head(address)
                 found = ray.init(address, **settings)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         where = f"--address {address}: cannot be reached" if address else "Ray cannot start on this machine"
-        raise UserError(f"{where}: {reason(error)}") from error
+        # Ray sends the token of this machine where it has found the cluster itself, and nowhere else.
+        remedy = "; if that cluster asks for a token, set RAY_AUTH_MODE=token" if address else ""
+        raise UserError(f"{where}: {reason(error)}{remedy}") from error
     logging.getLogger("ray").setLevel(logging.ERROR)
     # Ray prints what befell a node to standard output, whatever it was told of logs; there is no public switch.
     ray._private.worker._worker_logs_enabled = False
     return str(found.address_info["session_dir"])
+
+
+def _require_head(address: str) -> None:
+    """Raise a UserError if nothing listens at an address, for which Ray itself would wait for minutes."""
+    # What auto means, only Ray knows, and there is no public way to ask.
+    from ray._private.services import canonicalize_bootstrap_address
+
+    found = canonicalize_bootstrap_address(address)
+    if found is None:
+        raise UserError(f"--address {address}: is no address of a cluster; expected auto or HOST:PORT")
+    host, _, port = found.rpartition(":")
+    head = Server(what="head", host=host.strip("[]"), port=int(port), patience=PATIENCE)
+    end = time.monotonic() + head.patience
+    while not head.answers():
+        if time.monotonic() > end:
+            why = f"no Ray answers at {found}; start it there (ray start --head)"
+            raise UserError(f"--address {address}: cannot be reached: {why}")
+        time.sleep(TICK)
 
 
 @contextmanager

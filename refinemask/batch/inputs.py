@@ -26,6 +26,8 @@ from refinemask.sources.patterns import SIGNS, matches
 
 TEXT_LIST, PARQUET_LIST = ".txt", ".parquet"
 """Endings of lists of references."""
+OTHER_LISTS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".xlsx")
+"""Endings of lists that are not read, and no images either."""
 ROWS_AT_ONCE = 10_000
 """References that are read from a Parquet list at once."""
 
@@ -41,6 +43,8 @@ def references(words: Sequence[str], *, column: str | None = None, recursive: bo
     - a Parquet file, ``.parquet``: the paths or URLs in a column;
     - anything else: an image.
 
+    Lists of other kinds, such as ``.csv``, are refused where the word itself has such an ending.
+
     A word of this machine or of an object store must exist, since it may be misspelt; what a list names need not.
 
     The names of one folder are held in memory while they are sorted; lists are read as streams.
@@ -55,7 +59,10 @@ def references(words: Sequence[str], *, column: str | None = None, recursive: bo
     """
     for word in words:
         for file in _expanded(word, recursive):
-            suffix = PurePosixPath(shown(file)).suffix.lower()
+            suffix = _suffix(file)
+            if suffix in OTHER_LISTS and suffix == _suffix(word):
+                known = "a .txt with one path or URL a line, or a .parquet with a column of them"
+                raise UserError(f"{shown(file)}: is no image and no list that can be read; expected as a list {known}")
             if suffix == TEXT_LIST:
                 yield from _lines(file)
             elif suffix == PARQUET_LIST:
@@ -64,16 +71,30 @@ def references(words: Sequence[str], *, column: str | None = None, recursive: bo
                 yield absolute(file)
 
 
+def _suffix(file: str) -> str:
+    return PurePosixPath(shown(file)).suffix.lower()
+
+
 def absolute(reference: str) -> str:
-    """A reference that means the same from every folder; a path that is no UTF-8 becomes a ``file://`` URL."""
+    """A reference that means the same from every folder; a path that is no UTF-8 becomes a ``file://`` URL.
+
+    Raises:
+        UserError: a URL of anything else is no UTF-8.
+    """
     if is_remote(reference):
+        if not _is_utf8(reference):
+            raise UserError(f"{shown(reference)}: is no UTF-8; expected the URL in UTF-8, or with %XX for other bytes")
         return reference
     path = os.path.abspath(str(local_path(reference)) if reference.startswith("file://") else reference)
+    return path if _is_utf8(path) else f"file://{quote(os.fsencode(path))}"
+
+
+def _is_utf8(text: str) -> bool:
     try:
-        path.encode()
+        text.encode()
     except UnicodeEncodeError:
-        return f"file://{quote(os.fsencode(path))}"
-    return path
+        return False
+    return True
 
 
 def _expanded(word: str, recursive: bool) -> Iterator[str]:

@@ -3,10 +3,11 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
+from itertools import zip_longest
 from typing import Any
 
 from refinemask.batch.settings import WorkerSettings
-from refinemask.batch.storage import Folder
+from refinemask.batch.storage import Folder, shown
 from refinemask.files import UserError
 from refinemask.json_files import checked, parse_json, short
 
@@ -17,7 +18,7 @@ NO_IDENTITY = ("model", "timeout")
 """Settings that do not decide what the results are; of the model its hash does."""
 NOT_ASKED = ("model", "images", "listing_sha256")
 """What may differ in the same job: a name for the same content, and what is known when the images are listed."""
-NAMES = {"inputs": "what the inputs are", "model_sha256": "the content of --model"}
+NAMES = {"model_sha256": "the content of --model"}
 """How errors name what is no option of the same name."""
 MOST_ROWS, FEWEST_ROWS, PIECES = 1000, 8, 64
 """Largest and smallest size of a shard where nobody asks for one, and the pieces that a job then has at least."""
@@ -125,6 +126,11 @@ def _named(name: str, old: Any, new: Any) -> tuple[str, Any, Any]:
         names = [*new, *(key for key in old if key not in new)]
         key = next(key for key in names if old.get(key) != new.get(key))
         return f"--{key.replace('_', '-')}", old.get(key), new.get(key)
+    if isinstance(old, list):
+        # The first one: all of them are cut before they differ. Users and keys in URLs are secrets.
+        place = next(place for place, (was, now) in enumerate(zip_longest(old, new)) if was != now)
+        was, now = (shown(each[place]) if place < len(each) else None for each in (old, new))
+        return f"input {place + 1}", was, now
     return NAMES.get(name, f"--{name.replace('_', '-')}"), old, new
 
 

@@ -123,7 +123,8 @@ def _require_place_of_its_own(to_coco: Path | None, folder: Folder) -> None:
 
 
 def _compute(request: Request, folder: Folder, job: Job, done: dict[int, Shard], left: list[int]) -> None:
-    task = Task(root=folder.root, job=job, settings=request.settings, retries=request.retries)
+    # The actors of a cluster have another working directory.
+    task = Task(root=absolute(folder.root), job=job, settings=request.settings, retries=request.retries)
     finished = sum(shard.rows for shard in done.values())
     failed = sum(shard.failed for shard in done.values())
     with connected(request.pool, request.address) as pool, Progress(job.images, finished, failed) as progress:

@@ -56,7 +56,7 @@ def shown(reference: str) -> str:
 def local_path(reference: str) -> Path:
     """The file of this machine that a path or a ``file://`` URL names."""
     if reference.startswith("file://"):
-        return Path(os.fsdecode(unquote_to_bytes(urlsplit(reference).path)))
+        return Path(os.fsdecode(unquote_to_bytes(os.fsencode(urlsplit(reference).path))))
     return Path(reference)
 
 

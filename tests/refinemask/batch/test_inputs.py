@@ -81,6 +81,28 @@ def test_what_is_no_list_is_refused(content: bytes, why: str, tmp_path: Path) ->
         list(references([str(tmp_path / "list.txt")]))
 
 
+def test_a_url_that_is_no_utf8_is_refused_and_a_file_url_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_bytes(b"s3://bucket/\xff.png\n")
+    with pytest.raises(UserError, match=r"^s3://bucket/.*: is no UTF-8"):
+        list(references([str(path)]))
+    path.write_bytes(b"file:///\xff.png\n")
+    assert list(references([str(path)])) == ["file:///%FF.png"]
+
+
+@pytest.mark.parametrize("name", ["list.csv", "list.txt.gz", "LIST.JSON"])
+def test_a_list_of_another_kind_is_refused_and_is_no_image(
+    name: str, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(pictures)
+    Path(name).touch()
+    for word in (name, f"https://host/{name}?key=1", f"./*{Path(name).suffix}"):
+        with pytest.raises(UserError, match=r"is no image and no list that can be read.*\.txt .*\.parquet"):
+            list(references([word]))
+    # A pattern that matches all has said nothing of lists.
+    assert str(pictures / name) in list(references(["*"]))
+
+
 def test_a_line_without_an_end_takes_no_memory(tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     with open(path, "wb") as file:

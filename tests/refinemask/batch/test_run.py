@@ -7,14 +7,17 @@ import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("pyarrow")
 
-from refinemask.batch.job import shard_size_for
+from refinemask.batch import run
+from refinemask.batch.job import Job, difference, shard_size_for
 from refinemask.batch.row import Row
 from refinemask.batch.run import Request, run_job
+from refinemask.batch.shards import Shard
 from refinemask.files import UserError
 from refinemask.locks import locked
 from tests.support.batch_rows import FakeWorker, row_of
@@ -188,7 +191,7 @@ def test_a_job_begun_with_a_size_goes_on_without_it(worker: FakeWorker, request_
         ({"shard_size": 4}, r"--shard-size was 5 there, and is 4 now"),
         ({"settings": {"model": "", "precision": "bf16"}}, r"--precision was not given there, and is 'bf16' now"),
         ({"settings": {"model": "", "threads": 2}}, r"--threads was 1 there, and is 2 now"),
-        ({"inputs": ("/a.png",)}, "what the inputs are was"),
+        ({"inputs": ("/a.png",)}, "input 1 was"),
         ({"recursive": True}, "--recursive was False there"),
     ],
 )
@@ -275,6 +278,41 @@ def test_an_unfinished_listing_begins_again(worker: FakeWorker, request_of: Requ
     assert worker.computed == []
     assert run_job(request).images == len(NAMES)
     assert worker.computed == NAMES
+
+
+def test_actors_are_told_a_folder_that_means_the_same_for_them(
+    worker: FakeWorker, request_of: RequestOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An actor of a cluster that ran before has the working directory of the cluster."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    here = run.finish
+
+    def elsewhere(pieces: Any, task: Any, pool: Any, look: Any) -> Iterator[Shard]:
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        yield from here(pieces, task, pool, look)
+        monkeypatch.chdir(tmp_path)
+
+    monkeypatch.setattr(run, "finish", elsewhere)
+    assert run_job(replace(request_of(NAMES), output="job")).computed == len(NAMES)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("last", "what"),
+    [
+        (["/other"], "input 41 was '/last' there, and is '/other' now"),
+        ([], "input 41 was '/last' there, and is not given now"),
+        (["https://user:word@host/a.txt?key=1"], "input 41 was '/last' there, and is 'https://host/a.txt' now"),
+    ],
+)
+def test_the_first_input_that_differs_is_named_without_secrets(last: list[str], what: str) -> None:
+    same = [f"/folder/{number}" for number in range(40)]
+    begun = Job(
+        format=1, inputs=[*same, "/last"], column=None, recursive=False, model="m", model_sha256="", settings={},
+        shard_size=1,
+    )  # fmt: skip
+    assert difference(begun, replace(begun, inputs=[*same, *last])) == what
 
 
 def test_one_folder_has_one_job_at_a_time(worker: FakeWorker, request_of: RequestOf, tmp_path: Path) -> None:
