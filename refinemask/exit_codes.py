@@ -38,9 +38,10 @@ def exit_code(action: Callable[[], int | None]) -> int:
         output any more, 143 for SIGTERM.
     """
     _open_standard_files()
-    # Names of files may hold what the output's encoding has no sign for.
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")
+    # Names of files and classes may hold what the output's encoding has no sign for.
+    output = sys.stdout
+    if isinstance(output, io.TextIOWrapper) and (output.errors == "strict" or output.encoding.lower() != "utf-8"):
+        output.reconfigure(errors="backslashreplace")
     try:
         with _terminable():
             code = action() or 0

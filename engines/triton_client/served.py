@@ -8,7 +8,7 @@ from engines.canvases import Canvases
 from engines.triton.interface import BOUNDS, CANVASES, CONFIG, IMAGE, PIXELS
 from engines.triton.settings import Settings
 from engines.triton_client.connection import Connection
-from engines.triton_client.errors import RefusedRequestError, ServerError
+from engines.triton_client.errors import ServerError
 from refinemask.config import ModelConfig, with_window
 from refinemask.config_json import from_json
 from refinemask.contract import INPUTS, Bounds
@@ -146,7 +146,7 @@ def _ours(connection: Connection, names: Sequence[str]) -> Iterator[ServedModel]
         try:
             yield ServedModel.of_config(name, connection.config(name))
         # A server may have models of others, and may unload one meanwhile.
-        except (*UNLIKE_OURS, RefusedRequestError):
+        except UNLIKE_OURS:
             continue
 
 

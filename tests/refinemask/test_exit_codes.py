@@ -35,6 +35,17 @@ def test_ctrl_c_is_one_line_whatever_an_import_makes_of_it(tmp_path: Path, comma
     assert process.returncode == 130
 
 
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_an_output_of_few_signs_gets_escapes(errors: str) -> None:
+    """Python gives the output of the C locale the errors ``surrogateescape``."""
+    program = (
+        "from refinemask.exit_codes import exit_code; raise SystemExit(exit_code(lambda: print('größe', chr(0xDCFF))))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": f"ascii:{errors}"}
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "gr\\xf6\\xdfe \\udcff\n", "")
+
+
 def test_a_process_that_ignores_ctrl_c_still_does(tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\nraise SystemExit(7)\n")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))}
