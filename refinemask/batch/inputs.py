@@ -179,9 +179,13 @@ def _lines(file: str) -> Iterator[str]:
             if len(line) > LONGEST_LINE or b"\0" in line:
                 raise UserError(f"{shown(file)}: line {number} is no path; expected a text with one path a line")
             line = line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
+            line = line.rstrip(b"\r")
+            if b"\r" in line:
+                what = f"line {number} has a carriage return within"
+                raise UserError(f"{shown(file)}: {what}; expected lines that end with a line feed (tr '\\r' '\\n')")
             if line.strip():
                 empty = False
-                yield absolute(os.fsdecode(line.rstrip(b"\r\n")))
+                yield absolute(os.fsdecode(line))
     if empty:
         raise UserError(f"{shown(file)}: names no image; expected one path or URL a line")
 

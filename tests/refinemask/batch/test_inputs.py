@@ -74,10 +74,18 @@ def test_a_text_list_gives_its_lines(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert list(references(["list.txt"])) == expected
 
 
-@pytest.mark.parametrize(("content", "why"), [(b"\n\n", "names no image"), (b"a\0b\n", "line 1 is no path")])
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"\n\n", "names no image"),
+        (b"a\0b\n", "line 1 is no path"),
+        (b"a\rb\rc\r", "line 1 has a carriage return within"),
+        (b"a\r\nb\rc\n", "line 2 has a carriage return within"),
+    ],
+)
 def test_what_is_no_list_is_refused(content: bytes, why: str, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes(content)
-    with pytest.raises(UserError, match=why):
+    with pytest.raises(UserError, match=rf"list\.txt: {why}"):
         list(references([str(tmp_path / "list.txt")]))
 
 
