@@ -15,6 +15,7 @@ from refinemask.batch.run import Finished, Request, run_job
 from refinemask.batch.settings import WorkerSettings
 from refinemask.batch.storage import is_remote
 from refinemask.command import execute
+from refinemask.exit_codes import INTERRUPTED, TERMINATED
 from refinemask.files import UserError
 from refinemask.options import require_at_least, require_own_files
 from refinemask.spelling import OptionalName, OptionalNumber, OptionalPath, OptionalWindow
@@ -84,8 +85,15 @@ class Args:
 
 
 def main(args: Args | None = None) -> int:
-    """Run the job; 1 if no image could be used, 2 for bad input."""
-    return execute(Args, _run, args, __doc__)
+    """Run the job; 1 if no image could be used, 2 for bad input. A command line that is interrupted ends here."""
+    code = execute(Args, _run, args, __doc__)
+    if args is None and code in (INTERRUPTED, TERMINATED):
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            with suppress(OSError):
+                stream.flush()
+        # What Ray has registered for the interpreter's end fails, or crashes, where its beginning was broken off.
+        os._exit(code)
+    return code
 
 
 def _run(args: Args) -> int:
@@ -156,9 +164,4 @@ def _report(args: Args, done: Finished) -> int:
 
 
 if __name__ == "__main__":
-    code = main()
-    for stream in filter(None, (sys.stdout, sys.stderr)):
-        with suppress(OSError):
-            stream.flush()
-    # What Ray has registered for the interpreter's end fails, or crashes, where Ctrl-C came while it began.
-    os._exit(code)
+    raise SystemExit(main())

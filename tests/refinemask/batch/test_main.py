@@ -206,16 +206,17 @@ def test_an_interrupted_job_says_so_and_goes_on(
     shutil.rmtree(tmp_path / "job")
 
 
+@pytest.mark.parametrize("command", [["refinemask.batch"], ["refinemask", "batch"]])
 def test_an_interrupt_while_ray_begins_is_one_line_whatever_ray_does_at_the_end(
-    tiny_files: tuple[Path, Path], tmp_path: Path
+    command: list[str], tiny_files: tuple[Path, Path], tmp_path: Path
 ) -> None:
     fake = tmp_path / "fake"
     fake.mkdir()
     # A real one leaves a handler that fails where its import was broken off.
     (fake / "ray.py").write_text("import atexit\natexit.register(lambda: 1 / 0)\nraise KeyboardInterrupt\n")
-    command = [sys.executable, "-m", "refinemask.batch", str(PHOTOS), "--recursive"]
     environment = {**os.environ, "PYTHONPATH": f"{fake}{os.pathsep}{ROOT}"}
-    command += ["--model", str(tiny_files[1]), "--output", str(tmp_path / "job")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    words = [str(PHOTOS), "--recursive", "--model", str(tiny_files[1]), "--output", str(tmp_path / "job")]
+    words = [sys.executable, "-m", *command, *words]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, cwd=tmp_path, timeout=120)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (INTERRUPTED, "interrupted")
     assert "Traceback" not in done.stderr
